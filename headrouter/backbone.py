@@ -9,6 +9,7 @@ from typing import Literal, final
 from jaxtyping import Float
 from torch import Tensor, device
 
+from headrouter.clock import Clock
 from headrouter.configuration import Parameters
 from headrouter.joint_attention import JointAttention, Site, TextStream, TokenLayout
 from headrouter.prompt import Prompt
@@ -17,6 +18,11 @@ from headrouter.rows import BatchRow, Row
 
 class Listener(ABC):
     """What hears of a model's attention while it is attached."""
+
+    @property
+    @abstractmethod
+    def clock(self) -> Clock:
+        """When in the run the model is being evaluated."""
 
     @abstractmethod
     def begin_forward(self, rows: tuple[BatchRow, ...], layout: TokenLayout) -> None:
@@ -114,6 +120,10 @@ class Backbone(ABC):
         self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row]
     ) -> Float[Tensor, "rows channels h w"]:
         """dx/dσ of each row under its own prompt and guidance, float32, from one call of the model."""
+
+    @abstractmethod
+    def batch_size(self, rows: Sequence[Row]) -> int:
+        """How many rows the model sees for one velocity of ``rows``: guidance may evaluate a row twice."""
 
     @abstractmethod
     def attach(self, listener: Listener) -> AbstractContextManager[None]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol, final
 
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from headrouter.configuration import Parameters
@@ -91,6 +92,10 @@ class Inversion(Parameters, ABC):
     inverts: ClassVar[bool] = True
     """Whether there is an inversion at all."""
 
+    steps: int | None = Field(
+        None, ge=1, le=10_000, description="N, steps of the time grid; the model's default if not given."
+    )
+
     @property
     @abstractmethod
     def inversion_prompt(self) -> Literal["source", "empty"]:
@@ -122,7 +127,7 @@ class Inversion(Parameters, ABC):
         """One inversion step, towards noise."""
 
     @abstractmethod
-    def start(self, rows: Sequence[Row], problem: Problem) -> State:
+    def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
         """The state before the first sampling step."""
 
     @abstractmethod

@@ -5,7 +5,7 @@ normalisation and rotary embedding as ``[rows, heads, tokens, channels]``, knows
 may change the three before attention and the per-head output after it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -133,25 +133,36 @@ class JointAttention:
             self._log_sum_exp = ((self.query, self.key), lse)
         return self._log_sum_exp[1]
 
-    def text_to_image(self, row: int, positions: Sequence[int]) -> Float[Tensor, "heads image_tokens keys"]:
+    def text_to_image(
+        self, row: int, positions: Sequence[int]
+    ) -> Iterator[tuple[slice, Float[Tensor, "heads image_tokens keys"]]]:
         """Probabilities A[i, j] of image query i for the text keys at ``positions`` (within the text), one row, float32.
 
-        The softmax runs over all keys of the sequence. Computed once per row and positions, however many methods ask.
+        The softmax runs over all keys of the sequence. They come as ``(heads, block)``, a chunk of heads at a time so that
+        memory stays bounded; a block of all heads is computed once, however many methods ask.
         """
-        name = (row, tuple(positions))
-        kept = self._blocks.get(name)
-        if kept is None or not _same(kept[0], (self.query, self.key)):
-            image = self.layout.image
-            keys = torch.as_tensor(positions, device=self.key.device, dtype=torch.long) + self.layout.text.start
-            block = kernels.probabilities(
-                self.query[row : row + 1, :, image],
-                self.key[row : row + 1, :, keys],
-                self.log_sum_exp()[row : row + 1, :, image],
-                self.scale,
-                kernels.select_bias(self.bias, [row], image, keys),
-            )[0]
-            self._blocks[name] = kept = ((self.query, self.key), block)
-        return kept[1]
+        heads, image = self.query.shape[1], self.layout.image
+        chunk = max(1, kernels.CHUNK_ELEMENTS // max(1, (image.stop - image.start) * len(positions)))
+        for start in range(0, heads, chunk):
+            chosen = slice(start, min(start + chunk, heads))
+            name = (row, tuple(positions))
+            kept = self._blocks.get(name)
+            if kept is None or not _same(kept[0], (self.query, self.key)):
+                kept = ((self.query, self.key), self._text_to_image(row, positions, chosen))
+                if chunk >= heads:
+                    self._blocks[name] = kept
+            yield chosen, kept[1]
+
+    def _text_to_image(self, row: int, positions: Sequence[int], heads: slice) -> Tensor:
+        image, one = self.layout.image, slice(row, row + 1)
+        keys = torch.as_tensor(positions, device=self.key.device, dtype=torch.long) + self.layout.text.start
+        return kernels.probabilities(
+            self.query[one, heads, image],
+            self.key[one, heads][:, :, keys],
+            self.log_sum_exp()[one, heads, image],
+            self.scale,
+            kernels.select_bias(self.bias, row, heads, image, keys),
+        )[0]
 
 
 def _same(kept: tuple[Tensor, ...], current: tuple[Tensor, ...]) -> bool:

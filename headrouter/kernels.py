@@ -3,14 +3,12 @@
 Shape suffixes: B rows, H heads, S tokens of the joint sequence, Q chosen queries, K chosen keys, D channels of a head.
 """
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-_CHUNK_ELEMENTS = 2**24
+CHUNK_ELEMENTS = 2**24
 """Largest number of attention logits held at a time by the chunked passes (64 MiB in float32)."""
 
 
@@ -46,7 +44,7 @@ def log_sum_exp_chunked(
 ) -> Float[Tensor, "b h q"]:
     """Log-sum-exp over the keys of each query's logits, in float32, a chunk of queries at a time."""
     rows, heads, queries, _ = query_BHSD.shape
-    step = max(1, _CHUNK_ELEMENTS // (rows * heads * key_BHSD.shape[2]))
+    step = max(1, CHUNK_ELEMENTS // (rows * heads * key_BHSD.shape[2]))
     chunks = []
     for start in range(0, queries, step):
         chosen = slice(start, start + step)
@@ -79,12 +77,11 @@ def _slice_queries(bias: Tensor | None, chosen: slice) -> Tensor | None:
     return bias if bias is None or bias.shape[-2] == 1 else bias[..., chosen, :]
 
 
-def select_bias(
-    bias: Tensor | None, rows: Sequence[int], queries: Tensor | slice, keys: Tensor | slice
-) -> Tensor | None:
-    """The part of a mask or bias ``[B or 1, H or 1, S or 1, S or 1]`` for chosen rows, queries and keys."""
+def select_bias(bias: Tensor | None, row: int, heads: slice, queries: slice, keys: Tensor) -> Tensor | None:
+    """The part of a mask or bias ``[B or 1, H or 1, S or 1, S or 1]`` for one row, chosen heads, queries and keys."""
     if bias is None:
         return None
-    chosen = bias if bias.shape[0] == 1 else bias[list(rows)]
+    chosen = bias[:1] if bias.shape[0] == 1 else bias[row : row + 1]
+    chosen = chosen if chosen.shape[1] == 1 else chosen[:, heads]
     chosen = chosen if chosen.shape[-2] == 1 else chosen[..., queries, :]
     return chosen if chosen.shape[-1] == 1 else chosen[..., keys]

@@ -67,9 +67,9 @@ class BatchRow:
         return self.row.prompt if self.half == "conditional" else self.row.negative
 
     @property
-    def steered(self) -> bool:
-        """Whether it is the conditional half of an edit that has its source beside it: the rows that head routing changes."""
-        return self.half == "conditional" and self.pair is not None
+    def is_edit(self) -> bool:
+        """Whether it is the conditional half of an edit: what steering changes."""
+        return self.half == "conditional" and not self.row.is_source
 
 
 def batch_rows(rows: Sequence[Row], *, guided: bool = True) -> tuple[BatchRow, ...]:
