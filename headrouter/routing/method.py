@@ -170,9 +170,10 @@ class _HeadRouterRun(MethodRun):
         return hidden
 
     def evidence(self) -> Mapping[str, Tensor]:
-        """``head_weights`` and ``dissimilarity`` [edit, step, layer, head]; ``token_weight_change`` (mean |ŵ − 1|) and
+        """Means over the evaluations of a step; NaN where there was none.
 
-        ``token_weight_ratio`` (max ŵ / min ŵ) [edit, step, layer]. Means over the evaluations of a step; NaN where there was none.
+        ``head_weights`` and ``dissimilarity`` [edit, step, layer, head]; ``token_weight_change``, the mean of |ŵ − 1|, and
+        ``token_weight_ratio``, max ŵ / min ŵ, [edit, step, layer].
         """
         return {name: record.mean() for name, record in self._records.items()}
 
