@@ -35,3 +35,11 @@ class NonFiniteError(HeadRouterError, ArithmeticError):
 
 class PluginWarning(UserWarning):
     """A plug-in that was not loaded, and why."""
+
+
+class PluginError(HeadRouterError):
+    """A plug-in that breaks the rules, or whose code could not be imported when it was needed."""
+
+
+class PluginConflictError(HeadRouterError, LookupError):
+    """A short name that more than one plug-in lays claim to, raised when the name is used."""
