@@ -9,8 +9,9 @@ from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.inversion import Inversion
 from headrouter.method import Method
 from headrouter.moments import Moment
-from headrouter.plugin import Kind, Preset
-from headrouter.registry import registry
+from headrouter.plugin import ComponentSpec, Kind, Preset
+from headrouter.plugins import Entry, registry
+from headrouter.plugins.names import BUILT_IN, fold, resolve
 
 Part = TypeVar("Part", bound=Parameters)
 Methods = str | Method | Sequence[str | Method] | None
@@ -27,7 +28,9 @@ def methods_of(choice: Methods, values: Mapping[str, Any] | None = None) -> tupl
         return ()
     chosen = [choice] if isinstance(choice, str | Method) else list(choice)
     if values and len(chosen) != 1:
-        raise InvalidInputError("`method` parameters can only be set for a single method; give objects instead of names.")
+        raise InvalidInputError(
+            "`method` parameters can only be set for a single method; give objects instead of names."
+        )
     return tuple(_part("method", Method, one, values) for one in chosen)
 
 
@@ -37,7 +40,7 @@ def _part(kind: Kind, base: type[Part], choice: str | Part, values: Mapping[str,
     if not isinstance(choice, str):
         article = "an" if kind[0] in "aeiou" else "a"
         raise InvalidInputError(f"`{kind}` must be a name or {article} {base.__name__} object, got {choice!r}.")
-    part: type[Part] = registry().find(kind, choice).load()
+    part: type[Part] = _class(kind, choice)
     return validate(part, values or {})
 
 
@@ -74,19 +77,18 @@ def backbone_of(
     """Load a backbone, after refusing methods that cannot work with it; and the record from which it can be loaded again."""
     if isinstance(choice, Backbone):
         if values or model or pipeline:
-            raise InvalidInputError("`backbone` is already loaded; `model`, `pipeline`, `device`, `dtype` and `offload` have no use.")
+            raise InvalidInputError(
+                "`backbone` is already loaded; `model`, `pipeline`, `device`, `dtype` and `offload` have no use."
+            )
         refuse_misfits(choice.provides, choice.name, methods)
         return choice, {"name": None, "model": choice.name}
     if isinstance(choice, BackboneParameters):
         parameters, name = changed(choice, values), name_of("backbone", choice)
     else:
-        spec = registry().find("backbone", choice)
-        name = spec.qualified_name
-        parameters = None
-    spec = registry().find("backbone", name)
-    refuse_misfits(frozenset(spec.provides), name, methods)
-    if parameters is None:
-        parameters = validate(spec.load(), values)
+        entry = registry().entry("backbone", choice)
+        parameters, name = None, entry.item.name
+        refuse_misfits(frozenset(registry().backbone(choice).provides), name, methods)
+        parameters = validate(_class("backbone", choice), values)
     source, defaults = "", None
     if pipeline is None:
         source, defaults = model_of(name, model)
@@ -110,20 +112,33 @@ def with_preset(
         UnknownNameError: no preset of that name.
         IncompatibleError: its component takes no part.
     """
-    preset = registry().preset(name)
-    kind, component = preset.component
-    parts: list[Parameters] = [inversion] if kind == "inversion" else list(methods)
-    for place, part in enumerate(parts):
-        if registry().find(kind, component).load() is type(part):
-            parts[place] = changed(part, _missing(part, preset, steps))
-            return (inversion, tuple(parts)) if kind == "method" else (parts[0], tuple(methods))  # type: ignore[return-value]
-    raise IncompatibleError(
-        f"`preset` {name!r} gives values to the {kind} {component!r}, which takes no part here. Use `{kind}={component!r}`, or "
-        "leave the preset out."
-    )
+    entries = registry().entries("preset")
+    owners = {type(part): part for part in (inversion, *methods)}
+    fitting = [entry for entry in entries if _owner(entry) in owners]
+    if not any(fold(name) in entry.words for entry in fitting):
+        preset = resolve("preset", name, entries).item
+        assert isinstance(preset, Preset)
+        kind, component = preset.component
+        raise IncompatibleError(
+            f"`preset` {name!r} gives values to the {kind} {component!r}, which takes no part here: choose {kind} {component!r}, "
+            "or leave the preset out."
+        )
+    entry = resolve("preset", name, fitting)
+    assert isinstance(entry.item, Preset)
+    owner = owners[_owner(entry)]
+    tuned = changed(owner, _scaled(owner, entry.item, steps))
+    if isinstance(tuned, Inversion):
+        return tuned, tuple(methods)
+    return inversion, tuple(tuned if method is owner else method for method in methods)  # type: ignore[misc]
 
 
-def _missing(part: Parameters, preset: Preset, steps: int) -> dict[str, Any]:
+def _owner(entry: Entry) -> type[Parameters]:
+    assert isinstance(entry.item, Preset)
+    owner: type[Parameters] = _class(*entry.item.component)
+    return owner
+
+
+def _scaled(part: Parameters, preset: Preset, steps: int) -> dict[str, Any]:
     moments = {field for field, info in type(part).model_fields.items() if info.annotation == Moment}
     return {
         field: round(value * steps / preset.reference_steps) if field in moments and isinstance(value, int) else value
@@ -152,4 +167,13 @@ def with_knob(knob: str, value: float | None, parts: Sequence[Part]) -> list[Par
 def name_of(kind: Kind, part: object) -> str:
     """The registered name of a part's class, or the class's own name if it is registered under none."""
     own = f"{type(part).__module__}:{type(part).__qualname__}"
-    return next((spec.qualified_name for spec in registry().specs(kind) if spec.target == own), type(part).__name__)
+    for entry in registry().entries(kind):
+        if isinstance(entry.item, ComponentSpec) and entry.item.target == own:
+            return entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name
+    return type(part).__name__
+
+
+def _class(kind: Kind, name: str) -> Any:
+    spec = registry().entry(kind, name).item
+    assert isinstance(spec, ComponentSpec)
+    return spec.load()

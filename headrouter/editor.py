@@ -279,7 +279,9 @@ class Editor:
         texts = _texts(prompt) if prompt else []
         picture = load_picture(image)
         defaults, multiple = self.backbone.defaults, self.backbone.size_multiple
-        width, height = self._checked_size(working_size(picture.size, defaults.area, multiple) if size == "auto" else size)
+        width, height = self._checked_size(
+            working_size(picture.size, defaults.area, multiple) if size == "auto" else size
+        )
         inversion = self.inversion if steps is None else changed(self.inversion, {"steps": steps})
         steps = inversion.steps or defaults.steps
         methods = self.methods
@@ -296,7 +298,18 @@ class Editor:
         noise = Noise([seed], self.backbone.latent_shape(width, height), self.backbone.device)
         problem = Problem(self._grid(steps, width, height), latents, noise)
         return _Job(
-            picture, (width, height), inversion, methods, steps, guidance, seed, source, tuple(targets), negative, empty, problem
+            picture,
+            (width, height),
+            inversion,
+            methods,
+            steps,
+            guidance,
+            seed,
+            source,
+            tuple(targets),
+            negative,
+            empty,
+            problem,
         )
 
     def _start(self, job: _Job, given: Inverted | None) -> Inverted | None:
@@ -310,7 +323,9 @@ class Editor:
         if given is not None:
             other = [key for key in identity if given.identity.get(key) != identity[key]]
             if other:
-                raise InvalidInputError(f"`inverted` was made with another {', '.join(other)}; invert this picture again.")
+                raise InvalidInputError(
+                    f"`inverted` was made with another {', '.join(other)}; invert this picture again."
+                )
             return given
         prompt = job.source if inversion.inversion_prompt == "source" else job.empty
         negative = job.negative if inversion.inversion_prompt == "source" else job.empty
@@ -382,7 +397,12 @@ class Editor:
             },
             "preset": preset,
             "max_rows": self.max_rows,
-            "cost": {"calls": cost.calls, "rows": cost.rows, "seconds": round(cost.seconds, 3), "peak_memory": cost.peak_memory},
+            "cost": {
+                "calls": cost.calls,
+                "rows": cost.rows,
+                "seconds": round(cost.seconds, 3),
+                "peak_memory": cost.peak_memory,
+            },
         }
 
 

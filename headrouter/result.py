@@ -131,7 +131,9 @@ def read_record(path: str | Path) -> dict[str, Any]:
     if not isinstance(record, dict) or "headrouter" not in record or "edit" not in record:
         raise InvalidInputError(f"'{path}' is not the record of an edit; give the result.json that an edit wrote.")
     if record["headrouter"].get("format") != FORMAT:
-        raise InvalidInputError(f"'{path}' has format {record['headrouter'].get('format')}, this headrouter reads {FORMAT}.")
+        raise InvalidInputError(
+            f"'{path}' has format {record['headrouter'].get('format')}, this headrouter reads {FORMAT}."
+        )
     return record
 
 
@@ -140,7 +142,9 @@ def merge_evidence(groups: list[list[tuple[str, Mapping[str, Tensor]]]]) -> list
     merged = []
     for parts in zip(*groups, strict=True):
         names = {name for _, values in parts for name in values}
-        merged.append((parts[0][0], {name: _concatenate([values.get(name) for _, values in parts]) for name in sorted(names)}))
+        merged.append(
+            (parts[0][0], {name: _concatenate([values.get(name) for _, values in parts]) for name in sorted(names)})
+        )
     return merged
 
 

@@ -77,7 +77,9 @@ class ToyMMDiT(nn.Module, Backbone):
     @property
     def provides(self) -> frozenset[str]:
         """Everything that an image model can provide."""
-        return frozenset({"joint-attention", "text-stream", "single-stream", "prompt-words", "guidance", "encode-image"})
+        return frozenset(
+            {"joint-attention", "text-stream", "single-stream", "prompt-words", "guidance", "encode-image"}
+        )
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -106,7 +108,9 @@ class ToyMMDiT(nn.Module, Backbone):
     def _encode(self, text: str) -> Prompt:
         words = text.split()
         if len(words) > TEXT_TOKENS:
-            raise InvalidInputError(f"`prompt` has {len(words)} words, this model reads {TEXT_TOKENS}; cut: {words[TEXT_TOKENS:]}")
+            raise InvalidInputError(
+                f"`prompt` has {len(words)} words, this model reads {TEXT_TOKENS}; cut: {words[TEXT_TOKENS:]}"
+            )
         embedding, tokens, start = torch.zeros(1, TEXT_TOKENS, 16), [], 0
         for position, word in enumerate(words):
             start = text.index(word, start)
@@ -191,7 +195,10 @@ class ToyMMDiT(nn.Module, Backbone):
         image = height * width
         text_at, image_at = (0, TEXT_TOKENS) if self.text_first else (image, 0)
         return TokenLayout(
-            slice(text_at, text_at + TEXT_TOKENS), slice(image_at, image_at + image), (height, width), (("words", TEXT_TOKENS),)
+            slice(text_at, text_at + TEXT_TOKENS),
+            slice(image_at, image_at + image),
+            (height, width),
+            (("words", TEXT_TOKENS),),
         )
 
 
