@@ -1,7 +1,7 @@
 """What can go wrong, in words a user can act on.
 
-Every error that a user can cause is a :class:`HeadRouterError`. Its message names the parameter in backticks, the rule, the
-value that came and the next step. The command line prints it without a traceback and exits with code 2.
+Every error that a user can cause is a :class:`HeadRouterError`. Its message names the parameter in backticks, the rule,
+the value that came and the next step. The command line prints it without a traceback and exits with code 2.
 """
 
 
@@ -35,3 +35,11 @@ class NonFiniteError(HeadRouterError, ArithmeticError):
 
 class PluginWarning(UserWarning):
     """A plug-in that was not loaded, and why."""
+
+
+class PluginError(HeadRouterError):
+    """A plug-in that breaks the rules, or whose code could not be imported when it was needed."""
+
+
+class PluginConflictError(HeadRouterError, LookupError):
+    """A short name that more than one plug-in lays claim to, raised when the name is used."""

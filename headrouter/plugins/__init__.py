@@ -1,0 +1,53 @@
+"""The plug-ins of this process.
+
+>>> from headrouter.plugins import registry
+>>> registry().backbone("flux")  # doctest: +SKIP
+BackboneSpec(name='flux', ...)
+"""
+
+import os
+import threading
+import warnings
+
+from headrouter.errors import PluginWarning
+from headrouter.plugins.discovery import discover, installed
+from headrouter.plugins.names import Entry
+from headrouter.plugins.status import PluginStatus
+from headrouter.plugins.store import Registry
+
+__all__ = ["Entry", "PluginStatus", "Registry", "register", "registry", "reload"]
+
+_lock = threading.Lock()
+_registry: Registry | None = None
+
+
+def registry() -> Registry:
+    """The registry of all installed plug-ins, loaded on the first call; each failure is a :class:`PluginWarning`."""
+    global _registry  # noqa: PLW0603
+    with _lock:
+        if _registry is not None:
+            return _registry
+        found = Registry()
+        discover(found, installed(), os.environ)
+        _registry = found
+    for row in found.statuses:
+        if row.status in ("broken", "incompatible"):
+            warnings.warn(f"headrouter {row.sentence}", PluginWarning, stacklevel=2)
+        elif row.status == "ok" and row.message:
+            warnings.warn(
+                f"headrouter plug-in {row.name!r} of {row.distribution}: {row.message}", PluginWarning, stacklevel=2
+            )
+    return found
+
+
+def reload() -> Registry:
+    """Forget what is loaded, run-time registrations included, and look at the installed plug-ins again."""
+    global _registry  # noqa: PLW0603
+    with _lock:
+        _registry = None
+    return registry()
+
+
+def register(plugin: object, *, name: str = "", override: bool = False) -> PluginStatus:
+    """Take a module or object into this process's registry; see :meth:`Registry.register`."""
+    return registry().register(plugin, name=name, override=override)

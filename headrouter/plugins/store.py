@@ -1,0 +1,272 @@
+"""The registry: which plug-ins there are, what they bring, and what a name stands for."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any, Final, TypeVar, cast
+
+import pluggy
+
+from headrouter import hookspecs
+from headrouter.errors import PluginError, PluginWarning
+from headrouter.plugin import (
+    SUPPORTED_API,
+    BackboneSpec,
+    ComponentSpec,
+    InversionSpec,
+    Kind,
+    MethodSpec,
+    MetricSpec,
+    Preset,
+)
+from headrouter.plugins.names import BUILT_IN, Entry, fold, resolve
+from headrouter.plugins.status import PluginStatus
+
+REGISTERS: Final[Mapping[str, type[ComponentSpec] | type[Preset]]] = {
+    "register_backbones": BackboneSpec,
+    "register_inversions": InversionSpec,
+    "register_methods": MethodSpec,
+    "register_metrics": MetricSpec,
+    "register_presets": Preset,
+}
+"""The hooks that collect descriptions, in the order they are called, and what each collects."""
+
+Item = TypeVar("Item", bound=ComponentSpec | Preset)
+
+
+class Registry:
+    """Plug-ins and what they registered. A plug-in is taken in whole or not at all."""
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager("headrouter")
+        self._manager.add_hookspecs(hookspecs)
+        self._entries: list[Entry] = []
+        self.statuses: list[PluginStatus] = []
+
+    # ---- taking plug-ins in
+
+    def register(self, plugin: object, *, name: str = "", override: bool = False) -> PluginStatus:
+        """Take in a plug-in at run time: a module, or any object with the hooks as methods.
+
+        Args:
+            plugin: has ``headrouter_api`` and hook implementations, like the module of an installed plug-in.
+            name: for tables; by default the name of the module or class.
+            override: its names win over all others, headrouter's own included; the last such registration wins.
+
+        Raises:
+            PluginError: the plug-in breaks a rule. Nothing of it remains registered then.
+        """
+        module = getattr(plugin, "__name__", type(plugin).__qualname__)
+        return self.admit(plugin, PluginStatus(name or module, "runtime", "", module), override=override)
+
+    def admit(self, plugin: object, origin: PluginStatus, *, override: bool = False) -> PluginStatus:
+        """Take in a plug-in that came from ``origin``; see :meth:`register`."""
+        api = getattr(plugin, "headrouter_api", None)
+        if type(api) is not int or api not in SUPPORTED_API:
+            speaks = ", ".join(map(str, sorted(SUPPORTED_API)))
+            raise PluginError(
+                f"`headrouter_api` is {'missing' if api is None else repr(api)}, this headrouter speaks {speaks}"
+            )
+        identity = f"{origin.distribution}:{origin.name}"
+        if self._manager.has_plugin(identity):
+            raise PluginError(f"a plug-in {identity!r} is registered already; unregister it or give another `name`")
+        try:
+            self._manager.register(plugin, name=identity)
+            self._check_hooks(plugin)
+            entries = self._collect(plugin, origin, override)
+        except BaseException:
+            if self._manager.has_plugin(identity):
+                self._manager.unregister(name=identity)
+            raise
+        status = replace(origin, registers=(*map(_describe, entries), *self._other_hooks(plugin)))
+        if shadowed := [remark for entry in entries if (remark := self._shadowed(entry))]:
+            status = replace(status, message=" ".join(shadowed))
+        self._entries += entries
+        self.statuses.append(status)
+        return status
+
+    def unregister(self, plugin: object) -> None:
+        """Take out a plug-in and everything it registered."""
+        identity = self._manager.get_name(plugin)
+        if identity is None:
+            raise PluginError(f"{plugin!r} is not a registered plug-in")
+        self._manager.unregister(plugin)
+        self._entries = [entry for entry in self._entries if f"{entry.distribution}:{entry.plugin}" != identity]
+        self.statuses = [row for row in self.statuses if f"{row.distribution}:{row.name}" != identity]
+
+    def _check_hooks(self, plugin: object) -> None:
+        known = [name for name in vars(hookspecs) if hasattr(self._manager.hook, name)]
+        for caller in self._manager.get_hookcallers(plugin) or ():
+            if not caller.has_spec():
+                close = get_close_matches(caller.name, known, n=1)
+                suggestion = f"; did you mean '{close[0]}'?" if close else ""
+                raise PluginError(f"there is no hook '{caller.name}'{suggestion}")
+            if any(impl.plugin is plugin and (impl.wrapper or impl.hookwrapper) for impl in caller.get_hookimpls()):
+                raise PluginError(f"hook '{caller.name}' is called one plug-in at a time and cannot be wrapped")
+
+    def _collect(self, plugin: object, origin: PluginStatus, override: bool) -> list[Entry]:
+        entries: list[Entry] = []
+        taken = {
+            _key(entry.item) for entry in self._entries if entry.distribution == origin.distribution and not override
+        }
+        for hook, accepted in REGISTERS.items():
+
+            def register(item: ComponentSpec | Preset, hook: str = hook, accepted: type = accepted) -> None:
+                if not isinstance(item, accepted):
+                    raise PluginError(f"{hook} takes {accepted.__name__} (got {item!r})")
+                if _key(item) in taken:
+                    raise PluginError(f"{_describe_item(item)!r} is registered twice by {origin.distribution}")
+                taken.add(_key(item))
+                entries.append(Entry(item, origin.distribution, origin.name, override))
+
+            for impl in self._implementations(hook, plugin):
+                _call(impl, register=register)
+        return entries
+
+    def _implementations(self, hook: str, plugin: object | None = None) -> Iterator[pluggy.HookImpl]:
+        """In the order pluggy would call them: last registered first, ``tryfirst`` and ``trylast`` respected."""
+        for impl in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+            if plugin is None or impl.plugin is plugin:
+                yield impl
+
+    def _other_hooks(self, plugin: object) -> list[str]:
+        callers = self._manager.get_hookcallers(plugin) or ()
+        return sorted(caller.name for caller in callers if caller.name not in REGISTERS)
+
+    def _shadowed(self, entry: Entry) -> str:
+        if entry.distribution == BUILT_IN or entry.override:
+            return ""
+        own = [
+            other
+            for other in self._entries
+            if other.distribution == BUILT_IN and _sort(other.item) == _sort(entry.item)
+        ]
+        lost = sorted(entry.words & {word for other in own for word in other.words})
+        if not lost:
+            return ""
+        words = ", ".join(map(repr, lost))
+        return f"{words} is headrouter's own {_sort(entry.item)}; write {entry.qualified_name!r} for this one."
+
+    # ---- looking things up
+
+    def entries(self, kind: str | None = None) -> list[Entry]:
+        """Everything registered, or everything of a kind (``"preset"`` included), in the order of registration."""
+        return [entry for entry in self._entries if kind is None or _kind(entry.item) == kind]
+
+    def entry(self, kind: Kind, name: str) -> Entry:
+        """The entry that a user's ``name`` stands for; the errors of :func:`headrouter.plugins.names.resolve`."""
+        return resolve(kind, name, self.entries(kind), self._hints())
+
+    def backbone(self, name: str) -> BackboneSpec:
+        """The backbone of that name."""
+        return self._find("backbone", name, BackboneSpec)
+
+    def inversion(self, name: str) -> InversionSpec:
+        """The inversion of that name."""
+        return self._find("inversion", name, InversionSpec)
+
+    def method(self, name: str) -> MethodSpec:
+        """The method of that name."""
+        return self._find("method", name, MethodSpec)
+
+    def metric(self, name: str) -> MetricSpec:
+        """The metric of that name."""
+        return self._find("metric", name, MetricSpec)
+
+    def presets(self, kind: Kind | None = None, component: str = "") -> list[Preset]:
+        """All presets, or those of a kind, or those of the component that this name stands for."""
+        return [cast("Preset", entry.item) for entry in self._preset_entries(kind, component)]
+
+    def preset(self, kind: Kind, component: str, name: str) -> Preset:
+        """The preset ``name`` of a component, with the errors and rules of every other name."""
+        found = resolve(f"{kind} {component} preset", name, self._preset_entries(kind, component), self._hints())
+        return cast("Preset", found.item)
+
+    def qualified_name(self, item: ComponentSpec | Preset) -> str:
+        """``distribution:name`` of something registered."""
+        return next(entry.qualified_name for entry in self._entries if entry.item is item)
+
+    def identify_backbone(self, model_index: Mapping[str, Any], source: str) -> BackboneSpec | None:
+        """Ask the plug-ins which backbone runs a model; one that fails is a warning, and the next one is asked."""
+        for impl in self._implementations("identify_backbone"):
+            name = self._ask(impl, model_index, source)
+            if name is not None:
+                distribution = impl.plugin_name.partition(":")[0]
+                own = any(entry.qualified_name == f"{distribution}:{name}" for entry in self.entries("backbone"))
+                return self.backbone(f"{distribution}:{name}" if own else name)
+        return None
+
+    def _ask(self, impl: pluggy.HookImpl, model_index: Mapping[str, Any], source: str) -> str | None:
+        try:
+            return cast("str | None", _call(impl, model_index=model_index, source=source))
+        except Exception as error:
+            _warn(impl, f"failed to identify {source!r}: {error}")
+            return None
+
+    def add_commands(self, subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+        """Let every plug-in add its subcommands; one that fails, or takes a name in use, adds none and is a warning."""
+        for impl in reversed(list(self._implementations("register_commands"))):
+            parsers, helps = dict(subcommands.choices), list(subcommands._choices_actions)
+            try:
+                _call(impl, subcommands=subcommands)
+                if taken := [name for name, parser in parsers.items() if subcommands.choices[name] is not parser]:
+                    raise PluginError(f"the command '{taken[0]}' exists already")
+            except (Exception, SystemExit) as error:
+                subcommands.choices.clear()
+                subcommands.choices.update(parsers)
+                subcommands._choices_actions[:] = helps
+                _warn(impl, f"added no command: {error}")
+
+    def _find(self, kind: Kind, name: str, accepted: type[Item]) -> Item:
+        item = self.entry(kind, name).item
+        assert isinstance(item, accepted)
+        return item
+
+    def _preset_entries(self, kind: Kind | None, component: str) -> list[Entry]:
+        entries = [
+            entry for entry in self.entries("preset") if kind is None or _sort(entry.item).startswith(f"{kind} ")
+        ]
+        if kind is None or not component:
+            return entries
+        owner = self.entry(kind, component)
+        names = {fold(owner.item.name), fold(owner.qualified_name), *map(fold, owner.item.aliases)}
+        return [entry for entry in entries if isinstance(entry.item, Preset) and fold(entry.item.component[1]) in names]
+
+    def _hints(self) -> Iterator[str]:
+        return (row.sentence for row in self.statuses if row.status != "ok")
+
+
+def _call(impl: pluggy.HookImpl, **arguments: Any) -> Any:
+    if os.environ.get("HEADROUTER_TRACE_PLUGINS") == "1":
+        print(f"headrouter: {impl.plugin_name} {impl.function.__name__}({', '.join(impl.argnames)})", file=sys.stderr)
+    function: Callable[..., Any] = impl.function
+    return function(*(arguments[name] for name in impl.argnames))
+
+
+def _warn(impl: pluggy.HookImpl, message: str) -> None:
+    warnings.warn(f"headrouter plug-in {impl.plugin_name!r} {message}", PluginWarning, stacklevel=3)
+
+
+def _kind(item: ComponentSpec | Preset) -> str:
+    return "preset" if isinstance(item, Preset) else item.kind
+
+
+def _sort(item: ComponentSpec | Preset) -> str:
+    """Things of one sort share a space of names: presets are told apart by their component."""
+    return f"{item.component[0]} {fold(item.component[1])} preset" if isinstance(item, Preset) else item.kind
+
+
+def _key(item: ComponentSpec | Preset) -> tuple[str, str]:
+    return _sort(item), fold(item.name)
+
+
+def _describe_item(item: ComponentSpec | Preset) -> str:
+    return f"{_kind(item)} {item.name}"
+
+
+def _describe(entry: Entry) -> str:
+    return _describe_item(entry.item)
