@@ -1,0 +1,187 @@
+"""Parameters of components, and errors in them that say what, where and what instead.
+
+>>> from pydantic import Field
+>>> class Example(Parameters):
+...     steps: Annotated[int, Field(ge=1, description="number of steps")] = 28
+>>> validate(Example, {"step": 10, "steps": 0})
+Traceback (most recent call last):
+    ...
+headrouter.errors.InvalidInputError: `steps`: Input should be greater than or equal to 1 (got 0)
+`step`: unknown name (got 10). Did you mean `steps`?
+"""
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails
+
+from headrouter.errors import InvalidInputError
+from headrouter.yaml_document import Document
+
+__all__ = ["Override", "Parameters", "validate"]
+
+Model = TypeVar("Model", bound=BaseModel)
+Path = tuple[str | int, ...]
+
+_STRICT: Final = frozenset({"int", "float", "bool", "str"})
+_LONGEST_VALUE: Final = 60
+
+
+def _make_scalars_strict(schema: Any) -> None:
+    """pydantic's own ``strict=True`` would also refuse a list for a tuple; this is strict about scalars alone."""
+    if isinstance(schema, dict):
+        if schema.get("type") in _STRICT:
+            schema.setdefault("strict", True)
+        for key, part in schema.items():
+            if key not in ("default", "metadata"):
+                _make_scalars_strict(part)
+    elif isinstance(schema, list | tuple):
+        for part in schema:
+            _make_scalars_strict(part)
+
+
+class Parameters(BaseModel):
+    """Base of every component's parameters: frozen, no unknown names, finite numbers.
+
+    Numbers, text and truth values are never converted into one another (``True`` is not 1, ``"3"`` is not 3); an
+    integer is accepted where a float is wanted, and a list where a tuple is.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
+    )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _make_scalars_strict(schema)
+        return schema
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One ``--set``: the value to put at a path."""
+
+    path: tuple[str, ...]
+    value: Any
+
+    @property
+    def origin(self) -> str:
+        """How messages call it."""
+        return f"--set {'.'.join(self.path)}"
+
+
+def validate(model: type[Model], data: Mapping[str, Any] | Document, overrides: Sequence[Override] = ()) -> Model:
+    """Build ``model`` from plain data.
+
+    Args:
+        model: a pydantic model, usually a subclass of :class:`Parameters`.
+        data: a mapping, or YAML with positions.
+        overrides: values that replace those in ``data``, in order.
+
+    Raises:
+        InvalidInputError: all errors at once, one on each line: place, name, rule, value, and a likely correction.
+    """
+    document = data if isinstance(data, Document) else None
+    tree = document.data if document is not None else data
+    tree = {} if tree is None else tree
+    if overrides:
+        tree = copy.deepcopy(dict(tree) if isinstance(tree, Mapping) else tree)
+        for override in overrides:
+            _put(tree, override)
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(details, model, tree, document, overrides) for details in error.errors(include_url=False)]
+        raise InvalidInputError("\n".join(lines)) from error
+
+
+def _put(tree: Any, override: Override) -> None:
+    for depth, part in enumerate(override.path):
+        last = depth == len(override.path) - 1
+        if isinstance(tree, list):
+            if not part.isdecimal() or int(part) >= len(tree):
+                where = ".".join(override.path[:depth])
+                raise InvalidInputError(
+                    f"{override.origin}: `{where}` is a list of {len(tree)}, it has no item {part!r}."
+                )
+            key: Any = int(part)
+        elif isinstance(tree, dict):
+            key = part
+            tree.setdefault(key, {})
+        else:
+            where = ".".join(override.path[:depth])
+            raise InvalidInputError(f"{override.origin}: `{where}` is {tree!r}, which has no parts to set.")
+        if last:
+            tree[key] = copy.deepcopy(override.value)
+        tree = tree[key]
+
+
+def _explain(
+    details: ErrorDetails, model: type[BaseModel], tree: Any, document: Document | None, overrides: Sequence[Override]
+) -> str:
+    kind, path = details["type"], _real_path(details["loc"], tree, details["type"])
+    origin = _origin(path, kind, document, overrides)
+    name = ".".join(map(str, path))
+    place = f"{origin}: " if origin else ""
+    field = f"`{name}`: " if name else ""
+    if kind == "extra_forbidden":
+        rule, known = "unknown name", sorted(_names_at(model, path[:-1]))
+        close = get_close_matches(str(path[-1]), known, n=1)
+        advice = f". Did you mean `{close[0]}`?" if close else f". Known: {', '.join(known)}." if known else "."
+    else:
+        rule = re.sub(r"^(Value|Assertion) error, ", "", details["msg"])
+        expected = re.findall(r"'([^']*)'", str(details.get("ctx", {}).get("expected", "")))
+        close = get_close_matches(details["input"], expected, n=1) if isinstance(details["input"], str) else []
+        advice = f". Did you mean {close[0]!r}?" if close else ""
+    value = "" if kind == "missing" else f" (got {_shorten(details['input'])})"
+    return f"{place}{field}{rule}{value}{advice}"
+
+
+def _real_path(location: Path, tree: Any, kind: str) -> Path:
+    """pydantic puts the tag of a union into the location; keep what is in the data, and the name of a missing field."""
+    path: list[str | int] = []
+    for index, part in enumerate(location):
+        in_mapping = isinstance(tree, Mapping) and part in tree
+        in_list = isinstance(tree, list | tuple) and isinstance(part, int) and part < len(tree)
+        if in_mapping or in_list:
+            tree = tree[part]
+        elif kind != "missing" or index < len(location) - 1:
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _origin(path: Path, kind: str, document: Document | None, overrides: Sequence[Override]) -> str:
+    texts = tuple(map(str, path))
+    for override in reversed(overrides):
+        if texts[: len(override.path)] == override.path:
+            return override.origin
+    return document.locate(path, at_key=kind == "extra_forbidden") if document is not None else ""
+
+
+def _names_at(annotation: Any, path: Path) -> set[str]:
+    """The field names of every model that may stand at ``path`` below ``annotation``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not path:
+            return set(annotation.model_fields)
+        field = annotation.model_fields.get(str(path[0]))
+        return _names_at(field.annotation, path[1:]) if field else set()
+    origin = get_origin(annotation)
+    if origin is None or origin is Literal:
+        return set()
+    inside = path if origin in (Union, UnionType, Annotated) else path[1:]
+    if inside is not path and not path:
+        return set()
+    return {name for argument in get_args(annotation) for name in _names_at(argument, inside)}
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
