@@ -1,0 +1,100 @@
+"""The command line: a thin shell over the library, one module for each subcommand.
+
+A subcommand module has ``add(subcommands)``, which describes its arguments and sets the default ``run``, and
+``run(arguments) -> int``. It imports nothing heavy outside ``run``.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+
+from headrouter import __version__
+from headrouter.cli import doctor, plugins, presets
+from headrouter.errors import HeadRouterError, PluginWarning
+
+COMMANDS = (plugins, presets, doctor)
+"""headrouter's own subcommands, in the order of ``--help``; a new one is added here."""
+
+USER_ERROR = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit code: 0; 2 for anything the user can put right, said in a sentence on stderr; 130 when interrupted; 141
+        when the reader of the output went away. ``--debug`` adds the traceback.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PluginWarning)
+        warnings.showwarning = _show_warning
+        try:
+            return _run(sys.argv[1:] if argv is None else argv)
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else 0
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except BrokenPipeError:
+            # Python flushes stdout once more at exit; give it somewhere to go.
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with headrouter's own subcommands and those of the plug-ins."""
+    from headrouter.plugins import registry
+
+    parser = argparse.ArgumentParser(
+        prog="headrouter", description="Text-guided editing of real images on multimodal diffusion transformers."
+    )
+    parser.add_argument("--version", action="version", version=f"headrouter {__version__}")
+    subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for command in COMMANDS:
+        command.add(subcommands)
+    registry().add_commands(subcommands)
+    for each in (parser, *subcommands.choices.values()):
+        with suppress(argparse.ArgumentError):  # a plug-in's command may have a --debug of its own
+            each.add_argument(
+                "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors"
+            )
+    return parser
+
+
+def _run(argv: Sequence[str]) -> int:
+    debug = "--debug" in argv
+    try:
+        parser = build_parser()
+        arguments = parser.parse_args(argv)
+        if arguments.command is None:
+            parser.print_help(sys.stderr)
+            return USER_ERROR
+        code = arguments.run(arguments)
+        sys.stdout.flush()
+        return int(code or 0)
+    except HeadRouterError as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            print(f"headrouter: {error}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    """One line, without the place in the code, which means nothing to a user."""
+    del category, filename, lineno, file, line
+    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)

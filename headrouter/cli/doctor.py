@@ -1,0 +1,141 @@
+"""``headrouter doctor``: versions, devices, memory, and of each model where its weights are and their licence."""
+
+import argparse
+import json
+import os
+import platform
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, cast
+
+from headrouter import __version__
+from headrouter.cli.table import table, terminal_width
+from headrouter.plugin import BackboneSpec
+
+PACKAGES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "safetensors",
+    "huggingface_hub",
+    "numpy",
+    "pillow",
+)
+GIBIBYTE = 1024**3
+
+
+def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Describe the command."""
+    parser = subcommands.add_parser("doctor", help="show versions, devices and reachable weights", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was found."""
+    found = examine()
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    width = terminal_width()
+    print(
+        table(
+            ["software", "version"],
+            [[name, text or "not installed"] for name, text in found["versions"].items()],
+            width,
+        )
+    )
+    print()
+    print(table(["machine", ""], [[name, str(value)] for name, value in found["machine"].items()], width))
+    print()
+    devices = [
+        [row["device"], row["name"], f"{row['memory_gib']:.1f} GiB" if row["memory_gib"] else ""]
+        for row in found["devices"]
+    ]
+    print(table(["device", "name", "memory"], devices, width))
+    print()
+    columns = ("backbone", "model", "source", "weights", "licence", "remark")
+    print(table(columns, [[row[column] for column in columns] for row in found["models"]], width))
+    return 0
+
+
+def examine() -> dict[str, Any]:
+    """Everything the command prints, as plain data. Memory is in GiB."""
+    from headrouter.plugins import registry
+
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            "headrouter": __version__,
+            **{name: _version(name) for name in PACKAGES},
+        },
+        "machine": _machine(),
+        "devices": _devices(),
+        "models": [
+            row for entry in registry().entries("backbone") for row in _models(cast("BackboneSpec", entry.item))
+        ],
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _machine() -> dict[str, str | int]:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return {
+        "platform": platform.platform(),
+        "CPUs": os.cpu_count() or 0,
+        "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "not set"),
+        "hub cache": HF_HUB_CACHE,
+    }
+
+
+def _devices() -> list[dict[str, Any]]:
+    import torch
+
+    rows: list[dict[str, Any]] = []
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        rows.append(
+            {"device": f"cuda:{index}", "name": properties.name, "memory_gib": properties.total_memory / GIBIBYTE}
+        )
+    if torch.backends.mps.is_available():
+        rows.append({"device": "mps", "name": platform.processor(), "memory_gib": _memory()})
+    rows.append({"device": "cpu", "name": platform.processor() or platform.machine(), "memory_gib": _memory()})
+    return rows
+
+
+def _memory() -> float | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIBIBYTE
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return None
+
+
+def _models(backbone: BackboneSpec) -> list[dict[str, str]]:
+    from headrouter.weights import find_weights
+
+    models = dict(backbone.models)
+    if backbone.default_model and backbone.default_model not in (*models, *models.values()):
+        models = {"default": backbone.default_model, **models}
+    rows = []
+    for name, source in models.items():
+        found = asdict(find_weights(source, gated=name in backbone.gated))
+        rows.append(
+            {
+                "backbone": backbone.name,
+                "model": name,
+                "source": source,
+                "weights": found["state"],
+                "licence": backbone.licence_of(name),
+                "remark": found["remark"],
+            }
+        )
+    return rows
