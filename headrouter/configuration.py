@@ -1,7 +1,8 @@
 """Parameters of components, and errors in them that say what, where and what instead.
 
+>>> from pydantic import Field
 >>> class Example(Parameters):
-...     steps: int = Field(28, ge=1, description="number of steps")
+...     steps: Annotated[int, Field(ge=1, description="number of steps")] = 28
 >>> validate(Example, {"step": 10, "steps": 0})
 Traceback (most recent call last):
     ...
@@ -32,24 +33,6 @@ _STRICT: Final = frozenset({"int", "float", "bool", "str"})
 _LONGEST_VALUE: Final = 60
 
 
-class Parameters(BaseModel):
-    """Base of every component's parameters: frozen, no unknown names, finite numbers.
-
-    Numbers, text and truth values are never converted into one another (``True`` is not 1, ``"3"`` is not 3); an integer is
-    accepted where a float is wanted, and a list where a tuple is.
-    """
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
-    )
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        schema = handler(source)
-        _make_scalars_strict(schema)
-        return schema
-
-
 def _make_scalars_strict(schema: Any) -> None:
     """pydantic's own ``strict=True`` would also refuse a list for a tuple; this is strict about scalars alone."""
     if isinstance(schema, dict):
@@ -61,6 +44,24 @@ def _make_scalars_strict(schema: Any) -> None:
     elif isinstance(schema, list | tuple):
         for part in schema:
             _make_scalars_strict(part)
+
+
+class Parameters(BaseModel):
+    """Base of every component's parameters: frozen, no unknown names, finite numbers.
+
+    Numbers, text and truth values are never converted into one another (``True`` is not 1, ``"3"`` is not 3); an
+    integer is accepted where a float is wanted, and a list where a tuple is.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
+    )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _make_scalars_strict(schema)
+        return schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +148,11 @@ def _real_path(location: Path, tree: Any, kind: str) -> Path:
     """pydantic puts the tag of a union into the location; keep what is in the data, and the name of a missing field."""
     path: list[str | int] = []
     for index, part in enumerate(location):
-        if isinstance(tree, Mapping) and part in tree or isinstance(tree, Sequence) and not isinstance(tree, str) and isinstance(part, int) and part < len(tree):
+        in_mapping = isinstance(tree, Mapping) and part in tree
+        in_list = isinstance(tree, list | tuple) and isinstance(part, int) and part < len(tree)
+        if in_mapping or in_list:
             tree = tree[part]
-        elif not (kind == "missing" and index == len(location) - 1):
+        elif kind != "missing" or index < len(location) - 1:
             continue
         path.append(part)
     return tuple(path)

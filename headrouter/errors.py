@@ -1,7 +1,7 @@
 """What can go wrong, in words a user can act on.
 
-Every error that a user can cause is a :class:`HeadRouterError`. Its message names the parameter in backticks, the rule, the
-value that came and the next step. The command line prints it without a traceback and exits with code 2.
+Every error that a user can cause is a :class:`HeadRouterError`. Its message names the parameter in backticks, the rule,
+the value that came and the next step. The command line prints it without a traceback and exits with code 2.
 """
 
 

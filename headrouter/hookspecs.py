@@ -1,7 +1,7 @@
 """The hooks a plug-in may implement; docs/plugins/hooks.md describes each for authors.
 
-Implementations are called one by one, so that each failure and each description is known to belong to one plug-in. No hook
-is called while an edit runs: there, plug-ins take part through the interfaces of their classes.
+Implementations are called one by one, so that each failure and each description is known to belong to one plug-in. No
+hook is called while an edit runs: there, plug-ins take part through the interfaces of their classes.
 """
 
 from argparse import ArgumentParser, _SubParsersAction
@@ -42,7 +42,7 @@ def register_presets(register: Callable[[Preset], None]) -> None:
 
 @hookspec
 def register_commands(subcommands: "_SubParsersAction[ArgumentParser]") -> None:
-    """Add subcommands to the command line; each sets the default ``run``, a function from the parsed arguments to an exit code."""
+    """Add subcommands; each sets the default ``run``, a function from the parsed arguments to an exit code."""
 
 
 @hookspec(firstresult=True)

@@ -1,4 +1,4 @@
-"""Pictures in and out: from whatever the user has to RGB, to the size a model works at, to a tensor, and back to a file.
+"""Pictures in and out: whatever the user has to RGB, to the size a model works at, to a tensor, and back to a file.
 
 A size is (width, height) in pixels, as in Pillow. A colour profile in the file is not applied.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from headrouter.errors import InvalidInputError, NonFiniteError
@@ -34,12 +34,12 @@ Source = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.generic]
 def load_picture(source: Source, *, background: str = "white", largest: int = LARGEST) -> Image.Image:
     """Read a picture and return it as an RGB image of its own.
 
-    The EXIF orientation is applied. Transparency is composited on ``background``. Palettes, grayscale, CMYK and 16 bits per
-    channel become 8-bit RGB; of several pages, or an animation, nothing is chosen silently: they are refused.
+    The EXIF orientation is applied. Transparency is composited on ``background``. Palettes, grayscale, CMYK and 16 bits
+    per channel become 8-bit RGB. Of several pages or an animation nothing is chosen silently: they are refused.
 
     Args:
-        source: a path, the bytes of a file, a Pillow image, or an array [H, W] or [H, W, 1, 3 or 4] of uint8, of uint16, or of
-            floats in [0, 1].
+        source: a path, the bytes of a file, a Pillow image, or an array [H, W] or [H, W, 1, 3 or 4] of uint8, uint16,
+            or floats in [0, 1].
         background: any colour that Pillow names.
         largest: refuse pictures with more pixels than this.
 
@@ -68,7 +68,7 @@ def working_size(
 ) -> tuple[int, int]:
     """The size to edit at: the picture's aspect, about ``target_area`` pixels, both sides multiples of ``multiple``.
 
-    Each side is the ideal one, sqrt(target_area · aspect^±1), rounded to the nearest multiple, and at least one multiple.
+    Each side is the ideal one, sqrt(target_area · aspect^±1), rounded to the nearest multiple, at least one multiple.
 
     >>> working_size((4000, 3000), target_area=1024 * 1024, multiple=16)
     (1184, 880)
@@ -82,7 +82,8 @@ def working_size(
         )
     if max(picture_size) > largest_aspect * min(picture_size):
         raise InvalidInputError(
-            f"`image` is {_size(picture_size)} pixels; its longer side may be at most {largest_aspect:g} times the shorter. Crop it."
+            f"`image` is {_size(picture_size)} pixels; the longer side may be {largest_aspect:g} times the shorter. "
+            "Crop it."
         )
     ideal = math.sqrt(target_area * width / height), math.sqrt(target_area * height / width)
     return _round(ideal[0], multiple), _round(ideal[1], multiple)
@@ -161,7 +162,7 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def psnr(first: Image.Image | npt.NDArray[np.uint8], second: Image.Image | npt.NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of two 8-bit pictures of one size, in dB: 10·log10(255² / mean squared error); inf if equal."""
+    """Peak signal-to-noise ratio of 8-bit pictures in dB: 10·log10(255² / mean squared error); inf if equal."""
     a, b = np.asarray(first), np.asarray(second)
     if a.shape != b.shape or a.dtype != np.uint8 or b.dtype != np.uint8:
         raise InvalidInputError(
@@ -184,7 +185,7 @@ def _open(source: Source, largest: int) -> Image.Image:
             raise InvalidInputError(f"cannot read `image` {_name(source)}: {reason}. Check the path.") from error
         try:
             picture = Image.open(file, formats=FORMATS)
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise InvalidInputError(
                 f"`image` {_name(source)} is not a picture in a known format ({', '.join(FORMATS)})."
             ) from error
@@ -194,22 +195,18 @@ def _open(source: Source, largest: int) -> Image.Image:
             ) from error
     if picture.width * picture.height > largest:
         raise InvalidInputError(
-            f"`image` {_name(source)} is too large: it has {_size(picture.size)} pixels, at most {largest} are read. Scale it down."
+            f"`image` {_name(source)} is too large: {_size(picture.size)} pixels, {largest} are read. Scale it down."
         )
     # A phone's JPEG may carry a second picture (MPO: a depth map, a preview); the first is the photograph.
-    if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
-        raise InvalidInputError(
-            f"`image` {_name(source)} has {picture.n_frames} frames; save the one to edit as a picture."
-        )
+    if (frames := getattr(picture, "n_frames", 1)) > 1 and picture.format != "MPO":
+        raise InvalidInputError(f"`image` {_name(source)} has {frames} frames; save the one to edit as a picture.")
     picture.load()
     return picture
 
 
 def _to_rgb(picture: Image.Image, background: str) -> Image.Image:
-    if picture.mode.startswith("I"):  # 16 bits; Pillow also opens 16-bit PGM as 32-bit integers
-        return _from_array(np.asarray(picture))
-    if picture.mode == "F":
-        return _from_array(np.asarray(picture))
+    if picture.mode[0] in "IF":  # 16 bits, which Pillow opens as 32-bit integers from some formats; floats
+        return _from_array(np.asarray(picture)).convert("RGB")
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, background), layer).convert("RGB")

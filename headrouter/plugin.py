@@ -1,8 +1,9 @@
 """What a plug-in author imports: the marker of hooks, and the small descriptions of what a plug-in brings.
 
-A plug-in is a module named in the entry-point group ``headrouter``. It states ``headrouter_api = 1`` and implements hooks of
-:mod:`headrouter.hookspecs`. A description names its class as text, ``"module:Class"``, and the class is imported when it is
-first used; so this module and every plug-in module stay light, and ``headrouter --help`` never imports torch.
+A plug-in is a module named in the entry-point group ``headrouter``. It states ``headrouter_api = 1`` and implements
+hooks of :mod:`headrouter.hookspecs`. A description names its class as text, ``"module:Class"``, and the class is
+imported when it is first used; so this module and every plug-in module stay light, and ``headrouter --help`` imports no
+torch.
 """
 
 import pkgutil
@@ -172,7 +173,7 @@ class Preset:
 def _require_name(field_name: str, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidInputError(
-            f"`{field_name}` must be lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit (got {name!r})."
+            f"`{field_name}` must be lower-case letters, digits, '.', '_', '-', first a letter or digit (got {name!r})."
         )
 
 

@@ -12,8 +12,8 @@ class WeightsState:
     """Whether weights can be used now, and otherwise what to do.
 
     Args:
-        state: ``bundled`` with an installed package; ``folder`` on disk; ``cached`` from the hub; ``incomplete``; ``gated``,
-            not here and behind a licence; ``absent``, not here; ``broken``, the function that should find them failed.
+        state: ``bundled`` with an installed package; ``folder`` on disk; ``cached`` from the hub; ``incomplete``;
+            ``gated``, not here and behind a licence; ``absent``; ``broken``, the function that should find them failed.
         remark: the folder, what is missing, or the next step.
     """
 
@@ -41,13 +41,13 @@ def find_weights(source: str, *, gated: bool = False) -> WeightsState:
     if gated:
         return WeightsState(
             "gated",
-            f"accept the licence at https://huggingface.co/{source}, log in with `hf auth login`, then `hf download {source}`",
+            f"accept the licence at https://huggingface.co/{source}, then `hf auth login` and `hf download {source}`",
         )
     return WeightsState("absent", f"`hf download {source}`")
 
 
 def missing_weights(folder: Path) -> list[str]:
-    """The weight files, relative to a pipeline folder, that its ``model_index.json`` and shard indexes promise and that are not there."""
+    """The weight files that a folder's ``model_index.json`` and shard indexes promise and that are not there."""
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     missing = []
     for name, entry in index.items():

@@ -1,7 +1,7 @@
 """YAML in which every value knows its line and column.
 
-The rules are those of YAML 1.2: ``on`` and ``no`` are words, ``1e-3`` is a number, ``1:30`` and dates are text. A key given twice
-in one mapping is an error.
+The rules are those of YAML 1.2: ``on`` and ``no`` are words, ``1e-3`` is a number, ``1:30`` and dates are text. A key
+given twice in one mapping is an error.
 """
 
 import re
@@ -26,16 +26,16 @@ _RULES: Final = (
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  (the base class's attribute)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
         for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:merge" and isinstance(key, yaml.ScalarNode):
+            if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} is there twice", key.start_mark
-                    )
+                    problem = f"the key {key.value!r} is there twice"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
                 seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        return node
 
 
 for _tag, _pattern, _first in _RULES:
@@ -104,7 +104,7 @@ def parse_yaml(text: str, name: str) -> Document:
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
+        for key, value in reversed(node.value):  # what `<<` merges comes first, and is overruled
             if isinstance(key, yaml.ScalarNode) and key.value == str(part):
                 return key, value
     elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):

@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0; 2 for anything the user can put right, said in a sentence on stderr; 130 when interrupted; 141 when
-        the reader of the output went away. ``--debug`` adds the traceback.
+        The exit code: 0; 2 for anything the user can put right, said in a sentence on stderr; 130 when interrupted; 141
+        when the reader of the output went away. ``--debug`` adds the traceback.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("always", PluginWarning)

@@ -1,4 +1,4 @@
-"""``headrouter doctor``: versions, devices, memory, and for each model whether its weights are here and under which licence."""
+"""``headrouter doctor``: versions, devices, memory, and of each model where its weights are and their licence."""
 
 import argparse
 import json

@@ -10,8 +10,8 @@ from headrouter.yaml_document import parse_yaml
 def parse_overrides(texts: Iterable[str]) -> list[Override]:
     """Read the arguments of ``--set``, in order; a later one wins.
 
-    The value is YAML, so ``0.3``, ``true``, ``null``, ``dog`` and ``[1, 2]`` are what they look like. A number in the path is a
-    position in a list.
+    The value is YAML, so ``0.3``, ``true``, ``null``, ``dog`` and ``[1, 2]`` are what they look like. A number in the
+    path is a position in a list.
 
     >>> parse_overrides(["method.gamma=1e-3", "method.layers=[0, 2]"])
     [Override(path=('method', 'gamma'), value=0.001), Override(path=('method', 'layers'), value=[0, 2])]

@@ -11,7 +11,7 @@ NARROWEST = 8
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal, or None when the output goes elsewhere and a row should stay one line, so that it can be searched."""
+    """Columns of the terminal; None when the output goes elsewhere, where a row that stays one line can be searched."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 

@@ -73,7 +73,7 @@ def _listed(text: str) -> set[str]:
 
 
 def _incompatible(distribution: Distribution | None) -> str:
-    """Read from the metadata, before any import: code written for another version must not get the chance to explode."""
+    """Read from the metadata, before any import: code written for another version gets no chance to explode."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     for text in (distribution.requires or ()) if distribution else ():

@@ -1,9 +1,9 @@
 """From what a user writes to one registered thing: the rules, as pure functions.
 
-A name is matched folded (case, and ``_`` equal to ``-``), in this order: qualified (``distribution:name``); what was registered
-with ``override``; headrouter's own; everybody else's. Within each, a name beats an alias. So installing a plug-in never changes
-what a word of headrouter's own means, and no order of installation decides anything: two strangers who claim one word both
-lose it until the user says which one is meant.
+A name is matched folded (case, and ``_`` equal to ``-``), in this order: qualified (``distribution:name``); what was
+registered with ``override``; headrouter's own; everybody else's. Within each, a name beats an alias. So installing a
+plug-in never changes what a word of headrouter's own means, and no order of installation decides anything: two
+strangers who claim one word both lose it until the user says which is meant.
 """
 
 from collections.abc import Iterable, Sequence

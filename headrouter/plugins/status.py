@@ -13,7 +13,7 @@ class PluginStatus:
         distribution: the installed project that brings it; ``"runtime"`` for what a program registered by itself.
         version: of the distribution.
         module: the module the entry point names.
-        status: ``ok``; ``disabled`` by an environment variable; ``incompatible`` with this version; ``broken`` by an exception.
+        status: ``ok``; ``disabled`` by an environment variable; ``incompatible`` with this version; ``broken``.
         message: why it is not ok, or a remark.
         registers: what it brings, e.g. ``("backbone flux", "identify_backbone")``.
     """

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, cast
 import pluggy
 
 from headrouter import hookspecs
-from headrouter.errors import HeadRouterError, PluginError, PluginWarning
+from headrouter.errors import PluginError, PluginWarning
 from headrouter.plugin import (
     SUPPORTED_API,
     BackboneSpec,
@@ -148,7 +148,8 @@ class Registry:
         lost = sorted(entry.words & {word for other in own for word in other.words})
         if not lost:
             return ""
-        return f"{', '.join(map(repr, lost))} is headrouter's own {_sort(entry.item)}; write {entry.qualified_name!r} for this one."
+        words = ", ".join(map(repr, lost))
+        return f"{words} is headrouter's own {_sort(entry.item)}; write {entry.qualified_name!r} for this one."
 
     # ---- looking things up
 
@@ -192,17 +193,19 @@ class Registry:
     def identify_backbone(self, model_index: Mapping[str, Any], source: str) -> BackboneSpec | None:
         """Ask the plug-ins which backbone runs a model; one that fails is a warning, and the next one is asked."""
         for impl in self._implementations("identify_backbone"):
-            try:
-                name = _call(impl, model_index=model_index, source=source)
-                if name is not None:
-                    distribution = impl.plugin_name.partition(":")[0]
-                    own = any(entry.qualified_name == f"{distribution}:{name}" for entry in self.entries("backbone"))
-                    return self.backbone(f"{distribution}:{name}" if own else name)
-            except HeadRouterError:
-                raise
-            except Exception as error:
-                _warn(impl, f"failed to identify {source!r}: {error}")
+            name = self._ask(impl, model_index, source)
+            if name is not None:
+                distribution = impl.plugin_name.partition(":")[0]
+                own = any(entry.qualified_name == f"{distribution}:{name}" for entry in self.entries("backbone"))
+                return self.backbone(f"{distribution}:{name}" if own else name)
         return None
+
+    def _ask(self, impl: pluggy.HookImpl, model_index: Mapping[str, Any], source: str) -> str | None:
+        try:
+            return cast("str | None", _call(impl, model_index=model_index, source=source))
+        except Exception as error:
+            _warn(impl, f"failed to identify {source!r}: {error}")
+            return None
 
     def add_commands(self, subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         """Let every plug-in add its subcommands; one that fails, or takes a name in use, adds none and is a warning."""
@@ -213,8 +216,8 @@ class Registry:
                 if taken := [name for name, parser in parsers.items() if subcommands.choices[name] is not parser]:
                     raise PluginError(f"the command '{taken[0]}' exists already")
             except (Exception, SystemExit) as error:
-                subcommands.choices.clear()  # type: ignore[attr-defined]
-                subcommands.choices.update(parsers)  # type: ignore[attr-defined]
+                subcommands.choices.clear()
+                subcommands.choices.update(parsers)
                 subcommands._choices_actions[:] = helps
                 _warn(impl, f"added no command: {error}")
 
