@@ -19,7 +19,7 @@ Methods = str | Method | Sequence[str | Method] | None
 
 def inversion_of(choice: str | Inversion, values: Mapping[str, Any] | None = None) -> Inversion:
     """An inversion by name, with parameters, or the object that was given."""
-    return _part("inversion", Inversion, choice, values)
+    return _part("inversion", Inversion, choice, values)  # type: ignore[type-abstract]
 
 
 def methods_of(choice: Methods, values: Mapping[str, Any] | None = None) -> tuple[Method, ...]:
@@ -31,7 +31,7 @@ def methods_of(choice: Methods, values: Mapping[str, Any] | None = None) -> tupl
         raise InvalidInputError(
             "`method` parameters can only be set for a single method; give objects instead of names."
         )
-    return tuple(_part("method", Method, one, values) for one in chosen)
+    return tuple(_part("method", Method, one, values) for one in chosen)  # type: ignore[type-abstract]
 
 
 def _part(kind: Kind, base: type[Part], choice: str | Part, values: Mapping[str, Any] | None) -> Part:
@@ -40,7 +40,7 @@ def _part(kind: Kind, base: type[Part], choice: str | Part, values: Mapping[str,
     if not isinstance(choice, str):
         article = "an" if kind[0] in "aeiou" else "a"
         raise InvalidInputError(f"`{kind}` must be a name or {article} {base.__name__} object, got {choice!r}.")
-    part: type[Part] = _class(kind, choice)
+    part: type[Part] = part_class(kind, choice)
     return validate(part, values or {})
 
 
@@ -82,13 +82,10 @@ def backbone_of(
             )
         refuse_misfits(choice.provides, choice.name, methods)
         return choice, {"name": None, "model": choice.name}
-    if isinstance(choice, BackboneParameters):
-        parameters, name = changed(choice, values), name_of("backbone", choice)
-    else:
-        entry = registry().entry("backbone", choice)
-        parameters, name = None, entry.item.name
-        refuse_misfits(frozenset(registry().backbone(choice).provides), name, methods)
-        parameters = validate(_class("backbone", choice), values)
+    parameters = (
+        changed(choice, values) if isinstance(choice, BackboneParameters) else backbone_parameters_of(choice, values)
+    )
+    name = name_of("backbone", parameters)
     source, defaults = "", None
     if pipeline is None:
         source, defaults = model_of(name, model)
@@ -96,6 +93,12 @@ def backbone_of(
     refuse_misfits(backbone.provides, name, methods)
     record = {"name": name, "model": model, "pipeline": pipeline is not None, **parameters.model_dump(mode="json")}
     return backbone, record
+
+
+def backbone_parameters_of(name: str, values: Mapping[str, Any]) -> BackboneParameters:
+    """How to load a backbone, by its name."""
+    parameters: BackboneParameters = validate(part_class("backbone", name), values)
+    return parameters
 
 
 def model_of(backbone: str, model: str | None) -> tuple[str, Defaults | None]:
@@ -134,7 +137,7 @@ def with_preset(
 
 def _owner(entry: Entry) -> type[Parameters]:
     assert isinstance(entry.item, Preset)
-    owner: type[Parameters] = _class(*entry.item.component)
+    owner: type[Parameters] = part_class(*entry.item.component)
     return owner
 
 
@@ -147,21 +150,34 @@ def _scaled(part: Parameters, preset: Preset, steps: int) -> dict[str, Any]:
     }
 
 
-def with_knob(knob: str, value: float | None, parts: Sequence[Part]) -> list[Part]:
-    """Turn a knob that people know by a plain name (``keep``, ``push``) on the part that has it.
+def with_knob(
+    knob: str, value: float | None, inversion: Inversion, methods: Sequence[Method]
+) -> tuple[Inversion, tuple[Method, ...]]:
+    """Turn a knob that people know by a plain name (``keep``, ``push``) on the first part that has it; None leaves it.
 
     Raises:
         IncompatibleError: no part has it.
+        InvalidInputError: the value is out of range.
     """
     if value is None:
-        return list(parts)
-    for place, part in enumerate(parts):
-        for field, info in type(part).model_fields.items():
-            extra = info.json_schema_extra
-            if isinstance(extra, dict) and extra.get("knob") == knob:
-                return [*parts[:place], changed(part, {field: value}), *parts[place + 1 :]]
-    names = ", ".join(type(part).__name__ for part in parts) or "nothing"
+        return inversion, tuple(methods)
+    field = _field_of(knob, inversion)
+    if field:
+        return changed(inversion, {field: value}), tuple(methods)
+    for place, method in enumerate(methods):
+        field = _field_of(knob, method)
+        if field:
+            return inversion, (*methods[:place], changed(method, {field: value}), *methods[place + 1 :])
+    names = ", ".join(type(part).__name__ for part in (inversion, *methods))
     raise IncompatibleError(f"`{knob}` has no meaning here: none of the parts ({names}) has such a knob.")
+
+
+def _field_of(knob: str, part: Parameters) -> str | None:
+    for field, info in type(part).model_fields.items():
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and extra.get("knob") == knob:
+            return field
+    return None
 
 
 def name_of(kind: Kind, part: object) -> str:
@@ -173,7 +189,8 @@ def name_of(kind: Kind, part: object) -> str:
     return type(part).__name__
 
 
-def _class(kind: Kind, name: str) -> Any:
+def part_class(kind: Kind, name: str) -> Any:
+    """The class that a name stands for."""
     spec = registry().entry(kind, name).item
     assert isinstance(spec, ComponentSpec)
     return spec.load()

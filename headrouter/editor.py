@@ -9,7 +9,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 from PIL import Image
@@ -39,10 +39,9 @@ from headrouter.method import Method
 from headrouter.noise import Noise
 from headrouter.picture import Source, load_picture, psnr, to_picture, to_tensor, working_size
 from headrouter.prompt import Prompt
+from headrouter.request import Request, Size, request_of
 from headrouter.result import FORMAT, Result, merge_evidence, picture_hash
 from headrouter.rows import Row
-
-Size = tuple[int, int] | Literal["auto"]
 
 
 @final
@@ -167,7 +166,20 @@ class Editor:
             inverted: What :meth:`invert` gave for the same picture, prompt and settings.
             maps: Record where each word acts, for :meth:`Result.text_map`.
         """
-        job = self._job(image, prompt, source_prompt, negative_prompt, preset, keep, push, steps, guidance, seed, size)
+        asked = request_of(
+            prompt,
+            source_prompt=source_prompt,
+            negative_prompt=negative_prompt,
+            preset=preset,
+            keep=keep,
+            push=push,
+            steps=steps,
+            guidance=guidance,
+            seed=seed,
+            size=size,
+            maps=maps,
+        )
+        job = self._job(image, asked)
         if maps and "prompt-words" in self.backbone.provides and not any(isinstance(m, WordMaps) for m in job.methods):
             job = replace(job, methods=(*job.methods, WordMaps()))
         start = self._start(job, inverted)
@@ -182,7 +194,7 @@ class Editor:
             images=self._pictures(latents, job),
             prompts=job.targets,
             cost=cost,
-            record=self._record(job, cost, preset, maps),
+            record=self._record(job, cost, asked),
             evidence=evidence,
             _reconstruct=lambda: self._reconstruct(job, problem)[0],
         )
@@ -204,7 +216,16 @@ class Editor:
         Raises:
             IncompatibleError: the trajectory has no inversion.
         """
-        job = self._job(image, (), source_prompt, negative_prompt, preset, keep, None, steps, None, seed, size)
+        asked = request_of(
+            source_prompt=source_prompt,
+            negative_prompt=negative_prompt,
+            preset=preset,
+            keep=keep,
+            steps=steps,
+            seed=seed,
+            size=size,
+        )
+        job = self._job(image, asked)
         start = self._start(job, None)
         if start is None:
             raise IncompatibleError(f"`inversion` {name_of('inversion', job.inversion)!r} has no inversion to keep.")
@@ -224,7 +245,17 @@ class Editor:
         size: Size = "auto",
     ) -> tuple[Image.Image, float]:
         """The picture through inversion and sampling with its own prompt, unsteered; and its PSNR to the picture in dB."""
-        job = self._job(image, (), source_prompt, negative_prompt, preset, keep, None, steps, guidance, seed, size)
+        asked = request_of(
+            source_prompt=source_prompt,
+            negative_prompt=negative_prompt,
+            preset=preset,
+            keep=keep,
+            steps=steps,
+            guidance=guidance,
+            seed=seed,
+            size=size,
+        )
+        job = self._job(image, asked)
         start = self._start(job, None)
         return self._reconstruct(job, replace(job.problem, inverted=None if start is None else start.latents))
 
@@ -248,54 +279,38 @@ class Editor:
             size: Width and height, or ``auto``: a square of the model's training area.
             method: What steers, as in :class:`Editor`; methods that compare with a source cannot.
         """
-        texts = _texts(prompts)
+        asked = request_of(
+            prompts, negative_prompt=negative_prompt, steps=steps, guidance=guidance, seed=seed, size=size
+        )
+        methods = methods_of(method)
+        refuse_misfits(self.backbone.provides, self.backbone.name, methods)
         side = working_size((1, 1), self.backbone.defaults.area, self.backbone.size_multiple)
-        width, height = self._checked_size(side if size == "auto" else size)
-        steps = steps or self.inversion.steps or self.backbone.defaults.steps
-        guidance = self.backbone.defaults.guidance if guidance is None else guidance
-        *targets, negative = self.backbone.encode_prompts([*texts, negative_prompt])
+        width, height = self._checked_size(side if asked.size == "auto" else asked.size)
+        steps = asked.steps or self.inversion.steps or self.backbone.defaults.steps
+        guidance = self.backbone.defaults.guidance if asked.guidance is None else asked.guidance
+        *targets, negative = self.backbone.encode_prompts([*asked.prompt, negative_prompt])
         rows = [Row(prompt, negative, guidance, edit=number) for number, prompt in enumerate(targets)]
         noise = Noise([seed], self.backbone.latent_shape(width, height), self.backbone.device)
         problem = Problem(self._grid(steps, width, height), noise("start", 0), noise)
-        methods = methods_of(method)
-        refuse_misfits(self.backbone.provides, self.backbone.name, methods)
         sampled = self._engine("generate").sample(inversion_of("euler"), methods, rows, problem, phase="generate")
         return [to_picture(picture) for picture in self.backbone.decode(sampled.latents)]
 
-    def _job(
-        self,
-        image: Source,
-        prompt: str | Sequence[str],
-        source_prompt: str,
-        negative_prompt: str,
-        preset: str | None,
-        keep: float | None,
-        push: float | None,
-        steps: int | None,
-        guidance: float | None,
-        seed: int,
-        size: Size,
-    ) -> _Job:
-        texts = _texts(prompt) if prompt else []
+    def _job(self, image: Source, asked: Request) -> _Job:
         picture = load_picture(image)
         defaults, multiple = self.backbone.defaults, self.backbone.size_multiple
-        width, height = self._checked_size(
-            working_size(picture.size, defaults.area, multiple) if size == "auto" else size
-        )
-        inversion = self.inversion if steps is None else changed(self.inversion, {"steps": steps})
-        steps = inversion.steps or defaults.steps
-        methods = self.methods
-        if preset is not None:
-            inversion, methods = with_preset(preset, inversion, methods, steps)
-        inversion, *methods_ = with_knob("keep", keep, [inversion, *methods])
-        inversion, *methods_ = with_knob("push", push, [inversion, *methods_])
-        methods = tuple(methods_)
-        guidance = defaults.guidance if guidance is None else guidance
-        if not 0 <= guidance < 1000:
-            raise InvalidInputError(f"`guidance` must be from 0 to below 1000, got {guidance}.")
-        source, *targets, negative, empty = self.backbone.encode_prompts([source_prompt, *texts, negative_prompt, ""])
+        own = working_size(picture.size, defaults.area, multiple)
+        width, height = self._checked_size(own if asked.size == "auto" else asked.size)
+        inversion = self.inversion if asked.steps is None else changed(self.inversion, {"steps": asked.steps})
+        steps, methods = inversion.steps or defaults.steps, self.methods
+        if asked.preset is not None:
+            inversion, methods = with_preset(asked.preset, inversion, methods, steps)
+        inversion, methods = with_knob("keep", asked.keep, inversion, methods)
+        inversion, methods = with_knob("push", asked.push, inversion, methods)
+        guidance = defaults.guidance if asked.guidance is None else asked.guidance
+        texts = [asked.source_prompt, *asked.prompt, asked.negative_prompt, ""]
+        source, *targets, negative, empty = self.backbone.encode_prompts(texts)
         latents = self.backbone.encode_image(to_tensor(picture, (width, height)).to(self.backbone.device))
-        noise = Noise([seed], self.backbone.latent_shape(width, height), self.backbone.device)
+        noise = Noise([asked.seed], self.backbone.latent_shape(width, height), self.backbone.device)
         problem = Problem(self._grid(steps, width, height), latents, noise)
         return _Job(
             picture,
@@ -304,7 +319,7 @@ class Editor:
             methods,
             steps,
             guidance,
-            seed,
+            asked.seed,
             source,
             tuple(targets),
             negative,
@@ -378,7 +393,7 @@ class Editor:
             "inversion": {"name": name_of("inversion", job.inversion), **job.inversion.model_dump(mode="json")},
         }
 
-    def _record(self, job: _Job, cost: Cost, preset: str | None, maps: bool) -> dict[str, Any]:
+    def _record(self, job: _Job, cost: Cost, asked: Request) -> dict[str, Any]:
         methods = [method for method in job.methods if not isinstance(method, WordMaps)]
         return {
             "headrouter": {"format": FORMAT, "version": __version__, "torch": torch.__version__},
@@ -393,9 +408,9 @@ class Editor:
                 "steps": job.steps,
                 "seed": job.seed,
                 "size": list(job.size),
-                "maps": maps,
+                "maps": asked.maps,
             },
-            "preset": preset,
+            "preset": asked.preset,
             "max_rows": self.max_rows,
             "cost": {
                 "calls": cost.calls,
@@ -404,13 +419,6 @@ class Editor:
                 "peak_memory": cost.peak_memory,
             },
         }
-
-
-def _texts(prompt: str | Sequence[str]) -> list[str]:
-    texts = [prompt] if isinstance(prompt, str) else list(prompt)
-    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise InvalidInputError(f"`prompt` must say what the picture shall show, got {prompt!r}.")
-    return texts
 
 
 def _bar(label: str) -> Progress:

@@ -139,7 +139,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
 
 def merge_evidence(groups: list[list[tuple[str, Mapping[str, Tensor]]]]) -> list[tuple[str, Mapping[str, Tensor]]]:
     """Evidence of groups of edits that ran one after the other: each tensor has the edits first."""
-    merged = []
+    merged: list[tuple[str, Mapping[str, Tensor]]] = []
     for parts in zip(*groups, strict=True):
         names = {name for _, values in parts for name in values}
         merged.append(

@@ -170,7 +170,8 @@ class ToyMMDiT(nn.Module, Backbone):
         for site, block in zip(self._sites, self.blocks, strict=True):
             assert isinstance(block, _Block)
             text, image = self._run(site, block, text, image, layout, items)
-        return self.image_final(image).transpose(1, 2).reshape(rows, channels, height, width)
+        velocity: Tensor = self.image_final(image)
+        return velocity.transpose(1, 2).reshape(rows, channels, height, width)
 
     def _run(
         self, site: Site, block: _Block, text: Tensor, image: Tensor, layout: TokenLayout, items: tuple[BatchRow, ...]

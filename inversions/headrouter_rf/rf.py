@@ -84,7 +84,7 @@ class RFInversion(Inversion):
         """η of a sampling step."""
         if step not in window(self.start, self.stop, steps):
             return 0.0
-        return self.eta * (1 - step / steps) ** self.decay
+        return self.eta * float((1 - step / steps) ** self.decay)
 
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
         """x ← x + (σ′ − σ)·[v + γ·((y_1 − x)/(1 − σ) − v)], σ where x is, σ′ the next larger."""

@@ -1,11 +1,15 @@
 """The oracles of a run, on the toy model: what must be equal is bit-equal, what must differ differs."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from headrouter_euler.euler import Euler
+from headrouter_rf.rf import RFInversion
+
 from headrouter.cost import Cost
 from headrouter.engine import Engine, Sampled
 from headrouter.errors import IncompatibleError, InvalidInputError, NonFiniteError
@@ -17,8 +21,6 @@ from headrouter.noise import Noise
 from headrouter.routing.method import HeadRouter, NoMethod
 from headrouter.rows import Row
 from headrouter.testing.toy import ToyMMDiT
-from headrouter_euler.euler import Euler
-from headrouter_rf.rf import RFInversion
 
 STEPS, WIDTH, HEIGHT = 6, 32, 24
 NEUTRAL = HeadRouter(gamma=0.0, alpha=2.0, nu=0.0, rho=0.0)
@@ -37,7 +39,9 @@ def problem(toy: ToyMMDiT, inverted: bool = True) -> Problem:
     return Problem(tuple(toy.sigmas(STEPS, WIDTH, HEIGHT).tolist()), source, noise, start)
 
 
-def rows(toy: ToyMMDiT, source: str = "a red cat", edits: tuple[str, ...] = ("a blue dog",), guidance: float = 3.0) -> list[Row]:
+def rows(
+    toy: ToyMMDiT, source: str = "a red cat", edits: tuple[str, ...] = ("a blue dog",), guidance: float = 3.0
+) -> list[Row]:
     first, *others, negative = toy.encode_prompts([source, *edits, ""])
     return [Row(first, negative, guidance), *(Row(p, negative, guidance, edit=n) for n, p in enumerate(others))]
 
@@ -55,7 +59,7 @@ def test_our_loop_is_euler(toy: ToyMMDiT) -> None:
         x = problem(toy).inverted
         grid = problem(toy).sigmas
         assert x is not None
-        for now, following in zip(grid, grid[1:], strict=False):
+        for now, following in itertools.pairwise(grid):
             cond = toy.velocity(x, now, [Row(prompt, negative, 1.0, edit=number)])
             uncond = toy.velocity(x, now, [Row(negative, negative, 1.0, edit=number)])
             x = x + (following - now) * (uncond + 3.0 * (cond - uncond))
@@ -223,7 +227,9 @@ def test_the_source_runs_only_while_it_is_needed(toy: ToyMMDiT) -> None:
     refined = sample(toy, HeadRouter(gamma=0.0), keep_source=False)
     assert refined.cost.rows == STEPS * 2, "refinement compares with nothing"
     kept = sample(toy, HeadRouter(start=1, stop=3))
-    assert torch.equal(kept.latents[1], windowed.latents[0]) or torch.allclose(kept.latents[1], windowed.latents[0], atol=1e-5)
+    assert torch.equal(kept.latents[1], windowed.latents[0]) or torch.allclose(
+        kept.latents[1], windowed.latents[0], atol=1e-5
+    )
     assert [row.is_source for row in windowed.rows] == [False]
 
 
@@ -340,7 +346,9 @@ def test_progress_counts_every_step(toy: ToyMMDiT) -> None:
     engine = Engine(toy, lambda *state: told.append(state))
     engine.invert(Euler(), rows(toy)[:1], problem(toy))
     engine.sample(Euler(), [], rows(toy)[1:], problem(toy))
-    assert told == [("invert", n, STEPS) for n in range(1, STEPS + 1)] + [("sample", n, STEPS) for n in range(1, STEPS + 1)]
+    assert told == [("invert", n, STEPS) for n in range(1, STEPS + 1)] + [
+        ("sample", n, STEPS) for n in range(1, STEPS + 1)
+    ]
 
 
 def test_costs_add_up() -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from headrouter.routing.heads import SPREAD_FLOOR, dissimilarity, head_weights, normalised
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
+
+from headrouter.routing.heads import SPREAD_FLOOR, dissimilarity, head_weights, normalised
 
 
 def outputs(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -59,7 +60,11 @@ def test_the_released_constants_amplify_almost_uniformly() -> None:
 
 
 @given(
-    d=st.floats(0, 1), gamma=st.floats(0, 10), k=st.floats(0, 100), delta=st.floats(0, 1), form=st.sampled_from(["literal", "anchored"])
+    d=st.floats(0, 1),
+    gamma=st.floats(0, 10),
+    k=st.floats(0, 100),
+    delta=st.floats(0, 1),
+    form=st.sampled_from(["literal", "anchored"]),
 )
 def test_weights_stay_within_the_increment(d: float, gamma: float, k: float, delta: float, form: str) -> None:
     weight = float(head_weights(torch.tensor([d], dtype=torch.float64), gamma, k, delta, form))

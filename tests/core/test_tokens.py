@@ -2,20 +2,23 @@
 
 import pytest
 import torch
+from torch.nn import functional
+
 from headrouter import kernels
 from headrouter.clock import Clock
 from headrouter.joint_attention import JointAttention, Site, TokenLayout
 from headrouter.prompt import Prompt
 from headrouter.routing.tokens import feature_weights, refined_output_reference, refinement, token_weights
 from headrouter.rows import Row, batch_rows
-from torch.nn import functional
 
 TEXT, GRID = 7, (3, 5)
 IMAGE = GRID[0] * GRID[1]
 
 
 def layout(text_first: bool) -> TokenLayout:
-    text, image = (slice(0, TEXT), slice(TEXT, TEXT + IMAGE)) if text_first else (slice(IMAGE, IMAGE + TEXT), slice(0, IMAGE))
+    text, image = (
+        (slice(0, TEXT), slice(TEXT, TEXT + IMAGE)) if text_first else (slice(IMAGE, IMAGE + TEXT), slice(0, IMAGE))
+    )
     return TokenLayout(text, image, GRID, (("t5", TEXT),))
 
 
@@ -28,13 +31,19 @@ def event(text_first: bool, bias: torch.Tensor | None = None, *, native: bool = 
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
     site = Site(0, "block", "dual", 4)
-    return JointAttention(site, layout(text_first), items, Clock("sample", 0, 1, 0, 1.0, 0), q, k, v, attend, None, bias, native)
+    return JointAttention(
+        site, layout(text_first), items, Clock("sample", 0, 1, 0, 1.0, 0), q, k, v, attend, None, bias, native
+    )
 
 
 def biases() -> dict[str, torch.Tensor | None]:
     generator = torch.Generator().manual_seed(2)
     keep = torch.rand(3, 1, 1, TEXT + IMAGE, generator=generator) > 0.2
-    return {"none": None, "boolean": keep, "additive": torch.randn(1, 4, TEXT + IMAGE, TEXT + IMAGE, generator=generator)}
+    return {
+        "none": None,
+        "boolean": keep,
+        "additive": torch.randn(1, 4, TEXT + IMAGE, TEXT + IMAGE, generator=generator),
+    }
 
 
 @pytest.mark.parametrize("chunk", [kernels.CHUNK_ELEMENTS, 150], ids=["whole", "chunked"])
@@ -59,7 +68,16 @@ def test_without_the_full_matrix_equals_the_explicit_softmax(
             additive = torch.zeros(additive.shape).masked_fill(~additive, -torch.inf)
         additive = None if additive is None else additive[row if additive.shape[0] > 1 else 0]
         reference = refined_output_reference(
-            joint.query[row], joint.key[row], joint.value[row], joint.layout, positions, 2.0, 3.0, form, joint.scale, additive
+            joint.query[row],
+            joint.key[row],
+            joint.value[row],
+            joint.layout,
+            positions,
+            2.0,
+            3.0,
+            form,
+            joint.scale,
+            additive,
         )
         assert torch.allclose(ours, reference, atol=1e-5)
         assert float((reference - output[row]).abs().max()) > 1e-5, "the refinement must do something to be compared"

@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
-from headrouter.errors import InvalidInputError
-from headrouter.inversion import Inversion
-from headrouter.testing.trajectories import Solved
 from headrouter_euler.euler import Euler
 from headrouter_rf.rf import RFInversion
 from pydantic import ValidationError
+
+from headrouter.errors import InvalidInputError
+from headrouter.inversion import Inversion
+from headrouter.testing.trajectories import Solved
 
 GENERATOR = torch.Generator().manual_seed(0)
 SOURCE = torch.randn(2, 3, 4, 5, generator=GENERATOR, dtype=torch.float64)
@@ -114,7 +115,16 @@ def test_rf_controls_only_its_window() -> None:
         distance *= 1 + (sigmas[step + 1] - sigmas[step]) * eta / sigmas[step]
     result = solved.sample(inversion, SOURCE + 1)
     assert torch.allclose(result, SOURCE + distance, atol=1e-12)
-    assert [inversion.controller(step, 8) > 0 for step in range(8)] == [False, False, True, True, True, False, False, False]
+    assert [inversion.controller(step, 8) > 0 for step in range(8)] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_a_step_number_is_not_a_fraction() -> None:
@@ -129,7 +139,9 @@ def test_a_window_that_is_upside_down_is_refused() -> None:
         RFInversion(start=20, stop=0.5).sampling_steps(28)
 
 
-@pytest.mark.parametrize("values", [{"eta": 1.1}, {"gamma": -0.1}, {"start": 1.5}, {"stop": -1}, {"steps": 0}, {"start": True}])
+@pytest.mark.parametrize(
+    "values", [{"eta": 1.1}, {"gamma": -0.1}, {"start": 1.5}, {"stop": -1}, {"steps": 0}, {"start": True}]
+)
 def test_constants_out_of_range_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         RFInversion(**values)

@@ -1,0 +1,167 @@
+"""``headrouter edit``: edit one picture by text, or run an earlier edit again."""
+
+import argparse
+import re
+from typing import TYPE_CHECKING, Any
+
+from headrouter.cli.overrides import parse_overrides
+from headrouter.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from headrouter.backbone import BackboneParameters
+    from headrouter.inversion import Inversion
+    from headrouter.method import Method
+    from headrouter.result import Result
+
+EXAMPLES = """examples:
+  headrouter edit photo.png --source "a photo of a cat" --prompt "a photo of a dog" -o out/
+  headrouter edit photo.png --prompt "a watercolour" --backbone flux --preset stylization --keep 0.8
+  headrouter edit --from out/result.json -o again/
+"""
+
+
+def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Describe the command."""
+    parser = subcommands.add_parser(
+        "edit",
+        help="edit a picture by text",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("image", nargs="?", help="picture to edit")
+    parser.add_argument("--source", default="", metavar="TEXT", help="what the picture shows; may be empty")
+    parser.add_argument(
+        "--prompt", action="append", metavar="TEXT", help="what it shall show; repeat for several edits"
+    )
+    parser.add_argument("--negative", default="", metavar="TEXT", help="what to steer away from")
+    parser.add_argument("-o", "--output", default="out", metavar="FOLDER", help="where the pictures go (default: out)")
+    parser.add_argument("--from", dest="record", metavar="RESULT.JSON", help="run an earlier edit again")
+    parts = parser.add_argument_group("parts")
+    parts.add_argument("--backbone", default="sd3.5", metavar="NAME", help="model family (default: sd3.5)")
+    parts.add_argument("--model", metavar="NAME", help="weights: a short name, a hub id or a local folder")
+    parts.add_argument("--inversion", default="rf", metavar="NAME", help="trajectory (default: rf)")
+    parts.add_argument(
+        "--method", action="append", metavar="NAME", help="what steers (default: headrouter); repeat for several"
+    )
+    knobs = parser.add_argument_group("knobs")
+    knobs.add_argument("--preset", metavar="NAME", help="values that somebody found to work: `headrouter presets`")
+    knobs.add_argument("--keep", type=float, metavar="0..1", help="how much of the source to keep (η)")
+    knobs.add_argument("--push", type=float, metavar="0..", help="how strongly to push the edit (γ)")
+    knobs.add_argument("--steps", type=int, help="steps of the time grid")
+    knobs.add_argument("--guidance", type=float, help="weight of the prompt")
+    knobs.add_argument("--seed", type=int, default=0, help="of all noise (default: 0)")
+    knobs.add_argument("--size", default="auto", metavar="WxH", help="size to work at, or auto (default)")
+    knobs.add_argument(
+        "--set", action="append", default=[], metavar="PART.NAME=VALUE", help="any parameter: method.gamma=0.3"
+    )
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
+    machine.add_argument("--dtype", help="auto, float32, bfloat16, float16")
+    machine.add_argument("--offload", help="none, model, group: save accelerator memory")
+    machine.add_argument("--max-rows", type=int, metavar="N", help="most rows in one model call")
+    machine.add_argument("--no-progress", action="store_true", help="no progress bars")
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Edit, save, and say what came out."""
+    from headrouter.picture import writable_folder
+
+    if arguments.record:
+        _only_machine(arguments)
+        folder = writable_folder(arguments.output)
+        result = _again(arguments)
+    else:
+        if not arguments.image or not arguments.prompt:
+            raise InvalidInputError("give a picture and at least one `--prompt`, or `--from` an earlier result.json.")
+        folder = writable_folder(arguments.output)
+        result = _edit(arguments)
+    result.save(folder)
+    for number, prompt in enumerate(result.prompts):
+        print(f"{folder / f'edit-{number}.png'}  {prompt.text}")
+    print(f"{folder / 'result.json'}  {result.cost}")
+    return 0
+
+
+def _edit(arguments: argparse.Namespace) -> "Result":
+    from headrouter.editor import Editor
+    from headrouter.picture import load_picture
+
+    picture = load_picture(arguments.image)
+    backbone, inversion, methods = _parts(arguments)
+    editor = Editor(
+        backbone,
+        inversion,
+        methods,
+        model=arguments.model,
+        max_rows=arguments.max_rows,
+        progress=not arguments.no_progress,
+        **_machine(arguments),
+    )
+    return editor.edit(
+        picture,
+        arguments.prompt,
+        arguments.source,
+        negative_prompt=arguments.negative,
+        preset=arguments.preset,
+        keep=arguments.keep,
+        push=arguments.push,
+        steps=arguments.steps,
+        guidance=arguments.guidance,
+        seed=arguments.seed,
+        size=_size(arguments.size),
+    )
+
+
+def _parts(arguments: argparse.Namespace) -> "tuple[BackboneParameters, Inversion, tuple[Method, ...]]":
+    """Backbone parameters, inversion and methods, with every ``--set`` in them; all errors at once."""
+    from pydantic import create_model
+
+    from headrouter.assembly import part_class
+    from headrouter.configuration import Parameters, validate
+
+    names = arguments.method or ["headrouter"]
+    classes = [part_class("method", name) for name in names]
+    fields: dict[str, Any] = {
+        "backbone": part_class("backbone", arguments.backbone),
+        "inversion": part_class("inversion", arguments.inversion),
+        "method": classes[0] if len(classes) == 1 else tuple[tuple(classes)],  # type: ignore[misc]
+    }
+    given = {"backbone": {}, "inversion": {}, "method": {} if len(classes) == 1 else [{} for _ in classes]}
+    model = create_model("Edit", __base__=Parameters, **{name: (kind, ...) for name, kind in fields.items()})
+    parts: Any = validate(model, given, parse_overrides(arguments.set))
+    return parts.backbone, parts.inversion, parts.method if len(classes) > 1 else (parts.method,)
+
+
+def _again(arguments: argparse.Namespace) -> "Result":
+    from headrouter.again import edit_again
+
+    return edit_again(arguments.record, progress=not arguments.no_progress, **_machine(arguments))
+
+
+def _machine(arguments: argparse.Namespace) -> dict[str, str | None]:
+    return {"device": arguments.device, "dtype": arguments.dtype, "offload": arguments.offload}
+
+
+def _only_machine(arguments: argparse.Namespace) -> None:
+    """With ``--from`` everything else is in the record: refuse what would be ignored."""
+    allowed = {"record", "output", "device", "dtype", "offload", "no_progress", "run", "parser", "command", "debug"}
+    ignored = [
+        name
+        for name, value in vars(arguments).items()
+        if name not in allowed and value != arguments.parser.get_default(name)
+    ]
+    if ignored:
+        raise InvalidInputError(
+            f"`--from` runs an edit again as it was; it takes no {', '.join(name.replace('_', '-') for name in ignored)}."
+        )
+
+
+def _size(text: str) -> Any:
+    if text == "auto":
+        return "auto"
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None:
+        raise InvalidInputError(f"`--size` must look like 1024x768, or be auto (got {text!r}).")
+    return int(match[1]), int(match[2])
