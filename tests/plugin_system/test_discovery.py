@@ -55,7 +55,7 @@ def test_a_good_plugin_is_loaded_with_everything_it_brings(site, plugin_code):
         (
             "from headrouter.plugin import hookimpl\nheadrouter_api = 1\n"
             "@hookimpl\ndef register_backbones(register, colour): ...",
-            "PluginValidationError",
+            "hookimpl definition: register_backbones(register, colour) Argument(s) {'colour'} are declared",
         ),
         (
             "from headrouter.plugin import hookimpl\nheadrouter_api = 1\n"
