@@ -1,0 +1,179 @@
+"""From names to parts: what ``Editor(backbone="sd3.5", inversion="rf")`` means."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from headrouter.backbone import Backbone, BackboneParameters, Defaults
+from headrouter.configuration import Parameters, validate
+from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.inversion import Inversion
+from headrouter.method import Method
+from headrouter.moments import Moment
+from headrouter.plugin import ComponentSpec, Kind, Preset
+from headrouter.plugins import Entry, registry
+from headrouter.plugins.names import BUILT_IN, fold, resolve
+
+Part = TypeVar("Part", bound=Parameters)
+Methods = str | Method | Sequence[str | Method] | None
+
+
+def inversion_of(choice: str | Inversion, values: Mapping[str, Any] | None = None) -> Inversion:
+    """An inversion by name, with parameters, or the object that was given."""
+    return _part("inversion", Inversion, choice, values)
+
+
+def methods_of(choice: Methods, values: Mapping[str, Any] | None = None) -> tuple[Method, ...]:
+    """Methods by name or object, one or several; None is none. ``values`` are parameters of a single named one."""
+    if choice is None:
+        return ()
+    chosen = [choice] if isinstance(choice, str | Method) else list(choice)
+    if values and len(chosen) != 1:
+        raise InvalidInputError(
+            "`method` parameters can only be set for a single method; give objects instead of names."
+        )
+    return tuple(_part("method", Method, one, values) for one in chosen)
+
+
+def _part(kind: Kind, base: type[Part], choice: str | Part, values: Mapping[str, Any] | None) -> Part:
+    if isinstance(choice, base):
+        return changed(choice, values or {})
+    if not isinstance(choice, str):
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise InvalidInputError(f"`{kind}` must be a name or {article} {base.__name__} object, got {choice!r}.")
+    part: type[Part] = _class(kind, choice)
+    return validate(part, values or {})
+
+
+def changed(part: Part, values: Mapping[str, Any]) -> Part:
+    """A part with some parameters changed and validated again."""
+    if not values:
+        return part
+    return validate(type(part), {**part.model_dump(exclude_unset=True), **values})
+
+
+def refuse_misfits(provided: frozenset[str], backbone: str, methods: Sequence[Method]) -> None:
+    """Refuse methods that require what the backbone does not provide.
+
+    Raises:
+        IncompatibleError: naming both and the missing word.
+    """
+    for method in methods:
+        missing = sorted(method.requires - provided)
+        if missing:
+            raise IncompatibleError(
+                f"`method` {name_of('method', method)!r} with these parameters needs {', '.join(missing)}, which `backbone` "
+                f"{backbone!r} does not provide (it provides {', '.join(sorted(provided))})."
+            )
+
+
+def backbone_of(
+    choice: str | Backbone | BackboneParameters,
+    methods: Sequence[Method],
+    *,
+    model: str | None,
+    pipeline: object | None,
+    values: Mapping[str, Any],
+) -> tuple[Backbone, dict[str, Any]]:
+    """Load a backbone, after refusing methods that cannot work with it; and the record from which it can be loaded again."""
+    if isinstance(choice, Backbone):
+        if values or model or pipeline:
+            raise InvalidInputError(
+                "`backbone` is already loaded; `model`, `pipeline`, `device`, `dtype` and `offload` have no use."
+            )
+        refuse_misfits(choice.provides, choice.name, methods)
+        return choice, {"name": None, "model": choice.name}
+    if isinstance(choice, BackboneParameters):
+        parameters, name = changed(choice, values), name_of("backbone", choice)
+    else:
+        entry = registry().entry("backbone", choice)
+        parameters, name = None, entry.item.name
+        refuse_misfits(frozenset(registry().backbone(choice).provides), name, methods)
+        parameters = validate(_class("backbone", choice), values)
+    source, defaults = "", None
+    if pipeline is None:
+        source, defaults = model_of(name, model)
+    backbone = parameters.load(source, pipeline, defaults)
+    refuse_misfits(backbone.provides, name, methods)
+    record = {"name": name, "model": model, "pipeline": pipeline is not None, **parameters.model_dump(mode="json")}
+    return backbone, record
+
+
+def model_of(backbone: str, model: str | None) -> tuple[str, Defaults | None]:
+    """Where a model's weights are, and what suits it: by short name, hub id or folder; the backbone's default if None."""
+    raise NotImplementedError
+
+
+def with_preset(
+    name: str, inversion: Inversion, methods: Sequence[Method], steps: int
+) -> tuple[Inversion, tuple[Method, ...]]:
+    """Give a component the values of a preset, except those that the user set; step numbers are scaled to ``steps``.
+
+    Raises:
+        UnknownNameError: no preset of that name.
+        IncompatibleError: its component takes no part.
+    """
+    entries = registry().entries("preset")
+    owners = {type(part): part for part in (inversion, *methods)}
+    fitting = [entry for entry in entries if _owner(entry) in owners]
+    if not any(fold(name) in entry.words for entry in fitting):
+        preset = resolve("preset", name, entries).item
+        assert isinstance(preset, Preset)
+        kind, component = preset.component
+        raise IncompatibleError(
+            f"`preset` {name!r} gives values to the {kind} {component!r}, which takes no part here: choose {kind} {component!r}, "
+            "or leave the preset out."
+        )
+    entry = resolve("preset", name, fitting)
+    assert isinstance(entry.item, Preset)
+    owner = owners[_owner(entry)]
+    tuned = changed(owner, _scaled(owner, entry.item, steps))
+    if isinstance(tuned, Inversion):
+        return tuned, tuple(methods)
+    return inversion, tuple(tuned if method is owner else method for method in methods)  # type: ignore[misc]
+
+
+def _owner(entry: Entry) -> type[Parameters]:
+    assert isinstance(entry.item, Preset)
+    owner: type[Parameters] = _class(*entry.item.component)
+    return owner
+
+
+def _scaled(part: Parameters, preset: Preset, steps: int) -> dict[str, Any]:
+    moments = {field for field, info in type(part).model_fields.items() if info.annotation == Moment}
+    return {
+        field: round(value * steps / preset.reference_steps) if field in moments and isinstance(value, int) else value
+        for field, value in preset.values.items()
+        if field not in part.model_fields_set
+    }
+
+
+def with_knob(knob: str, value: float | None, parts: Sequence[Part]) -> list[Part]:
+    """Turn a knob that people know by a plain name (``keep``, ``push``) on the part that has it.
+
+    Raises:
+        IncompatibleError: no part has it.
+    """
+    if value is None:
+        return list(parts)
+    for place, part in enumerate(parts):
+        for field, info in type(part).model_fields.items():
+            extra = info.json_schema_extra
+            if isinstance(extra, dict) and extra.get("knob") == knob:
+                return [*parts[:place], changed(part, {field: value}), *parts[place + 1 :]]
+    names = ", ".join(type(part).__name__ for part in parts) or "nothing"
+    raise IncompatibleError(f"`{knob}` has no meaning here: none of the parts ({names}) has such a knob.")
+
+
+def name_of(kind: Kind, part: object) -> str:
+    """The registered name of a part's class, or the class's own name if it is registered under none."""
+    own = f"{type(part).__module__}:{type(part).__qualname__}"
+    for entry in registry().entries(kind):
+        if isinstance(entry.item, ComponentSpec) and entry.item.target == own:
+            return entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name
+    return type(part).__name__
+
+
+def _class(kind: Kind, name: str) -> Any:
+    spec = registry().entry(kind, name).item
+    assert isinstance(spec, ComponentSpec)
+    return spec.load()

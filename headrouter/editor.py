@@ -1,0 +1,427 @@
+"""Editor: a backbone, a trajectory and methods, composed by name or by object.
+
+>>> from headrouter.testing.toy import ToyMMDiT
+>>> editor = Editor(ToyMMDiT(), "euler", "none", progress=False)
+>>> picture = Image.new("RGB", (32, 32), "teal")
+>>> editor.edit(picture, prompt="a red square", steps=2).image.size
+(32, 32)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, final
+
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from headrouter import __version__
+from headrouter.assembly import (
+    Methods,
+    backbone_of,
+    changed,
+    inversion_of,
+    methods_of,
+    name_of,
+    refuse_misfits,
+    with_knob,
+    with_preset,
+)
+from headrouter.backbone import Backbone, BackboneParameters
+from headrouter.clock import Phase
+from headrouter.cost import Cost
+from headrouter.engine import Engine, Progress, Sampled
+from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.inversion import Inversion, Problem
+from headrouter.maps import WordMaps
+from headrouter.method import Method
+from headrouter.noise import Noise
+from headrouter.picture import Source, load_picture, psnr, to_picture, to_tensor, working_size
+from headrouter.prompt import Prompt
+from headrouter.result import FORMAT, Result, merge_evidence, picture_hash
+from headrouter.rows import Row
+
+Size = tuple[int, int] | Literal["auto"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Inverted:
+    """A picture taken to noise, for several edits.
+
+    Attributes:
+        latents: ``[1, channels, h, w]``.
+        identity: What it belongs to: picture, prompt, backbone, size, steps, seed and inversion.
+        cost: What it took.
+    """
+
+    latents: Tensor = field(repr=False)
+    identity: dict[str, Any]
+    cost: Cost
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One picture, prepared for one run."""
+
+    picture: Image.Image
+    size: tuple[int, int]
+    inversion: Inversion
+    methods: tuple[Method, ...]
+    steps: int
+    guidance: float
+    seed: int
+    source: Prompt
+    targets: tuple[Prompt, ...]
+    negative: Prompt
+    empty: Prompt
+    problem: Problem
+
+
+@final
+class Editor:
+    """Edits pictures by text.
+
+    Args:
+        backbone: Name of a registered backbone (``"sd3.5"``, ``"flux"``, ``"sd3"``), its parameters, or a loaded backbone.
+        inversion: Name or object of the trajectory.
+        method: Name or object of what steers the edit, or a list of them, applied in order; None or ``"none"``: nothing.
+        model: Short name, hub id or local folder of the weights; the backbone's default if None.
+        pipeline: An already loaded diffusers pipeline to use as it is.
+        device, dtype, offload: See :class:`~headrouter.backbone.BackboneParameters`.
+        max_rows: Most rows of the picture (its source and edits) in one model call; more edits run one group after the other.
+        progress: Show progress bars.
+
+    Raises:
+        UnknownNameError, IncompatibleError, WeightsError, InvalidInputError: before any model is loaded, where possible.
+    """
+
+    def __init__(
+        self,
+        backbone: str | Backbone | BackboneParameters = "sd3.5",
+        inversion: str | Inversion = "rf",
+        method: Methods = "headrouter",
+        *,
+        model: str | None = None,
+        pipeline: object | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        offload: str | None = None,
+        max_rows: int | None = None,
+        progress: bool = True,
+    ):
+        """Compose the parts and load the model."""
+        if max_rows is not None and max_rows < 2:
+            raise InvalidInputError(f"`max_rows` must be at least 2, a source and an edit, got {max_rows}.")
+        self.inversion = inversion_of(inversion)
+        self.methods = methods_of(method)
+        given = {"device": device, "dtype": dtype, "offload": offload}
+        values = {name: value for name, value in given.items() if value is not None}
+        self.backbone, self._backbone_record = backbone_of(
+            backbone, self.methods, model=model, pipeline=pipeline, values=values
+        )
+        self.max_rows, self.progress = max_rows, progress
+
+    def __repr__(self) -> str:
+        """The parts.
+
+        >>> from headrouter.testing.toy import ToyMMDiT
+        >>> Editor(ToyMMDiT(), "euler", None)
+        Editor(toy, Euler(steps=None, told='target', fixed_point=0))
+        """
+        return f"Editor({', '.join([self.backbone.name, repr(self.inversion), *map(repr, self.methods)])})"
+
+    def edit(
+        self,
+        image: Source,
+        prompt: str | Sequence[str],
+        source_prompt: str = "",
+        *,
+        negative_prompt: str = "",
+        preset: str | None = None,
+        keep: float | None = None,
+        push: float | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        size: Size = "auto",
+        inverted: Inverted | None = None,
+        maps: bool = True,
+    ) -> Result:
+        """Edit a picture.
+
+        Args:
+            image: Path, bytes, Pillow image or array.
+            prompt: What the picture shall show; a list gives one edit each, all from one inversion and one batch.
+            source_prompt: What it shows; may be empty.
+            negative_prompt: What guidance steers away from, where the model has true guidance.
+            preset: Values that somebody found to work, see ``headrouter presets``.
+            keep: How much of the source to keep, 0 to 1 (η of ``rf``).
+            push: How strongly to push the edit, from 0 (γ of ``headrouter``).
+            steps: Steps of the time grid.
+            guidance: Guidance while sampling.
+            seed: Of all noise.
+            size: Width and height to work at, or ``auto``: the model's training area at the picture's aspect.
+            inverted: What :meth:`invert` gave for the same picture, prompt and settings.
+            maps: Record where each word acts, for :meth:`Result.text_map`.
+        """
+        job = self._job(image, prompt, source_prompt, negative_prompt, preset, keep, push, steps, guidance, seed, size)
+        if maps and "prompt-words" in self.backbone.provides and not any(isinstance(m, WordMaps) for m in job.methods):
+            job = replace(job, methods=(*job.methods, WordMaps()))
+        start = self._start(job, inverted)
+        problem = replace(job.problem, inverted=None if start is None else start.latents)
+        groups = [self._sample(job, problem, group) for group in self._groups(job.targets)]
+        latents = torch.cat([sampled.latents[[not row.is_source for row in sampled.rows]] for sampled in groups])
+        cost = sum((sampled.cost for sampled in groups), Cost() if start is None or inverted else start.cost)
+        names = [name_of("method", method) for method in job.methods]
+        evidence = merge_evidence([list(zip(names, sampled.evidence, strict=True)) for sampled in groups])
+        return Result(
+            source=job.picture,
+            images=self._pictures(latents, job),
+            prompts=job.targets,
+            cost=cost,
+            record=self._record(job, cost, preset, maps),
+            evidence=evidence,
+            _reconstruct=lambda: self._reconstruct(job, problem)[0],
+        )
+
+    def invert(
+        self,
+        image: Source,
+        source_prompt: str = "",
+        *,
+        negative_prompt: str = "",
+        preset: str | None = None,
+        keep: float | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        size: Size = "auto",
+    ) -> Inverted:
+        """Take a picture to noise once, for several edits.
+
+        Raises:
+            IncompatibleError: the trajectory has no inversion.
+        """
+        job = self._job(image, (), source_prompt, negative_prompt, preset, keep, None, steps, None, seed, size)
+        start = self._start(job, None)
+        if start is None:
+            raise IncompatibleError(f"`inversion` {name_of('inversion', job.inversion)!r} has no inversion to keep.")
+        return start
+
+    def reconstruct(
+        self,
+        image: Source,
+        source_prompt: str = "",
+        *,
+        negative_prompt: str = "",
+        preset: str | None = None,
+        keep: float | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        size: Size = "auto",
+    ) -> tuple[Image.Image, float]:
+        """The picture through inversion and sampling with its own prompt, unsteered; and its PSNR to the picture in dB."""
+        job = self._job(image, (), source_prompt, negative_prompt, preset, keep, None, steps, guidance, seed, size)
+        start = self._start(job, None)
+        return self._reconstruct(job, replace(job.problem, inverted=None if start is None else start.latents))
+
+    def generate(
+        self,
+        prompts: str | Sequence[str],
+        *,
+        negative_prompt: str = "",
+        steps: int | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        size: Size = "auto",
+        method: Methods = None,
+    ) -> list[Image.Image]:
+        """New pictures from prompts, all from the same noise.
+
+        Args:
+            prompts: One picture each.
+            negative_prompt: What guidance steers away from.
+            steps, guidance, seed: As in :meth:`edit`.
+            size: Width and height, or ``auto``: a square of the model's training area.
+            method: What steers, as in :class:`Editor`; methods that compare with a source cannot.
+        """
+        texts = _texts(prompts)
+        side = working_size((1, 1), self.backbone.defaults.area, self.backbone.size_multiple)
+        width, height = self._checked_size(side if size == "auto" else size)
+        steps = steps or self.inversion.steps or self.backbone.defaults.steps
+        guidance = self.backbone.defaults.guidance if guidance is None else guidance
+        *targets, negative = self.backbone.encode_prompts([*texts, negative_prompt])
+        rows = [Row(prompt, negative, guidance, edit=number) for number, prompt in enumerate(targets)]
+        noise = Noise([seed], self.backbone.latent_shape(width, height), self.backbone.device)
+        problem = Problem(self._grid(steps, width, height), noise("start", 0), noise)
+        methods = methods_of(method)
+        refuse_misfits(self.backbone.provides, self.backbone.name, methods)
+        sampled = self._engine("generate").sample(inversion_of("euler"), methods, rows, problem, phase="generate")
+        return [to_picture(picture) for picture in self.backbone.decode(sampled.latents)]
+
+    def _job(
+        self,
+        image: Source,
+        prompt: str | Sequence[str],
+        source_prompt: str,
+        negative_prompt: str,
+        preset: str | None,
+        keep: float | None,
+        push: float | None,
+        steps: int | None,
+        guidance: float | None,
+        seed: int,
+        size: Size,
+    ) -> _Job:
+        texts = _texts(prompt) if prompt else []
+        picture = load_picture(image)
+        defaults, multiple = self.backbone.defaults, self.backbone.size_multiple
+        width, height = self._checked_size(
+            working_size(picture.size, defaults.area, multiple) if size == "auto" else size
+        )
+        inversion = self.inversion if steps is None else changed(self.inversion, {"steps": steps})
+        steps = inversion.steps or defaults.steps
+        methods = self.methods
+        if preset is not None:
+            inversion, methods = with_preset(preset, inversion, methods, steps)
+        inversion, *methods_ = with_knob("keep", keep, [inversion, *methods])
+        inversion, *methods_ = with_knob("push", push, [inversion, *methods_])
+        methods = tuple(methods_)
+        guidance = defaults.guidance if guidance is None else guidance
+        if not 0 <= guidance < 1000:
+            raise InvalidInputError(f"`guidance` must be from 0 to below 1000, got {guidance}.")
+        source, *targets, negative, empty = self.backbone.encode_prompts([source_prompt, *texts, negative_prompt, ""])
+        latents = self.backbone.encode_image(to_tensor(picture, (width, height)).to(self.backbone.device))
+        noise = Noise([seed], self.backbone.latent_shape(width, height), self.backbone.device)
+        problem = Problem(self._grid(steps, width, height), latents, noise)
+        return _Job(
+            picture,
+            (width, height),
+            inversion,
+            methods,
+            steps,
+            guidance,
+            seed,
+            source,
+            tuple(targets),
+            negative,
+            empty,
+            problem,
+        )
+
+    def _start(self, job: _Job, given: Inverted | None) -> Inverted | None:
+        """Noise to start from: computed, or what the user kept, if it belongs to the job."""
+        inversion = job.inversion
+        if not inversion.inverts:
+            if given is not None:
+                raise IncompatibleError(f"`inverted`: {name_of('inversion', inversion)!r} starts from no inversion.")
+            return None
+        identity = self._identity(job)
+        if given is not None:
+            other = [key for key in identity if given.identity.get(key) != identity[key]]
+            if other:
+                raise InvalidInputError(
+                    f"`inverted` was made with another {', '.join(other)}; invert this picture again."
+                )
+            return given
+        prompt = job.source if inversion.inversion_prompt == "source" else job.empty
+        negative = job.negative if inversion.inversion_prompt == "source" else job.empty
+        rows = [Row(prompt, negative, inversion.inversion_guidance)]
+        latents, cost = self._engine("invert").invert(inversion, rows, job.problem)
+        return Inverted(latents, identity, cost)
+
+    def _sample(self, job: _Job, problem: Problem, targets: Sequence[Prompt]) -> Sampled:
+        guide = job.inversion.sampling_guidance
+        rows = [Row(job.source, job.negative, guide(True, job.guidance))]
+        rows += [Row(prompt, job.negative, guide(False, job.guidance), edit=n) for n, prompt in enumerate(targets)]
+        return self._engine("edit").sample(job.inversion, job.methods, rows, problem)
+
+    def _reconstruct(self, job: _Job, problem: Problem) -> tuple[Image.Image, float]:
+        row = Row(job.source, job.negative, job.inversion.sampling_guidance(True, job.guidance))
+        sampled = self._engine("reconstruct").sample(job.inversion, (), [row], problem, keep_source=True)
+        picture = self._pictures(sampled.latents, job)[0]
+        return picture, psnr(picture, job.picture)
+
+    def _groups(self, targets: tuple[Prompt, ...]) -> list[tuple[Prompt, ...]]:
+        most = len(targets) if self.max_rows is None else self.max_rows - 1
+        return [targets[first : first + most] for first in range(0, len(targets), most)]
+
+    def _grid(self, steps: int, width: int, height: int) -> tuple[float, ...]:
+        return tuple(self.backbone.sigmas(steps, width, height).tolist())
+
+    def _pictures(self, latents: Tensor, job: _Job) -> list[Image.Image]:
+        pictures = [to_picture(self.backbone.decode(row[None])[0]) for row in latents]
+        size = job.picture.size
+        return [one if one.size == size else one.resize(size, Image.Resampling.LANCZOS) for one in pictures]
+
+    def _checked_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        width, height = size
+        multiple = self.backbone.size_multiple
+        if width <= 0 or height <= 0 or width % multiple or height % multiple:
+            raise InvalidInputError(f"`size` must be positive multiples of {multiple} pixels, got {width}x{height}.")
+        return width, height
+
+    def _engine(self, label: str) -> Engine:
+        return Engine(self.backbone, _bar(label) if self.progress else None)
+
+    def _identity(self, job: _Job) -> dict[str, Any]:
+        return {
+            "picture": picture_hash(job.picture),
+            "prompt": job.source.text if job.inversion.inversion_prompt == "source" else "",
+            "backbone": self.backbone.name,
+            "size": list(job.size),
+            "steps": job.steps,
+            "seed": job.seed,
+            "inversion": {"name": name_of("inversion", job.inversion), **job.inversion.model_dump(mode="json")},
+        }
+
+    def _record(self, job: _Job, cost: Cost, preset: str | None, maps: bool) -> dict[str, Any]:
+        methods = [method for method in job.methods if not isinstance(method, WordMaps)]
+        return {
+            "headrouter": {"format": FORMAT, "version": __version__, "torch": torch.__version__},
+            "backbone": self._backbone_record,
+            "inversion": {"name": name_of("inversion", job.inversion), **job.inversion.model_dump(mode="json")},
+            "methods": [{"name": name_of("method", method), **method.model_dump(mode="json")} for method in methods],
+            "edit": {
+                "source_prompt": job.source.text,
+                "prompt": [prompt.text for prompt in job.targets],
+                "negative_prompt": job.negative.text,
+                "guidance": job.guidance,
+                "steps": job.steps,
+                "seed": job.seed,
+                "size": list(job.size),
+                "maps": maps,
+            },
+            "preset": preset,
+            "max_rows": self.max_rows,
+            "cost": {
+                "calls": cost.calls,
+                "rows": cost.rows,
+                "seconds": round(cost.seconds, 3),
+                "peak_memory": cost.peak_memory,
+            },
+        }
+
+
+def _texts(prompt: str | Sequence[str]) -> list[str]:
+    texts = [prompt] if isinstance(prompt, str) else list(prompt)
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise InvalidInputError(f"`prompt` must say what the picture shall show, got {prompt!r}.")
+    return texts
+
+
+def _bar(label: str) -> Progress:
+    """A progress bar that appears with the first step and ends with the last."""
+    bars: list[tqdm[Any]] = []
+
+    def progress(phase: Phase, done: int, total: int) -> None:
+        if not bars:
+            bars.append(tqdm(total=total, desc=label, unit="step", leave=False))
+        bars[0].update()
+        if done == total:
+            bars[0].close()
+
+    return progress

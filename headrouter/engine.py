@@ -1,0 +1,197 @@
+"""One run: the rows of a picture, step by step, with the methods that steer them.
+
+The loops are those of the papers: evaluate the velocity, take a step, let the methods have the latents. Everything that is
+model-specific is behind :class:`~headrouter.backbone.Backbone`, everything about the trajectory behind
+:class:`~headrouter.inversion.Inversion`, everything about steering behind :class:`~headrouter.method.Method`.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headrouter.backbone import Backbone
+from headrouter.clock import Clock, Phase
+from headrouter.cost import Cost, Meter
+from headrouter.dispatch import Dispatcher
+from headrouter.errors import NonFiniteError, OutOfMemoryError
+from headrouter.inversion import Inversion, Problem, State
+from headrouter.method import Method, MethodRun, Setting
+from headrouter.rows import Row
+
+Progress = Callable[[Phase, int, int], None]
+"""Told after each step: the phase, steps done, steps in all."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """What a sampling run gives.
+
+    Attributes:
+        latents: Final latents of the rows that were kept to the end.
+        rows: Those rows.
+        evidence: What each method saw and did, in the order of the methods.
+        cost: What it took.
+    """
+
+    latents: Float[Tensor, "rows channels h w"]
+    rows: tuple[Row, ...]
+    evidence: tuple[dict[str, Tensor], ...]
+    cost: Cost
+
+
+@final
+@dataclass(eq=False)
+class Engine:
+    """Runs trajectories of one backbone.
+
+    Attributes:
+        backbone: The model.
+        progress: Told after each step.
+    """
+
+    backbone: Backbone
+    progress: Progress | None = None
+    _meter: Meter = field(init=False)
+    _dispatcher: Dispatcher | None = field(init=False, default=None)
+
+    def invert(self, inversion: Inversion, rows: Sequence[Row], problem: Problem) -> tuple[Tensor, Cost]:
+        """Take pictures to noise.
+
+        Args:
+            rows: One row per picture, with the prompt and guidance of the inversion.
+
+        Returns:
+            Latents ``[images, channels, h, w]`` and the cost.
+        """
+        steps = inversion.inversion_steps(problem.steps)
+        with self._measured():
+            state = State(problem.source)
+            for done, step in enumerate(steps, 1):
+                velocity = self._velocity("invert", step, problem.steps)
+                state = inversion.invert_step(step, state, rows, velocity, problem)
+                _check(state.latents, "inversion", step, problem.steps)
+                self._report("invert", done, len(steps))
+        return state.latents, self._meter.cost()
+
+    def sample(
+        self,
+        inversion: Inversion,
+        methods: Sequence[Method],
+        rows: Sequence[Row],
+        problem: Problem,
+        *,
+        phase: Phase = "sample",
+        keep_source: bool = False,
+    ) -> Sampled:
+        """Take rows from noise to pictures, steered by ``methods``.
+
+        The source's rows run only as long as the trajectory or a method needs them, or to the end with ``keep_source``.
+        """
+        steps = inversion.sampling_steps(problem.steps)
+        setting = Setting(phase, problem.steps, self.backbone.sites, tuple(rows), problem.sigmas)
+        runs = [method.begin(setting) for method in methods]
+        last_need = self._last_step_with_source(inversion, runs, steps, problem.steps, keep_source)
+        rows = _without_source(rows) if last_need < steps.start else tuple(rows)
+        with self._measured(), self._attached(runs, steps):
+            state = inversion.initial_state(rows, problem)
+            for done, step in enumerate(steps, 1):
+                if step > last_need and any(row.is_source for row in rows):
+                    kept = [index for index, row in enumerate(rows) if not row.is_source]
+                    state, rows = state.select(kept), _without_source(rows)
+                velocity = self._velocity(phase, step, problem.steps, runs)
+                state = inversion.sample_step(step, state, rows, velocity, problem)
+                for run in runs:
+                    if run.needs(step).latents:
+                        changed = run.end_step(step, state.latents, rows)
+                        state = state if changed is state.latents else state.with_latents(changed)
+                _check(state.latents, "sampling", step, problem.steps)
+                self._report(phase, done, len(steps))
+        evidence = tuple(dict(run.evidence()) for run in runs)
+        return Sampled(state.latents, tuple(rows), evidence, self._meter.cost())
+
+    def _last_step_with_source(
+        self, inversion: Inversion, runs: Sequence[MethodRun], steps: range, total: int, keep_source: bool
+    ) -> int:
+        if keep_source:
+            return steps.stop
+        needing = [
+            step for step in steps if inversion.needs_source(step, total) or any(run.needs(step).pair for run in runs)
+        ]
+        return max(needing, default=steps.start - 1)
+
+    def _velocity(self, phase: Phase, step: int, steps: int, runs: Sequence[MethodRun] = ()) -> "_Velocity":
+        active = [run for run in runs if run.needs(step)]
+        return _Velocity(self.backbone, self._meter, self._dispatcher, active, Clock(phase, step, steps, 0, 0.0, 0))
+
+    def _attached(self, runs: Sequence[MethodRun], steps: range) -> AbstractContextManager[None]:
+        listens = any(run.needs(step).attention or run.needs(step).text for run in runs for step in steps)
+        self._dispatcher = Dispatcher() if listens else None
+        return nullcontext() if self._dispatcher is None else self.backbone.attach(self._dispatcher)
+
+    def _measured(self) -> Meter:
+        self._meter = Meter(self.backbone.device)
+        return self._meter
+
+    def _report(self, phase: Phase, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(phase, done, total)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Velocity:
+    """One step's way to evaluate the model: keeps the clock, counts the call, finds where numbers break."""
+
+    backbone: Backbone
+    meter: Meter
+    dispatcher: Dispatcher | None
+    active: Sequence[MethodRun]
+    clock: Clock
+
+    def __call__(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0) -> Tensor:
+        clock = replace(self.clock, stage=stage, sigma=sigma, forward=self.meter.calls)
+        self.meter.count(self.backbone, rows)
+        if self.dispatcher is not None:
+            self.dispatcher.enter(clock, self.active)
+        try:
+            velocity = self.backbone.velocity(latents, sigma, rows)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                f"{self.backbone.device} ran out of memory at step {clock.step} with {len(rows)} rows. What saves memory: a "
+                "smaller `size`, `max_rows=2` (edits one by one), `offload='model'` or `'group'`, `dtype='bfloat16'`."
+            ) from error
+        if not torch.isfinite(velocity).all():
+            where = self._first_broken_site(latents, sigma, rows)
+            raise NonFiniteError(
+                f"The model gave NaN or infinity in step {clock.step} of {clock.steps} ({clock.phase}), {where}. Try "
+                "`dtype='bfloat16'` or `'float32'` instead of float16, or weaker steering."
+            )
+        return velocity
+
+    def _first_broken_site(self, latents: Tensor, sigma: float, rows: Sequence[Row]) -> str:
+        """Evaluate once more, looking at each attention, to name the layer where numbers first break."""
+        if self.dispatcher is not None:
+            self.dispatcher.watch()
+            self.backbone.velocity(latents, sigma, rows)
+            return self.dispatcher.broken()
+        dispatcher = Dispatcher()
+        dispatcher.enter(self.clock, ())
+        dispatcher.watch()
+        with self.backbone.attach(dispatcher):
+            self.backbone.velocity(latents, sigma, rows)
+        return dispatcher.broken()
+
+
+def _without_source(rows: Sequence[Row]) -> tuple[Row, ...]:
+    return tuple(row for row in rows if not row.is_source)
+
+
+def _check(latents: Tensor, phase: str, step: int, steps: int) -> None:
+    if not torch.isfinite(latents).all():
+        raise NonFiniteError(f"The latents became NaN or infinite after {phase} step {step} of {steps}.")

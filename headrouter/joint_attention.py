@@ -1,0 +1,185 @@
+"""One attention event of a multimodal diffusion transformer, in one canonical form.
+
+Text and image tokens attend to each other in one sequence. Whatever the model, a method sees query, key and value after
+normalisation and rotary embedding as ``[rows, heads, tokens, channels]``, knows which tokens are text and which are image, and
+may change the three before attention and the per-head output after it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headrouter import kernels
+from headrouter.clock import Clock
+from headrouter.rows import BatchRow
+
+Stream = Literal["dual", "single", "image"]
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One place where a model attends.
+
+    Attributes:
+        index: Number among the joint sites in execution order. An image-only site carries its block's number.
+        path: Module path in the model, for messages.
+        stream: ``dual``: text and image have own weights; ``single``: shared ones; ``image``: image tokens only, no joint site.
+        heads: Number of attention heads.
+        text_output: Whether the model uses the output of the text queries.
+    """
+
+    index: int
+    path: str
+    stream: Stream
+    heads: int
+    text_output: bool = True
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TokenLayout:
+    """Which positions of the joint sequence are text and which are image.
+
+    Attributes:
+        text, image: Positions ``start:stop`` of each part.
+        grid: Rows and columns of the image tokens, in row-major order.
+        segments: The text's parts by tokenizer, ``(name, length)`` in order; their lengths add up to the text's.
+
+    >>> layout = TokenLayout(text=slice(0, 7), image=slice(7, 19), grid=(3, 4), segments=(("t5", 7),))
+    >>> layout.length
+    19
+    """
+
+    text: slice
+    image: slice
+    grid: tuple[int, int]
+    segments: tuple[tuple[str, int], ...]
+
+    def __post_init__(self) -> None:
+        """Check that the parts tile the sequence."""
+        text, image, rows_columns = self.text, self.image, self.grid[0] * self.grid[1]
+        assert sorted([text.start, image.start])[0] == 0 and (text.stop == image.start or image.stop == text.start), (
+            f"text {text} and image {image} must follow each other from 0"
+        )
+        assert image.stop - image.start == rows_columns, f"{image} does not hold a grid of {self.grid}"
+        assert sum(length for _, length in self.segments) == text.stop - text.start, "text segments do not add up"
+
+    @property
+    def length(self) -> int:
+        """Number of tokens in the sequence."""
+        return int(max(self.text.stop, self.image.stop))
+
+
+@final
+class JointAttention:
+    """One attention operation, about to run.
+
+    Attributes:
+        site: Where in the model.
+        layout: Which tokens are what.
+        rows: The rows of the batch.
+        clock: When in the run.
+        query, key, value: ``[rows, heads, tokens, channels]``, after normalisation and rotary embedding, in the model's
+            dtype. Assign new tensors to change them; never write into them.
+        scale: Factor of the logits, 1/√channels unless the model says otherwise.
+        bias: The model's own mask or bias for the logits, or None.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        layout: TokenLayout,
+        rows: tuple[BatchRow, ...],
+        clock: Clock,
+        query: Float[Tensor, "rows heads tokens channels"],
+        key: Float[Tensor, "rows heads tokens channels"],
+        value: Float[Tensor, "rows heads tokens channels"],
+        attend: Attend,
+        scale: float | None = None,
+        bias: Tensor | None = None,
+        native: bool = False,
+    ):
+        """``attend(query, key, value)`` runs the model's own kernel; ``native`` says that it is PyTorch's own."""
+        self.site, self.layout, self.rows, self.clock = site, layout, rows, clock
+        self.query, self.key, self.value = query, key, value
+        self.scale = query.shape[-1] ** -0.5 if scale is None else scale
+        self.bias = bias
+        self._attend, self._native = attend, native
+        self._log_sum_exp: tuple[tuple[Tensor, Tensor], Tensor] | None = None
+        self._blocks: dict[tuple[object, ...], tuple[tuple[Tensor, Tensor], Tensor]] = {}
+
+    def attend(self, *, log_sum_exp: bool = False) -> Float[Tensor, "rows heads tokens channels"]:
+        """Run the real kernel on the current query, key and value.
+
+        Args:
+            log_sum_exp: Keep the log-sum-exp of the logits when the kernel gives it, so that probabilities are cheap after.
+        """
+        if log_sum_exp and self._native:
+            output, lse = kernels.attend_with_log_sum_exp(self.query, self.key, self.value, self.scale, self.bias)
+            self._log_sum_exp = ((self.query, self.key), lse)
+            return output
+        return self._attend(self.query, self.key, self.value)
+
+    def log_sum_exp(self) -> Float[Tensor, "rows heads tokens"]:
+        """Log-sum-exp of each query's logits over all keys, float32; from the kernel if it was kept, else a chunked pass."""
+        if self._log_sum_exp is None or not _same(self._log_sum_exp[0], (self.query, self.key)):
+            lse = kernels.log_sum_exp_chunked(self.query, self.key, self.scale, self.bias)
+            self._log_sum_exp = ((self.query, self.key), lse)
+        return self._log_sum_exp[1]
+
+    def text_to_image(
+        self, row: int, positions: Sequence[int]
+    ) -> Iterator[tuple[slice, Float[Tensor, "heads image_tokens keys"]]]:
+        """Probabilities A[i, j] of image query i for the text keys at ``positions`` (within the text), one row, float32.
+
+        The softmax runs over all keys of the sequence. They come as ``(heads, block)``, a chunk of heads at a time so that
+        memory stays bounded; a block of all heads is computed once, however many methods ask.
+        """
+        heads, image = self.query.shape[1], self.layout.image
+        chunk = max(1, kernels.CHUNK_ELEMENTS // max(1, (image.stop - image.start) * len(positions)))
+        for start in range(0, heads, chunk):
+            chosen = slice(start, min(start + chunk, heads))
+            name = (row, tuple(positions))
+            kept = self._blocks.get(name)
+            if kept is None or not _same(kept[0], (self.query, self.key)):
+                kept = ((self.query, self.key), self._text_to_image(row, positions, chosen))
+                if chunk >= heads:
+                    self._blocks[name] = kept
+            yield chosen, kept[1]
+
+    def _text_to_image(self, row: int, positions: Sequence[int], heads: slice) -> Tensor:
+        image, one = self.layout.image, slice(row, row + 1)
+        keys = torch.as_tensor(positions, device=self.key.device, dtype=torch.long) + self.layout.text.start
+        return kernels.probabilities(
+            self.query[one, heads, image],
+            self.key[one, heads][:, :, keys],
+            self.log_sum_exp()[one, heads, image],
+            self.scale,
+            kernels.select_bias(self.bias, row, heads, image, keys),
+        )[0]
+
+
+def _same(kept: tuple[Tensor, ...], current: tuple[Tensor, ...]) -> bool:
+    return all(one is other for one, other in zip(kept, current, strict=True))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TextStream:
+    """The text stream as it enters a block.
+
+    Attributes:
+        site: The joint site of the block.
+        hidden: ``[rows, text tokens, channels]`` in the model's dtype; never write into it.
+    """
+
+    site: Site
+    rows: tuple[BatchRow, ...]
+    clock: Clock
+    hidden: Float[Tensor, "rows tokens channels"]

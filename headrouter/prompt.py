@@ -1,0 +1,93 @@
+"""An encoded prompt: what the model is conditioned on, and where each word of the text went."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+from torch import Tensor
+
+from headrouter.errors import InvalidInputError
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token that stands for characters of the prompt (never padding, never a special token).
+
+    Attributes:
+        tokenizer: Name of the tokenizer that made it, for instance ``"t5"``.
+        position: Index within the text part of the joint sequence. Two tokenizers may share a position.
+        start, stop: Characters ``text[start:stop]`` of the prompt that the token covers.
+    """
+
+    tokenizer: str
+    position: int
+    start: int
+    stop: int
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """A prompt as one backbone sees it.
+
+    Attributes:
+        text: The words.
+        tensors: What the model is conditioned on, by the backbone's own names; each ``[1, ...]``.
+        tokens: Every token that stands for words, of every tokenizer whose tokens enter joint attention.
+    """
+
+    text: str
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    tokens: tuple[Token, ...] = field(default=(), repr=False)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Text positions that hold words, ascending, each once: no padding, no special tokens."""
+        return tuple(sorted({token.position for token in self.tokens}))
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the text in order, without punctuation.
+
+        >>> Prompt("A dog, a cat-like dog.", {}).words
+        ('A', 'dog', 'a', 'cat-like', 'dog')
+        """
+        return tuple(match.group() for match in _WORD.finditer(self.text))
+
+    def find(self, phrase: str) -> tuple[int, ...]:
+        """Text positions of ``phrase``, a word or several, in every tokenizer; all its occurrences; case is ignored.
+
+        Raises:
+            InvalidInputError: the phrase is not in the prompt as whole words; the message lists the words that are.
+        """
+        wanted = [_fold(match.group()) for match in _WORD.finditer(phrase)]
+        words = list(_WORD.finditer(self.text))
+        folded = [_fold(match.group()) for match in words]
+        spans = [
+            (words[first].start(), words[first + len(wanted) - 1].end())
+            for first in range(len(words) - len(wanted) + 1)
+            if wanted and folded[first : first + len(wanted)] == wanted
+        ]
+        if not spans:
+            known = ", ".join(dict.fromkeys(self.words)) or "none, it is empty"
+            raise InvalidInputError(f"`word` {phrase!r} is not in the prompt {self.text!r}. Its words: {known}.")
+        return tuple(
+            sorted(
+                {
+                    token.position
+                    for token in self.tokens
+                    for start, stop in spans
+                    if token.start < stop and start < token.stop
+                }
+            )
+        )
+
+
+_WORD = re.compile(r"\w+(?:['’\-]\w+)*")
+
+
+def _fold(word: str) -> str:
+    return unicodedata.normalize("NFKC", word).casefold()

@@ -1,0 +1,159 @@
+"""What an edit gives back: the pictures, and the evidence of what was done."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from headrouter.cost import Cost
+from headrouter.errors import InvalidInputError
+from headrouter.picture import save_picture, writable_folder
+from headrouter.prompt import Prompt
+
+RECORD = "result.json"
+FORMAT = 1
+
+
+@final
+@dataclass(eq=False)
+class Result:
+    """An edit.
+
+    Attributes:
+        source: The picture that was edited, in its own size.
+        images: One edited picture for each prompt, in the size of the source.
+        prompts: The target prompts.
+        cost: Model calls, rows, seconds and peak memory, of inversion and sampling.
+        record: Everything from which the edit can be run again, as plain data.
+        evidence: What each method saw and did: a name of the method, then named tensors.
+    """
+
+    source: Image.Image
+    images: list[Image.Image]
+    prompts: tuple[Prompt, ...]
+    cost: Cost
+    record: dict[str, Any]
+    evidence: list[tuple[str, Mapping[str, Tensor]]]
+    _reconstruct: Callable[[], Image.Image] = field(repr=False)
+
+    @property
+    def image(self) -> Image.Image:
+        """The edited picture; the first one if there are several prompts."""
+        return self.images[0]
+
+    @property
+    def head_weights(self) -> Float[Tensor, "edits steps layers heads"]:
+        """w_h that head routing gave each head, mean over the evaluations of a step; NaN where it did not act."""
+        return self._evidence("head_weights")
+
+    def text_map(self, word: str, prompt: int = 0) -> Float[Tensor, "rows columns"]:
+        """How much attention each image token gives to a word of a prompt, on the model's token grid.
+
+        Mean over heads, layers, steps and the word's tokens; a value is a probability.
+
+        Args:
+            word: A word, or several, of the prompt.
+            prompt: Which of the prompts.
+
+        Raises:
+            InvalidInputError: the word is not in the prompt, or there is no such prompt.
+        """
+        if not 0 <= prompt < len(self.prompts):
+            raise InvalidInputError(f"`prompt` must be 0 to {len(self.prompts) - 1}, got {prompt}.")
+        positions = self.prompts[prompt].find(word)
+        return self._evidence("text_maps")[prompt, list(positions)].mean(dim=0)
+
+    @cached_property
+    def reconstruction(self) -> Image.Image:
+        """The source through the same inversion and sampling, with its own prompt and no steering; computed when asked for."""
+        return self._reconstruct()
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``source.png``, ``edit-0.png`` …, and ``result.json``, from which the edit can be run again.
+
+        Each file is there whole or not at all; the record is written last.
+        """
+        target = writable_folder(folder)
+        save_picture(self.source, target / "source.png")
+        names = [f"edit-{number}.png" for number in range(len(self.images))]
+        for name, picture in zip(names, self.images, strict=True):
+            save_picture(picture, target / name)
+        record = {**self.record, "source": {"file": "source.png", "sha256": picture_hash(self.source)}, "images": names}
+        write_record(target / RECORD, record)
+        return target
+
+    def _evidence(self, name: str) -> Tensor:
+        for _, values in self.evidence:
+            if name in values:
+                return values[name]
+        raise InvalidInputError(f"this edit has no `{name}`: no method that records it took part.")
+
+
+def picture_hash(picture: Image.Image) -> str:
+    """SHA-256 of a picture's size and RGB pixels, whatever file it came from."""
+    digest = hashlib.sha256(f"{picture.width}x{picture.height}".encode())
+    digest.update(picture.convert("RGB").tobytes())
+    return digest.hexdigest()
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write JSON so that the file is there whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise InvalidInputError(f"cannot write '{path}': {error.strerror or error}.") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read what :meth:`Result.save` wrote.
+
+    Raises:
+        InvalidInputError: not there, not JSON, not a record of an edit, or of a later format.
+    """
+    path = Path(path)
+    path = path / RECORD if path.is_dir() else path
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"cannot read the record '{path}': {error}.") from error
+    if not isinstance(record, dict) or "headrouter" not in record or "edit" not in record:
+        raise InvalidInputError(f"'{path}' is not the record of an edit; give the result.json that an edit wrote.")
+    if record["headrouter"].get("format") != FORMAT:
+        raise InvalidInputError(
+            f"'{path}' has format {record['headrouter'].get('format')}, this headrouter reads {FORMAT}."
+        )
+    return record
+
+
+def merge_evidence(groups: list[list[tuple[str, Mapping[str, Tensor]]]]) -> list[tuple[str, Mapping[str, Tensor]]]:
+    """Evidence of groups of edits that ran one after the other: each tensor has the edits first."""
+    merged = []
+    for parts in zip(*groups, strict=True):
+        names = {name for _, values in parts for name in values}
+        merged.append(
+            (parts[0][0], {name: _concatenate([values.get(name) for _, values in parts]) for name in sorted(names)})
+        )
+    return merged
+
+
+def _concatenate(tensors: list[Tensor | None]) -> Tensor:
+    """Along the edits; text maps of prompts of different lengths are padded with zeros."""
+    present = [tensor for tensor in tensors if tensor is not None]
+    longest = max((tensor.shape[1] for tensor in present), default=0)
+    padded = []
+    for tensor in present:
+        missing = longest - tensor.shape[1]
+        padded.append(torch.cat([tensor, tensor.new_zeros(tensor.shape[0], missing, *tensor.shape[2:])], dim=1))
+    return torch.cat(padded)

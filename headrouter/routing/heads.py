@@ -1,0 +1,71 @@
+"""The instance-adaptive head router (IARouter), arXiv:2411.15034, eq. 12–18, as pure functions.
+
+The prose of the paper raises heads of *lower* d̃; its equations raise heads of *higher* d̃, and that is meant: a head whose output
+differs most between source and edit is the one that carries the edit.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+SPREAD_FLOOR = 1e-6
+"""Smallest spread of dissimilarities that is stretched to [0, 1]; below it all heads count as alike."""
+
+
+def dissimilarity(
+    source_output: Float[Tensor, "heads tokens channels"], edit_output: Float[Tensor, "heads tokens channels"]
+) -> Float[Tensor, "heads"]:
+    """c_h = 1 − s_h of each head, s_h the cosine of eq. 12 over all tokens and channels; float32, in [0, 2].
+
+    Computed as ½·‖r/‖r‖ − e/‖e‖‖², which is exactly 0 for equal outputs where 1 − cosine would give rounding noise of 4e-6; 0 for
+    a head whose output is all zero in either. Inputs of lower precision are taken to float32 first: the rounding of bfloat16
+    itself contributes up to about 1e-6, no more than :data:`SPREAD_FLOOR`.
+
+    >>> r = torch.tensor([[[3.0, 4.0]], [[1.0, 0.0]], [[0.0, 0.0]]])
+    >>> dissimilarity(r, r).tolist(), dissimilarity(r, torch.tensor([[[6.0, 8.0]], [[0.0, 2.0]], [[1.0, 0.0]]])).tolist()
+    ([0.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+    """
+    source, edit = source_output.float().flatten(1), edit_output.float().flatten(1)
+    source_norm, edit_norm = source.norm(dim=1, keepdim=True), edit.norm(dim=1, keepdim=True)
+    difference = source / source_norm - edit / edit_norm
+    present = ((source_norm > 0) & (edit_norm > 0)).squeeze(1)
+    return torch.where(present, 0.5 * difference.square().sum(dim=1), 0.0)
+
+
+def normalised(dissimilarities: Float[Tensor, "*layers heads"]) -> Float[Tensor, "*layers heads"]:
+    """d̃_h of eq. 13–15: dissimilarities stretched to [0, 1] over the heads of a layer.
+
+    >>> normalised(torch.tensor([0.1, 0.2, 0.3])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    least, most = dissimilarities.amin(-1, keepdim=True), dissimilarities.amax(-1, keepdim=True)
+    return (dissimilarities - least) / (most - least).clamp(min=SPREAD_FLOOR)
+
+
+def head_weights(
+    normalised_dissimilarity: Float[Tensor, "*layers heads"],
+    gamma: float,
+    k: float,
+    delta: float,
+    form: Literal["literal", "anchored"] = "literal",
+) -> Float[Tensor, "*layers heads"]:
+    """w_h of eq. 16–17.
+
+    ``literal``: w = 1 + γ·sigmoid(k·(d̃ − δ)), above 1 even for equal heads. ``anchored``: w = 1 + γ·[sigmoid(k·(d̃ − δ)) −
+    sigmoid(−k·δ)], exactly 1 at d̃ = 0.
+
+    Args:
+        normalised_dissimilarity: d̃ in [0, 1].
+        gamma: γ ≥ 0, the largest increment.
+        k: Steepness.
+        delta: δ, the centre.
+
+    >>> [round(w, 4) for w in head_weights(torch.tensor([0.0, 1.0]), 0.2, 10.0, 0.5).tolist()]
+    [1.0013, 1.1987]
+    """
+    rise = torch.sigmoid(k * (normalised_dissimilarity - delta))
+    if form == "anchored":
+        rise = rise - torch.sigmoid(k * (torch.zeros_like(normalised_dissimilarity) - delta))
+    return 1 + gamma * rise

@@ -1,0 +1,264 @@
+"""HeadRouter as a method: head routing (IARouter) and dual-token refinement (DTR), arXiv:2411.15034.
+
+Differences from the paper, each an option: the prose of eq. 15 is read as its equation; γ, k, δ are validated and have an anchored
+form; eq. 19 has three readings, because the literal one with the released constants changes nothing at 4096 tokens.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, final
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.joint_attention import JointAttention, TextStream
+from headrouter.method import Method, MethodRun, Needs, Setting
+from headrouter.moments import Moment, window
+from headrouter.routing import heads, tokens
+from headrouter.rows import Row
+
+
+@final
+class HeadRouter(Method):
+    """Amplify the heads that react to the edit, and the text's hold on image tokens.
+
+    In each chosen layer, for the conditional row of each edit: the dissimilarity to the source's row gives a weight per head; image
+    tokens are refined; then the output of each head is multiplied by its weight. Dissimilarity is measured before refinement.
+    The source's row never changes, except by ``rho`` with ``text_rows="both"``.
+    """
+
+    gamma: float = Field(
+        0.2,
+        ge=0,
+        le=10,
+        description="γ, largest increment of a head's weight; 0 routes nothing.",
+        json_schema_extra={"knob": "push"},
+    )
+    k: float = Field(10.0, ge=0, le=1000, description="k, steepness of the sigmoid over d̃ (the release has none: 1).")
+    delta: float = Field(0.5, ge=0, le=1, description="δ, centre of the sigmoid over d̃.")
+    form: Literal["literal", "anchored"] = Field("literal", description="Eq. 16, or a form that is exactly 1 at d̃ = 0.")
+    compare: Literal["all", "image"] = Field("all", description="Tokens whose features enter the cosine of eq. 12.")
+
+    image_tokens: Literal["attention", "features", "off"] = Field(
+        "attention", description="Refine image tokens through A (paper), through output features (release), or not."
+    )
+    token_form: tokens.Form = Field("share", description="Reading of eq. 19.")
+    alpha: float = Field(2.0, ge=0, le=10, description="α, coefficient of ŵ; 2 makes ν = 0 neutral.")
+    nu: float | None = Field(
+        None,
+        ge=0,
+        le=1e6,
+        description="ν, amplitude inside the sigmoid; by default 5 for literal, else 1 (relative to 1/N).",
+    )
+    keys: Literal["words", "all"] = Field(
+        "words",
+        description="Text keys that are refined: those of the prompt's words, or all with padding and specials.",
+    )
+
+    rho: float = Field(0.1, ge=0, lt=1, description="ρ, share of the previous block's text input.")
+    text_rows: Literal["edit", "both"] = Field("edit", description="Rows whose text is mixed; the release mixes both.")
+    text_blocks: Literal["dual", "all"] = Field(
+        "dual", description="Blocks whose text is mixed; the release: dual-stream ones."
+    )
+
+    start: Moment = Field(0, description="First steered step, or fraction of the steps.")
+    stop: Moment = Field(1.0, description="First step after the steered ones, or fraction.")
+    layers: tuple[int, ...] | None = Field(None, description="Numbers of the steered joint layers; all if not given.")
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Capability words that the backbone must provide."""
+        words = {"joint-attention"}
+        if self.image_tokens == "attention" and self.keys == "words":
+            words.add("prompt-words")
+        if self.rho > 0:
+            words.add("text-stream")
+        return frozenset(words)
+
+    @property
+    def amplitude(self) -> float:
+        """ν as it is used."""
+        return self.nu if self.nu is not None else 5.0 if self.token_form == "literal" else 1.0
+
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run.
+
+        Raises:
+            IncompatibleError: there is no source row to compare with.
+            InvalidInputError: a layer that the model does not have, or an impossible combination.
+        """
+        if self.gamma > 0 and not any(row.is_source for row in setting.rows):
+            raise IncompatibleError(
+                "Head routing compares an edit with the source's row, and this run has no source. Use `method.gamma=0`, or "
+                "`method='none'`."
+            )
+        if self.image_tokens == "features" and self.token_form == "share":
+            raise InvalidInputError(
+                "`method.token_form` 'share' has no meaning with `image_tokens` 'features': features have signs. Choose 'literal' "
+                "or 'centred'."
+            )
+        unknown = [layer for layer in self.layers or () if not 0 <= layer < len(setting.sites)]
+        if unknown:
+            raise InvalidInputError(
+                f"`method.layers` {unknown} do not exist: the model has joint layers 0 to {len(setting.sites) - 1}."
+            )
+        return _HeadRouterRun(self, setting)
+
+
+@final
+class _HeadRouterRun(MethodRun):
+    def __init__(self, method: HeadRouter, setting: Setting):
+        self._method, self._setting = method, setting
+        self._steps = window(method.start, method.stop, setting.steps)
+        chosen = range(len(setting.sites)) if method.layers is None else method.layers
+        sites = [setting.sites[index] for index in chosen]
+        acts = method.gamma > 0 or method.image_tokens != "off"
+        self._needs = Needs(
+            attention=frozenset(site.index for site in sites) if acts else frozenset(),
+            text=frozenset(
+                site.index
+                for site in sites
+                if method.rho > 0 and (method.text_blocks == "all" or site.stream == "dual")
+            ),
+            pair=method.gamma > 0,
+        )
+        singles = {site.index for site in sites if site.stream == "single"}
+        self._feature_sites = singles or {site.index for site in sites}
+        self._edit_numbers = {
+            row: number for number, row in enumerate(row for row in setting.rows if not row.is_source)
+        }
+        self._previous_text: tuple[int, Tensor] | None = None
+        self._records: dict[str, _Record] = {}
+
+    def needs(self, step: int) -> Needs:
+        return self._needs if step in self._steps else Needs()
+
+    def wants_log_sum_exp(self, event: JointAttention) -> bool:
+        return self._method.image_tokens == "attention"
+
+    def after(self, event: JointAttention, output: Tensor) -> Tensor:
+        edits = [place for place, item in enumerate(event.rows) if item.is_edit]
+        if not edits:
+            return output
+        rows = list(output.unbind(0))
+        for place in edits:
+            item = event.rows[place]
+            row = rows[place]
+            if self._method.image_tokens == "attention":
+                row = self._refine(event, place, row)
+            elif self._method.image_tokens == "features" and event.site.index in self._feature_sites:
+                row = self._refine_features(event, row)
+            if self._method.gamma > 0 and item.pair is not None:
+                weights = self._weights(event, item.row, output[item.pair], output[place])
+                row = row * weights.to(row.dtype)[:, None, None]
+            rows[place] = row
+        return torch.stack(rows)
+
+    def text(self, stream: TextStream) -> Tensor:
+        """t_b ← (1 − ρ)·t_b + ρ·t_{b−1}, t_{b−1} the mixed input of the block before; anew in every forward."""
+        previous = self._previous_text
+        hidden = stream.hidden
+        if previous is not None and previous[0] == stream.clock.forward and previous[1].shape == hidden.shape:
+            mixed = (1 - self._method.rho) * hidden + self._method.rho * previous[1]
+            chosen = [
+                item.is_edit or (self._method.text_rows == "both" and item.half == "conditional")
+                for item in stream.rows
+            ]
+            hidden = torch.where(torch.tensor(chosen, device=hidden.device)[:, None, None], mixed, hidden)
+        self._previous_text = (stream.clock.forward, hidden)
+        return hidden
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        """Means over the evaluations of a step; NaN where there was none.
+
+        ``head_weights`` and ``dissimilarity`` [edit, step, layer, head]; ``token_weight_change``, the mean of |ŵ − 1|, and
+        ``token_weight_ratio``, max ŵ / min ŵ, [edit, step, layer].
+        """
+        return {name: record.mean() for name, record in self._records.items()}
+
+    def _weights(self, event: JointAttention, row: Row, source: Tensor, edit: Tensor) -> Tensor:
+        method, layout = self._method, event.layout
+        if method.compare == "image" or not event.site.text_output:
+            source, edit = source[:, layout.image], edit[:, layout.image]
+        dissimilarity = heads.dissimilarity(source, edit)
+        weights = heads.head_weights(heads.normalised(dissimilarity), method.gamma, method.k, method.delta, method.form)
+        self._record("dissimilarity", event, row, dissimilarity)
+        self._record("head_weights", event, row, weights)
+        return weights
+
+    def _refine(self, event: JointAttention, place: int, output: Tensor) -> Tensor:
+        method, layout = self._method, event.layout
+        row = event.rows[place].row
+        text = event.layout.text
+        positions = row.prompt.positions if method.keys == "words" else tuple(range(text.stop - text.start))
+        if not positions:
+            return output
+        value = event.value[place][:, text][:, list(positions)]
+        added = torch.zeros_like(output[:, layout.image], dtype=torch.float32)
+        change, largest, smallest = [], [], []
+        for chosen, block in event.text_to_image(place, positions):
+            weights = tokens.token_weights(block, method.alpha, method.amplitude, method.token_form)
+            added[chosen] = tokens.refinement(weights, block, value[chosen])
+            change.append((weights - 1).abs().mean(dim=(1, 2)))
+            largest.append(weights.amax())
+            smallest.append(weights.amin())
+        self._record("token_weight_change", event, row, torch.cat(change).mean())
+        self._record("token_weight_ratio", event, row, torch.stack(largest).amax() / torch.stack(smallest).amin())
+        refined = output.clone()
+        refined[:, layout.image] = (output[:, layout.image].float() + added).to(output.dtype)
+        return refined
+
+    def _refine_features(self, event: JointAttention, output: Tensor) -> Tensor:
+        method, image = self._method, event.layout.image
+        form: Literal["literal", "centred"] = "literal" if method.token_form == "literal" else "centred"
+        weights = tokens.feature_weights(output[:, image], method.alpha, method.amplitude, form)
+        refined = output.clone()
+        refined[:, image] = (weights * output[:, image].float()).to(output.dtype)
+        return refined
+
+    def _record(self, name: str, event: JointAttention, row: Row, value: Tensor) -> None:
+        if name not in self._records:
+            shape = (len(self._edit_numbers), self._setting.steps, len(self._setting.sites), *value.shape)
+            self._records[name] = _Record(shape, value.device)
+        self._records[name].add((self._edit_numbers[row], event.clock.step, event.site.index), value)
+
+
+@final
+class _Record:
+    """A mean over the evaluations of each step, kept on the device until it is asked for."""
+
+    def __init__(self, shape: tuple[int, ...], device: torch.device):
+        self._sum = torch.zeros(shape, device=device)
+        self._count = torch.zeros(shape[:3])
+
+    def add(self, place: tuple[int, int, int], value: Tensor) -> None:
+        self._sum[place] += value
+        self._count[place] += 1
+
+    def mean(self) -> Tensor:
+        count = self._count[(...,) + (None,) * (self._sum.ndim - 3)]
+        return torch.where(count > 0, self._sum.cpu() / count, torch.nan)
+
+
+@final
+class NoMethod(Method):
+    """Steers nothing: the plain trajectory."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Nothing."""
+        return frozenset()
+
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run by doing nothing."""
+        return _NoMethodRun()
+
+
+@final
+class _NoMethodRun(MethodRun):
+    def needs(self, step: int) -> Needs:
+        return Needs()
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        return {}

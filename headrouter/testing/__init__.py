@@ -1,0 +1,1 @@
+"""What the tests of a plug-in need: a small model in pure PyTorch."""

@@ -1,0 +1,222 @@
+"""A multimodal diffusion transformer in pure PyTorch, small enough to run in milliseconds, complete enough to be edited with.
+
+Random weights from a seed. Words are embedded by their spelling; latents are the pixels themselves, 4×4 blocks turned into
+channels, so encoding and decoding are exact inverses.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from headrouter.backbone import Backbone, BackboneParameters, Defaults, Listener
+from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.joint_attention import JointAttention, Site, Stream, TextStream, TokenLayout
+from headrouter.prompt import Prompt, Token
+from headrouter.rows import BatchRow, Row, batch_rows, guided_velocity
+
+TEXT_TOKENS = 8
+_BLOCK = 4
+_CHANNELS = 3 * _BLOCK**2
+
+
+@final
+class _Block(nn.Module):
+    """Joint attention and a feed-forward layer; ``dual``: own projections for text, ``single``: shared ones."""
+
+    def __init__(self, width: int, heads: int, stream: Stream):
+        super().__init__()
+        self.heads, self.stream = heads, stream
+        self.image_qkv = nn.Linear(width, 3 * width)
+        self.text_qkv = nn.Linear(width, 3 * width) if stream == "dual" else self.image_qkv
+        self.image_out = nn.Linear(width, width)
+        self.text_out = nn.Linear(width, width) if stream == "dual" else self.image_out
+        self.feed_forward = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def split(self, projected: Tensor) -> tuple[Tensor, ...]:
+        rows, tokens, _ = projected.shape
+        parts = projected.view(rows, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return tuple(functional.normalize(part, dim=-1) * 4 if index < 2 else part for index, part in enumerate(parts))
+
+
+@final
+class ToyMMDiT(nn.Module, Backbone):
+    """Two dual-stream blocks and one single-stream block, four heads of eight channels.
+
+    Args:
+        seed: Of the random weights.
+        text_first: Whether text comes first in the joint sequence (as in Flux) or last (as in SD3).
+        pictures: Training pictures are ``pictures`` × ``pictures`` pixels.
+    """
+
+    def __init__(self, seed: int = 0, *, text_first: bool = True, pictures: int = 32):
+        """Draw the weights."""
+        super().__init__()
+        width, heads = 32, 4
+        self.text_first, self.pictures = text_first, pictures
+        streams: tuple[Stream, ...] = ("dual", "dual", "single")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.blocks = nn.ModuleList(_Block(width, heads, stream) for stream in streams)
+            self.image_in, self.image_final = nn.Linear(_CHANNELS, width), nn.Linear(width, _CHANNELS)
+            self.text_in, self.time_in = nn.Linear(16, width), nn.Linear(2, width)
+        self.requires_grad_(False).eval()
+        self._sites = tuple(Site(i, f"blocks.{i}", stream, heads) for i, stream in enumerate(streams))
+        self._listener: Listener | None = None
+
+    @property
+    def name(self) -> str:
+        """Short name with the model."""
+        return "toy"
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Everything that an image model can provide."""
+        return frozenset(
+            {"joint-attention", "text-stream", "single-stream", "prompt-words", "guidance", "encode-image"}
+        )
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Three joint sites."""
+        return self._sites
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.image_in.weight.device
+
+    @property
+    def defaults(self) -> Defaults:
+        """Few steps."""
+        return Defaults(steps=8, guidance=3.0, area=self.pictures**2)
+
+    @property
+    def size_multiple(self) -> int:
+        """Pixels of a block."""
+        return _BLOCK
+
+    def encode_prompts(self, texts: Sequence[str]) -> list[Prompt]:
+        """One token a word, at most eight."""
+        return [self._encode(text) for text in texts]
+
+    def _encode(self, text: str) -> Prompt:
+        words = text.split()
+        if len(words) > TEXT_TOKENS:
+            raise InvalidInputError(
+                f"`prompt` has {len(words)} words, this model reads {TEXT_TOKENS}; cut: {words[TEXT_TOKENS:]}"
+            )
+        embedding, tokens, start = torch.zeros(1, TEXT_TOKENS, 16), [], 0
+        for position, word in enumerate(words):
+            start = text.index(word, start)
+            tokens.append(Token("words", position, start, start + len(word)))
+            start += len(word)
+            digest = hashlib.sha256(word.strip(".,!?").lower().encode()).digest()
+            embedding[0, position] = torch.tensor([byte / 128 - 1 for byte in digest[:16]])
+        return Prompt(text, {"embedding": embedding.to(self.device)}, tuple(tokens))
+
+    def encode_image(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images channels h w"]:
+        """Blocks of pixels become channels."""
+        return functional.pixel_unshuffle(pixels.to(self.device, torch.float32), _BLOCK)
+
+    def decode(self, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows 3 height width"]:
+        """Channels become blocks of pixels."""
+        return functional.pixel_shuffle(latents, _BLOCK)
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Channels, rows, columns."""
+        return _CHANNELS, height // _BLOCK, width // _BLOCK
+
+    def sigmas(self, steps: int, width: int, height: int) -> Float[Tensor, "steps_plus_1"]:
+        """A uniform grid shifted by 2."""
+        uniform = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+        return 2 * uniform / (1 + uniform)
+
+    def batch_size(self, rows: Sequence[Row]) -> int:
+        """Two halves for each guided row."""
+        return len(batch_rows(rows))
+
+    def velocity(
+        self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row]
+    ) -> Float[Tensor, "rows channels h w"]:
+        """Classifier-free guidance over one call."""
+        with torch.no_grad():
+            return guided_velocity(lambda batch, items: self._predict(batch, sigma, items), latents, rows)
+
+    @contextmanager
+    def attach(self, listener: Listener) -> Iterator[None]:
+        """Let ``listener`` hear."""
+        if self._listener is not None:
+            raise IncompatibleError("this model is being steered already; make a second editor with its own model")
+        self._listener = listener
+        try:
+            yield
+        finally:
+            self._listener = None
+
+    def _predict(self, latents: Tensor, sigma: float, items: tuple[BatchRow, ...]) -> Tensor:
+        rows, channels, height, width = latents.shape
+        image = self.image_in(latents.flatten(2).transpose(1, 2)) + _positions(height, width, 32).to(latents)
+        image = image + self.time_in(torch.tensor([sigma, 1 - sigma], device=latents.device))
+        text = self.text_in(torch.cat([item.prompt.tensors["embedding"] for item in items]))
+        layout = self._layout(height, width)
+        if self._listener is not None:
+            self._listener.begin_forward(items, layout)
+        for site, block in zip(self._sites, self.blocks, strict=True):
+            assert isinstance(block, _Block)
+            text, image = self._run(site, block, text, image, layout, items)
+        return self.image_final(image).transpose(1, 2).reshape(rows, channels, height, width)
+
+    def _run(
+        self, site: Site, block: _Block, text: Tensor, image: Tensor, layout: TokenLayout, items: tuple[BatchRow, ...]
+    ) -> tuple[Tensor, Tensor]:
+        listener = self._listener
+        if listener is not None:
+            text = listener.text(TextStream(site, items, listener.clock, text))
+        parts = zip(block.split(block.text_qkv(text)), block.split(block.image_qkv(image)), strict=True)
+        query, key, value = (torch.cat(pair if self.text_first else pair[::-1], dim=2) for pair in parts)
+        if listener is None:
+            output = functional.scaled_dot_product_attention(query, key, value)
+        else:
+            attend = functional.scaled_dot_product_attention
+            event = JointAttention(site, layout, items, listener.clock, query, key, value, attend, native=True)
+            output = listener.attention(event)
+        joined = output.transpose(1, 2).flatten(2)
+        text = text + block.text_out(joined[:, layout.text])
+        image = image + block.image_out(joined[:, layout.image])
+        return text + block.feed_forward(text), image + block.feed_forward(image)
+
+    def _layout(self, height: int, width: int) -> TokenLayout:
+        image = height * width
+        text_at, image_at = (0, TEXT_TOKENS) if self.text_first else (image, 0)
+        return TokenLayout(
+            slice(text_at, text_at + TEXT_TOKENS),
+            slice(image_at, image_at + image),
+            (height, width),
+            (("words", TEXT_TOKENS),),
+        )
+
+
+def _positions(height: int, width: int, channels: int) -> Tensor:
+    """Sine positions of the grid's tokens, row-major, ``[height·width, channels]``."""
+    frequencies = torch.arange(1, channels // 4 + 1)
+    rows = torch.arange(height)[:, None, None].expand(height, width, 1) / height
+    columns = torch.arange(width)[None, :, None].expand(height, width, 1) / width
+    angles = torch.cat([rows * frequencies, columns * frequencies], dim=-1) * torch.pi
+    return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(0, 1)
+
+
+@final
+class ToyParameters(BackboneParameters):
+    """How to make the toy."""
+
+    seed: int = 0
+
+    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
+        """Draw the weights; there is nothing to load."""
+        return ToyMMDiT(self.seed)
