@@ -100,7 +100,7 @@ def validate(model: type[Model], data: Mapping[str, Any] | Document, overrides: 
 
 
 def _put(tree: Any, override: Override, depth: int = 0) -> Any:
-    """``tree`` with the value at the path below ``depth`` replaced; the one given is left alone, parts it shares too."""
+    """``tree`` with the value at the path below ``depth`` replaced; the one given is left alone, its shared parts too."""
     if depth == len(override.path):
         return override.value
     part, where = override.path[depth], f"`{'.'.join(override.path[:depth]) or 'document'}`"
