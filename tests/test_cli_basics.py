@@ -132,7 +132,7 @@ process.stdout.close()
 print(process.stderr.read(), end="")
 sys.exit(process.wait())
 """
-    finished = shell(code=code, HEADROUTER_DISABLE_PLUGINS="headrouter")
+    finished = shell(code=code, HEADROUTER_DISABLE_PLUGINS="headrouter", PYTHONUNBUFFERED="")
     assert (finished.returncode, finished.stdout) == (141, "")
 
 
