@@ -10,9 +10,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
 
-export HF_HUB_OFFLINE := 1
-export HF_HUB_DISABLE_TELEMETRY := 1
-
 .DEFAULT_GOAL := test
 .PHONY: setup test lint demo format clean
 
@@ -30,6 +27,7 @@ lint: $(STAMP)
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports --no-logo
 
+test: export HF_HUB_OFFLINE := 1
 test: lint
 	$(BIN)/pytest -q -n 2 --durations=10
 

@@ -10,7 +10,6 @@ headrouter.errors.InvalidInputError: `steps`: Input should be greater than or eq
 `step`: unknown name (got 10). Did you mean `steps`?
 """
 
-import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,10 +90,8 @@ def validate(model: type[Model], data: Mapping[str, Any] | Document, overrides: 
     document = data if isinstance(data, Document) else None
     tree = document.data if document is not None else data
     tree = {} if tree is None else tree
-    if overrides:
-        tree = copy.deepcopy(dict(tree) if isinstance(tree, Mapping) else tree)
-        for override in overrides:
-            _put(tree, override)
+    for override in overrides:
+        tree = _put(tree, override)
     try:
         return model.model_validate(tree)
     except ValidationError as error:
@@ -102,25 +99,20 @@ def validate(model: type[Model], data: Mapping[str, Any] | Document, overrides: 
         raise InvalidInputError("\n".join(lines)) from error
 
 
-def _put(tree: Any, override: Override) -> None:
-    for depth, part in enumerate(override.path):
-        last = depth == len(override.path) - 1
-        if isinstance(tree, list):
-            if not part.isdecimal() or int(part) >= len(tree):
-                where = ".".join(override.path[:depth])
-                raise InvalidInputError(
-                    f"{override.origin}: `{where}` is a list of {len(tree)}, it has no item {part!r}."
-                )
-            key: Any = int(part)
-        elif isinstance(tree, dict):
-            key = part
-            tree.setdefault(key, {})
-        else:
-            where = ".".join(override.path[:depth])
-            raise InvalidInputError(f"{override.origin}: `{where}` is {tree!r}, which has no parts to set.")
-        if last:
-            tree[key] = copy.deepcopy(override.value)
-        tree = tree[key]
+def _put(tree: Any, override: Override, depth: int = 0) -> Any:
+    """``tree`` with the value at the path below ``depth`` replaced; the one given is left alone, its shared parts too."""
+    if depth == len(override.path):
+        return override.value
+    part, where = override.path[depth], f"`{'.'.join(override.path[:depth]) or 'document'}`"
+    if isinstance(tree, list):
+        if not part.isdecimal() or int(part) >= len(tree):
+            raise InvalidInputError(f"{override.origin}: {where} is a list of {len(tree)}, it has no item {part!r}.")
+        index = int(part)
+        return [*tree[:index], _put(tree[index], override, depth + 1), *tree[index + 1 :]]
+    if tree is None or isinstance(tree, Mapping):
+        tree = tree or {}
+        return {**tree, part: _put(tree.get(part), override, depth + 1)}
+    raise InvalidInputError(f"{override.origin}: {where} is {_shorten(tree)}, which has no parts to set.")
 
 
 def _explain(

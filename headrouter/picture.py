@@ -111,7 +111,7 @@ def to_picture(tensor: Float[Tensor, "*one 3 height width"]) -> Image.Image:
     if not bool(torch.isfinite(pixels).all()):
         raise NonFiniteError("the decoded picture has values that are not finite; try `dtype` float32 or bfloat16.")
     bytes_HWC = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0)
-    return Image.fromarray(bytes_HWC.contiguous().numpy(), "RGB")
+    return Image.fromarray(bytes_HWC.contiguous().numpy())
 
 
 def save_picture(picture: Image.Image, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> Path:
@@ -176,7 +176,11 @@ def _open(source: Source, largest: int) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        picture = source.copy() if getattr(source, "n_frames", 1) == 1 else source
+        picture = source
+    elif not isinstance(source, str | bytes | os.PathLike):
+        raise InvalidInputError(
+            f"`image` must be a path, bytes, a Pillow image or a numpy array (got {type(source).__name__})."
+        )
     else:
         try:
             file = BytesIO(source) if isinstance(source, bytes) else BytesIO(Path(source).read_bytes())

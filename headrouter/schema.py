@@ -3,7 +3,7 @@
 from typing import Any
 
 from headrouter.plugin import KINDS, ComponentSpec, Kind
-from headrouter.plugins import Registry, registry
+from headrouter.plugins import Entry, Registry, registry
 
 
 def schema(known: Registry | None = None) -> dict[str, Any]:
@@ -15,8 +15,8 @@ def schema(known: Registry | None = None) -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     properties: dict[str, Any] = {}
     for kind in KINDS:
-        one = {"oneOf": _choices(kind, known, definitions)}
-        properties[kind] = {"anyOf": [one, {"type": "array", "items": one}]}
+        one = _choices(kind, known, definitions)
+        properties[kind] = {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}]} if one else False
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "headrouter",
@@ -26,26 +26,23 @@ def schema(known: Registry | None = None) -> dict[str, Any]:
     }
 
 
-def component_schema(spec: ComponentSpec, prefix: str = "#/$defs/") -> dict[str, Any]:
+def component_schema(entry: Entry, prefix: str = "#/$defs/") -> dict[str, Any]:
     """The schema of one component's parameters with its ``name``; references to shared parts begin with ``prefix``."""
-    parameters = spec.params_class().model_json_schema(ref_template=prefix + "{model}")
-    properties = {"name": {"const": spec.name, "description": spec.summary}, **parameters.get("properties", {})}
-    return {
-        **parameters,
-        "title": spec.name,
-        "properties": properties,
-        "required": ["name", *parameters.get("required", [])],
-    }
+    spec = entry.item
+    assert isinstance(spec, ComponentSpec)
+    own = spec.params_class().model_json_schema(ref_template=prefix + "{model}")
+    properties = {"name": {"enum": _names(entry), "description": spec.summary}, **own.get("properties", {})}
+    return {**own, "title": spec.name, "properties": properties, "required": ["name", *own.get("required", [])]}
 
 
 def _choices(kind: Kind, known: Registry, definitions: dict[str, Any]) -> list[dict[str, Any]]:
-    specs = [entry.item for entry in known.entries(kind) if isinstance(entry.item, ComponentSpec)]
-    names = sorted({name for spec in specs for name in (spec.name, *spec.aliases)})
-    choices: list[dict[str, Any]] = [{"type": "string", "enum": names}] if names else []
+    choices: list[dict[str, Any]] = []
     for entry in known.entries(kind):
-        assert isinstance(entry.item, ComponentSpec)
         key = f"{kind}.{entry.qualified_name}"
-        own = component_schema(entry.item, prefix=f"#/$defs/{key}/$defs/")
-        definitions[key] = own
-        choices.append({"$ref": f"#/$defs/{key}"})
+        definitions[key] = component_schema(entry, prefix=f"#/$defs/{key}/$defs/")
+        choices += [{"enum": _names(entry)}, {"$ref": f"#/$defs/{key}"}]
     return choices
+
+
+def _names(entry: Entry) -> list[str]:
+    return [entry.item.name, *entry.item.aliases, entry.qualified_name]

@@ -28,13 +28,13 @@ class WeightsState:
 
 def find_weights(source: str, *, gated: bool = False) -> WeightsState:
     """Look for the weights of a hub id, a local folder, or a ``"package:function"`` that returns a folder."""
+    if Path(source).is_dir():
+        return _judge("folder", Path(source))
     if ":" in source:
         try:
             return _judge("bundled", Path(pkgutil.resolve_name(source)()))
         except Exception as error:
             return WeightsState("broken", f"{source}: {type(error).__name__}: {error}")
-    if Path(source).is_dir():
-        return _judge("folder", Path(source))
     snapshot = _cached_snapshot(source)
     if snapshot is not None:
         return _judge("cached", snapshot)

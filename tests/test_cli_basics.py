@@ -132,7 +132,7 @@ process.stdout.close()
 print(process.stderr.read(), end="")
 sys.exit(process.wait())
 """
-    finished = shell(code=code, HEADROUTER_DISABLE_PLUGINS="headrouter")
+    finished = shell(code=code, HEADROUTER_DISABLE_PLUGINS="headrouter", PYTHONUNBUFFERED="")
     assert (finished.returncode, finished.stdout) == (141, "")
 
 
@@ -242,6 +242,7 @@ def test_tables_fit(capsys):
         assert max(map(len, table(["x", "text"], rows, width).splitlines())) <= width
     assert len(table(["x", "text"], rows).splitlines()) == 4, "one line for each row when there is no terminal"
     assert table(["x"], []) == "x\n-"
+    assert "object-insertion" in table(["x", "text"], [["object-insertion", "a word " * 9]], 40), "names stay whole"
 
 
 def test_every_command_describes_itself():

@@ -1,5 +1,6 @@
 """Errors in a configuration name the place, the field, the rule, the value and the way out; all of them at once."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
@@ -139,8 +140,15 @@ def test_overrides_that_cannot_be(text, message):
         validate(Experiment, parse_yaml(GOOD, "good.yaml"), parse_overrides([text]))
 
 
-def test_an_override_may_make_a_new_mapping():
-    assert validate(Experiment, {"title": "t"}, parse_overrides(["matrix.backbone=[]"])).matrix.backbone == []
+@pytest.mark.parametrize("start", [{"title": "t"}, {"title": "t", "matrix": None}])
+def test_an_override_may_make_a_new_mapping(start):
+    assert validate(Experiment, start, parse_overrides(["matrix.backbone=[]"])).matrix.backbone == []
+
+
+def test_an_override_changes_one_place_even_where_yaml_shares():
+    document = parse_yaml("{a: &a {whole: 1}, b: *a}", "x.yaml")
+    pair = validate(Pair, document, parse_overrides(["a.whole=2"]))
+    assert (pair.a.whole, pair.b.whole) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +239,8 @@ class Strictness(Parameters):
     flag: bool = False
     pair: tuple[float, float] | None = None
     table: dict[str, list[int]] = Field(default_factory=dict)
+    folder: Path = Path()
+    either: int | str = 0
 
 
 @pytest.mark.parametrize(
@@ -238,7 +248,7 @@ class Strictness(Parameters):
     [
         {"whole": True}, {"whole": 1.0}, {"whole": "1"}, {"real": True}, {"real": "1"}, {"real": float("nan")},
         {"real": float("inf")}, {"word": 1}, {"flag": 1}, {"flag": "yes"}, {"pair": [1, "2"]}, {"pair": [1, True]},
-        {"table": {"a": [True]}}, {"other": 1},
+        {"table": {"a": [True]}}, {"other": 1}, {"folder": 3}, {"either": True}, {"either": 1.0},
     ],
 )  # fmt: skip
 def test_scalars_are_never_converted(wrong):
@@ -247,11 +257,17 @@ def test_scalars_are_never_converted(wrong):
 
 
 def test_what_is_meant_is_accepted():
-    got = Strictness(real=1, pair=[1, 2.5], table={"a": [1]})
+    got = Strictness(real=1, pair=[1, 2.5], table={"a": [1]}, folder="a/b", either="3")
+    assert (got.folder, got.either) == (Path("a/b"), "3")
     assert (type(got.real), got.pair) == (float, (1.0, 2.5))
     assert Strictness.model_validate_json(got.model_dump_json()) == got
     with pytest.raises(ValidationError, match="frozen"):
         got.whole = 2
+
+
+class Pair(Parameters):
+    a: Strictness
+    b: Strictness
 
 
 class Routing(Parameters):
@@ -274,11 +290,16 @@ def test_the_schema_describes_what_is_installed():
     registry = Registry()
     registry.register(Provider())
     document = schema(registry)
-    one = document["properties"]["method"]["anyOf"][0]["oneOf"]
-    assert one[0] == {"type": "string", "enum": ["headrouter", "hr", "none"]}
+    *one, several = document["properties"]["method"]["anyOf"]
+    assert one[0] == {"enum": ["headrouter", "hr", "runtime:headrouter"]}
     assert one[1] == {"$ref": "#/$defs/method.runtime:headrouter"}
+    assert several == {"type": "array", "items": {"anyOf": one}}
+    assert document["properties"]["backbone"] is False, "none is installed, so none can be named"
     routing = document["$defs"]["method.runtime:headrouter"]
-    assert routing["properties"]["name"] == {"const": "headrouter", "description": "Routes heads."}
+    assert routing["properties"]["name"] == {
+        "enum": ["headrouter", "hr", "runtime:headrouter"],
+        "description": "Routes heads.",
+    }
     assert routing["properties"]["gamma"]["minimum"] == 0
     assert routing["required"] == ["name"]
     assert routing["additionalProperties"] is False
@@ -296,4 +317,3 @@ def test_the_schema_describes_what_is_installed():
                 follow(part)
 
     follow(document)
-    assert schema(Registry())["properties"]["method"]["anyOf"][0] == {"oneOf": []}

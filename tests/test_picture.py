@@ -89,6 +89,16 @@ def test_what_is_not_there_is_refused(tmp_path):
         load_picture(tmp_path)
     with pytest.raises(InvalidInputError, match="cannot read `image`"):
         load_picture("a\0b")
+    with pytest.raises(InvalidInputError, match=r"must be a path, bytes, .* \(got Tensor\)"):
+        load_picture(torch.zeros(3, 20, 20))
+
+
+def test_an_open_file_is_refused_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    with pytest.raises(InvalidInputError, match="too large"):
+        load_picture(Image.open(BytesIO(bomb())))
+    with pytest.raises(InvalidInputError, match="2 frames"):
+        load_picture(Image.open(BytesIO(animation())))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -98,8 +98,10 @@ def _machine() -> dict[str, str | int]:
 
 
 def _devices() -> list[dict[str, Any]]:
-    import torch
-
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # a doctor must not need health; torch's libraries may fail to load
+        return [{"device": "none", "name": f"torch cannot be imported: {error}", "memory_gib": None}]
     rows: list[dict[str, Any]] = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)

@@ -16,7 +16,7 @@ def terminal_width() -> int | None:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
-    """Lay out rows under headings; where ``width`` is too small, the widest columns wrap.
+    """Lay out rows under headings; where ``width`` is too small, the widest columns wrap, if possible between words.
 
     >>> print(table(["name", "summary"], [["flux", "a transformer of two kinds"], ["sd3", "another"]], width=20))
     name  summary
@@ -25,16 +25,21 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
           of two kinds
     sd3   another
     """
-    lines = [list(headings), *(list(row) for row in rows)]
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    while width is not None and sum(widths) + len(GAP) * (len(widths) - 1) > width and max(widths) > NARROWEST:
-        widths[widths.index(max(widths))] -= 1
-    rule = ["-" * column for column in widths]
-    return "\n".join(_line(line, widths) for line in [lines[0], rule, *lines[1:]])
+    columns = list(zip(headings, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    words = [max((len(word) for cell in column for word in cell.split()), default=0) for column in columns]
+    for narrowest in (words, [NARROWEST] * len(columns)):
+        while width is not None and sum(widths) + len(GAP) * (len(widths) - 1) > width:
+            wide = [index for index, least in enumerate(narrowest) if widths[index] > least]
+            if not wide:
+                break
+            widths[max(wide, key=lambda index: widths[index])] -= 1
+    lines = [headings, ["-" * each for each in widths], *rows]
+    return "\n".join(_line(line, widths) for line in lines)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    columns = [wrap(cell, column) or [""] for cell, column in zip(cells, widths, strict=True)]
+    columns = [wrap(cell, column, break_on_hyphens=False) or [""] for cell, column in zip(cells, widths, strict=True)]
     return "\n".join(
         GAP.join(part.ljust(column) for part, column in zip(parts, widths, strict=True)).rstrip()
         for parts in zip_longest(*columns, fillvalue="")

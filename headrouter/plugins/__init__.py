@@ -17,7 +17,7 @@ from headrouter.plugins.store import Registry
 
 __all__ = ["Entry", "PluginStatus", "Registry", "register", "registry", "reload"]
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _registry: Registry | None = None
 
 
@@ -27,9 +27,12 @@ def registry() -> Registry:
     with _lock:
         if _registry is not None:
             return _registry
-        found = Registry()
-        discover(found, installed(), os.environ)
-        _registry = found
+        found = _registry = Registry()  # at once, for a plug-in that asks for the registry while it is imported
+        try:
+            discover(found, installed(), os.environ)
+        except BaseException:
+            _registry = None
+            raise
     for row in found.statuses:
         if row.status in ("broken", "incompatible"):
             warnings.warn(f"headrouter {row.sentence}", PluginWarning, stacklevel=2)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import Distribution, EntryPoint, entry_points
+from textwrap import shorten
 from types import ModuleType
 
 from headrouter import __version__
@@ -92,7 +93,7 @@ def _incompatible(distribution: Distribution | None) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    first_line = next(iter(str(error).splitlines()), "")
+    text = shorten(str(error), width=300)
     if isinstance(error, PluginError):
-        return first_line
-    return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -55,7 +55,7 @@ def test_a_good_plugin_is_loaded_with_everything_it_brings(site, plugin_code):
         (
             "from headrouter.plugin import hookimpl\nheadrouter_api = 1\n"
             "@hookimpl\ndef register_backbones(register, colour): ...",
-            "PluginValidationError",
+            "hookimpl definition: register_backbones(register, colour) Argument(s) {'colour'} are declared",
         ),
         (
             "from headrouter.plugin import hookimpl\nheadrouter_api = 1\n"
@@ -143,6 +143,19 @@ def test_environment_chooses(site, plugin_code, environ, loaded):
     assert [row.name for row in registry.statuses] == ["core", "extra", "one", "two"]
     assert [row.name for row in registry.statuses if row.status == "ok"] == loaded
     assert all(row.message.startswith("HEADROUTER_") for row in registry.statuses if row.status == "disabled")
+
+
+def test_headrouters_own_are_loaded_first(site, plugin_code):
+    for distribution in ("headrouter-b", "acme", "headrouter"):
+        site.add(distribution, plugin_code("x"))
+    assert [row.distribution for row in site.load().statuses] == ["headrouter", "acme", "headrouter-b"]
+
+
+@pytest.mark.parametrize(("version", "status"), [("0.2.0.dev3", "ok"), ("0.3", "incompatible")])
+def test_a_development_version_counts_as_a_version(site, plugin_code, monkeypatch, version, status):
+    monkeypatch.setattr("headrouter.plugins.discovery.__version__", version)
+    site.add("headrouter-acme", plugin_code("acme"), requires=["headrouter>=0.1,<0.3"])
+    assert site.load().statuses[0].status == status
 
 
 def test_an_entry_point_must_name_a_module(site, plugin_code):

@@ -192,6 +192,23 @@ def test_the_default_registry_is_built_once_and_warns_once(site, plugin_code, mo
     assert [entry.qualified_name for entry in reloaded.entries()] == ["headrouter:core", "headrouter-thief:core"]
 
 
+def test_a_plugin_may_ask_for_the_registry_while_it_is_imported(site, plugin_code, monkeypatch):
+    site.add("headrouter-curious", "from headrouter.plugins import registry\nregistry()\n" + plugin_code("curious"))
+    monkeypatch.setattr(plugins, "_registry", None)
+    monkeypatch.setenv("HEADROUTER_DISABLE_PLUGINS", "headrouter")
+    assert [entry.qualified_name for entry in plugins.registry().entries()] == ["headrouter-curious:curious"]
+
+
+def test_a_strict_failure_leaves_no_half_built_registry(site, monkeypatch):
+    site.add("headrouter-bad", "import no_such_module")
+    monkeypatch.setattr(plugins, "_registry", None)
+    monkeypatch.setenv("HEADROUTER_STRICT_PLUGINS", "1")
+    monkeypatch.setenv("HEADROUTER_DISABLE_PLUGINS", "headrouter")
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError):
+            plugins.registry()
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
