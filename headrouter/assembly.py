@@ -1,16 +1,18 @@
 """From names to parts: what ``Editor(backbone="sd3.5", inversion="rf")`` means."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 from headrouter.backbone import Backbone, BackboneParameters, Defaults
 from headrouter.configuration import Parameters, validate
-from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from headrouter.inversion import Inversion
 from headrouter.method import Method
 from headrouter.moments import Moment
-from headrouter.plugin import ComponentSpec, Kind, Preset
-from headrouter.plugins import Entry, registry
+from headrouter.plugin import BackboneSpec, ComponentSpec, Kind, Preset
+from headrouter.plugins import registry
 from headrouter.plugins.names import BUILT_IN, fold, resolve
 
 Part = TypeVar("Part", bound=Parameters)
@@ -51,24 +53,25 @@ def changed(part: Part, values: Mapping[str, Any]) -> Part:
     return validate(type(part), {**part.model_dump(exclude_unset=True), **values})
 
 
-def refuse_misfits(provided: frozenset[str], backbone: str, methods: Sequence[Method]) -> None:
-    """Refuse methods that require what the backbone does not provide.
+def refuse_misfits(provided: frozenset[str], backbone: str, parts: Sequence[Inversion | Method]) -> None:
+    """Refuse parts that require what the backbone does not provide.
 
     Raises:
         IncompatibleError: naming both and the missing word.
     """
-    for method in methods:
-        missing = sorted(method.requires - provided)
+    for part in parts:
+        missing = sorted(part.requires - provided)
         if missing:
+            kind: Kind = "inversion" if isinstance(part, Inversion) else "method"
             raise IncompatibleError(
-                f"`method` {name_of('method', method)!r} with these parameters needs {', '.join(missing)}, which `backbone` "
+                f"`{kind}` {name_of(kind, part)!r} with these parameters needs {', '.join(missing)}, which `backbone` "
                 f"{backbone!r} does not provide (it provides {', '.join(sorted(provided))})."
             )
 
 
 def backbone_of(
     choice: str | Backbone | BackboneParameters,
-    methods: Sequence[Method],
+    parts: Sequence[Inversion | Method],
     *,
     model: str | None,
     pipeline: object | None,
@@ -80,17 +83,19 @@ def backbone_of(
             raise InvalidInputError(
                 "`backbone` is already loaded; `model`, `pipeline`, `device`, `dtype` and `offload` have no use."
             )
-        refuse_misfits(choice.provides, choice.name, methods)
+        refuse_misfits(choice.provides, choice.name, parts)
         return choice, {"name": None, "model": choice.name}
     parameters = (
         changed(choice, values) if isinstance(choice, BackboneParameters) else backbone_parameters_of(choice, values)
     )
     name = name_of("backbone", parameters)
+    spec = registry().backbone(name)
+    refuse_misfits(frozenset(spec.provides), name, parts)
     source, defaults = "", None
     if pipeline is None:
         source, defaults = model_of(name, model)
     backbone = parameters.load(source, pipeline, defaults)
-    refuse_misfits(backbone.provides, name, methods)
+    refuse_misfits(backbone.provides, name, parts)
     record = {"name": name, "model": model, "pipeline": pipeline is not None, **parameters.model_dump(mode="json")}
     return backbone, record
 
@@ -103,7 +108,14 @@ def backbone_parameters_of(name: str, values: Mapping[str, Any]) -> BackbonePara
 
 def model_of(backbone: str, model: str | None) -> tuple[str, Defaults | None]:
     """Where a model's weights are, and what suits it: by short name, hub id or folder; the backbone's default if None."""
-    raise NotImplementedError
+    entry = registry().entry("backbone", backbone)
+    assert isinstance(entry.item, BackboneSpec)
+    name = model or entry.item.default_model
+    if model and (Path(model).is_dir() or "/" in model):
+        return model, None
+    found = registry().model(entry.qualified_name, name)
+    source = str(resolve_name(found.source)()) if ":" in found.source else found.source
+    return source, Defaults(found.steps, found.guidance, found.area) if found.steps else None
 
 
 def with_preset(
@@ -115,30 +127,28 @@ def with_preset(
         UnknownNameError: no preset of that name.
         IncompatibleError: its component takes no part.
     """
-    entries = registry().entries("preset")
-    owners = {type(part): part for part in (inversion, *methods)}
-    fitting = [entry for entry in entries if _owner(entry) in owners]
-    if not any(fold(name) in entry.words for entry in fitting):
-        preset = resolve("preset", name, entries).item
-        assert isinstance(preset, Preset)
-        kind, component = preset.component
-        raise IncompatibleError(
-            f"`preset` {name!r} gives values to the {kind} {component!r}, which takes no part here: choose {kind} {component!r}, "
-            "or leave the preset out."
-        )
-    entry = resolve("preset", name, fitting)
-    assert isinstance(entry.item, Preset)
-    owner = owners[_owner(entry)]
-    tuned = changed(owner, _scaled(owner, entry.item, steps))
-    if isinstance(tuned, Inversion):
-        return tuned, tuple(methods)
-    return inversion, tuple(tuned if method is owner else method for method in methods)  # type: ignore[misc]
+    kinds: list[tuple[Kind, Parameters]] = [("inversion", inversion), *(("method", method) for method in methods)]
+    for kind, part in kinds:
+        owner = name_of(kind, part)
+        if any(fold(preset.name) == fold(name) for preset in _presets_of(kind, part)):
+            tuned = changed(part, _scaled(part, registry().preset(kind, owner, name), steps))
+            if isinstance(tuned, Inversion):
+                return tuned, tuple(methods)
+            return inversion, tuple(tuned if method is part else method for method in methods)  # type: ignore[misc]
+    preset = resolve("preset", name, registry().entries("preset")).item
+    assert isinstance(preset, Preset)
+    kind, component = preset.component
+    raise IncompatibleError(
+        f"`preset` {name!r} gives values to the {kind} {component!r}, which takes no part here: choose {kind} {component!r}, "
+        "or leave the preset out."
+    )
 
 
-def _owner(entry: Entry) -> type[Parameters]:
-    assert isinstance(entry.item, Preset)
-    owner: type[Parameters] = part_class(*entry.item.component)
-    return owner
+def _presets_of(kind: Kind, part: Parameters) -> list[Preset]:
+    try:
+        return registry().presets(kind, name_of(kind, part))
+    except UnknownNameError:  # a class that no plug-in registered has no presets
+        return []
 
 
 def _scaled(part: Parameters, preset: Preset, steps: int) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class Editor:
         given = {"device": device, "dtype": dtype, "offload": offload}
         values = {name: value for name, value in given.items() if value is not None}
         self.backbone, self._backbone_record = backbone_of(
-            backbone, self.methods, model=model, pipeline=pipeline, values=values
+            backbone, (self.inversion, *self.methods), model=model, pipeline=pipeline, values=values
         )
         self.max_rows, self.progress = max_rows, progress
 

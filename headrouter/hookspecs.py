@@ -10,7 +10,7 @@ from typing import Any
 
 import pluggy
 
-from headrouter.plugin import BackboneSpec, InversionSpec, MethodSpec, MetricSpec, Preset
+from headrouter.plugin import BackboneSpec, InversionSpec, MethodSpec, MetricSpec, Model, Preset
 
 hookspec = pluggy.HookspecMarker("headrouter")
 
@@ -33,6 +33,11 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
 @hookspec
 def register_metrics(register: Callable[[MetricSpec], None]) -> None:
     """Call ``register`` with each metric the plug-in brings."""
+
+
+@hookspec
+def register_models(register: Callable[[Model], None]) -> None:
+    """Call ``register`` with each model the plug-in knows of, for its own backbones or for anybody's."""
 
 
 @hookspec

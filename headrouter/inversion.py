@@ -97,6 +97,11 @@ class Inversion(Parameters, ABC):
     )
 
     @property
+    def requires(self) -> frozenset[str]:
+        """Capability words that the backbone must provide; most trajectories need nothing but a velocity."""
+        return frozenset()
+
+    @property
     @abstractmethod
     def inversion_prompt(self) -> Literal["source", "empty"]:
         """Which prompt the inversion is conditioned on."""

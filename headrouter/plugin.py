@@ -10,14 +10,11 @@ import pkgutil
 import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
+from typing import Any, ClassVar, Final, Literal
 
 import pluggy
 
 from headrouter.errors import InvalidInputError, PluginError
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 hookimpl = pluggy.HookimplMarker("headrouter")
 """Marks a function of a plug-in as the implementation of the hook of the same name."""
@@ -38,11 +35,12 @@ class ComponentSpec:
 
     Args:
         name: lower-case letters, digits, ``.``, ``_``, ``-``; compared with ``_`` equal to ``-``.
-        target: ``"module:Class"``, imported on first use.
-        params: the pydantic model of its parameters, as a class or as ``"module:Class"``; by default it has none.
+        target: ``"module:Class"``, imported on first use. The class holds the component's parameters: it derives from
+            :class:`~headrouter.backbone.BackboneParameters`, :class:`~headrouter.inversion.Inversion` or
+            :class:`~headrouter.method.Method`, all pydantic models.
         aliases: further names, weaker than any name.
         summary: one line for tables.
-        provides: capability words that other parts may ask for.
+        provides: capability words that other parts may ask for: of a backbone, all that any of its models provides.
         requires: capability words that the parts beside it must provide.
         install_hint: what to do when the target cannot be imported, e.g. ``"pip install 'headrouter-acme[xl]'"``.
 
@@ -52,7 +50,6 @@ class ComponentSpec:
 
     name: str
     target: str
-    params: "type[BaseModel] | str" = "headrouter.configuration:Parameters"
     aliases: tuple[str, ...] = ()
     summary: str = ""
     provides: Set[str] = frozenset()
@@ -66,8 +63,6 @@ class ComponentSpec:
         for alias in self.aliases:
             _require_name("aliases", alias)
         _require_target("target", self.target)
-        if isinstance(self.params, str):
-            _require_target("params", self.params)
         object.__setattr__(self, "aliases", tuple(self.aliases))
         for words in ("provides", "requires"):
             if isinstance(getattr(self, words), str):
@@ -78,42 +73,18 @@ class ComponentSpec:
         """Import and return what ``target`` names; :class:`PluginError` when that fails."""
         return _import(self, self.target)
 
-    def params_class(self) -> "type[BaseModel]":
-        """The pydantic model of the parameters, imported if it was given as text."""
-        if isinstance(self.params, str):
-            return cast("type[BaseModel]", _import(self, self.params))
-        return self.params
-
 
 @dataclass(frozen=True, slots=True)
 class BackboneSpec(ComponentSpec):
-    """A joint-attention model.
+    """A family of joint-attention models.
 
     Args:
-        default_model: the hub id, or one of the short names in ``models``, used when the user names no model.
-        models: short model names and what they stand for: a hub id, or ``"package:function"`` for a function without
-            arguments that returns the folder of bundled weights.
-        licence: of the weights, in words; one text, or one for each short name in ``models``.
-        gated: the short names in ``models`` whose licence must be accepted on the hub before downloading.
+        default_model: the :class:`Model`, by name, that is used when the user names none.
     """
 
     default_model: str = ""
-    models: Mapping[str, str] = field(default_factory=dict, hash=False)
-    licence: str | Mapping[str, str] = field(default="", hash=False)
-    gated: Set[str] = frozenset()
 
     kind: ClassVar[Kind] = "backbone"
-
-    def __post_init__(self) -> None:
-        ComponentSpec.__post_init__(self)
-        object.__setattr__(self, "models", dict(self.models))
-        object.__setattr__(self, "gated", frozenset(self.gated))
-        if strangers := sorted(self.gated - self.models.keys()):
-            raise InvalidInputError(f"`gated` must name keys of `models` (got {', '.join(strangers)}).")
-
-    def licence_of(self, model: str) -> str:
-        """The licence of the model with that short name."""
-        return self.licence if isinstance(self.licence, str) else self.licence.get(model, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +109,49 @@ class MetricSpec(ComponentSpec):
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """Weights of a backbone, and what suits them.
+
+    Args:
+        name: as for components; unique within the backbone.
+        backbone: name of the backbone that runs it, the plug-in's own or anybody's.
+        source: a hub id, or ``"package:function"`` for a function without arguments that returns the folder of bundled weights.
+        steps, guidance, area: sampling steps, guidance, and pixels of a training picture; 0 steps: as the backbone tells from
+            the weights' configuration.
+        licence: of the weights, in words.
+        gated: whether the licence must be accepted on the hub before downloading.
+        summary: one line for tables.
+    """
+
+    name: str
+    backbone: str
+    source: str
+    steps: int = 0
+    guidance: float = 1.0
+    area: int = 0
+    licence: str = ""
+    gated: bool = False
+    summary: str = ""
+
+    kind: ClassVar[Literal["model"]] = "model"
+    aliases: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def component(self) -> tuple[Kind, str]:
+        """What it belongs to."""
+        return "backbone", self.backbone
+
+    def __post_init__(self) -> None:
+        _require_name("name", self.name)
+        if not self.source:
+            raise InvalidInputError(f"`source` of model {self.name!r} is empty; give a hub id or 'package:function'.")
+        if (self.steps > 0) != (self.area > 0) or self.steps < 0 or self.guidance < 0:
+            raise InvalidInputError(
+                f"`steps` and `area` of model {self.name!r} must both be positive, or both 0 (got {self.steps}, {self.area})."
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Preset:
     """Parameter values that somebody found to work, and where they are from.
 
@@ -157,6 +171,7 @@ class Preset:
     provenance: str
     summary: str = ""
 
+    kind: ClassVar[Literal["preset"]] = "preset"
     aliases: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:

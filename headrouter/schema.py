@@ -30,7 +30,7 @@ def component_schema(entry: Entry, prefix: str = "#/$defs/") -> dict[str, Any]:
     """The schema of one component's parameters with its ``name``; references to shared parts begin with ``prefix``."""
     spec = entry.item
     assert isinstance(spec, ComponentSpec)
-    own = spec.params_class().model_json_schema(ref_template=prefix + "{model}")
+    own = spec.load().model_json_schema(ref_template=prefix + "{model}")
     properties = {"name": {"enum": _names(entry), "description": spec.summary}, **own.get("properties", {})}
     return {**own, "title": spec.name, "properties": properties, "required": ["name", *own.get("required", [])]}
 

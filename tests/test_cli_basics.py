@@ -14,7 +14,7 @@ from headrouter import cli, plugins
 from headrouter.cli import main
 from headrouter.cli.table import table
 from headrouter.errors import InvalidInputError
-from headrouter.plugin import BackboneSpec, MethodSpec, Preset, hookimpl
+from headrouter.plugin import BackboneSpec, MethodSpec, Model, Preset, hookimpl
 from headrouter.plugins import Registry
 from headrouter.weights import find_weights, missing_weights
 
@@ -28,11 +28,13 @@ class Example:
 
     @hookimpl
     def register_backbones(self, register):
-        models = {"dev": "acme/dev", "open": "acme/open", "tiny": "test_cli_basics:no_such_function"}
-        register(
-            BackboneSpec("acme", "m:C", aliases=("acme-xl",), summary="A backbone.", default_model="dev", models=models,
-                         licence={"dev": "Acme Licence", "open": "Apache-2.0"}, gated={"dev"})
-        )  # fmt: skip
+        register(BackboneSpec("acme", "m:C", aliases=("acme-xl",), summary="A backbone.", default_model="dev"))
+
+    @hookimpl
+    def register_models(self, register):
+        register(Model("dev", "acme", "acme/dev", licence="Acme Licence", gated=True))
+        register(Model("open", "acme", "acme/open", licence="Apache-2.0"))
+        register(Model("tiny", "acme-xl", "test_cli_basics:no_such_function"))
 
     @hookimpl
     def register_methods(self, register):

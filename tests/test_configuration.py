@@ -282,8 +282,8 @@ class Provider:
 
     @hookimpl
     def register_methods(self, register):
-        register(MethodSpec("headrouter", "m:C", params=Routing, aliases=("hr",), summary="Routes heads."))
-        register(MethodSpec("none", "m:C"))
+        register(MethodSpec("headrouter", "test_configuration:Routing", aliases=("hr",), summary="Routes heads."))
+        register(MethodSpec("none", "headrouter.configuration:Parameters"))
 
 
 def test_the_schema_describes_what_is_installed():

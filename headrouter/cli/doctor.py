@@ -4,13 +4,11 @@ import argparse
 import json
 import os
 import platform
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, cast
+from typing import Any
 
 from headrouter import __version__
 from headrouter.cli.table import table, terminal_width
-from headrouter.plugin import BackboneSpec
 
 PACKAGES = (
     "torch",
@@ -73,9 +71,7 @@ def examine() -> dict[str, Any]:
         },
         "machine": _machine(),
         "devices": _devices(),
-        "models": [
-            row for entry in registry().entries("backbone") for row in _models(cast("BackboneSpec", entry.item))
-        ],
+        "models": [row for entry in registry().entries("backbone") for row in _models(entry.qualified_name)],
     }
 
 
@@ -121,23 +117,21 @@ def _memory() -> float | None:
         return None
 
 
-def _models(backbone: BackboneSpec) -> list[dict[str, str]]:
+def _models(backbone: str) -> list[dict[str, str]]:
+    from headrouter.plugins import registry
     from headrouter.weights import find_weights
 
-    models = dict(backbone.models)
-    if backbone.default_model and backbone.default_model not in (*models, *models.values()):
-        models = {"default": backbone.default_model, **models}
     rows = []
-    for name, source in models.items():
-        found = asdict(find_weights(source, gated=name in backbone.gated))
+    for model in registry().models(backbone):
+        found = find_weights(model.source, gated=model.gated)
         rows.append(
             {
-                "backbone": backbone.name,
-                "model": name,
-                "source": source,
-                "weights": found["state"],
-                "licence": backbone.licence_of(name),
-                "remark": found["remark"],
+                "backbone": model.backbone,
+                "model": model.name,
+                "source": model.source,
+                "weights": found.state,
+                "licence": model.licence,
+                "remark": found.remark,
             }
         )
     return rows

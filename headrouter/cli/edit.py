@@ -128,8 +128,13 @@ def _parts(arguments: argparse.Namespace) -> "tuple[BackboneParameters, Inversio
         "inversion": part_class("inversion", arguments.inversion),
         "method": classes[0] if len(classes) == 1 else tuple[tuple(classes)],  # type: ignore[misc]
     }
-    given = {"backbone": {}, "inversion": {}, "method": {} if len(classes) == 1 else [{} for _ in classes]}
-    model = create_model("Edit", __base__=Parameters, **{name: (kind, ...) for name, kind in fields.items()})
+    given: dict[str, Any] = {
+        "backbone": {},
+        "inversion": {},
+        "method": {} if len(classes) == 1 else [{} for _ in classes],
+    }
+    required: dict[str, Any] = {name: (kind, ...) for name, kind in fields.items()}
+    model = create_model("Edit", __base__=Parameters, **required)
     parts: Any = validate(model, given, parse_overrides(arguments.set))
     return parts.backbone, parts.inversion, parts.method if len(classes) > 1 else (parts.method,)
 

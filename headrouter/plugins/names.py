@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from headrouter.errors import PluginConflictError, UnknownNameError
-from headrouter.plugin import ComponentSpec, Preset
+from headrouter.plugin import ComponentSpec, Model, Preset
 
 BUILT_IN: Final = "headrouter"
 """The distribution whose names nobody else can take."""
@@ -22,7 +22,7 @@ BUILT_IN: Final = "headrouter"
 class Entry:
     """One registered thing and where it came from."""
 
-    item: ComponentSpec | Preset
+    item: ComponentSpec | Model | Preset
     distribution: str
     plugin: str
     override: bool = False

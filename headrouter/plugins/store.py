@@ -21,21 +21,23 @@ from headrouter.plugin import (
     Kind,
     MethodSpec,
     MetricSpec,
+    Model,
     Preset,
 )
 from headrouter.plugins.names import BUILT_IN, Entry, fold, resolve
 from headrouter.plugins.status import PluginStatus
 
-REGISTERS: Final[Mapping[str, type[ComponentSpec] | type[Preset]]] = {
+REGISTERS: Final[Mapping[str, type[ComponentSpec] | type[Model] | type[Preset]]] = {
     "register_backbones": BackboneSpec,
     "register_inversions": InversionSpec,
     "register_methods": MethodSpec,
     "register_metrics": MetricSpec,
+    "register_models": Model,
     "register_presets": Preset,
 }
 """The hooks that collect descriptions, in the order they are called, and what each collects."""
 
-Item = TypeVar("Item", bound=ComponentSpec | Preset)
+Item = TypeVar("Item", bound=ComponentSpec | Model | Preset)
 
 
 class Registry:
@@ -115,7 +117,7 @@ class Registry:
         }
         for hook, accepted in REGISTERS.items():
 
-            def register(item: ComponentSpec | Preset, hook: str = hook, accepted: type = accepted) -> None:
+            def register(item: ComponentSpec | Model | Preset, hook: str = hook, accepted: type = accepted) -> None:
                 if not isinstance(item, accepted):
                     raise PluginError(f"{hook} takes {accepted.__name__} (got {item!r})")
                 if _key(item) in taken:
@@ -155,7 +157,7 @@ class Registry:
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """Everything registered, or everything of a kind (``"preset"`` included), in the order of registration."""
-        return [entry for entry in self._entries if kind is None or _kind(entry.item) == kind]
+        return [entry for entry in self._entries if kind is None or entry.item.kind == kind]
 
     def entry(self, kind: Kind, name: str) -> Entry:
         """The entry that a user's ``name`` stands for; the errors of :func:`headrouter.plugins.names.resolve`."""
@@ -179,14 +181,23 @@ class Registry:
 
     def presets(self, kind: Kind | None = None, component: str = "") -> list[Preset]:
         """All presets, or those of a kind, or those of the component that this name stands for."""
-        return [cast("Preset", entry.item) for entry in self._preset_entries(kind, component)]
+        return [cast("Preset", entry.item) for entry in self._belonging("preset", kind, component)]
 
     def preset(self, kind: Kind, component: str, name: str) -> Preset:
         """The preset ``name`` of a component, with the errors and rules of every other name."""
-        found = resolve(f"{kind} {component} preset", name, self._preset_entries(kind, component), self._hints())
+        found = resolve(f"{kind} {component} preset", name, self._belonging("preset", kind, component), self._hints())
         return cast("Preset", found.item)
 
-    def qualified_name(self, item: ComponentSpec | Preset) -> str:
+    def models(self, backbone: str) -> list[Model]:
+        """The models of the backbone that this name stands for."""
+        return [cast("Model", entry.item) for entry in self._belonging("model", "backbone", backbone)]
+
+    def model(self, backbone: str, name: str) -> Model:
+        """The model ``name`` of a backbone, with the errors and rules of every other name."""
+        found = resolve(f"{backbone} model", name, self._belonging("model", "backbone", backbone), self._hints())
+        return cast("Model", found.item)
+
+    def qualified_name(self, item: ComponentSpec | Model | Preset) -> str:
         """``distribution:name`` of something registered."""
         return next(entry.qualified_name for entry in self._entries if entry.item is item)
 
@@ -226,15 +237,18 @@ class Registry:
         assert isinstance(item, accepted)
         return item
 
-    def _preset_entries(self, kind: Kind | None, component: str) -> list[Entry]:
+    def _belonging(self, sort: str, kind: Kind | None, component: str) -> list[Entry]:
+        """Entries of models or presets that belong to a component."""
         entries = [
-            entry for entry in self.entries("preset") if kind is None or _sort(entry.item).startswith(f"{kind} ")
+            entry
+            for entry in self.entries(sort)
+            if isinstance(entry.item, Model | Preset) and (kind is None or entry.item.component[0] == kind)
         ]
         if kind is None or not component:
             return entries
         owner = self.entry(kind, component)
         names = {fold(owner.item.name), fold(owner.qualified_name), *map(fold, owner.item.aliases)}
-        return [entry for entry in entries if isinstance(entry.item, Preset) and fold(entry.item.component[1]) in names]
+        return [e for e in entries if isinstance(e.item, Model | Preset) and fold(e.item.component[1]) in names]
 
     def _hints(self) -> Iterator[str]:
         return (row.sentence for row in self.statuses if row.status != "ok")
@@ -251,21 +265,19 @@ def _warn(impl: pluggy.HookImpl, message: str) -> None:
     warnings.warn(f"headrouter plug-in {impl.plugin_name!r} {message}", PluginWarning, stacklevel=3)
 
 
-def _kind(item: ComponentSpec | Preset) -> str:
-    return "preset" if isinstance(item, Preset) else item.kind
+def _sort(item: ComponentSpec | Model | Preset) -> str:
+    """Things of one sort share a space of names: models and presets are told apart by their component."""
+    if isinstance(item, ComponentSpec):
+        return item.kind
+    return f"{item.component[0]} {fold(item.component[1])} {item.kind}"
 
 
-def _sort(item: ComponentSpec | Preset) -> str:
-    """Things of one sort share a space of names: presets are told apart by their component."""
-    return f"{item.component[0]} {fold(item.component[1])} preset" if isinstance(item, Preset) else item.kind
-
-
-def _key(item: ComponentSpec | Preset) -> tuple[str, str]:
+def _key(item: ComponentSpec | Model | Preset) -> tuple[str, str]:
     return _sort(item), fold(item.name)
 
 
-def _describe_item(item: ComponentSpec | Preset) -> str:
-    return f"{_kind(item)} {item.name}"
+def _describe_item(item: ComponentSpec | Model | Preset) -> str:
+    return f"{item.kind} {item.name}"
 
 
 def _describe(entry: Entry) -> str:

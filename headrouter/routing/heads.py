@@ -37,7 +37,7 @@ def dissimilarity(
 def normalised(dissimilarities: Float[Tensor, "*layers heads"]) -> Float[Tensor, "*layers heads"]:
     """d̃_h of eq. 13–15: dissimilarities stretched to [0, 1] over the heads of a layer.
 
-    >>> normalised(torch.tensor([0.1, 0.2, 0.3])).tolist()
+    >>> normalised(torch.tensor([0.25, 0.5, 0.75])).tolist()
     [0.0, 0.5, 1.0]
     """
     least, most = dissimilarities.amin(-1, keepdim=True), dissimilarities.amax(-1, keepdim=True)

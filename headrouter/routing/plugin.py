@@ -14,7 +14,6 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
         MethodSpec(
             name="headrouter",
             target="headrouter.routing.method:HeadRouter",
-            params="headrouter.routing.method:HeadRouter",
             requires={"joint-attention"},
             summary="Routes attention heads and refines text and image tokens (arXiv:2411.15034).",
         )
@@ -23,7 +22,6 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
         MethodSpec(
             name="none",
             target="headrouter.routing.method:NoMethod",
-            params="headrouter.routing.method:NoMethod",
             summary="Steers nothing: the plain trajectory.",
         )
     )
@@ -31,7 +29,6 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
         MethodSpec(
             name="maps",
             target="headrouter.maps:WordMaps",
-            params="headrouter.maps:WordMaps",
             requires={"joint-attention", "prompt-words"},
             summary="Changes nothing; records where in the picture each word of the prompt acts.",
         )

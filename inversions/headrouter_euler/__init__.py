@@ -14,7 +14,6 @@ def register_inversions(register: Callable[[InversionSpec], None]) -> None:
         InversionSpec(
             name="euler",
             target="headrouter_euler.euler:Euler",
-            params="headrouter_euler.euler:Euler",
             summary="First-order inversion and sampling; optionally with fixed-point iterations.",
         )
     )

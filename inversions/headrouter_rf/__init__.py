@@ -14,7 +14,6 @@ def register_inversions(register: Callable[[InversionSpec], None]) -> None:
         InversionSpec(
             name="rf",
             target="headrouter_rf.rf:RFInversion",
-            params="headrouter_rf.rf:RFInversion",
             summary="Rectified-flow inversion with a controller that pulls to the picture (arXiv:2410.10792).",
         )
     )

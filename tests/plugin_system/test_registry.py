@@ -5,12 +5,10 @@ import dataclasses
 import pickle
 
 import pytest
-from pydantic import BaseModel
 
 from headrouter import plugins
-from headrouter.configuration import Parameters
 from headrouter.errors import InvalidInputError, PluginConflictError, PluginError, PluginWarning, UnknownNameError
-from headrouter.plugin import BackboneSpec, InversionSpec, MethodSpec, MetricSpec, Preset, hookimpl
+from headrouter.plugin import BackboneSpec, InversionSpec, MethodSpec, MetricSpec, Model, Preset, hookimpl
 from headrouter.plugins import Registry
 from headrouter.plugins.status import PluginStatus
 
@@ -73,7 +71,6 @@ def test_every_kind_is_found_under_its_name():
     assert registry.backbone("FLUX.1").name == "flux"
     assert registry.inversion("rf").kind == "inversion"
     assert registry.method("hr").load().__name__ == "JSONDecoder"
-    assert registry.metric("psnr").params_class() is Parameters
     assert registry.qualified_name(registry.metric("psnr")) == "runtime:psnr"
 
 
@@ -216,9 +213,9 @@ def test_a_strict_failure_leaves_no_half_built_registry(site, monkeypatch):
         (lambda: MethodSpec("a:b", "m:C"), "`name` must be"),
         (lambda: MethodSpec("a", "m:C", aliases=("-x",)), "`aliases` must be"),
         (lambda: MethodSpec("a", "module.Class"), "`target` must look like 'module:Class'"),
-        (lambda: MethodSpec("a", "m:C", params="nothing"), "`params` must look like"),
         (lambda: MethodSpec("a", "m:C", requires="word"), "`requires` must be a set"),
-        (lambda: BackboneSpec("a", "m:C", gated={"dev"}), "`gated` must name keys of `models`"),
+        (lambda: Model("a", "b", ""), "`source` of model 'a' is empty"),
+        (lambda: Model("a", "b", "o/r", steps=4), "`steps` and `area` of model 'a' must both be positive"),
         (lambda: Preset("a", ("methode", "x"), 28, {}, "p"), "`component` must begin with"),
         (lambda: Preset("a", ("method", "x"), 0, {}, "p"), "`reference_steps` must be at least 1"),
         (lambda: Preset("a", ("method", "x"), 28, {}, ""), "say where its values come from"),
@@ -230,13 +227,10 @@ def test_descriptions_are_checked_where_they_are_written(build, message):
 
 
 def test_descriptions_are_values():
-    spec = BackboneSpec(
-        "a", "m:C", provides={"x"}, models={"dev": "o/r", "tiny": "p:f"}, gated={"dev"}, licence={"dev": "strict"}
-    )
+    spec = BackboneSpec("a", "m:C", provides={"x"}, default_model="dev")
     assert spec == pickle.loads(pickle.dumps(spec))
     assert hash(spec) == hash(dataclasses.replace(spec))
     assert isinstance(spec.provides, frozenset)
-    assert (spec.licence_of("dev"), spec.licence_of("tiny")) == ("strict", "")
     with pytest.raises(dataclasses.FrozenInstanceError):
         spec.name = "b"
 
@@ -249,12 +243,3 @@ def test_what_cannot_be_imported_says_how_to_install_it():
         spec.load()
     with pytest.raises(PluginError, match="has no attribute 'Nothing'"):
         MethodSpec("a", "json:Nothing").load()
-
-
-class Example(BaseModel):
-    pass
-
-
-def test_parameters_may_be_a_class_or_its_name():
-    assert MethodSpec("a", "m:C", params=Example).params_class() is Example
-    assert MethodSpec("a", "m:C", params="headrouter.configuration:Parameters").params_class() is Parameters
