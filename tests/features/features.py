@@ -1,0 +1,301 @@
+"""Every feature, as something to do with a tiny pipeline of a kind of model. What cannot work raises a sentence.
+
+``make features`` writes docs/features.md from what happens here; the test holds the two together.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import FirstBlockCacheConfig
+from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
+from PIL import Image
+
+from headrouter import Editor, HeadRouterError, edit_again
+from headrouter.editor import Methods
+from headrouter.routing.method import HeadRouter
+from headrouter_euler.euler import Euler
+from headrouter_flux.backbone import FluxParameters
+from headrouter_rf.rf import RFInversion
+from headrouter_sd3.backbone import SD3Parameters, SD35Parameters
+
+PICTURE = Image.fromarray((np.random.default_rng(0).random((32, 48, 3)) * 255).astype(np.uint8))
+SOURCE, TARGET = "a photo of a cat", "a photo of a dog"
+
+BACKBONES: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "FLUX.1-dev": lambda: (FluxParameters(), tiny_flux()),
+    "FLUX.1-dev, true guidance": lambda: (FluxParameters(guidance_kind="true"), tiny_flux()),
+    "FLUX.1-schnell": lambda: (FluxParameters(), tiny_flux(guidance_embeds=False)),
+    "SD3": lambda: (SD3Parameters(), tiny_sd3()),
+    "SD3 without T5": lambda: (SD3Parameters(max_sequence_length=24), tiny_sd3(t5=False)),
+    "SD3.5-medium": lambda: (SD35Parameters(), tiny_sd35()),
+    "SD3.5-large, turbo": lambda: (SD35Parameters(), tiny_sd35(dual=False)),
+}
+
+Parts = tuple[Any, Any]
+
+
+def editor(parts: Parts, inversion: Any = None, method: Methods = None, **values: Any) -> Editor:
+    backbone, pipeline = parts
+    return Editor(backbone, inversion or Euler(steps=3), method, pipeline=pipeline, progress=False, **values)
+
+
+def latents(parts: Parts, inversion: Any = None, method: Methods = None, **asked: Any) -> np.ndarray[Any, Any]:
+    """The edited picture as numbers."""
+    asked.setdefault("prompt", TARGET)
+    result = editor(parts, inversion, method).edit(PICTURE, asked.pop("prompt"), SOURCE, **asked)
+    return np.asarray(result.image).astype(np.float64)
+
+
+def steers(**values: Any) -> Callable[[Parts], None]:
+    """A way of steering: it changes the edit; at zero strength the picture is the plain one to the bit."""
+
+    def feature(parts: Parts) -> None:
+        off = {"gamma": 0.0, "image_tokens": "off", "rho": 0.0}
+        plain = latents(parts)
+        neutral = HeadRouter(gamma=0.0, image_tokens="attention", alpha=2.0, nu=0.0, rho=0.0)
+        assert np.array_equal(latents(parts, method=neutral), plain), "neutral steering must change nothing"
+        steered = latents(parts, method=HeadRouter(**{**off, **values}))
+        assert np.abs(steered - plain).max() >= 1, "steering must change the picture"
+
+    return feature
+
+
+def trajectory(inversion: Any) -> Callable[[Parts], None]:
+    """A trajectory: it edits, and its reconstruction is nearer to the picture than an edit of free generation."""
+
+    def feature(parts: Parts) -> None:
+        tool = editor(parts, inversion, HeadRouter())
+        result = tool.edit(PICTURE, TARGET, SOURCE)
+        assert not np.array_equal(np.asarray(result.image), np.asarray(result.reconstruction))
+        assert result.cost.calls > 0
+
+    return feature
+
+
+def full_control(parts: Parts) -> None:
+    """η = 1 in every step returns the picture as the autoencoder gives it back, without calling the model."""
+    tool = editor(parts, RFInversion(steps=3, eta=1.0, stop=1.0))
+    result = tool.edit(PICTURE, TARGET)
+    through = tool.backbone.decode(tool.backbone.encode_image(_pixels()))
+    back = np.asarray(result.image).astype(float)
+    assert np.abs(back - ((through[0].clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).numpy()).max() < 1.5
+    assert result.cost.calls == 3
+
+
+def _pixels() -> torch.Tensor:
+    return torch.from_numpy(np.array(PICTURE, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
+
+
+def generates(parts: Parts) -> None:
+    first, second, again = editor(parts).generate([SOURCE, TARGET, SOURCE], seed=1, size=(48, 32))
+    assert first.size == (48, 32)
+    assert np.abs(np.asarray(first).astype(int) - np.asarray(again)).max() <= 1
+    assert not np.array_equal(np.asarray(first), np.asarray(second))
+
+
+def equals_the_stock_pipeline(parts: Parts) -> None:
+    """Our picture of a prompt is the stock pipeline's, from the same seed."""
+    backbone, pipeline = parts
+    ours = editor(parts).generate([SOURCE], seed=4, size=(48, 32), guidance=2.0, steps=3)[0]
+    names: dict[str, Any] = {"guidance_scale": 2.0}
+    if isinstance(backbone, FluxParameters):
+        embedded = pipeline.transformer.config.guidance_embeds and backbone.guidance_kind != "true"
+        true = {"guidance_scale": backbone.embedded_guidance, "true_cfg_scale": 2.0, "negative_prompt": ""}
+        names = names if embedded else true
+    t5 = pipeline.tokenizer_3 if hasattr(pipeline, "tokenizer_3") else pipeline.tokenizer_2
+    length = 24 if t5 is None else t5.model_max_length
+    theirs = pipeline(
+        SOURCE,
+        generator=torch.Generator().manual_seed(4),
+        num_inference_steps=3,
+        width=48,
+        height=32,
+        max_sequence_length=length,
+        **names,
+    ).images[0]
+    assert np.abs(np.asarray(ours).astype(int) - np.asarray(theirs)).max() <= 1
+
+
+def several_edits(parts: Parts) -> None:
+    prompts = [TARGET, "a red dog", "a red cat"]
+    together = editor(parts, method=HeadRouter()).edit(PICTURE, prompts, SOURCE)
+    groups = editor(parts, method=HeadRouter(), max_rows=2).edit(PICTURE, prompts, SOURCE)
+    for one, other in zip(together.images, groups.images, strict=True):
+        assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 1
+
+
+def word_maps(parts: Parts) -> None:
+    result = editor(parts, method=HeadRouter()).edit(PICTURE, TARGET, SOURCE)
+    grid = result.text_map("dog")
+    assert grid.shape == (4, 6) and 0 < float(grid.min()) and float(grid.max()) < 1
+
+
+def kept_inversion(parts: Parts) -> None:
+    tool = editor(parts)
+    kept = tool.invert(PICTURE, SOURCE)
+    direct, shared = tool.edit(PICTURE, TARGET, SOURCE), tool.edit(PICTURE, TARGET, SOURCE, inverted=kept)
+    assert np.array_equal(np.asarray(direct.image), np.asarray(shared.image))
+
+
+def same_edit_from_its_record(parts: Parts) -> None:
+    backbone, pipeline = parts
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline.save_pretrained(Path(folder) / "model")
+        tool = Editor(backbone, Euler(steps=3), HeadRouter(), model=str(Path(folder) / "model"), progress=False)
+        result = tool.edit(PICTURE, TARGET, SOURCE, seed=3)
+        result.save(Path(folder) / "out")
+        again = edit_again(Path(folder) / "out" / "result.json", progress=False)
+        assert np.array_equal(np.asarray(again.image), np.asarray(result.image))
+
+
+def guidance_without_a_twin(parts: Parts) -> None:
+    backbone, pipeline = parts
+    rows = {}
+    for guidance in (1.0, 3.0):
+        rows[guidance] = editor(parts).edit(PICTURE, TARGET, SOURCE, guidance=guidance, maps=False).cost.rows
+    twin = not (isinstance(backbone, FluxParameters) and pipeline.transformer.config.guidance_embeds) or (
+        getattr(backbone, "guidance_kind", "") == "true"
+    )
+    assert rows[3.0] - rows[1.0] == (3 if twin else 0)
+
+
+def negative_prompt(parts: Parts) -> None:
+    """It changes the picture where guidance is true."""
+    plain, other = latents(parts, guidance=3.0), latents(parts, guidance=3.0, negative_prompt="red dog")
+    backbone, pipeline = parts
+    embedded = isinstance(backbone, FluxParameters) and backbone.guidance_kind != "true"
+    acts = not (embedded and pipeline.transformer.config.guidance_embeds)
+    assert np.array_equal(plain, other) != acts
+    if not acts:
+        raise HeadRouterError("no negative prompt with embedded guidance; it has no effect")
+
+
+def any_size(parts: Parts) -> None:
+    odd = PICTURE.resize((37, 61))
+    result = editor(parts, method=HeadRouter()).edit(odd, TARGET, SOURCE)
+    assert result.image.size == (37, 61)
+
+
+def preset(parts: Parts) -> None:
+    record = editor(parts, "rf", HeadRouter()).edit(PICTURE, TARGET, SOURCE, preset="glasses", steps=4).record
+    assert (record["inversion"]["start"], record["inversion"]["stop"]) == (1, 4)
+
+
+def preset_elsewhere(parts: Parts) -> None:
+    editor(parts).edit(PICTURE, TARGET, preset="glasses")
+
+
+def with_companion(prepare: Callable[[Any], Any]) -> Callable[[Parts], None]:
+    """Something that people put on a model: with it, neutral steering is the plain edit and real steering acts."""
+
+    def feature(parts: Parts) -> None:
+        backbone, pipeline = parts
+        with _chosen_kernels():
+            prepared = prepare(pipeline) or pipeline
+            steers(gamma=0.5, image_tokens="attention", rho=0.1)((backbone, prepared))
+
+    return feature
+
+
+@contextlib.contextmanager
+def _chosen_kernels() -> Iterator[None]:
+    """Choosing kernels for a model also chooses them for the process."""
+    active = _AttentionBackendRegistry._active_backend
+    try:
+        yield
+    finally:
+        _AttentionBackendRegistry._active_backend = active
+
+
+def lora(pipeline: Any) -> None:
+    from peft import LoraConfig
+
+    torch.manual_seed(0)
+    adapter = LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False)
+    pipeline.transformer.add_adapter(adapter)
+
+
+def eight_bits(pipeline: Any) -> None:
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+    quantize_(pipeline.transformer.transformer_blocks, Int8WeightOnlyConfig())
+
+
+def fused(pipeline: Any) -> None:
+    if getattr(pipeline.transformer.config, "dual_attention_layers", ()):
+        raise HeadRouterError("diffusers itself cannot run dual attention with fused projections")
+    pipeline.transformer.fuse_qkv_projections()
+
+
+def other_kernels(pipeline: Any) -> None:
+    pipeline.transformer.set_attention_backend("_native_math")
+
+
+def checkpointing(pipeline: Any) -> None:
+    pipeline.transformer.enable_gradient_checkpointing()
+
+
+def compiled(pipeline: Any) -> None:
+    for block in pipeline.transformer.transformer_blocks:
+        block.compile(backend="eager")
+
+
+def cached(pipeline: Any) -> None:
+    from diffusers.hooks import apply_first_block_cache
+
+    apply_first_block_cache(pipeline.transformer, FirstBlockCacheConfig(threshold=0.1))
+
+
+def offload(kind: str) -> Callable[[Parts], None]:
+    def feature(parts: Parts) -> None:
+        backbone, pipeline = parts
+        with tempfile.TemporaryDirectory() as folder:
+            pipeline.save_pretrained(folder)
+            Editor(backbone, model=folder, offload=kind, progress=False)
+
+    return feature
+
+
+FEATURES: dict[str, Callable[[Parts], None]] = {
+    "generation equals the stock pipeline": equals_the_stock_pipeline,
+    "several prompts from one seed": generates,
+    "`euler`": trajectory(Euler(steps=3)),
+    "`euler`, fixed point": trajectory(Euler(steps=3, fixed_point=2)),
+    "`rf`": trajectory(RFInversion(steps=4)),
+    "`rf` at η = 1 returns the picture": full_control,
+    "head routing": steers(gamma=1.0),
+    "head routing, anchored": steers(gamma=1.0, form="anchored"),
+    "head routing, image tokens compared": steers(gamma=1.0, compare="image"),
+    "image tokens, share": steers(image_tokens="attention", token_form="share", nu=3.0),
+    "image tokens, centred": steers(image_tokens="attention", token_form="centred", nu=8.0),
+    "image tokens, literal": steers(image_tokens="attention", token_form="literal", nu=40.0),
+    "image tokens, all text keys": steers(image_tokens="attention", keys="all", nu=3.0),
+    "image tokens, on features": steers(image_tokens="features", token_form="centred", nu=3.0),
+    "text tokens, dual blocks": steers(rho=0.5),
+    "text tokens, all blocks": steers(rho=0.5, text_blocks="all"),
+    "text tokens, both rows": steers(rho=0.5, text_rows="both"),
+    "word maps": word_maps,
+    "several edits, together or in groups": several_edits,
+    "kept inversions": kept_inversion,
+    "the same edit from its record": same_edit_from_its_record,
+    "guidance 1 without a twin": guidance_without_a_twin,
+    "negative prompt": negative_prompt,
+    "any size and aspect": any_size,
+    "presets on `rf`": preset,
+    "presets of `rf` on `euler`": preset_elsewhere,
+    "LoRA": with_companion(lora),
+    "8-bit weights (torchao)": with_companion(eight_bits),
+    "fused projections": with_companion(fused),
+    "other attention kernels": with_companion(other_kernels),
+    "gradient checkpointing": with_companion(checkpointing),
+    "torch.compile": with_companion(compiled),
+    "feature caches": with_companion(cached),
+    "`offload=model` without accelerator": offload("model"),
+    "`offload=group` without accelerator": offload("group"),
+}

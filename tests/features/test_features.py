@@ -1,0 +1,76 @@
+"""docs/features.md says of each feature and kind of model whether it works; each cell is tried here."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from headrouter.errors import HeadRouterError
+
+from .features import BACKBONES, FEATURES
+
+TABLE = Path(__file__).parents[2] / "docs" / "features.md"
+WORKS = "works"
+
+
+def outcome(feature: str, backbone: str) -> str:
+    """``works``, or the sentence with which it was refused."""
+    try:
+        FEATURES[feature](BACKBONES[backbone]())
+    except HeadRouterError as error:
+        return f"refused: {error}"
+    return WORKS
+
+
+def table(outcomes: dict[tuple[str, str], str]) -> str:
+    """The page, with refusals as numbered notes."""
+    notes: list[str] = []
+    lines = [
+        "# Features by model",
+        "",
+        "Tried on tiny pipelines of diffusers' real classes with random weights, on the CPU in float32. Every cell comes from a",
+        "test; `make features` writes this page.",
+        "",
+        "| | " + " | ".join(BACKBONES) + " |",
+        "|---" * (len(BACKBONES) + 1) + "|",
+    ]
+    for feature in FEATURES:
+        cells = []
+        for backbone in BACKBONES:
+            text = outcomes[feature, backbone]
+            if text != WORKS:
+                if text not in notes:
+                    notes.append(text)
+                text = f"refused [{notes.index(text) + 1}]"
+            cells.append(text)
+        lines.append(f"| {feature} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *(f"{number}. {note}" for number, note in enumerate(notes, 1)), ""])
+
+
+def known() -> dict[tuple[str, str], str]:
+    """What the page says."""
+    lines = TABLE.read_text(encoding="utf-8").splitlines()
+    notes = {line.split(". ", 1)[0]: line.split(". ", 1)[1] for line in lines if line[:1].isdigit()}
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    _, *columns = rows[0]
+    return {
+        (feature, column): notes[cell.removeprefix("refused [").rstrip("]")] if cell != WORKS else WORKS
+        for feature, *cells in rows[1:]
+        for column, cell in zip(columns, cells, strict=True)
+    }
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("feature", FEATURES)
+def test_the_page_says_what_happens(feature: str, backbone: str) -> None:
+    assert known()[feature, backbone] == outcome(feature, backbone)
+
+
+def test_the_page_has_no_other_rows() -> None:
+    assert set(known()) == {(feature, backbone) for feature in FEATURES for backbone in BACKBONES}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    pairs = [(feature, backbone) for feature in FEATURES for backbone in BACKBONES]
+    TABLE.write_text(table({pair: outcome(*pair) for pair in pairs}), encoding="utf-8")
