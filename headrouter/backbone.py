@@ -9,6 +9,7 @@ from typing import Literal, final
 from jaxtyping import Float
 from torch import Tensor, device
 
+from headrouter.clock import Clock
 from headrouter.configuration import Parameters
 from headrouter.joint_attention import JointAttention, Site, TextStream, TokenLayout
 from headrouter.prompt import Prompt
@@ -17,6 +18,11 @@ from headrouter.rows import BatchRow, Row
 
 class Listener(ABC):
     """What hears of a model's attention while it is attached."""
+
+    @property
+    @abstractmethod
+    def clock(self) -> Clock:
+        """When in the run the current forward pass is; whoever drives the model keeps it current."""
 
     @abstractmethod
     def begin_forward(self, rows: tuple[BatchRow, ...], layout: TokenLayout) -> None:

@@ -35,3 +35,7 @@ class NonFiniteError(HeadRouterError, ArithmeticError):
 
 class PluginWarning(UserWarning):
     """A plug-in that was not loaded, and why."""
+
+
+class PromptWarning(UserWarning):
+    """A prompt that one of several text encoders does not see in full."""
