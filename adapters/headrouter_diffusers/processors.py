@@ -22,8 +22,9 @@ _users: dict[int, tuple[Any, type, int]] = {}
 
 @contextmanager
 def noting_sites(processors: Iterable[Any]) -> Iterator[None]:
-    """Let each processor await the operation of the site that it is called for; afterwards they have their own
-    classes.""" distinct = list({id(processor): processor for processor in processors}.values()) with _lock:
+    """Let each processor await the operation of the site it is called for; afterwards they have their own classes."""
+    distinct = list({id(processor): processor for processor in processors}.values())
+    with _lock:
         for processor in distinct:
             _, base, users = _users.get(id(processor), (None, type(processor), 0))
             _users[id(processor)] = (processor, base, users + 1)

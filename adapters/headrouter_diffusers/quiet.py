@@ -1,4 +1,4 @@
-"""What diffusers and transformers say by their own loggers and bars, where headrouter says it itself or it helps nobody."""
+"""Less noise from diffusers and transformers, where headrouter says it itself or nobody looks."""
 
 import logging
 import sys

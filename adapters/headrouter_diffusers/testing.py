@@ -92,8 +92,8 @@ def tiny_sd3(*, seed: int = 0, t5: bool = True, t5_length: int = 24, **transform
 
 
 def tiny_sd35(dual: bool = True, *, seed: int = 0, **others: Any) -> Any:
-    """A Stable Diffusion 3.5 pipeline, normalising query and key; ``dual`` as medium, with image-only attention in 2
-    blocks.""" return tiny_sd3(seed=seed, qk_norm="rms_norm", dual_attention_layers=(0, 1) if dual else (), **others)
+    """A Stable Diffusion 3.5 pipeline; ``dual`` as medium, with image-only attention in 2 blocks, else as large."""
+    return tiny_sd3(seed=seed, qk_norm="rms_norm", dual_attention_layers=(0, 1) if dual else (), **others)
 
 
 def _autoencoder(shift_factor: float) -> AutoencoderKL:

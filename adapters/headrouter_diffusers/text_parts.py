@@ -51,8 +51,8 @@ class TextPart:
         return tuple(found)
 
     def cut(self, text: str) -> tuple[int, str]:
-        """Number of tokens of ``text``, special ones included, and the end of it that does not fit, ``""`` if all
-        fits.""" if not self.tells_words:
+        """Number of tokens of ``text``, special ones included, and the end of it that does not fit."""
+        if not self.tells_words:
             count = len(self.tokenizer(text, verbose=False)["input_ids"])
             return count, text if count > self.length else ""
         encoded = self.tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False)

@@ -1,4 +1,4 @@
-"""Flux: text first, dual blocks and then single ones, latents in packets of 2 × 2, guidance embedded or by two evaluations."""
+"""Flux: text first, dual blocks and then single ones, latents in packets of 2 × 2, guidance embedded or true."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, final
