@@ -62,7 +62,7 @@ class DiffusersBackbone(Backbone, ABC):
 
     @abstractmethod
     def _text_parts(self) -> Sequence[TextPart]:
-        """The text encoders that there are."""
+        """The text encoders that there are, the leading one last: a prompt that it would cut is refused."""
 
     @abstractmethod
     def _segments(self, length: int) -> tuple[tuple[str, int], ...]:

@@ -64,27 +64,27 @@ class TextPart:
 
 
 def check_length(text: str, parts: Sequence[TextPart]) -> None:
-    """Check that the encoder that takes the longest text takes all of ``text``.
+    """Check that the leading encoder, the last of ``parts``, takes all of ``text``.
 
     Raises:
         InvalidInputError: it does not; the message says what would be cut.
 
     Warns:
-        PromptWarning: it does, but a shorter encoder does not.
+        PromptWarning: it does, but another one does not.
     """
-    longest = max(parts, key=lambda part: part.length)
-    for part in sorted(parts, key=lambda part: part is not longest):
+    leading = parts[-1]
+    for part in reversed(parts):
         count, rest = part.cut(text)
         if not rest:
             continue
-        if part.length == longest.length:
+        if part is leading:
             raise InvalidInputError(
                 f"`prompt` is too long: {part.name} takes {part.length} tokens and this text has {count}."
                 f" It would lose {rest!r}. Shorten the prompt."
             )
         warnings.warn(
             f"`prompt` is longer than {part.name} takes ({count} of {part.length} tokens), which does not see"
-            f" {rest!r}; {longest.name} sees all of it.",
+            f" {rest!r}; {leading.name} sees all of it.",
             PromptWarning,
-            stacklevel=2,
+            stacklevel=3,
         )

@@ -27,7 +27,9 @@ def generate(backbone: Backbone, guidance: float, width: int, height: int, steps
     grid = backbone.sigmas(steps, width, height)
     for sigma, after in zip(grid[:-1].tolist(), grid[1:].tolist(), strict=True):
         latents = latents + (after - sigma) * backbone.velocity(latents, sigma, source)
-    return pipeline._pack_latents(latents, 1, channels, rows, columns) if hasattr(pipeline, "_pack_latents") else latents
+    return (
+        pipeline._pack_latents(latents, 1, channels, rows, columns) if hasattr(pipeline, "_pack_latents") else latents
+    )
 
 
 def stock(backbone: Backbone, width: int, height: int, steps: int, **arguments) -> torch.Tensor:
@@ -78,8 +80,12 @@ def test_the_schedulers_settings_are_respected(kind, change):
     plain = backbone.sigmas(4, 48, 32)
     backbone.pipeline.scheduler = type(scheduler).from_config(scheduler.config, **change)
     assert not torch.equal(backbone.sigmas(4, 48, 32), plain)
-    close(generate(backbone, 3.0, 48, 32, steps=4), stock(backbone, 48, 32, steps=4, guidance_scale=3.0,
-          **({"negative_prompt": NEGATIVE} if kind == "sd3" else {})))
+    close(
+        generate(backbone, 3.0, 48, 32, steps=4),
+        stock(
+            backbone, 48, 32, steps=4, guidance_scale=3.0, **({"negative_prompt": NEGATIVE} if kind == "sd3" else {})
+        ),
+    )
 
 
 def test_the_grid(backbone):

@@ -11,7 +11,8 @@ from headrouter.errors import IncompatibleError
 from .conftest import Plain, Steering, build, noise, rows_of
 
 SITES = {
-    "flux": [f"transformer_blocks.{i}.attn" for i in range(2)] + [f"single_transformer_blocks.{i}.attn" for i in range(2)],
+    "flux": [f"transformer_blocks.{i}.attn" for i in range(2)]
+    + [f"single_transformer_blocks.{i}.attn" for i in range(2)],
     "sd3": [f"transformer_blocks.{i}.attn" for i in range(3)],
 }
 
@@ -235,7 +236,8 @@ def test_a_site_that_does_not_attend_is_named():
             return hidden_states, encoder_hidden_states
 
     backbone.pipeline.transformer.transformer_blocks[1].attn.processor = Own()
-    with backbone.attach(Plain()), pytest.raises(IncompatibleError, match=r"0 times.*transformer_blocks\.1\.attn.*xformers"):
+    with (
+        backbone.attach(Plain()),
+        pytest.raises(IncompatibleError, match=r"0 times.*transformer_blocks\.1\.attn.*xformers"),
+    ):
         backbone.velocity(noise(backbone), 0.7, rows_of(backbone, "a cat"))
-
-
