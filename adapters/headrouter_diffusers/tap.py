@@ -37,7 +37,12 @@ class Tap:
     """
 
     def __init__(self, model: Module, rules: Sequence[SiteRule]):
-        """Find the sites of ``model``; see :func:`headrouter_diffusers.sites.find_sites`."""
+        """Find the sites of ``model``; see :func:`headrouter_diffusers.sites.find_sites`.
+
+        Raises:
+            IncompatibleError: there are none, or the model is in a state that cannot be steered exactly.
+        """
+        refuse_unsteerable(model)
         self._model = model
         self._found = find_sites(model, rules)
         self._by_module = {found.attention: found for found in self._found}

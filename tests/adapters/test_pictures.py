@@ -63,7 +63,7 @@ def test_sizes(backbone):
     for width, height in ((60, 32), (32, 4), (0, 32), (-8, 32)):
         with pytest.raises(InvalidInputError, match="multiple of 8"):
             backbone.latent_shape(width, height)
-    with pytest.raises(InvalidInputError, match="`height`.*not 31"):
+    with pytest.raises(InvalidInputError, match=r"`height`.*not 31"):
         backbone.encode_image(torch.zeros(1, 3, 31, 48))
     with pytest.raises(InvalidInputError, match="`steps`"):
         backbone.sigmas(0, 48, 32)

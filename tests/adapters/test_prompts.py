@@ -95,9 +95,8 @@ def test_without_t5_its_positions_are_zero():
 def test_a_prompt_that_t5_would_cut_is_refused(kind, caplog):
     backbone = build(kind)
     backbone.encode_prompts(["the " * 23])  # 23 words and the end
-    with pytest.raises(
-        InvalidInputError, match=r"`prompt` is too long: t5 takes 24 tokens and this text has 26.*'red cat'"
-    ):
+    told = r"`prompt` is too long: t5 takes 24 tokens and this text has 26.*'red cat'"
+    with pytest.raises(InvalidInputError, match=told):
         backbone.encode_prompts(["a", "the " * 23 + "red cat"])
     assert not caplog.records
 

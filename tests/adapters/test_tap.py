@@ -83,15 +83,15 @@ def test_the_output_of_text_queries_matters_where_the_site_says_so(backbone):
 
     class Mute(Plain):
         def attention(self, event):
-            output = super().attention(event)
-            if event.site.index != index:
-                return output
-            output = output.clone()
-            output[:, :, event.layout.text] = 0
+            output = super().attention(event).clone()
+            if event.site.index == self.muted:
+                output[:, :, event.layout.text] = 0
             return output
 
-    for index, site in enumerate(backbone.sites):
-        with backbone.attach(Mute()):
+    for site in backbone.sites:
+        listener = Mute()
+        listener.muted = site.index
+        with backbone.attach(listener):
             assert torch.equal(backbone.velocity(latents, 0.7, rows), plain) is not site.text_output
 
 
