@@ -7,7 +7,7 @@ from typing import Any
 
 from diffusers import DiffusionPipeline
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
 
 from headrouter.errors import IncompatibleError, WeightsError
@@ -98,14 +98,14 @@ def _check_whole(file: Path) -> None:
 def _from_hub(source: str) -> Path:
     try:
         return Path(hf_hub_download(source, _INDEX))
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
+    except Exception as error:
         raise _unreachable(source, error) from error
 
 
 def _download(source: str, without: Collection[str]) -> Path:
     try:
         return Path(DiffusionPipeline.download(source, use_safetensors=True, **dict.fromkeys(without)))
-    except (OSError, HfHubHTTPError, ValueError) as error:
+    except Exception as error:
         raise _unreachable(source, error) from error
 
 
@@ -114,7 +114,9 @@ def _unreachable(source: str, error: Exception) -> WeightsError:
         how = "is gated. Accept its licence on its model page, then run `hf auth login`."
     elif isinstance(error, RepositoryNotFoundError):
         how = "was not found on the hub. Check the name; if it is private, run `hf auth login`."
-    elif "safetensors" in str(error) and "not found" in str(error).lower():
+    elif isinstance(error, RemoteEntryNotFoundError):
+        how = f"has no {_INDEX} on the hub: it is not a diffusers pipeline."
+    elif "necessary `safetensors` weights" in str(error):
         how = "has no weights in safetensors, and pickled weights are refused because unpickling can run any code."
     else:
         how = (

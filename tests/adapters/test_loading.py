@@ -1,13 +1,17 @@
 """Pipelines loaded from folders, and folders that cannot be loaded."""
 
 import json
+import re
 import shutil
+from unittest.mock import MagicMock
 
 import pytest
 import torch
+from headrouter_diffusers import weights
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_flux.backbone import FluxParameters
 from headrouter_sd3.backbone import SD3Parameters
+from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
 from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError, WeightsError
 
@@ -34,7 +38,8 @@ def test_a_folder_gives_the_same_velocity_as_the_pipeline(saved, name, parameter
     given = parameters().load("tiny", tiny_flux() if name == "flux" else tiny_sd3())
     loaded = parameters(device="cpu").load(str(saved / name))
     rows, latents = rows_of(given, "a cat"), noise(given)
-    assert torch.equal(loaded.velocity(latents, 0.7, rows_of(loaded, "a cat")), given.velocity(latents, 0.7, rows))
+    velocity = loaded.velocity(latents, 0.7, rows_of(loaded, "a cat"))
+    torch.testing.assert_close(velocity, given.velocity(latents, 0.7, rows), rtol=1e-4, atol=1e-5)
     modules = [part for part in loaded.pipeline.components.values() if isinstance(part, torch.nn.Module)]
     assert not any(module.training for part in modules for module in part.modules())
     assert not any(weight.requires_grad for part in modules for weight in part.parameters())
@@ -84,6 +89,47 @@ def test_a_file(broken):
 
 def test_a_hub_id_out_of_reach():
     refused("nobody/nothing-of-this-name", "`hf auth login`, or give the path of a local folder")
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (GatedRepoError("gated", response=MagicMock()), "is gated. Accept its licence"),
+        (RepositoryNotFoundError("none", response=MagicMock()), "was not found on the hub. Check the name"),
+        (RemoteEntryNotFoundError("none", response=MagicMock()), "has no model_index.json"),
+        (TimeoutError("slow"), "could not be fetched"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_hub_answers(monkeypatch, error, advice):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(weights, "hf_hub_download", fail)
+    refused("owner/name", re.escape(advice))
+
+
+def test_pickled_weights_on_the_hub(monkeypatch, saved):
+    def fail(*_, **arguments):
+        assert arguments["use_safetensors"] is True
+        raise OSError("Could not find the necessary `safetensors` weights in {'x.bin'} (variant=None)")
+
+    monkeypatch.setattr(weights, "hf_hub_download", lambda *_: str(saved / "sd3" / "model_index.json"))
+    monkeypatch.setattr(weights.DiffusionPipeline, "download", fail)
+    refused("owner/name", "has no weights in safetensors, and pickled weights are refused")
+
+
+def test_a_hub_id_is_fetched_without_what_is_left_out(monkeypatch, saved):
+    asked = {}
+
+    def download(source, **arguments):
+        asked.update(arguments, source=source)
+        return str(saved / "sd3")
+
+    monkeypatch.setattr(weights, "hf_hub_download", lambda *_: str(saved / "sd3" / "model_index.json"))
+    monkeypatch.setattr(weights.DiffusionPipeline, "download", download)
+    SD3Parameters(device="cpu", t5=False).load("owner/name")
+    assert asked == {"source": "owner/name", "use_safetensors": True, "text_encoder_3": None, "tokenizer_3": None}
 
 
 def test_a_folder_without_index(broken):
