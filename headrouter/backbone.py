@@ -22,7 +22,7 @@ class Listener(ABC):
     @property
     @abstractmethod
     def clock(self) -> Clock:
-        """When in the run the model is being evaluated."""
+        """When in the run the current forward pass is; whoever drives the model keeps it current."""
 
     @abstractmethod
     def begin_forward(self, rows: tuple[BatchRow, ...], layout: TokenLayout) -> None:

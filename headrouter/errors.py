@@ -43,3 +43,7 @@ class PluginError(HeadRouterError):
 
 class PluginConflictError(HeadRouterError, LookupError):
     """A short name that more than one plug-in lays claim to, raised when the name is used."""
+
+
+class PromptWarning(UserWarning):
+    """A prompt that one of several text encoders does not see in full."""

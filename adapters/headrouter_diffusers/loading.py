@@ -1,0 +1,80 @@
+"""Pipelines, loaded by name or given."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch.nn import Module
+
+from headrouter.backbone import BackboneParameters
+from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError
+from headrouter_diffusers.placement import place, resolve_device, resolve_dtype
+from headrouter_diffusers.quiet import without_loading_bars
+from headrouter_diffusers.weights import find_weights
+
+
+def load_pipeline(
+    wanted: type,
+    source: str,
+    parameters: BackboneParameters,
+    *,
+    backbone: str,
+    others: Mapping[str, str],
+    without: Collection[str] = (),
+) -> Any:
+    """A pipeline of class ``wanted`` from a hub id or folder, placed, in evaluation mode, its weights frozen.
+
+    The autoencoder is always in float32: a picture passes through it twice, and it is small.
+
+    Args:
+        wanted: The pipeline class.
+        source: Hub id or local folder.
+        parameters: Device, precision and offloading.
+        backbone: Name of the backbone that asks, for messages.
+        others: Names of other pipeline classes, and the backbones that drive them.
+        without: Components to leave out.
+
+    Raises:
+        InvalidInputError: device or offloading impossible here.
+        WeightsError: weights missing, gated, damaged, or pickled.
+        IncompatibleError: the weights belong to another kind of pipeline.
+    """
+    device = resolve_device(parameters)
+    dtype = {"default": resolve_dtype(parameters, device), "vae": torch.float32}
+    folder = find_weights(source, backbone, wanted.__name__, others, without)
+    loader: Any = wanted
+    with without_loading_bars():
+        try:
+            pipeline = loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, **dict.fromkeys(without))
+        except (OSError, ValueError, RuntimeError, TypeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise WeightsError(f"`model` {source!r} could not be loaded from {folder}: {reason}") from error
+    for component in pipeline.components.values():
+        if isinstance(component, Module):
+            component.eval().requires_grad_(False)
+    place(pipeline, parameters, device)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def given_pipeline(wanted: type, pipeline: object, parameters: BackboneParameters, *, backbone: str) -> Any:
+    """An already loaded pipeline, as it is.
+
+    Raises:
+        IncompatibleError: it is of another class than ``wanted``.
+        InvalidInputError: the parameters say where to load, and nothing is loaded.
+    """
+    if not isinstance(pipeline, wanted):
+        found = type(pipeline).__name__
+        raise IncompatibleError(
+            f"`pipeline` is a {found}, and backbone '{backbone}' drives {wanted.__name__}. A pipeline with the same"
+            f" parts becomes one by `{wanted.__name__}.from_pipe(pipeline)`."
+        )
+    for name in ("device", "dtype", "offload"):
+        value = getattr(parameters, name)
+        if value != type(parameters).model_fields[name].default:
+            raise InvalidInputError(
+                f"`{name}` {value!r} has no effect on a `pipeline` that is given already loaded. Leave it out, and"
+                " place the pipeline with diffusers' own `to(...)` or `enable_model_cpu_offload()`."
+            )
+    return pipeline

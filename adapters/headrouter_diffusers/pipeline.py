@@ -1,0 +1,221 @@
+"""The common part of backbones that drive a diffusers pipeline.
+
+A subclass declares where its transformer attends, which text encoders feed it, how a latent becomes tokens, which time
+grid suits it and how it is called.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headrouter.backbone import Backbone, Defaults, Listener
+from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.joint_attention import Site, TokenLayout
+from headrouter.prompt import Prompt
+from headrouter.rows import BatchRow, Row, guided_velocity
+from headrouter_diffusers import autoencoder
+from headrouter_diffusers.quiet import without_notes_on_length
+from headrouter_diffusers.sites import SiteRule
+from headrouter_diffusers.tap import Tap
+from headrouter_diffusers.text_parts import TextPart, check_length
+
+
+class DiffusersBackbone(Backbone, ABC):
+    """A backbone over a diffusers pipeline with one transformer, one autoencoder and a flow-matching scheduler."""
+
+    family: ClassVar[str]
+    """Name of the backbone."""
+    rules: ClassVar[tuple[SiteRule, ...]]
+    """Where its transformer attends."""
+    text_first: ClassVar[bool]
+    """Whether text precedes the image in the joint sequence."""
+
+    def __init__(self, source: str, pipeline: Any, defaults: Defaults | None = None):
+        """``source`` names the weights in messages; ``defaults`` win over the model's own."""
+        self.pipeline = pipeline
+        self._source = source
+        self._tap = Tap(pipeline.transformer, self.rules)
+        self._parts = tuple(self._text_parts())
+        self._defaults = defaults or self._own_defaults()
+
+    # What a subclass declares.
+
+    @property
+    @abstractmethod
+    def _patch(self) -> int:
+        """Side of the square of latents that becomes one token."""
+
+    @property
+    @abstractmethod
+    def _guided(self) -> bool:
+        """Whether guidance takes two evaluations."""
+
+    @abstractmethod
+    def _own_defaults(self) -> Defaults:
+        """Defaults told from the model's configuration."""
+
+    @abstractmethod
+    def _text_parts(self) -> Sequence[TextPart]:
+        """The text encoders that there are, the leading one last: a prompt that it would cut is refused."""
+
+    @abstractmethod
+    def _segments(self, length: int) -> tuple[tuple[str, int], ...]:
+        """Parts of a joint text of ``length`` tokens, see :class:`headrouter.joint_attention.TokenLayout`."""
+
+    @abstractmethod
+    def _encode_prompt(self, text: str) -> Mapping[str, Tensor]:
+        """What the transformer is conditioned on, ``prompt_embeds`` [1, text tokens, channels] among it."""
+
+    @abstractmethod
+    def _set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
+        """Set the time grid of ``scheduler`` as the stock pipeline does for this number of image tokens."""
+
+    @abstractmethod
+    def _predict(
+        self, latents: Float[Tensor, "batch channels h w"], sigma: float, batch: Sequence[BatchRow]
+    ) -> Float[Tensor, "batch channels h w"]:
+        """Velocity of each row of the batch; the latents are on the device and in the transformer's dtype."""
+
+    # What follows.
+
+    @property
+    @final
+    def name(self) -> str:
+        """Backbone and weights."""
+        return f"{self.family} ({self._source})"
+
+    @property
+    @final
+    def provides(self) -> frozenset[str]:
+        """Capability words."""
+        words = {"joint-attention", "text-stream", "guidance", "encode-image"}
+        if all(part.tells_words for part in self._parts if part.start is not None):
+            words.add("prompt-words")
+        if any(site.stream == "single" for site in self.sites):
+            words.add("single-stream")
+        if self._tap.image_sites:
+            words.add("image-attention")
+        return frozenset(words)
+
+    @property
+    @final
+    def sites(self) -> tuple[Site, ...]:
+        """Joint attention sites in execution order."""
+        return self._tap.sites
+
+    @property
+    @final
+    def image_sites(self) -> tuple[Site, ...]:
+        """Attention among image tokens only."""
+        return self._tap.image_sites
+
+    @property
+    @final
+    def device(self) -> torch.device:
+        """Where the model computes; with offloading, where it is brought to."""
+        return torch.device(self.pipeline._execution_device)
+
+    @property
+    @final
+    def defaults(self) -> Defaults:
+        """Steps, guidance and picture area."""
+        return self._defaults
+
+    @property
+    @final
+    def size_multiple(self) -> int:
+        """Pixels that width and height must be multiples of."""
+        return int(self.pipeline.vae_scale_factor) * self._patch
+
+    @final
+    @torch.no_grad()
+    def encode_prompts(self, texts: Sequence[str]) -> list[Prompt]:
+        """Encode prompts one by one, so that none depends on the others."""
+        for text in dict.fromkeys(texts):
+            check_length(text, self._parts)
+        self.pipeline.maybe_free_model_hooks()
+        with without_notes_on_length(type(self.pipeline).__module__):
+            return [
+                Prompt(
+                    text, self._encode_prompt(text), tuple(token for part in self._parts for token in part.tokens(text))
+                )
+                for text in texts
+            ]
+
+    @final
+    @torch.no_grad()
+    def encode_image(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images channels h w"]:
+        """Latents of pictures in [−1, 1]."""
+        self.latent_shape(pixels.shape[-1], pixels.shape[-2])
+        return autoencoder.encode(self.pipeline.vae, pixels, self.device)
+
+    @final
+    @torch.no_grad()
+    def decode(self, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows 3 height width"]:
+        """Pictures of latents."""
+        return autoencoder.decode(self.pipeline.vae, latents, self.device)
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Channels, rows and columns of the latents of a picture."""
+        for name, value in (("width", width), ("height", height)):
+            if value <= 0 or value % self.size_multiple:
+                raise InvalidInputError(
+                    f"`{name}` must be a multiple of {self.size_multiple} pixels for {self.family}, not {value}."
+                )
+        scale = int(self.pipeline.vae_scale_factor)
+        return int(self.pipeline.vae.config.latent_channels), height // scale, width // scale
+
+    @final
+    def sigmas(self, steps: int, width: int, height: int) -> Float[Tensor, "steps_plus_1"]:
+        """The grid of the pipeline's own scheduler, which stays as it is."""
+        if steps < 1:
+            raise InvalidInputError(f"`steps` must be at least 1, not {steps}.")
+        _, rows, columns = self.latent_shape(width, height)
+        scheduler = copy.copy(self.pipeline.scheduler)
+        self._set_steps(scheduler, steps, (rows // self._patch) * (columns // self._patch))
+        grid: Tensor = scheduler.sigmas.detach().to("cpu", torch.float64)
+        if grid.shape != (steps + 1,) or grid[-1] != 0 or not 0 < grid[0] <= 1 or (grid.diff() >= 0).any():
+            raise IncompatibleError(
+                f"The pipeline's scheduler, {type(scheduler).__name__}, does not give {steps} falling noise levels"
+                " between 1 and 0. Give the pipeline a FlowMatchEulerDiscreteScheduler."
+            )
+        return grid
+
+    @final
+    @torch.no_grad()
+    def velocity(
+        self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row]
+    ) -> Float[Tensor, "rows channels h w"]:
+        """dx/dσ of each row, float32, from one call of the transformer."""
+
+        def predict(halves: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
+            layout = self._layout(halves, int(batch[0].prompt.tensors["prompt_embeds"].shape[1]))
+            with self._tap.forward(batch, layout):
+                return self._predict(halves.to(self.device, self.pipeline.transformer.dtype), sigma, batch)
+
+        return guided_velocity(predict, latents.to(self.device), rows, guided=self._guided)
+
+    @final
+    def attach(self, listener: Listener) -> AbstractContextManager[None]:
+        """Let ``listener`` hear the transformer until the context ends."""
+        return self._tap.attach(listener)
+
+    @final
+    def _layout(self, latents: Tensor, text: int) -> TokenLayout:
+        grid = (latents.shape[-2] // self._patch, latents.shape[-1] // self._patch)
+        image = grid[0] * grid[1]
+        if self.text_first:
+            return TokenLayout(slice(0, text), slice(text, text + image), grid, self._segments(text))
+        return TokenLayout(slice(image, image + text), slice(0, image), grid, self._segments(text))
+
+    @final
+    def _conditioning(self, batch: Sequence[BatchRow], name: str) -> Tensor:
+        """One tensor of the prompts of a batch, [batch, ...], on the device and in the transformer's dtype."""
+        stacked = torch.cat([item.prompt.tensors[name] for item in batch])
+        return stacked.to(self.device, self.pipeline.transformer.dtype)

@@ -1,0 +1,49 @@
+"""Where a pipeline computes, and in which precision."""
+
+from typing import Any
+
+import torch
+
+from headrouter.backbone import BackboneParameters
+from headrouter.errors import InvalidInputError
+
+
+def resolve_device(parameters: BackboneParameters) -> torch.device:
+    """The device that the parameters mean.
+
+    Raises:
+        InvalidInputError: there is no such device here, or it cannot be offloaded to.
+    """
+    if parameters.device == "auto":
+        mps = torch.backends.mps.is_available()
+        device = torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    else:
+        try:
+            device = torch.device(parameters.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0]
+            raise InvalidInputError(f"`device` {parameters.device!r} cannot be used here: {reason}") from error
+    if parameters.offload != "none" and device.type == "cpu":
+        raise InvalidInputError(
+            f"`offload` {parameters.offload!r} brings weights from main memory to an accelerator, and this run computes"
+            " on the CPU. Leave `offload` at 'none'."
+        )
+    return device
+
+
+def resolve_dtype(parameters: BackboneParameters, device: torch.device) -> torch.dtype:
+    """Precision of the weights: as told, or bfloat16 on an accelerator and float32 on the CPU."""
+    if parameters.dtype == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[parameters.dtype]
+
+
+def place(pipeline: Any, parameters: BackboneParameters, device: torch.device) -> None:
+    """Bring a loaded pipeline to ``device``, at once or, with offloading, part by part when it runs."""
+    if parameters.offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    elif parameters.offload == "group":
+        pipeline.enable_group_offload(device, offload_type="leaf_level", use_stream=device.type == "cuda")
+    else:
+        pipeline.to(device)

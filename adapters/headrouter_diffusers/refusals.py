@@ -1,0 +1,41 @@
+"""Models in a state in which attention cannot be steered exactly, refused by name."""
+
+from torch.nn import Module
+
+from headrouter.errors import IncompatibleError
+
+_HARMLESS_HOOKS = ("group_offloading", "layer_execution_tracker", "lazy_", "layerwise_casting", "peft_autocast_disable")
+
+
+def refuse_unsteerable(model: Module) -> None:
+    """Check that each attention of ``model`` will run, in Python, on the whole sequence.
+
+    Raises:
+        IncompatibleError: the model is compiled, caches features between steps, or spreads a sequence over devices.
+    """
+    name = type(model).__name__
+    for path, module in model.named_modules():
+        if "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None:
+            raise IncompatibleError(
+                f"{_place(name, path)} is compiled with torch.compile, which is not supported yet: compiled code does"
+                " not see steering. Use the model uncompiled."
+            )
+        for hook in getattr(getattr(module, "_diffusers_hook", None), "hooks", {}):
+            if not hook.startswith(_HARMLESS_HOOKS):
+                raise IncompatibleError(
+                    f"{_place(name, path)} carries the hook {hook!r}. Feature caches and skipped layers leave out"
+                    " attention that is to be steered; disable them, for a cache with `transformer.disable_cache()`."
+                )
+    if getattr(model, "is_cache_enabled", False):
+        raise IncompatibleError(
+            f"{name} has a feature cache, which skips attention that is to be steered. Call"
+            " `transformer.disable_cache()`."
+        )
+    if getattr(model, "_parallel_config", None) is not None:
+        raise IncompatibleError(
+            f"{name} runs in parallel over devices, so that no device sees the whole attention. Load it on one device."
+        )
+
+
+def _place(name: str, path: str) -> str:
+    return f"{name} at {path}" if path else name

@@ -1,0 +1,76 @@
+"""The forward pass that runs in this thread, and which of its sites is attending.
+
+Everything that intercepts a model asks here first, and leaves alone whatever does not belong to the forward pass of a
+tapped
+model: other models, other threads, the text encoders, side calls.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import final
+
+from torch.nn import Module
+
+from headrouter.backbone import Listener
+from headrouter.joint_attention import Site, TokenLayout
+from headrouter.rows import BatchRow
+from headrouter_diffusers.sites import FoundSite
+
+
+@final
+class Forward:
+    """One forward pass of a tapped model.
+
+    Attributes:
+        listener: Who hears it.
+        rows: The rows of its batch.
+        layout: Its joint sequence.
+        armed: The site whose attention operation is awaited, or None.
+        fired: How often each site's operation ran.
+    """
+
+    def __init__(
+        self, listener: Listener, rows: tuple[BatchRow, ...], layout: TokenLayout, sites: Mapping[Module, FoundSite]
+    ):
+        """``sites`` by their attention modules."""
+        self.listener, self.rows, self.layout = listener, rows, layout
+        self.armed: Site | None = None
+        self.fired: Counter[str] = Counter()
+        self._sites = sites
+
+    def site_of(self, attention: Module) -> FoundSite | None:
+        """The site of an attention module, None if it is not one of this model's."""
+        return self._sites.get(attention)
+
+    @contextmanager
+    def awaiting(self, site: Site | None) -> Iterator[None]:
+        """Await the operation of ``site``; with None, let operations pass."""
+        before, self.armed = self.armed, site
+        try:
+            yield
+        finally:
+            self.armed = before
+
+
+class _Local(threading.local):
+    forward: Forward | None = None
+
+
+_local = _Local()
+
+
+def current() -> Forward | None:
+    """The tapped forward pass that runs in this thread, if any."""
+    return _local.forward
+
+
+@contextmanager
+def entering(forward: Forward) -> Iterator[None]:
+    """Make ``forward`` the current one of this thread."""
+    before, _local.forward = _local.forward, forward
+    try:
+        yield
+    finally:
+        _local.forward = before

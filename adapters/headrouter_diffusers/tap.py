@@ -1,0 +1,106 @@
+"""The tap: lets a listener hear and change the joint attention of a model, and leaves the model as it was.
+
+It intercepts the attention operation, where query and key already carry normalisation and rotary embedding and both
+streams are joined, so it needs no code per model and composes with LoRA weights, quantisation, fused projections and
+chosen kernels.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import final
+from weakref import WeakSet
+
+from torch.nn import Module
+
+from headrouter.backbone import Listener
+from headrouter.errors import IncompatibleError
+from headrouter.joint_attention import Site, TokenLayout
+from headrouter.rows import BatchRow
+from headrouter_diffusers.operation import tapped_backends
+from headrouter_diffusers.processors import noting_sites
+from headrouter_diffusers.refusals import refuse_unsteerable
+from headrouter_diffusers.running import Forward, entering
+from headrouter_diffusers.sites import SiteRule, find_sites
+from headrouter_diffusers.text_stream import listening_blocks
+
+_lock = threading.Lock()
+_attached: "WeakSet[Module]" = WeakSet()
+
+
+@final
+class Tap:
+    """Access to the joint attention of one model.
+
+    While nothing is attached the model is untouched. Attached, it is heard only within :meth:`forward`, in the thread
+    that entered it.
+    """
+
+    def __init__(self, model: Module, rules: Sequence[SiteRule]):
+        """Find the sites of ``model``; see :func:`headrouter_diffusers.sites.find_sites`.
+
+        Raises:
+            IncompatibleError: there are none, or the model is in a state that cannot be steered exactly.
+        """
+        refuse_unsteerable(model)
+        self._model = model
+        self._found = find_sites(model, rules)
+        self._by_module = {found.attention: found for found in self._found}
+        self._listener: Listener | None = None
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Joint sites in execution order."""
+        return tuple(found.site for found in self._found if found.joint)
+
+    @property
+    def image_sites(self) -> tuple[Site, ...]:
+        """Attention among image tokens only, by the numbers of their blocks. It is not given to the listener."""
+        return tuple(found.site for found in self._found if not found.joint)
+
+    @contextmanager
+    def attach(self, listener: Listener) -> Iterator[None]:
+        """Let ``listener`` hear the model's forward passes until the context ends.
+
+        Raises:
+            IncompatibleError: the model already has a listener, or is in a state that cannot be steered exactly.
+        """
+        refuse_unsteerable(self._model)
+        with _lock:
+            if self._model in _attached:
+                raise IncompatibleError(
+                    f"{type(self._model).__name__} is already being steered. Leave the first `attach` before the"
+                    " second."
+                )
+            _attached.add(self._model)
+        try:
+            processors = [found.attention.processor for found in self._found]
+            with tapped_backends(), noting_sites(processors), listening_blocks(self._found):
+                self._listener = listener
+                yield
+        finally:
+            self._listener = None
+            with _lock:
+                _attached.discard(self._model)
+
+    @contextmanager
+    def forward(self, rows: tuple[BatchRow, ...], layout: TokenLayout) -> Iterator[None]:
+        """Enter around each call of the model, with the rows of its batch and its sequence.
+
+        Raises:
+            IncompatibleError: after the call, if a joint site did not attend exactly once.
+        """
+        if self._listener is None:
+            yield
+            return
+        run = Forward(self._listener, rows, layout, self._by_module)
+        self._listener.begin_forward(rows, layout)
+        with entering(run):
+            yield
+        for site in self.sites:
+            if run.fired[site.path] != 1:
+                raise IncompatibleError(
+                    f"{type(self._model).__name__} attended {run.fired[site.path]} times instead of once at {site.path}"
+                    f" over {layout.length} tokens. A feature cache, an xformers processor, skipped layers or"
+                    " parallelism over devices does that; switch it off."
+                )

@@ -1,0 +1,184 @@
+"""Tiny pipelines of diffusers' real classes with random weights, built offline in a fraction of a second, for tests.
+
+Real tokenizers with one token per character and a few words, text encoders of one or two layers, an autoencoder that
+shrinks a picture 4 times, 4 heads, patches of 2×2 latents: a picture of 48 × 32 pixels has 4 × 6 image tokens. The
+weights are scaled so that every head, every text token, the time and the pooled prompt change the output.
+"""
+
+import string
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+)
+from tokenizers.pre_tokenizers import ByteLevel
+from torch.nn import Module
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
+
+_CLIP_WIDTH, _T5_WIDTH, _HEADS, _HEAD_WIDTH = 16, 32, 4, 16
+_WORDS = ("a", "cat", "dog", "red", "photo", "of", "the")
+
+
+def tiny_flux(guidance_embeds: bool = True, *, seed: int = 0, t5_length: int = 24) -> Any:
+    """A Flux pipeline with 2 dual and 2 single blocks, with embedded guidance (dev) or without (schnell)."""
+    transformer = FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=2,
+        num_single_layers=2,
+        attention_head_dim=_HEAD_WIDTH,
+        num_attention_heads=_HEADS,
+        joint_attention_dim=_T5_WIDTH,
+        pooled_projection_dim=_CLIP_WIDTH,
+        guidance_embeds=guidance_embeds,
+        axes_dims_rope=(4, 6, 6),
+    )
+    scheduler = FlowMatchEulerDiscreteScheduler(
+        shift=3.0 if guidance_embeds else 1.0, use_dynamic_shifting=guidance_embeds
+    )
+    pipeline = FluxPipeline(
+        scheduler=scheduler,
+        vae=_autoencoder(shift_factor=0.1159),
+        text_encoder=CLIPTextModel(_clip_config()),
+        tokenizer=_clip_tokenizer(),
+        text_encoder_2=_t5(),
+        tokenizer_2=_t5_tokenizer(t5_length),
+        transformer=transformer,
+    )
+    return _ready(pipeline, seed)
+
+
+def tiny_sd3(*, seed: int = 0, t5: bool = True, t5_length: int = 24, **transformer: Any) -> Any:
+    """A Stable Diffusion 3 pipeline with 3 blocks, with or without T5. ``transformer`` changes its configuration."""
+    configuration: dict[str, Any] = {
+        "sample_size": 16,
+        "patch_size": 2,
+        "in_channels": 4,
+        "out_channels": 4,
+        "num_layers": 3,
+        "attention_head_dim": _HEAD_WIDTH,
+        "num_attention_heads": _HEADS,
+        "joint_attention_dim": _T5_WIDTH,
+        "caption_projection_dim": _HEADS * _HEAD_WIDTH,
+        "pooled_projection_dim": 2 * _CLIP_WIDTH,
+        "pos_embed_max_size": 12,
+    }
+    pipeline = StableDiffusion3Pipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=_autoencoder(shift_factor=0.0609),
+        text_encoder=CLIPTextModelWithProjection(_clip_config()),
+        tokenizer=_clip_tokenizer(),
+        text_encoder_2=CLIPTextModelWithProjection(_clip_config(hidden_act="gelu")),
+        tokenizer_2=_clip_tokenizer(),
+        text_encoder_3=_t5() if t5 else None,
+        tokenizer_3=_t5_tokenizer(t5_length) if t5 else None,
+        transformer=SD3Transformer2DModel(**{**configuration, **transformer}),
+    )
+    return _ready(pipeline, seed)
+
+
+def tiny_sd35(dual: bool = True, *, seed: int = 0, **others: Any) -> Any:
+    """A Stable Diffusion 3.5 pipeline; ``dual`` as medium, with image-only attention in 2 blocks, else as large."""
+    return tiny_sd3(seed=seed, qk_norm="rms_norm", dual_attention_layers=(0, 1) if dual else (), **others)
+
+
+def _autoencoder(shift_factor: float) -> AutoencoderKL:
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(4, 8, 8),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=2,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        shift_factor=shift_factor,
+        scaling_factor=1.5,
+    )
+
+
+def _clip_config(hidden_act: str = "quick_gelu") -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(_clip_vocabulary()),
+        bos_token_id=len(_clip_vocabulary()) - 2,
+        eos_token_id=len(_clip_vocabulary()) - 1,
+        pad_token_id=len(_clip_vocabulary()) - 1,
+        hidden_size=_CLIP_WIDTH,
+        projection_dim=_CLIP_WIDTH,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        hidden_act=hidden_act,
+    )
+
+
+def _clip_vocabulary() -> list[str]:
+    letters = sorted(ByteLevel.alphabet())
+    return [*letters, *(f"{letter}</w>" for letter in letters), "ca", "cat</w>", "<|startoftext|>", "<|endoftext|>"]
+
+
+def _clip_tokenizer() -> CLIPTokenizer:
+    vocabulary = {token: index for index, token in enumerate(_clip_vocabulary())}
+    return CLIPTokenizer(vocab=vocabulary, merges=[("c", "a"), ("ca", "t</w>")], model_max_length=77)
+
+
+def _t5_vocabulary() -> list[tuple[str, float]]:
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    words = [(f"▁{word}", -1.0) for word in _WORDS]
+    return [*special, *words, *((letter, -3.0) for letter in string.ascii_letters + string.digits + ".,!?'-")]
+
+
+def _t5_tokenizer(length: int) -> T5Tokenizer:
+    return T5Tokenizer(vocab=_t5_vocabulary(), extra_ids=0, model_max_length=length)
+
+
+def _t5() -> T5EncoderModel:
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=len(_t5_vocabulary()),
+            d_model=_T5_WIDTH,
+            d_kv=8,
+            d_ff=32,
+            num_layers=1,
+            num_heads=4,
+            feed_forward_proj="gated-gelu",
+            is_encoder_decoder=False,
+            use_cache=False,
+        )
+    )
+
+
+def _ready(pipeline: Any, seed: int) -> Any:
+    generator = torch.Generator().manual_seed(seed)
+    for component in pipeline.components.values():
+        if isinstance(component, Module):
+            _randomise(component.eval().requires_grad_(False), generator)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _randomise(model: Module, generator: torch.Generator) -> None:
+    """Draw all parameters so that signals keep about their size from layer to layer."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.ndim == 1:
+                parameter.copy_(1 + 0.1 * noise if name.endswith("weight") else 0.1 * noise)
+            elif "embedding" in name or "shared" in name:
+                parameter.copy_(noise)
+            else:
+                parameter.copy_(noise / parameter[0].numel() ** 0.5)

@@ -1,0 +1,113 @@
+"""Flux: text first, dual blocks and then single ones, latents in packets of 2 × 2, guidance embedded or true."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, final
+
+import numpy
+import torch
+from diffusers import FluxPipeline
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from headrouter_diffusers.loading import given_pipeline, load_pipeline
+from headrouter_diffusers.pipeline import DiffusersBackbone
+from headrouter_diffusers.sites import SiteRule
+from headrouter_diffusers.text_parts import TextPart
+from pydantic import Field
+from torch import Tensor
+
+from headrouter.backbone import Backbone, BackboneParameters, Defaults
+from headrouter.errors import IncompatibleError
+from headrouter.rows import BatchRow
+
+_OTHERS = {"StableDiffusion3Pipeline": "'sd3' or 'sd3.5'"}
+
+
+class FluxParameters(BackboneParameters):
+    """How to load and guide Flux.
+
+    Attributes:
+        guidance_kind: ``embedded`` tells the model the guidance, ``true`` evaluates prompt and negative prompt;
+            ``auto`` is embedded where the model is made for it.
+        embedded_guidance: What a model with embedded guidance is told while ``guidance_kind`` is ``true``.
+        max_sequence_length: Number of T5 tokens, special ones included; fewer are faster.
+    """
+
+    guidance_kind: Literal["auto", "embedded", "true"] = "auto"
+    embedded_guidance: float = Field(default=3.5, ge=0)
+    max_sequence_length: int = Field(default=512, ge=2, le=512)
+
+    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
+        """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
+        if pipeline is None:
+            pipeline = load_pipeline(FluxPipeline, source, self, backbone="flux", others=_OTHERS)
+        else:
+            pipeline = given_pipeline(FluxPipeline, pipeline, self, backbone="flux")
+        return FluxBackbone(source, pipeline, self, defaults)
+
+
+@final
+class FluxBackbone(DiffusersBackbone):
+    """A Flux pipeline."""
+
+    family = "flux"
+    rules = (
+        SiteRule("transformer_blocks.*.attn", "dual"),
+        SiteRule("single_transformer_blocks.*.attn", "single"),
+    )
+    text_first = True
+    _patch = 2
+
+    def __init__(self, source: str, pipeline: Any, parameters: FluxParameters, defaults: Defaults | None = None):
+        """``pipeline`` is a ``FluxPipeline``."""
+        self._parameters = parameters
+        self._embeds = bool(pipeline.transformer.config.guidance_embeds)
+        if parameters.guidance_kind == "embedded" and not self._embeds:
+            raise IncompatibleError(
+                f"`guidance_kind` 'embedded' needs a model made for it, and {source!r} is not. Use 'auto' or 'true'."
+            )
+        super().__init__(source, pipeline, defaults)
+
+    @property
+    def _guided(self) -> bool:
+        return self._parameters.guidance_kind == "true" or not self._embeds
+
+    def _own_defaults(self) -> Defaults:
+        side = self.pipeline.default_sample_size * self.pipeline.vae_scale_factor
+        return Defaults(28, 3.5, side * side) if self._embeds else Defaults(4, 1.0, side * side)
+
+    def _text_parts(self) -> Sequence[TextPart]:
+        clip, t5 = self.pipeline.tokenizer, self.pipeline.tokenizer_2
+        self._length = min(self._parameters.max_sequence_length, t5.model_max_length)
+        return TextPart("clip", clip, self.pipeline.tokenizer_max_length, None), TextPart("t5", t5, self._length, 0)
+
+    def _segments(self, length: int) -> tuple[tuple[str, int], ...]:
+        return (("t5", length),)
+
+    def _encode_prompt(self, text: str) -> Mapping[str, Tensor]:
+        embeds, pooled, _ = self.pipeline.encode_prompt(text, text, max_sequence_length=self._length)
+        return {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
+
+    def _set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
+        get = scheduler.config.get
+        defaults = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
+        mu = calculate_shift(tokens, *(get(name, value) for name, value in defaults.items()))
+        if get("use_flow_sigmas"):
+            scheduler.set_timesteps(steps, device="cpu", mu=mu)
+        else:
+            scheduler.set_timesteps(sigmas=numpy.linspace(1.0, 1 / steps, steps), device="cpu", mu=mu)
+
+    def _predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
+        rows, channels, height, width = latents.shape
+        embeds = self._conditioning(batch, "prompt_embeds")
+        guidance = [self._parameters.embedded_guidance if self._guided else item.row.guidance for item in batch]
+        time = torch.full([rows], 1000 * sigma, dtype=torch.float32, device=latents.device).to(latents.dtype) / 1000
+        packed = self.pipeline.transformer(
+            hidden_states=self.pipeline._pack_latents(latents, rows, channels, height, width),
+            timestep=time,
+            guidance=torch.tensor(guidance, dtype=torch.float32, device=latents.device) if self._embeds else None,
+            pooled_projections=self._conditioning(batch, "pooled_prompt_embeds"),
+            encoder_hidden_states=embeds,
+            txt_ids=embeds.new_zeros(embeds.shape[1], 3),
+            img_ids=self.pipeline._prepare_latent_image_ids(rows, height // 2, width // 2, embeds.device, embeds.dtype),
+            return_dict=False,
+        )[0]
+        return self.pipeline._unpack_latents(packed, height, width, 1)  # type: ignore[no-any-return]

@@ -1,0 +1,117 @@
+"""Stable Diffusion 3 and 3.5: image first, dual blocks only, CLIP and T5 in one text, guidance by two evaluations."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import torch
+from diffusers import StableDiffusion3Pipeline
+from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
+from headrouter_diffusers.loading import given_pipeline, load_pipeline
+from headrouter_diffusers.pipeline import DiffusersBackbone
+from headrouter_diffusers.sites import SiteRule
+from headrouter_diffusers.text_parts import TextPart
+from pydantic import Field
+from torch import Tensor
+
+from headrouter.backbone import Backbone, BackboneParameters, Defaults
+from headrouter.errors import InvalidInputError
+from headrouter.rows import BatchRow
+
+_OTHERS = {"FluxPipeline": "'flux'"}
+
+
+class SD3Parameters(BackboneParameters):
+    """How to load Stable Diffusion 3 or 3.5.
+
+    Attributes:
+        t5: Whether to load T5, the largest text encoder. Without it a prompt has 77 tokens, and memory need falls by
+        half.
+        max_sequence_length: Number of T5 tokens, special ones included.
+    """
+
+    t5: bool = True
+    max_sequence_length: int = Field(default=256, ge=2, le=512)
+
+    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
+        """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
+        without = () if self.t5 else ("text_encoder_3", "tokenizer_3")
+        wanted = StableDiffusion3Pipeline
+        if pipeline is None:
+            pipeline = load_pipeline(wanted, source, self, backbone="sd3", others=_OTHERS, without=without)
+        else:
+            pipeline = given_pipeline(wanted, pipeline, self, backbone="sd3")
+        return SD3Backbone(source, pipeline, self, defaults)
+
+
+@final
+class SD3Backbone(DiffusersBackbone):
+    """A Stable Diffusion 3 or 3.5 pipeline: medium, large or turbo."""
+
+    family = "sd3"
+    rules = (
+        SiteRule("transformer_blocks.*.attn", "dual"),
+        SiteRule("transformer_blocks.*.attn2", "image", text=None),
+    )
+    text_first = False
+    _guided = True
+
+    def __init__(self, source: str, pipeline: Any, parameters: SD3Parameters, defaults: Defaults | None = None):
+        """``pipeline`` is a ``StableDiffusion3Pipeline``."""
+        self._length = parameters.max_sequence_length
+        super().__init__(source, pipeline, defaults)
+
+    @property
+    def _patch(self) -> int:
+        return int(self.pipeline.transformer.config.patch_size)
+
+    def _own_defaults(self) -> Defaults:
+        """3.5 normalises query and key, 3 does not; turbo looks like large and is told by the caller."""
+        configuration = self.pipeline.transformer.config
+        side = configuration.sample_size * self.pipeline.vae_scale_factor
+        return Defaults(28, 4.5 if configuration.qk_norm else 7.0, side * side)
+
+    def _text_parts(self) -> Sequence[TextPart]:
+        clip = self.pipeline.tokenizer_max_length
+        parts = [
+            TextPart("clip-l", self.pipeline.tokenizer, clip, 0),
+            TextPart("clip-g", self.pipeline.tokenizer_2, clip, 0),
+        ]
+        if self.pipeline.text_encoder_3 is not None:
+            self._length = min(self._length, self.pipeline.tokenizer_3.model_max_length)
+            parts.append(TextPart("t5", self.pipeline.tokenizer_3, self._length, clip))
+        return parts
+
+    def _segments(self, length: int) -> tuple[tuple[str, int], ...]:
+        return (("clip", length - self._length), ("t5", self._length))
+
+    def _encode_prompt(self, text: str) -> Mapping[str, Tensor]:
+        embeds, _, pooled, _ = self.pipeline.encode_prompt(
+            text, text, text, do_classifier_free_guidance=False, max_sequence_length=self._length
+        )
+        return {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
+
+    def _set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
+        get, shift = scheduler.config.get, {}
+        if get("use_dynamic_shifting"):
+            defaults = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.16}
+            shift["mu"] = calculate_shift(tokens, *(get(name, value) for name, value in defaults.items()))
+        scheduler.set_timesteps(steps, device="cpu", **shift)
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Channels, rows and columns of the latents, within the positions that the model has learnt."""
+        most = int(self.pipeline.transformer.config.pos_embed_max_size) * self.size_multiple
+        if max(width, height) > most:
+            raise InvalidInputError(
+                f"`width` × `height` of {width} × {height} pixels is more than {self.name} knows positions for: at most"
+                f" {most} pixels a side."
+            )
+        return super().latent_shape(width, height)
+
+    def _predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
+        return self.pipeline.transformer(  # type: ignore[no-any-return]
+            hidden_states=latents,
+            timestep=torch.full([len(latents)], 1000 * sigma, dtype=torch.float32, device=latents.device),
+            encoder_hidden_states=self._conditioning(batch, "prompt_embeds"),
+            pooled_projections=self._conditioning(batch, "pooled_prompt_embeds"),
+            return_dict=False,
+        )[0]
