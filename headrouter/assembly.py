@@ -91,9 +91,7 @@ def backbone_of(
     name = name_of("backbone", parameters)
     spec = registry().backbone(name)
     refuse_misfits(frozenset(spec.provides), name, parts)
-    source, defaults = "", None
-    if pipeline is None:
-        source, defaults = model_of(name, model)
+    source, defaults = model_of(name, model) if pipeline is None else (type(pipeline).__name__, None)
     backbone = parameters.load(source, pipeline, defaults)
     refuse_misfits(backbone.provides, name, parts)
     record = {"name": name, "model": model, "pipeline": pipeline is not None, **parameters.model_dump(mode="json")}

@@ -18,7 +18,7 @@ from headrouter.backbone import Backbone, Defaults, Listener
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.joint_attention import Site, TokenLayout
 from headrouter.prompt import Prompt
-from headrouter.rows import BatchRow, Row, guided_velocity
+from headrouter.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter_diffusers import autoencoder
 from headrouter_diffusers.quiet import without_notes_on_length
 from headrouter_diffusers.sites import SiteRule
@@ -200,6 +200,11 @@ class DiffusersBackbone(Backbone, ABC):
                 return self._predict(halves.to(self.device, self.pipeline.transformer.dtype), sigma, batch)
 
         return guided_velocity(predict, latents.to(self.device), rows, guided=self._guided)
+
+    @final
+    def batch_size(self, rows: Sequence[Row]) -> int:
+        """How many rows the transformer sees for one velocity of ``rows``."""
+        return len(batch_rows(rows, guided=self._guided))
 
     @final
     def attach(self, listener: Listener) -> AbstractContextManager[None]:

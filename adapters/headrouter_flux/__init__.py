@@ -1,3 +1,58 @@
-"""The backbone of Flux pipelines. Importing this package loads neither torch nor diffusers."""
+"""Flux for headrouter."""
+
+from collections.abc import Callable
+
+from headrouter.plugin import BackboneSpec, Model, hookimpl
 
 headrouter_api = 1
+
+
+@hookimpl
+def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
+    """Flux."""
+    register(
+        BackboneSpec(
+            name="flux",
+            target="headrouter_flux.backbone:FluxParameters",
+            default_model="dev",
+            provides={"joint-attention", "text-stream", "single-stream", "prompt-words", "guidance", "encode-image"},
+            summary="FLUX.1: dual blocks, then single ones; text first; guidance embedded or true.",
+        )
+    )
+
+
+@hookimpl
+def register_models(register: Callable[[Model], None]) -> None:
+    """The released weights."""
+    area = 1024 * 1024
+    register(
+        Model(
+            name="dev",
+            backbone="flux",
+            source="black-forest-labs/FLUX.1-dev",
+            steps=28,
+            guidance=3.5,
+            area=area,
+            licence="FLUX.1 [dev] Non-Commercial License",
+            gated=True,
+            summary="Guidance-distilled, 12 billion parameters.",
+        )
+    )
+    register(
+        Model(
+            name="schnell",
+            backbone="flux",
+            source="black-forest-labs/FLUX.1-schnell",
+            steps=4,
+            guidance=1.0,
+            area=area,
+            licence="Apache-2.0",
+            summary="Distilled to few steps, 12 billion parameters; reconstructs badly.",
+        )
+    )
+
+
+@hookimpl
+def identify_backbone(model_index: dict[str, object]) -> str | None:
+    """Pipelines of Flux."""
+    return "flux" if model_index.get("_class_name") == "FluxPipeline" else None

@@ -1,3 +1,53 @@
-"""The backbone of Stable Diffusion 3 and 3.5 pipelines. Importing this package loads neither torch nor diffusers."""
+"""Stable Diffusion 3 and 3.5 for headrouter."""
+
+from collections.abc import Callable
+
+from headrouter.plugin import BackboneSpec, Model, hookimpl
 
 headrouter_api = 1
+
+_PROVIDES = frozenset({"joint-attention", "text-stream", "prompt-words", "guidance", "encode-image"})
+_LICENCE = "Stability AI Community License"
+
+
+@hookimpl
+def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
+    """SD3 and SD3.5."""
+    register(
+        BackboneSpec(
+            name="sd3",
+            target="headrouter_sd3.backbone:SD3Parameters",
+            default_model="medium",
+            provides=_PROVIDES,
+            summary="Stable Diffusion 3: dual blocks; image first; classifier-free guidance.",
+        )
+    )
+    register(
+        BackboneSpec(
+            name="sd3.5",
+            target="headrouter_sd3.backbone:SD35Parameters",
+            aliases=("sd35",),
+            default_model="medium",
+            provides=_PROVIDES | {"image-attention"},
+            summary="Stable Diffusion 3.5: as 3, with normalised queries and keys; medium has image-only attention beside.",
+        )
+    )
+
+
+@hookimpl
+def register_models(register: Callable[[Model], None]) -> None:
+    """The released weights."""
+    hub, area = "stabilityai/stable-diffusion-3", 1024 * 1024
+    for name, backbone, source, steps, guidance, summary in (
+        ("medium", "sd3", f"{hub}-medium-diffusers", 28, 7.0, "2 billion parameters."),
+        ("medium", "sd3.5", f"{hub}.5-medium", 28, 4.5, "2.5 billion parameters, image-only attention in the first blocks."),
+        ("large", "sd3.5", f"{hub}.5-large", 28, 3.5, "8 billion parameters."),
+        ("turbo", "sd3.5", f"{hub}.5-large-turbo", 4, 1.0, "8 billion parameters, distilled to few steps."),
+    ):
+        register(Model(name, backbone, source, steps, guidance, area, _LICENCE, gated=True, summary=summary))
+
+
+@hookimpl
+def identify_backbone(model_index: dict[str, object]) -> str | None:
+    """Pipelines of SD3; 3 and 3.5 look alike there, and the same code drives both."""
+    return "sd3.5" if model_index.get("_class_name") == "StableDiffusion3Pipeline" else None

@@ -21,7 +21,7 @@ _OTHERS = {"FluxPipeline": "'flux'"}
 
 
 class SD3Parameters(BackboneParameters):
-    """How to load Stable Diffusion 3 or 3.5.
+    """How to load Stable Diffusion 3.
 
     Attributes:
         t5: Whether to load T5, the largest text encoder. Without it a prompt has 77 tokens, and memory need falls by
@@ -41,6 +41,10 @@ class SD3Parameters(BackboneParameters):
         else:
             pipeline = given_pipeline(wanted, pipeline, self, backbone="sd3")
         return SD3Backbone(source, pipeline, self, defaults)
+
+
+class SD35Parameters(SD3Parameters):
+    """How to load Stable Diffusion 3.5; the same code drives both, their names differ in records."""
 
 
 @final

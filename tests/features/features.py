@@ -38,6 +38,7 @@ BACKBONES: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 Parts = tuple[Any, Any]
+SIZE = (48, 32)
 
 
 def editor(parts: Parts, inversion: Any = None, method: Methods = None, **values: Any) -> Editor:
@@ -47,8 +48,7 @@ def editor(parts: Parts, inversion: Any = None, method: Methods = None, **values
 
 def latents(parts: Parts, inversion: Any = None, method: Methods = None, **asked: Any) -> np.ndarray[Any, Any]:
     """The edited picture as numbers."""
-    asked.setdefault("prompt", TARGET)
-    result = editor(parts, inversion, method).edit(PICTURE, asked.pop("prompt"), SOURCE, **asked)
+    result = editor(parts, inversion, method).edit(PICTURE, TARGET, SOURCE, size=SIZE, **asked)
     return np.asarray(result.image).astype(np.float64)
 
 
@@ -71,7 +71,7 @@ def trajectory(inversion: Any) -> Callable[[Parts], None]:
 
     def feature(parts: Parts) -> None:
         tool = editor(parts, inversion, HeadRouter())
-        result = tool.edit(PICTURE, TARGET, SOURCE)
+        result = tool.edit(PICTURE, TARGET, SOURCE, size=SIZE)
         assert not np.array_equal(np.asarray(result.image), np.asarray(result.reconstruction))
         assert result.cost.calls > 0
 
@@ -81,7 +81,7 @@ def trajectory(inversion: Any) -> Callable[[Parts], None]:
 def full_control(parts: Parts) -> None:
     """η = 1 in every step returns the picture as the autoencoder gives it back, without calling the model."""
     tool = editor(parts, RFInversion(steps=3, eta=1.0, stop=1.0))
-    result = tool.edit(PICTURE, TARGET)
+    result = tool.edit(PICTURE, TARGET, size=SIZE)
     through = tool.backbone.decode(tool.backbone.encode_image(_pixels()))
     back = np.asarray(result.image).astype(float)
     assert np.abs(back - ((through[0].clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).numpy()).max() < 1.5
@@ -93,7 +93,7 @@ def _pixels() -> torch.Tensor:
 
 
 def generates(parts: Parts) -> None:
-    first, second, again = editor(parts).generate([SOURCE, TARGET, SOURCE], seed=1, size=(48, 32))
+    first, second, again = editor(parts).generate([SOURCE, TARGET, SOURCE], seed=1, size=SIZE)
     assert first.size == (48, 32)
     assert np.abs(np.asarray(first).astype(int) - np.asarray(again)).max() <= 1
     assert not np.array_equal(np.asarray(first), np.asarray(second))
@@ -102,7 +102,7 @@ def generates(parts: Parts) -> None:
 def equals_the_stock_pipeline(parts: Parts) -> None:
     """Our picture of a prompt is the stock pipeline's, from the same seed."""
     backbone, pipeline = parts
-    ours = editor(parts).generate([SOURCE], seed=4, size=(48, 32), guidance=2.0, steps=3)[0]
+    ours = editor(parts).generate([SOURCE], seed=4, size=SIZE, guidance=2.0, steps=3)[0]
     names: dict[str, Any] = {"guidance_scale": 2.0}
     if isinstance(backbone, FluxParameters):
         embedded = pipeline.transformer.config.guidance_embeds and backbone.guidance_kind != "true"
@@ -114,8 +114,8 @@ def equals_the_stock_pipeline(parts: Parts) -> None:
         SOURCE,
         generator=torch.Generator().manual_seed(4),
         num_inference_steps=3,
-        width=48,
-        height=32,
+        width=SIZE[0],
+        height=SIZE[1],
         max_sequence_length=length,
         **names,
     ).images[0]
@@ -124,22 +124,22 @@ def equals_the_stock_pipeline(parts: Parts) -> None:
 
 def several_edits(parts: Parts) -> None:
     prompts = [TARGET, "a red dog", "a red cat"]
-    together = editor(parts, method=HeadRouter()).edit(PICTURE, prompts, SOURCE)
-    groups = editor(parts, method=HeadRouter(), max_rows=2).edit(PICTURE, prompts, SOURCE)
+    together = editor(parts, method=HeadRouter()).edit(PICTURE, prompts, SOURCE, size=SIZE)
+    groups = editor(parts, method=HeadRouter(), max_rows=2).edit(PICTURE, prompts, SOURCE, size=SIZE)
     for one, other in zip(together.images, groups.images, strict=True):
         assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 1
 
 
 def word_maps(parts: Parts) -> None:
-    result = editor(parts, method=HeadRouter()).edit(PICTURE, TARGET, SOURCE)
+    result = editor(parts, method=HeadRouter()).edit(PICTURE, TARGET, SOURCE, size=SIZE)
     grid = result.text_map("dog")
     assert grid.shape == (4, 6) and 0 < float(grid.min()) and float(grid.max()) < 1
 
 
 def kept_inversion(parts: Parts) -> None:
     tool = editor(parts)
-    kept = tool.invert(PICTURE, SOURCE)
-    direct, shared = tool.edit(PICTURE, TARGET, SOURCE), tool.edit(PICTURE, TARGET, SOURCE, inverted=kept)
+    kept = tool.invert(PICTURE, SOURCE, size=SIZE)
+    direct, shared = tool.edit(PICTURE, TARGET, SOURCE, size=SIZE), tool.edit(PICTURE, TARGET, SOURCE, size=SIZE, inverted=kept)
     assert np.array_equal(np.asarray(direct.image), np.asarray(shared.image))
 
 
@@ -148,7 +148,7 @@ def same_edit_from_its_record(parts: Parts) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pipeline.save_pretrained(Path(folder) / "model")
         tool = Editor(backbone, Euler(steps=3), HeadRouter(), model=str(Path(folder) / "model"), progress=False)
-        result = tool.edit(PICTURE, TARGET, SOURCE, seed=3)
+        result = tool.edit(PICTURE, TARGET, SOURCE, seed=3, size=SIZE)
         result.save(Path(folder) / "out")
         again = edit_again(Path(folder) / "out" / "result.json", progress=False)
         assert np.array_equal(np.asarray(again.image), np.asarray(result.image))
@@ -158,7 +158,7 @@ def guidance_without_a_twin(parts: Parts) -> None:
     backbone, pipeline = parts
     rows = {}
     for guidance in (1.0, 3.0):
-        rows[guidance] = editor(parts).edit(PICTURE, TARGET, SOURCE, guidance=guidance, maps=False).cost.rows
+        rows[guidance] = editor(parts).edit(PICTURE, TARGET, SOURCE, guidance=guidance, maps=False, size=SIZE).cost.rows
     twin = not (isinstance(backbone, FluxParameters) and pipeline.transformer.config.guidance_embeds) or (
         getattr(backbone, "guidance_kind", "") == "true"
     )
@@ -178,12 +178,12 @@ def negative_prompt(parts: Parts) -> None:
 
 def any_size(parts: Parts) -> None:
     odd = PICTURE.resize((37, 61))
-    result = editor(parts, method=HeadRouter()).edit(odd, TARGET, SOURCE)
+    result = editor(parts, method=HeadRouter()).edit(odd, TARGET, SOURCE, size=(32, 56))
     assert result.image.size == (37, 61)
 
 
 def preset(parts: Parts) -> None:
-    record = editor(parts, "rf", HeadRouter()).edit(PICTURE, TARGET, SOURCE, preset="glasses", steps=4).record
+    record = editor(parts, "rf", HeadRouter()).edit(PICTURE, TARGET, SOURCE, preset="glasses", steps=4, size=SIZE).record
     assert (record["inversion"]["start"], record["inversion"]["stop"]) == (1, 4)
 
 
