@@ -39,7 +39,8 @@ class SD3Parameters(BackboneParameters):
         if pipeline is None:
             pipeline = load_pipeline(wanted, source, self, backbone="sd3", others=_OTHERS, without=without)
         else:
-            pipeline = given_pipeline(wanted, pipeline, self, backbone="sd3")
+            loading = ("device", "dtype", "offload", "t5")
+            pipeline = given_pipeline(wanted, pipeline, self, backbone="sd3", loading=loading)
         return SD3Backbone(source, pipeline, self, defaults)
 
 
