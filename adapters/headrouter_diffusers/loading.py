@@ -57,12 +57,19 @@ def load_pipeline(
     return pipeline
 
 
-def given_pipeline(wanted: type, pipeline: object, parameters: BackboneParameters, *, backbone: str) -> Any:
-    """An already loaded pipeline, as it is.
+def given_pipeline(
+    wanted: type,
+    pipeline: object,
+    parameters: BackboneParameters,
+    *,
+    backbone: str,
+    loading: Collection[str] = ("device", "dtype", "offload"),
+) -> Any:
+    """An already loaded pipeline, as it is. ``loading`` names the parameters that say how to load.
 
     Raises:
         IncompatibleError: it is of another class than ``wanted``.
-        InvalidInputError: the parameters say where to load, and nothing is loaded.
+        InvalidInputError: a parameter says how to load, and nothing is loaded.
     """
     if not isinstance(pipeline, wanted):
         found = type(pipeline).__name__
@@ -70,11 +77,11 @@ def given_pipeline(wanted: type, pipeline: object, parameters: BackboneParameter
             f"`pipeline` is a {found}, and backbone '{backbone}' drives {wanted.__name__}. A pipeline with the same"
             f" parts becomes one by `{wanted.__name__}.from_pipe(pipeline)`."
         )
-    for name in ("device", "dtype", "offload"):
+    for name in loading:
         value = getattr(parameters, name)
         if value != type(parameters).model_fields[name].default:
             raise InvalidInputError(
-                f"`{name}` {value!r} has no effect on a `pipeline` that is given already loaded. Leave it out, and"
-                " place the pipeline with diffusers' own `to(...)` or `enable_model_cpu_offload()`."
+                f"`{name}` {value!r} has no effect on a `pipeline` that is given already loaded. Leave it out;"
+                " what it asks for is done on the pipeline, for instance by `to(...)` or `enable_model_cpu_offload()`."
             )
     return pipeline

@@ -70,13 +70,16 @@ class FluxBackbone(DiffusersBackbone):
     def _guided(self) -> bool:
         return self._parameters.guidance_kind == "true" or not self._embeds
 
+    @property
+    def _length(self) -> int:
+        return min(self._parameters.max_sequence_length, int(self.pipeline.tokenizer_2.model_max_length))
+
     def _own_defaults(self) -> Defaults:
         side = self.pipeline.default_sample_size * self.pipeline.vae_scale_factor
         return Defaults(28, 3.5, side * side) if self._embeds else Defaults(4, 1.0, side * side)
 
     def _text_parts(self) -> Sequence[TextPart]:
         clip, t5 = self.pipeline.tokenizer, self.pipeline.tokenizer_2
-        self._length = min(self._parameters.max_sequence_length, t5.model_max_length)
         return TextPart("clip", clip, self.pipeline.tokenizer_max_length, None), TextPart("t5", t5, self._length, 0)
 
     def _segments(self, length: int) -> tuple[tuple[str, int], ...]:

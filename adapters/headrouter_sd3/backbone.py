@@ -39,7 +39,8 @@ class SD3Parameters(BackboneParameters):
         if pipeline is None:
             pipeline = load_pipeline(wanted, source, self, backbone="sd3", others=_OTHERS, without=without)
         else:
-            pipeline = given_pipeline(wanted, pipeline, self, backbone="sd3")
+            loading = ("device", "dtype", "offload", "t5")
+            pipeline = given_pipeline(wanted, pipeline, self, backbone="sd3", loading=loading)
         return SD3Backbone(source, pipeline, self, defaults)
 
 
@@ -61,12 +62,20 @@ class SD3Backbone(DiffusersBackbone):
 
     def __init__(self, source: str, pipeline: Any, parameters: SD3Parameters, defaults: Defaults | None = None):
         """``pipeline`` is a ``StableDiffusion3Pipeline``."""
-        self._length = parameters.max_sequence_length
+        self._parameters = parameters
         super().__init__(source, pipeline, defaults)
 
     @property
     def _patch(self) -> int:
         return int(self.pipeline.transformer.config.patch_size)
+
+    @property
+    def _length(self) -> int:
+        """Number of T5's positions, which are there, holding zeros, also without T5."""
+        most = self._parameters.max_sequence_length
+        if self.pipeline.text_encoder_3 is None:
+            return most
+        return min(most, int(self.pipeline.tokenizer_3.model_max_length))
 
     def _own_defaults(self) -> Defaults:
         """3.5 normalises query and key, 3 does not; turbo looks like large and is told by the caller."""
@@ -81,7 +90,6 @@ class SD3Backbone(DiffusersBackbone):
             TextPart("clip-g", self.pipeline.tokenizer_2, clip, 0),
         ]
         if self.pipeline.text_encoder_3 is not None:
-            self._length = min(self._length, self.pipeline.tokenizer_3.model_max_length)
             parts.append(TextPart("t5", self.pipeline.tokenizer_3, self._length, clip))
         return parts
 

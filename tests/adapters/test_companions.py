@@ -177,7 +177,7 @@ def test_a_given_pipeline_of_another_class():
         FluxParameters().load("tiny", other)
 
 
-@pytest.mark.parametrize("argument", [{"device": "cpu"}, {"dtype": "bfloat16"}, {"offload": "model"}])
+@pytest.mark.parametrize("argument", [{"device": "cpu"}, {"dtype": "bfloat16"}, {"offload": "model"}, {"t5": False}])
 def test_a_given_pipeline_is_not_placed(argument):
     with pytest.raises(InvalidInputError, match=f"`{next(iter(argument))}`.*already loaded"):
         SD3Parameters(**argument).load("tiny", tiny_sd3())

@@ -87,7 +87,8 @@ def test_a_file(broken):
     refused(broken / "vae" / "diffusion_pytorch_model.safetensors", "is a file")
 
 
-def test_a_hub_id_out_of_reach():
+def test_a_hub_id_out_of_reach(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     refused("nobody/nothing-of-this-name", "`hf auth login`, or give the path of a local folder")
 
 

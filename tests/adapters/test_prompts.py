@@ -4,6 +4,10 @@ import warnings
 
 import pytest
 import torch
+from headrouter_diffusers.testing import tiny_flux, tiny_sd3
+from headrouter_flux.backbone import FluxParameters
+from headrouter_sd3.backbone import SD3Parameters
+from tokenizers.pre_tokenizers import Metaspace
 
 from headrouter.errors import InvalidInputError, PromptWarning
 
@@ -31,6 +35,23 @@ def test_tokens_cover_every_word_and_nothing_but_words(backbone, text):
         assert positions == list(range(positions[0], positions[0] + len(positions)))
     if not text:
         assert prompt.tokens == ()
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_tokens_that_count_the_space_before_a_word(text):
+    """As the tokenizer files of published models do; this one's splits at spaces first."""
+    pipeline = tiny_flux(t5_length=64)
+    pipeline.tokenizer_2.backend_tokenizer.pre_tokenizer = Metaspace()
+    [prompt] = FluxParameters().load("tiny", pipeline).encode_prompts([text])
+    raw = pipeline.tokenizer_2(text, return_offsets_mapping=True)["offset_mapping"]
+    if " " in text.strip():
+        assert any(text[start:stop].startswith(" ") for start, stop in raw)
+    covered = {place for token in prompt.tokens for place in range(token.start, token.stop)}
+    assert covered == {place for place, letter in enumerate(text) if not letter.isspace()}
+    for word in prompt.words:
+        pieces = [token for token in prompt.tokens if token.position in prompt.find(word)]
+        assert all(token.stop - token.start <= len(word) for token in pieces)
+        assert "".join(text[token.start : token.stop] for token in pieces).casefold().count(word.casefold())
 
 
 def names(prompt):
@@ -111,10 +132,6 @@ def test_without_t5_clip_leads():
 
 @pytest.mark.parametrize("kind", ["flux", "sd3"])
 def test_a_prompt_that_only_clip_cuts_is_a_warning(kind, caplog):
-    from headrouter_diffusers.testing import tiny_flux, tiny_sd3
-    from headrouter_flux.backbone import FluxParameters
-    from headrouter_sd3.backbone import SD3Parameters
-
     if kind == "flux":
         backbone = FluxParameters().load("tiny", tiny_flux(t5_length=200))
     else:
@@ -132,10 +149,6 @@ def test_a_prompt_that_only_clip_cuts_is_a_warning(kind, caplog):
 
 
 def test_the_number_of_t5_tokens_can_be_chosen():
-    from headrouter_diffusers.testing import tiny_flux, tiny_sd3
-    from headrouter_flux.backbone import FluxParameters
-    from headrouter_sd3.backbone import SD3Parameters
-
     flux = FluxParameters(max_sequence_length=8).load("tiny", tiny_flux())
     assert flux.encode_prompts(["a cat"])[0].tensors["prompt_embeds"].shape[1] == 8
     sd3 = SD3Parameters(max_sequence_length=8).load("tiny", tiny_sd3())

@@ -1,5 +1,6 @@
 """The tap: attached with a listener that changes nothing the model is bit-equal; afterwards it is what it was."""
 
+import inspect
 import threading
 
 import pytest
@@ -93,6 +94,24 @@ def test_the_output_of_text_queries_matters_where_the_site_says_so(backbone):
         listener.muted = site.index
         with backbone.attach(listener):
             assert torch.equal(backbone.velocity(latents, 0.7, rows), plain) is not site.text_output
+
+
+def test_attached_processors_keep_what_callers_ask_of_them(backbone):
+    """Attention modules look at the signature to tell which arguments to pass, and messages at the name."""
+    modules = [backbone.pipeline.transformer.get_submodule(site.path) for site in backbone.sites]
+
+    def seen():
+        processors = [module.processor for module in modules]
+        return [
+            (id(item), inspect.signature(item.__call__), type(item).__qualname__, vars(item)) for item in processors
+        ]
+
+    before, classes = seen(), [type(module.processor) for module in modules]
+    with backbone.attach(Plain()):
+        assert seen() == before
+        for module, kind in zip(modules, classes, strict=True):
+            assert isinstance(module.processor, kind)
+            assert type(module.processor) is not kind
 
 
 @pytest.mark.parametrize("ending", ["exit", "listener", "body"])
