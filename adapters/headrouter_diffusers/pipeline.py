@@ -194,12 +194,14 @@ class DiffusersBackbone(Backbone, ABC):
     ) -> Float[Tensor, "rows channels h w"]:
         """dx/dσ of each row, float32, from one call of the transformer."""
 
+        device = self.device
+
         def predict(halves: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
             layout = self._layout(halves, int(batch[0].prompt.tensors["prompt_embeds"].shape[1]))
             with self._tap.forward(batch, layout):
-                return self._predict(halves.to(self.device, self.pipeline.transformer.dtype), sigma, batch)
+                return self._predict(halves.to(device, self.pipeline.transformer.dtype), sigma, batch)
 
-        return guided_velocity(predict, latents.to(self.device), rows, guided=self._guided)
+        return guided_velocity(predict, latents.to(device), rows, guided=self._guided)
 
     @final
     def batch_size(self, rows: Sequence[Row]) -> int:

@@ -25,13 +25,13 @@ class FluxParameters(BackboneParameters):
     """How to load and guide Flux.
 
     Attributes:
-        guidance_kind: ``embedded`` tells the model the guidance, ``true`` evaluates prompt and negative prompt;
+        guidance_kind: ``embedded`` tells the model the guidance, ``two-pass`` evaluates prompt and negative prompt;
             ``auto`` is embedded where the model is made for it.
-        embedded_guidance: What a model with embedded guidance is told while ``guidance_kind`` is ``true``.
+        embedded_guidance: What a model with embedded guidance is told while ``guidance_kind`` is ``two-pass``.
         max_sequence_length: Number of T5 tokens, special ones included; fewer are faster.
     """
 
-    guidance_kind: Literal["auto", "embedded", "true"] = "auto"
+    guidance_kind: Literal["auto", "embedded", "two-pass"] = "auto"
     embedded_guidance: float = Field(default=3.5, ge=0)
     max_sequence_length: int = Field(default=512, ge=2, le=512)
 
@@ -62,13 +62,13 @@ class FluxBackbone(DiffusersBackbone):
         self._embeds = bool(pipeline.transformer.config.guidance_embeds)
         if parameters.guidance_kind == "embedded" and not self._embeds:
             raise IncompatibleError(
-                f"`guidance_kind` 'embedded' needs a model made for it, and {source!r} is not. Use 'auto' or 'true'."
+                f"`guidance_kind` 'embedded' needs a model made for it, and {source!r} is not. Use 'auto' or 'two-pass'."
             )
         super().__init__(source, pipeline, defaults)
 
     @property
     def _guided(self) -> bool:
-        return self._parameters.guidance_kind == "true" or not self._embeds
+        return self._parameters.guidance_kind == "two-pass" or not self._embeds
 
     @property
     def _length(self) -> int:

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from headrouter import __version__
 from headrouter.cli import doctor, edit, plugins, presets
-from headrouter.errors import HeadRouterError, PluginWarning
+from headrouter.errors import HeadRouterError, PluginWarning, PromptWarning
 
 COMMANDS = (edit, plugins, presets, doctor)
 """headrouter's own subcommands, in the order of ``--help``; a new one is added here."""
@@ -31,8 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 for anything the user can put right, said in a sentence on stderr; 130 when interrupted; 141
         when the reader of the output went away. ``--debug`` adds the traceback.
     """
+    for library in ("TRANSFORMERS", "DIFFUSERS"):  # their remarks while loading tell a user nothing
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     with warnings.catch_warnings():
         warnings.simplefilter("always", PluginWarning)
+        warnings.simplefilter("always", PromptWarning)
         warnings.showwarning = _show_warning
         try:
             return _run(sys.argv[1:] if argv is None else argv)

@@ -22,7 +22,7 @@ def build(kind: str, seed: int = 0) -> Backbone:
         case "flux":
             return FluxParameters().load("tiny", tiny_flux(seed=seed))
         case "flux-true":
-            return FluxParameters(guidance_kind="true", embedded_guidance=2.5).load("tiny", tiny_flux(seed=seed))
+            return FluxParameters(guidance_kind="two-pass", embedded_guidance=2.5).load("tiny", tiny_flux(seed=seed))
         case "schnell":
             return FluxParameters().load("tiny", tiny_flux(guidance_embeds=False, seed=seed))
         case "sd3":

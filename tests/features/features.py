@@ -29,7 +29,7 @@ SOURCE, TARGET = "a photo of a cat", "a photo of a dog"
 
 BACKBONES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "FLUX.1-dev": lambda: (FluxParameters(), tiny_flux()),
-    "FLUX.1-dev, true guidance": lambda: (FluxParameters(guidance_kind="true"), tiny_flux()),
+    "FLUX.1-dev, two-pass guidance": lambda: (FluxParameters(guidance_kind="two-pass"), tiny_flux()),
     "FLUX.1-schnell": lambda: (FluxParameters(), tiny_flux(guidance_embeds=False)),
     "SD3": lambda: (SD3Parameters(), tiny_sd3()),
     "SD3 without T5": lambda: (SD3Parameters(max_sequence_length=24), tiny_sd3(t5=False)),
@@ -105,7 +105,7 @@ def equals_the_stock_pipeline(parts: Parts) -> None:
     ours = editor(parts).generate([SOURCE], seed=4, size=SIZE, guidance=2.0, steps=3)[0]
     names: dict[str, Any] = {"guidance_scale": 2.0}
     if isinstance(backbone, FluxParameters):
-        embedded = pipeline.transformer.config.guidance_embeds and backbone.guidance_kind != "true"
+        embedded = pipeline.transformer.config.guidance_embeds and backbone.guidance_kind != "two-pass"
         true = {"guidance_scale": backbone.embedded_guidance, "true_cfg_scale": 2.0, "negative_prompt": ""}
         names = names if embedded else true
     t5 = pipeline.tokenizer_3 if hasattr(pipeline, "tokenizer_3") else pipeline.tokenizer_2
@@ -160,7 +160,7 @@ def guidance_without_a_twin(parts: Parts) -> None:
     for guidance in (1.0, 3.0):
         rows[guidance] = editor(parts).edit(PICTURE, TARGET, SOURCE, guidance=guidance, maps=False, size=SIZE).cost.rows
     twin = not (isinstance(backbone, FluxParameters) and pipeline.transformer.config.guidance_embeds) or (
-        getattr(backbone, "guidance_kind", "") == "true"
+        getattr(backbone, "guidance_kind", "") == "two-pass"
     )
     assert rows[3.0] - rows[1.0] == (3 if twin else 0)
 
@@ -169,7 +169,7 @@ def negative_prompt(parts: Parts) -> None:
     """It changes the picture where guidance is true."""
     plain, other = latents(parts, guidance=3.0), latents(parts, guidance=3.0, negative_prompt="red dog")
     backbone, pipeline = parts
-    embedded = isinstance(backbone, FluxParameters) and backbone.guidance_kind != "true"
+    embedded = isinstance(backbone, FluxParameters) and backbone.guidance_kind != "two-pass"
     acts = not (embedded and pipeline.transformer.config.guidance_embeds)
     assert np.array_equal(plain, other) != acts
     if not acts:
