@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from headrouter.cli import main
 from headrouter_diffusers.testing import tiny_flux, tiny_sd35
 from headrouter_flux.backbone import FluxParameters
 from PIL import Image
+
+from headrouter.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,19 @@ def test_methods_compose_from_the_command_line(models: Path, photo: Path, tmp_pa
 
 
 def test_flux_from_the_command_line(models: Path, photo: Path, tmp_path: Path) -> None:
-    arguments = [photo, "--backbone", "flux", "--model", models / "flux", "--prompt", "a dog", "--steps", 2, "--size", "48x32"]
+    arguments = [
+        photo,
+        "--backbone",
+        "flux",
+        "--model",
+        models / "flux",
+        "--prompt",
+        "a dog",
+        "--steps",
+        2,
+        "--size",
+        "48x32",
+    ]
     assert edit(*arguments, "--set", "backbone.guidance_kind=two-pass", "-o", tmp_path / "out") == 0
     assert json.loads((tmp_path / "out" / "result.json").read_text())["backbone"]["guidance_kind"] == "two-pass"
 
@@ -90,10 +103,16 @@ WRONG: dict[str, tuple[list[Any], str]] = {
         "takes no part here",
     ),
     "size": (["PHOTO", "--model", "SD", "--prompt", "a dog", "--size", "48x30"], "multiples of 8 pixels, got 48x30"),
-    "size that is no size": (["PHOTO", "--model", "SD", "--prompt", "a dog", "--size", "big"], "must look like 1024x768"),
+    "size that is no size": (
+        ["PHOTO", "--model", "SD", "--prompt", "a dog", "--size", "big"],
+        "must look like 1024x768",
+    ),
     "steps": (["PHOTO", "--model", "SD", "--prompt", "a dog", "--steps", 0], "`steps`: Input should be greater"),
     "device": (["PHOTO", "--model", "SD", "--prompt", "a dog", "--device", "tpu9"], "`device` 'tpu9'"),
-    "offload": (["PHOTO", "--model", "SD", "--prompt", "a dog", "--device", "cpu", "--offload", "model"], "Leave `offload`"),
+    "offload": (
+        ["PHOTO", "--model", "SD", "--prompt", "a dog", "--device", "cpu", "--offload", "model"],
+        "Leave `offload`",
+    ),
     "dtype": (["PHOTO", "--model", "SD", "--prompt", "a dog", "--dtype", "int3"], "`dtype`: Input should be 'auto'"),
     "weights missing": (["PHOTO", "--model", "EMPTY", "--prompt", "a dog"], "model_index.json"),
     "weights of another kind": (["PHOTO", "--model", "FLUX", "--prompt", "a dog"], "'flux'"),
@@ -160,7 +179,9 @@ def test_a_damaged_record(
     assert "is damaged" in capsys.readouterr().err
 
 
-def test_pickled_weights_are_refused(models: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pickled_weights_are_refused(
+    models: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "pickled"
     shutil.copytree(models / "sd3.5", folder)
     weights = next((folder / "transformer").glob("*.safetensors"))

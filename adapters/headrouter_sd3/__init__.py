@@ -40,7 +40,14 @@ def register_models(register: Callable[[Model], None]) -> None:
     hub, area = "stabilityai/stable-diffusion-3", 1024 * 1024
     for name, backbone, source, steps, guidance, summary in (
         ("medium", "sd3", f"{hub}-medium-diffusers", 28, 7.0, "2 billion parameters."),
-        ("medium", "sd3.5", f"{hub}.5-medium", 28, 4.5, "2.5 billion parameters, image-only attention in the first blocks."),
+        (
+            "medium",
+            "sd3.5",
+            f"{hub}.5-medium",
+            28,
+            4.5,
+            "2.5 billion parameters, image-only attention in the first blocks.",
+        ),
         ("large", "sd3.5", f"{hub}.5-large", 28, 3.5, "8 billion parameters."),
         ("turbo", "sd3.5", f"{hub}.5-large-turbo", 4, 1.0, "8 billion parameters, distilled to few steps."),
     ):

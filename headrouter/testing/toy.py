@@ -66,7 +66,9 @@ class ToyMMDiT(nn.Module, Backbone):
             self.image_in, self.image_final = nn.Linear(_CHANNELS, width), nn.Linear(width, _CHANNELS)
             self.text_in, self.time_in = nn.Linear(16, width), nn.Linear(2, width)
         self.requires_grad_(False).eval()
-        self._sites = tuple(Site(i, f"blocks.{i}", stream, heads, text_output=i + 1 < len(streams)) for i, stream in enumerate(streams))
+        self._sites = tuple(
+            Site(i, f"blocks.{i}", stream, heads, text_output=i + 1 < len(streams)) for i, stream in enumerate(streams)
+        )
         self._listener: Listener | None = None
 
     @property
