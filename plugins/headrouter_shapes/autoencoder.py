@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch.nn import functional
 
 from headrouter.errors import WeightsError
+from headrouter_shapes.drawing import PICTURE_SIZE
 from headrouter_shapes.optimiser import Optimiser, cosine
 from headrouter_shapes.parallel import Gradients
 from headrouter_shapes.pool import draw
-from headrouter_shapes.render import PICTURE_SIZE
 
 LATENT_CHANNELS: Final = 16
 DOWNSAMPLING: Final = 4
@@ -54,7 +54,7 @@ def busy_crops(pictures: Float[torch.Tensor, "b 3 h w"], generator: torch.Genera
 class AutoencoderTraining:
     """A training run of the autoencoder: squared and absolute error, and a whisper of KL.
 
-    The first three quarters of the steps see crops, which hold more drawing and less paper; the last see whole pictures.
+    The first three quarters of the steps see crops, which hold more drawing and less paper; the rest whole pictures.
     Pictures and noise of a step depend on the seed and the step alone, so a resumed run equals an uninterrupted one.
     """
 
@@ -92,7 +92,9 @@ class AutoencoderTraining:
             decoded = self.autoencoder.decode(posterior.mean + posterior.std * noise).sample.float()
         mean, variance, log_variance = (part.float() for part in (posterior.mean, posterior.var, posterior.logvar))
         kl = 0.5 * (mean.square() + variance - 1.0 - log_variance).mean()
-        return functional.mse_loss(decoded, pictures) + 0.1 * functional.l1_loss(decoded, pictures) + _KL_WEIGHT * kl
+        error: torch.Tensor = functional.mse_loss(decoded, pictures) + 0.1 * functional.l1_loss(decoded, pictures)
+        loss: torch.Tensor = error + _KL_WEIGHT * kl
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that continuing the run needs."""
@@ -112,7 +114,7 @@ class AutoencoderTraining:
         ours = [self.seed, self.steps, self.batch]
         if state.get("run") != ours:
             raise WeightsError(
-                f"The checkpoint is of another run of the autoencoder: seed, steps, batch {state.get('run')}, not {ours}. "
+                f"The checkpoint is of another run: seed, steps, batch {state.get('run')} instead of {ours}. "
                 "Start with another `--out`."
             )
         self.autoencoder.load_state_dict(state["weights"])

@@ -41,7 +41,7 @@ def _clip(tokenizer_size: int, kind: type[CLIPTextModel] | type[CLIPTextModelWit
         eos_token_id=tokenizer_size - 1,
         pad_token_id=tokenizer_size - 1,
     )
-    encoder = kind(config)
+    encoder: nn.Module = kind(config)
     for embedding in encoder.modules():
         if isinstance(embedding, nn.Embedding):
             nn.init.normal_(embedding.weight, std=0.5)
@@ -65,7 +65,7 @@ def _t5(tokenizer_size: int) -> T5EncoderModel:
 
 
 def _start_as_identity(transformer: nn.Module) -> None:
-    """Zero the modulations and the last layer, so that a fresh transformer predicts zero and every block passes through."""
+    """Zero the modulations and the last layer: a fresh transformer predicts zero and its blocks pass through."""
     for name, module in transformer.named_modules():
         if isinstance(module, nn.Linear) and (".norm" in name or name.startswith(("norm_out", "proj_out"))):
             nn.init.zeros_(module.weight)

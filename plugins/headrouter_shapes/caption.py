@@ -64,7 +64,8 @@ def check_words(text: str) -> None:
     unknown = sorted({word for word in words_of(text) if word not in known})
     if unknown:
         raise InvalidInputError(
-            f"`prompt` may only use words of the drawn world; unknown: {', '.join(unknown)}. It knows: {', '.join(known)}."
+            f"`prompt` may only use words of the drawn world; unknown: {', '.join(unknown)}. "
+            f"It knows: {', '.join(known)}."
         )
 
 

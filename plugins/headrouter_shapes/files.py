@@ -1,6 +1,5 @@
 """Files that are either whole or absent: written beside their place, then moved there."""
 
-import os
 import pickle
 import shutil
 import tempfile
@@ -51,10 +50,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        size = os.stat(path).st_size
-        raise WeightsError(
-            f"`{path}` must be a whole checkpoint; it is damaged ({size} bytes): {error}. Delete it."
-        ) from error
+        raise WeightsError(f"`{path}` must be a whole checkpoint; it is damaged: {error}. Delete it.") from error
     if not isinstance(state, dict):
         raise WeightsError(f"`{path}` must hold a dictionary of tensors; got {type(state).__name__}.")
     return state

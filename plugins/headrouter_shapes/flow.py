@@ -5,6 +5,7 @@
 something to compare with.
 """
 
+import contextlib
 import dataclasses
 from typing import Any, Final
 
@@ -14,7 +15,8 @@ from jaxtyping import Float
 from torch import nn
 from torch.nn import functional
 
-from headrouter.errors import WeightsError
+from headrouter.errors import InvalidInputError, WeightsError
+from headrouter_shapes.attention import ExplicitAttention
 from headrouter_shapes.build import ShapesPipeline
 from headrouter_shapes.caption import VARIANTS, caption
 from headrouter_shapes.optimiser import Optimiser, cosine
@@ -68,7 +70,10 @@ class FlowTraining:
         scenes: the pool's scenes.
         latents: their scaled latents [N, 16, h, w], any floating type, on any device.
         device: where to train.
-        workers: CPU threads that share a batch.
+        workers: CPU threads that share a batch, each slice by slice; with more than one, a batch is 4·workers slices.
+
+    Raises:
+        InvalidInputError: a batch that cannot be cut into equal slices.
     """
 
     def __init__(
@@ -88,6 +93,8 @@ class FlowTraining:
         )
         self.gradients = Gradients(list(self.parts.parameters()), workers)
         self.slices = 1 if workers == 1 else 4 * workers
+        if recipe.batch % self.slices:
+            raise InvalidInputError(f"`batch` must be a multiple of {self.slices}, 4·workers; got {recipe.batch}.")
         self.average = {name: weight.detach().clone() for name, weight in self.parts.named_parameters()}
         self.step = 0
 
@@ -110,12 +117,8 @@ class FlowTraining:
         noise = torch.randn(clean.shape, generator=generator).to(self.device)
         sigma = torch.sigmoid(torch.randn(recipe.batch, generator=generator)).to(self.device)
         clip, t5 = (tokens.to(self.device) for tokens in tokenize(self.pipeline, prompts))
-        whole = clean, noise, sigma, clip, t5
-        size = recipe.batch if self.slices == 1 else -(-recipe.batch // self.slices)
-        parts = list(zip(*(tensor.split(size) for tensor in whole), strict=True))
-        loss = self.gradients(
-            lambda number: len(parts) * self._loss(*parts[number]) * len(parts[number][2]) / recipe.batch, len(parts)
-        )
+        parts = list(zip(*(whole.chunk(self.slices) for whole in (clean, noise, sigma, clip, t5)), strict=True))
+        loss = self.gradients(lambda number: self._loss(*parts[number]), len(parts))
         self.optimiser.step(cosine(self.step, recipe.steps))
         decay = min(_AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
         weights = [weight.detach() for weight in self.parts.parameters()]
@@ -127,7 +130,8 @@ class FlowTraining:
         self, clean: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor, clip: torch.Tensor, t5: torch.Tensor
     ) -> torch.Tensor:
         noisy = torch.lerp(clean, noise, sigma[:, None, None, None])
-        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
+        attention = ExplicitAttention() if self.device.type == "cpu" else contextlib.nullcontext()
+        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False), attention:
             encoded = encode_tokens(self.pipeline, clip, t5)
             predicted = velocity(self.pipeline, noisy, sigma, encoded)
         return functional.mse_loss(predicted.float(), noise - clean)

@@ -24,12 +24,12 @@ def save_pipeline(pipeline: ShapesPipeline, folder: Path) -> None:
     types = {name: next(part.parameters()).dtype for name, part in modules.items()}
     with replacing(folder) as place:
         for part in modules.values():
-            part.to(torch.bfloat16)
+            torch.nn.Module.to(part, torch.bfloat16)
         try:
             pipeline.save_pretrained(place, safe_serialization=True)
         finally:
             for name, part in modules.items():
-                part.to(types[name])
+                torch.nn.Module.to(part, types[name])
                 part.load_state_dict(kept[name])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrouter.errors import InvalidInputError
-from headrouter_shapes.render import PICTURE_SIZE, Array, Layers, layers
+from headrouter_shapes.drawing import PICTURE_SIZE, Array, layers
 from headrouter_shapes.scene import Scene, Variation
 from headrouter_shapes.vocabulary import BACKGROUND_COLOURS, INK_COLOURS, OBJECT_COLOURS, SEMANTICS
 
@@ -32,8 +32,8 @@ _FINALISTS: Final = 4
 class Reading:
     """What the oracle sees.
 
-    ``attributes``: the eight words by semantic. ``distance``: root mean square difference to the nearest drawing, of 255;
-    a few units for a picture of the world, more for anything else.
+    ``attributes``: the eight words by semantic. ``distance``: root mean square difference to the nearest drawing, of
+    255; a few units for a picture of the world, more for anything else.
     """
 
     attributes: dict[str, str]
@@ -42,10 +42,11 @@ class Reading:
 
 @functools.cache
 def _bank() -> tuple[list[Scene], Array, Array]:
-    """All drawings without colour: the scenes, their maps [3, N, H/2 · W/2] (cover, body, ink), the products [3, 3, N]."""
-    names = ("shape", "texture", "style", "size", "position", "number")
+    """All colourless drawings: scenes, maps [3, N, H/2 · W/2] (cover, body, ink), products of maps [3, 3, N]."""
+    drawn_by = [SEMANTICS[name] for name in ("shape", "texture", "size", "position", "number", "style")]
     scenes = [
-        Scene(**dict(zip(names, values, strict=True))) for values in itertools.product(*(SEMANTICS[n] for n in names))
+        Scene(shape=shape, texture=texture, size=size, position=position, number=number, style=style)
+        for shape, texture, size, position, number, style in itertools.product(*drawn_by)
     ]
     parts = []
     for start in range(0, len(scenes), 240):
@@ -71,7 +72,7 @@ def _paper(pictures: Array) -> tuple[Array, npt.NDArray[np.intp]]:
 
 
 def _shifted(difference: Array) -> Array:
-    """The picture [H, W, 3] moved back by each shift, at half resolution: [shifts, 3, H/2 · W/2]; what enters is zero."""
+    """The picture [H, W, 3] moved back by each shift, at half resolution: [shifts, 3, H/2 · W/2], zero outside."""
     padded = np.pad(difference, ((2, 2), (2, 2), (0, 0)))
     moved = [padded[2 + y : 2 + y + PICTURE_SIZE, 2 + x : 2 + x + PICTURE_SIZE] for x, y in _SHIFTS]
     return _halve(np.stack(moved).transpose(0, 3, 1, 2)).reshape(len(_SHIFTS), 3, -1)
@@ -100,7 +101,7 @@ def _coarse(difference: Array, paper: Array, ink: Array) -> list[tuple[Scene, Va
 
 def _errors(picture: Array, paper: Array, ink: Array, guesses: Sequence[tuple[Scene, Variation]]) -> Array:
     """Mean squared difference of the picture [H, W, 3] to each guess, its shade fitted: [guesses]."""
-    drawn: Layers = layers([scene for scene, _ in guesses], [variation for _, variation in guesses])
+    drawn = layers([scene for scene, _ in guesses], [variation for _, variation in guesses])
     colour = np.array([OBJECT_COLOURS[scene.colour] for scene, _ in guesses], dtype=np.float32)
     guessed = (
         paper * (1.0 - drawn.cover)[..., None]

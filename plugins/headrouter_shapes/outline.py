@@ -60,7 +60,8 @@ def _polygon_distance(corners: npt.NDArray[np.float64], x: Array, y: Array) -> A
         if ay != by:
             crosses = ((ay > y) != (by > y)) & (x < (y - ay) * ex / ey + ax)
             inside ^= crosses
-    return np.where(inside, -1.0, 1.0).astype(np.float32) * np.sqrt(squared).astype(np.float32)
+    distance: Array = (np.where(inside, -1.0, 1.0) * np.sqrt(squared)).astype(np.float32)
+    return distance
 
 
 @functools.cache

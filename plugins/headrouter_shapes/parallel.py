@@ -9,8 +9,8 @@ import torch
 class Gradients:
     """Computes the gradient of a mean loss slice by slice.
 
-    Slices are added in their order, so the sum does not depend on which thread was faster. On a busy machine this is much
-    faster than many threads within each operation, which wait for the slowest of them hundreds of times a step.
+    Slices are added in their order, so the sum does not depend on which thread was faster. On a busy machine this is
+    much faster than many threads within each operation, which wait for the slowest hundreds of times a step.
 
     Args:
         parameters: what to differentiate by; their ``grad`` is set.
@@ -26,7 +26,7 @@ class Gradients:
         return float(value.detach()), torch.autograd.grad(value, self.parameters, allow_unused=True)
 
     def __call__(self, loss: Callable[[int], torch.Tensor], slices: int) -> float:
-        """Set ``grad`` of the parameters to the gradient of the mean of ``loss(0) ... loss(slices - 1)``; return the mean."""
+        """Set ``grad`` to the gradient of the mean of ``loss(0) ... loss(slices - 1)`` and return that mean."""
         run = map if self.pool is None else self.pool.map
         total = 0.0
         for weight in self.parameters:

@@ -1,6 +1,6 @@
 """Prompts to tensors, as the pipelines do it, but with gradients; and the velocity behind one signature.
 
-``encode_prompt`` of the pipelines turns gradients off or loops over prompts; training needs neither. A test holds the two
+The pipelines' own ``encode_prompt`` tokenizes twice to warn of truncation and takes no tokens. A test holds the two
 equal.
 """
 
@@ -18,7 +18,7 @@ from headrouter_shapes.tokenizer import PROMPT_TOKENS
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prompts:
-    """A batch of encoded prompts: ``hidden`` [B, T, C] for the joint attention, ``pooled`` [B, P] for the modulation."""
+    """Encoded prompts: ``hidden`` [B, T, C] for the joint attention, ``pooled`` [B, P] for the modulation."""
 
     hidden: Float[torch.Tensor, "b t c"]
     pooled: Float[torch.Tensor, "b p"]

@@ -1,19 +1,25 @@
 """Plain Euler steps through a pipeline's own parts: generation, inversion, reconstruction."""
 
+import itertools
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from diffusers import FluxPipeline
 from jaxtyping import Float
 
 from headrouter_shapes.build import ShapesPipeline
 from headrouter_shapes.prompting import Prompts, encode_prompts, velocity
 
 
-def noise_levels(pipeline: ShapesPipeline, steps: int) -> Float[torch.Tensor, " n"]:
-    """Return the scheduler's noise levels from 1 down to 0: float32 [steps + 1]."""
-    pipeline.scheduler.set_timesteps(sigmas=torch.linspace(1.0, 1.0 / steps, steps).tolist())
-    sigmas: torch.Tensor = pipeline.scheduler.sigmas.float().cpu()
-    return sigmas
+def noise_levels(pipeline: ShapesPipeline, steps: int) -> list[float]:
+    """Return the noise levels of the pipeline's own scheduler from 1 down to 0: steps + 1 of them."""
+    if isinstance(pipeline, FluxPipeline):
+        pipeline.scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps).tolist())
+    else:
+        pipeline.scheduler.set_timesteps(steps)
+    levels: list[float] = pipeline.scheduler.sigmas.tolist()
+    return levels
 
 
 @torch.no_grad()
@@ -47,13 +53,13 @@ def integrate(
 ) -> Float[torch.Tensor, "b c h w"]:
     """Integrate the flow from noise to latents, or with ``invert`` from latents to noise.
 
-    ``x ← x + (σ_to − σ_from) · v(x, σ)``. Sampling tells the network the level it is at; inversion tells it the level it
-    goes to, the one at which sampling will undo the step.
+    ``x ← x + (σ_to − σ_from) · v(x, σ)``. Sampling tells the network the level it is at; inversion tells it the level
+    it goes to, the one at which sampling will undo the step.
     """
     encoded, empty = encode_prompts(pipeline, prompts), encode_prompts(pipeline, [""])
-    sigmas = noise_levels(pipeline, steps).tolist()
+    sigmas = noise_levels(pipeline, steps)
     path = sigmas[::-1] if invert else sigmas
-    for here, there in zip(path, path[1:], strict=False):
+    for here, there in itertools.pairwise(path):
         told = there if invert else here
         latents = latents + (there - here) * guided(pipeline, latents, told, encoded, empty, guidance)
     return latents
@@ -66,7 +72,8 @@ def encode_pictures(
     """Return the scaled latents of pictures in [-1, 1]: the posterior's mean, shifted and scaled."""
     config = pipeline.vae.config
     mean: torch.Tensor = pipeline.vae.encode(pictures).latent_dist.mean
-    return (mean - config.shift_factor) * config.scaling_factor
+    latents: torch.Tensor = (mean - config.shift_factor) * config.scaling_factor
+    return latents
 
 
 @torch.no_grad()
@@ -78,6 +85,6 @@ def decode_latents(pipeline: ShapesPipeline, latents: Float[torch.Tensor, "b c h
 
 
 def starting_noise(seed: int, count: int, first: int = 0, grid: int = 16) -> Float[torch.Tensor, "b 16 h w"]:
-    """Return the noise of pictures ``first`` to ``first + count``, each from its own seed: float32 [count, 16, h, w]."""
+    """Return the noise of pictures ``first`` to ``first + count``, each of its own seed: float32 [B, 16, h, w]."""
     generators = (torch.Generator().manual_seed(seed * 1_000_003 + number) for number in range(first, first + count))
     return torch.stack([torch.randn(16, grid, grid, generator=generator) for generator in generators])

@@ -1,5 +1,6 @@
 """Tokenizers of the ordinary classes whose vocabulary covers the world: one token a word, pieces for anything else."""
 
+import itertools
 import string
 from collections import Counter
 from typing import Final
@@ -27,7 +28,7 @@ def _merges(words: tuple[str, ...]) -> list[tuple[str, str]]:
     spellings = [[*word[:-1], word[-1] + _WORD_END] for word in words]
     merges: list[tuple[str, str]] = []
     while any(len(spelling) > 1 for spelling in spellings):
-        pairs = Counter(pair for spelling in spellings for pair in zip(spelling, spelling[1:], strict=False))
+        pairs = Counter(pair for spelling in spellings for pair in itertools.pairwise(spelling))
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
         spellings = [_apply(spelling, best) for spelling in spellings]

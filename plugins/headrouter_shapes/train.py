@@ -10,6 +10,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -32,10 +33,13 @@ from headrouter_shapes.scene import sample_scene
 from headrouter_shapes.sheet import save_sheet
 
 SHEET_GUIDANCE: Final = 3.0
+_POOL_SLICE: Final = 128
 
 
-def latent_pool(pipeline: ShapesPipeline, recipe: Recipe, folder: Path, device: torch.device) -> torch.Tensor:
-    """Return the scaled latents of the pool [N, 16, 16, 16] in bfloat16, from the cache in ``folder`` if it has them."""
+def latent_pool(
+    pipeline: ShapesPipeline, recipe: Recipe, folder: Path, device: torch.device, workers: int = 1
+) -> torch.Tensor:
+    """Return the scaled latents of the pool [N, 16, 16, 16] in bfloat16, from the cache in ``folder`` if there."""
     digest = hashlib.sha256(f"{recipe.seed} {recipe.pool}".encode())
     for weight in pipeline.vae.state_dict().values():
         digest.update(weight.detach().float().cpu().numpy().tobytes())
@@ -43,11 +47,15 @@ def latent_pool(pipeline: ShapesPipeline, recipe: Recipe, folder: Path, device: 
     if path.is_file():
         cached: torch.Tensor = load_tensors(path)["latents"]
         return cached
-    parts, size = [], 256
-    for start in tqdm(range(0, recipe.pool, size), desc="drawing", unit_scale=size, unit="picture", mininterval=5.0):
-        pictures = draw(recipe.seed, start, min(size, recipe.pool - start)).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
-            parts.append(encode_pictures(pipeline, pictures).to("cpu", torch.bfloat16))
+
+    def encode(start: int) -> torch.Tensor:
+        pictures = draw(recipe.seed, start, min(_POOL_SLICE, recipe.pool - start)).to(device)
+        with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
+            return encode_pictures(pipeline, pictures).to("cpu", torch.bfloat16)
+
+    starts = range(0, recipe.pool, _POOL_SLICE)
+    with ThreadPoolExecutor(workers) as threads:
+        parts = list(tqdm(threads.map(encode, starts), total=len(starts), desc="drawing", mininterval=5.0))
     latents = torch.cat(parts)
     save_tensors({"latents": latents}, path)
     return latents
@@ -95,7 +103,7 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
     pipeline.vae.eval().requires_grad_(False)
     if arguments.start_from is not None:
         start_from(trained_parts(load_pipeline(arguments.start_from)), trained_parts(pipeline))
-    latents = latent_pool(pipeline, recipe, arguments.out, device)
+    latents = latent_pool(pipeline, recipe, arguments.out, device, arguments.workers)
     training = FlowTraining(
         pipeline, recipe, training_scenes(recipe.seed, 0, recipe.pool), latents, device, arguments.workers
     )

@@ -26,7 +26,7 @@ def model_path(backbone: str) -> Path:
     if not (folder / "model_index.json").is_file():
         present = [name for name in BUNDLED if (root / name / "model_index.json").is_file()]
         raise WeightsError(
-            f"`backbone` {backbone!r} has no bundled weights in this installation (bundled: {', '.join(present) or 'none'}). "
+            f"`backbone` {backbone!r} has no bundled weights here; bundled: {', '.join(present) or 'none'}. "
             f"Choose one that is, or train it: python -m headrouter_shapes.train --model {backbone} --out FOLDER."
         )
     return folder
