@@ -3,12 +3,11 @@
 For a hundred tokens in bfloat16 this is five times faster, forward and backward, than the fused kernel of a CPU.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 
 def explicit_attention(
@@ -33,12 +32,12 @@ def explicit_attention(
     return torch.softmax(logits, dim=-1).to(value.dtype) @ value
 
 
-class ExplicitAttention(TorchFunctionMode):
-    """Within this context, in this thread, attention is computed by :func:`explicit_attention`."""
-
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if function is functional.scaled_dot_product_attention:
-            function = explicit_attention
-        return function(*args, **(kwargs or {}))
+@contextmanager
+def everywhere() -> Iterator[None]:
+    """Within this context, in all threads, torch's ``scaled_dot_product_attention`` is :func:`explicit_attention`."""
+    fused = functional.scaled_dot_product_attention
+    functional.scaled_dot_product_attention = explicit_attention
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = fused

@@ -5,7 +5,6 @@
 something to compare with.
 """
 
-import contextlib
 import dataclasses
 from typing import Any, Final
 
@@ -16,7 +15,6 @@ from torch import nn
 from torch.nn import functional
 
 from headrouter.errors import InvalidInputError, WeightsError
-from headrouter_shapes.attention import ExplicitAttention
 from headrouter_shapes.build import ShapesPipeline
 from headrouter_shapes.caption import VARIANTS, caption
 from headrouter_shapes.optimiser import Optimiser, cosine
@@ -130,8 +128,7 @@ class FlowTraining:
         self, clean: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor, clip: torch.Tensor, t5: torch.Tensor
     ) -> torch.Tensor:
         noisy = torch.lerp(clean, noise, sigma[:, None, None, None])
-        attention = ExplicitAttention() if self.device.type == "cpu" else contextlib.nullcontext()
-        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False), attention:
+        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
             encoded = encode_tokens(self.pipeline, clip, t5)
             predicted = velocity(self.pipeline, noisy, sigma, encoded)
         return functional.mse_loss(predicted.float(), noise - clean)

@@ -6,6 +6,7 @@ checkpoint; the same seed gives the same weights on the same machine, interrupte
 """
 
 import argparse
+import contextlib
 import hashlib
 import sys
 import time
@@ -20,6 +21,7 @@ from diffusers import AutoencoderKL
 from tqdm import tqdm
 
 from headrouter.errors import HeadRouterError, InvalidInputError, WeightsError
+from headrouter_shapes import attention
 from headrouter_shapes.autoencoder import AutoencoderTraining, build_autoencoder, set_latent_scale
 from headrouter_shapes.build import BACKBONES, ShapesPipeline, build_pipeline
 from headrouter_shapes.caption import caption
@@ -110,11 +112,18 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
     if checkpoint.is_file():
         training.load_state_dict(load_tensors(checkpoint))
 
+    if arguments.compile:
+        for name, block in pipeline.transformer.named_modules():
+            if name.startswith(("transformer_blocks.", "single_transformer_blocks.")) and name.count(".") == 1:
+                block.compile()
+
     def save() -> None:
         save_tensors(training.state_dict(), checkpoint)
         training.parts.eval()
         training.swap_average()
-        sample_sheet(pipeline, arguments.out / f"{backbone}-{training.step * recipe.batch:07d}.png", recipe.seed)
+        with torch.compiler.set_stance("force_eager"):
+            picture = arguments.out / f"{backbone}-{training.step * recipe.batch:07d}.png"
+            sample_sheet(pipeline, picture, recipe.seed)
         save_pipeline(pipeline, arguments.out / backbone)
         training.swap_average()
         training.parts.train()
@@ -171,6 +180,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vae-steps", type=int, default=3000, help="steps of the VAE, 48 pictures each")
     parser.add_argument("--save-every", type=float, default=300.0, help="seconds between checkpoints")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the blocks: slow to start, then fast"
+    )
     parser.add_argument("--workers", type=int, default=1, help="CPU threads that share a batch; 1 on a GPU")
     return parser
 
@@ -187,8 +199,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 option = name.replace("_", "-")
                 raise InvalidInputError(f"`--{option}` must be at least 1; got {getattr(chosen, name)}.")
         autoencoder = run_autoencoder(chosen, device)
-        for backbone in BACKBONES if chosen.model == "all" else {chosen.model} & set(BACKBONES):
-            run_model(backbone, autoencoder, chosen, device)
+        with attention.everywhere() if device.type == "cpu" else contextlib.nullcontext():
+            for backbone in BACKBONES if chosen.model == "all" else {chosen.model} & set(BACKBONES):
+                run_model(backbone, autoencoder, chosen, device)
     except HeadRouterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
