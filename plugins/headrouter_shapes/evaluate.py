@@ -45,8 +45,8 @@ GOALS = {
 def evaluation_scenes(count: int, seed: int) -> tuple[list[Scene], list[str]]:
     """Return held-out scenes and a caption of each, always the same for the same seed."""
     generator = np.random.default_rng((seed, 2))
-    scenes = [sample_scene(generator, held_out=True) for _ in range(count)]
-    return scenes, [caption(scene, int(generator.integers(VARIANTS))) for scene in scenes]
+    drawn = [(sample_scene(generator, held_out=True), int(generator.integers(VARIANTS))) for _ in range(count)]
+    return [scene for scene, _ in drawn], [caption(scene, variant) for scene, variant in drawn]
 
 
 def psnr(first: Pictures, second: Pictures) -> npt.NDArray[np.float64]:

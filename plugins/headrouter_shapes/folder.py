@@ -43,7 +43,7 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> ShapesPip
         raise WeightsError(f"`folder` must be a diffusers pipeline with a model_index.json; {folder} has none.")
     try:
         pipeline = DiffusionPipeline.from_pretrained(
-            folder, torch_dtype=dtype, local_files_only=True, low_cpu_mem_usage=False
+            folder, dtype=dtype, local_files_only=True, low_cpu_mem_usage=False
         )
     except _WHAT_GOES_WRONG as error:
         raise WeightsError(
@@ -66,7 +66,7 @@ def load_autoencoder(folder: Path) -> AutoencoderKL:
         raise WeightsError(f"`folder` must hold an autoencoder with a config.json; {place} has none.")
     try:
         autoencoder: AutoencoderKL = AutoencoderKL.from_pretrained(
-            place, torch_dtype=torch.float32, local_files_only=True
+            place, dtype=torch.float32, local_files_only=True
         )
     except _WHAT_GOES_WRONG as error:
         raise WeightsError(f"The autoencoder in {place} is damaged or incomplete: {error}. Train it again.") from error

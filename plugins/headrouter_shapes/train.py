@@ -180,9 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vae-steps", type=int, default=3000, help="steps of the VAE, 48 pictures each")
     parser.add_argument("--save-every", type=float, default=300.0, help="seconds between checkpoints")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument(
-        "--compile", action="store_true", help="compile the blocks: slow to start, then fast"
-    )
+    parser.add_argument("--compile", action="store_true", help="compile the blocks: slow to start, then fast")
     parser.add_argument("--workers", type=int, default=1, help="CPU threads that share a batch; 1 on a GPU")
     return parser
 
