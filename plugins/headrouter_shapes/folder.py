@@ -65,9 +65,7 @@ def load_autoencoder(folder: Path) -> AutoencoderKL:
     if not (place / "config.json").is_file():
         raise WeightsError(f"`folder` must hold an autoencoder with a config.json; {place} has none.")
     try:
-        autoencoder: AutoencoderKL = AutoencoderKL.from_pretrained(
-            place, dtype=torch.float32, local_files_only=True
-        )
+        autoencoder: AutoencoderKL = AutoencoderKL.from_pretrained(place, dtype=torch.float32, local_files_only=True)
     except _WHAT_GOES_WRONG as error:
         raise WeightsError(f"The autoencoder in {place} is damaged or incomplete: {error}. Train it again.") from error
     return autoencoder

@@ -63,7 +63,7 @@ def latent_pool(
     return latents
 
 
-def sample_sheet(pipeline: ShapesPipeline, path: Path, seed: int, count: int = 32) -> None:
+def sample_sheet(pipeline: ShapesPipeline, path: Path, seed: int, count: int) -> None:
     """Generate pictures of held-out captions and save them, each above the rendering it should resemble."""
     generator = np.random.default_rng((seed, 1))
     scenes = [sample_scene(generator, held_out=True) for _ in range(count)]
@@ -123,7 +123,7 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
         training.swap_average()
         with torch.compiler.set_stance("force_eager"):
             picture = arguments.out / f"{backbone}-{training.step * recipe.batch:07d}.png"
-            sample_sheet(pipeline, picture, recipe.seed)
+            sample_sheet(pipeline, picture, recipe.seed, arguments.sheet)
         save_pipeline(pipeline, arguments.out / backbone)
         training.swap_average()
         training.parts.train()
@@ -179,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--muon-rate", type=float, default=0.01, help="highest learning rate of Muon")
     parser.add_argument("--vae-steps", type=int, default=3000, help="steps of the VAE, 48 pictures each")
     parser.add_argument("--save-every", type=float, default=300.0, help="seconds between checkpoints")
+    parser.add_argument("--sheet", type=int, default=32, help="pictures of a sample sheet, made with each checkpoint")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="compile the blocks: slow to start, then fast")
     parser.add_argument("--workers", type=int, default=1, help="CPU threads that share a batch; 1 on a GPU")
@@ -192,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.workers > 1:
         torch.set_num_threads(1)
     try:
-        for name in ("pictures", "batch", "pool", "vae_steps"):
+        for name in ("pictures", "batch", "pool", "sheet", "vae_steps"):
             if getattr(chosen, name) < 1:
                 option = name.replace("_", "-")
                 raise InvalidInputError(f"`--{option}` must be at least 1; got {getattr(chosen, name)}.")
