@@ -1,0 +1,137 @@
+"""The autoencoder that the three models share, and its training.
+
+4× downsampling and 16 channels: a 64×64 picture becomes 16×16 latents, which are 64 image tokens both for the 2×2
+patches of SD3 and for the 2×2 packing of FLUX.
+"""
+
+from typing import Any, Final
+
+import torch
+from diffusers import AutoencoderKL
+from jaxtyping import Float
+from torch.nn import functional
+
+from headrouter.errors import WeightsError
+from headrouter_shapes.drawing import PICTURE_SIZE
+from headrouter_shapes.optimiser import Optimiser, cosine
+from headrouter_shapes.parallel import Gradients
+from headrouter_shapes.pool import draw
+
+LATENT_CHANNELS: Final = 16
+DOWNSAMPLING: Final = 4
+_KL_WEIGHT: Final = 1e-4
+_CROP: Final = 32
+_CROPPED_SHARE: Final = 0.75
+
+
+def build_autoencoder() -> AutoencoderKL:
+    """Return a fresh autoencoder: 0.7 million parameters, latents [B, 16, H/4, W/4]."""
+    return AutoencoderKL(
+        block_out_channels=(16, 32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=8,
+        sample_size=PICTURE_SIZE,
+        mid_block_add_attention=False,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        scaling_factor=1.0,
+        shift_factor=0.0,
+    )
+
+
+def busy_crops(pictures: Float[torch.Tensor, "b 3 h w"], generator: torch.Generator) -> Float[torch.Tensor, "b 3 c c"]:
+    """Cut one 32×32 window from each picture, more often where there is something to see."""
+    windows = pictures.unfold(2, _CROP, 8).unfold(3, _CROP, 8)
+    places = windows.shape[3]
+    interest = windows.var(dim=(-1, -2)).sum(dim=1).flatten(1) + 0.01
+    chosen = torch.multinomial(interest, 1, generator=generator)[:, 0]
+    return torch.stack([windows[row, :, place // places, place % places] for row, place in enumerate(chosen.tolist())])
+
+
+class AutoencoderTraining:
+    """A training run of the autoencoder: squared and absolute error, and a whisper of KL.
+
+    The first three quarters of the steps see crops, which hold more drawing and less paper; the rest whole pictures.
+    Pictures and noise of a step depend on the seed and the step alone, so a resumed run equals an uninterrupted one.
+    """
+
+    def __init__(self, autoencoder: AutoencoderKL, *, seed: int, steps: int, batch: int = 48, workers: int = 1) -> None:
+        self.autoencoder, self.seed, self.steps, self.batch = autoencoder, seed, steps, batch
+        self.optimiser = Optimiser(
+            autoencoder.named_parameters(),
+            lambda name: "conv_in" not in name and "conv_out" not in name,
+            adam_rate=2e-3,
+        )
+        self.gradients = Gradients(list(autoencoder.parameters()), workers)
+        self.slices = 1 if workers == 1 else 2 * workers
+        self.step = 0
+        autoencoder.train()
+
+    def advance(self) -> float:
+        """Take one step and return its loss."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
+        cropped = self.step < _CROPPED_SHARE * self.steps
+        pictures = draw(self.seed, self.step * self.batch, self.batch if cropped else self.batch // 2)
+        if cropped:
+            pictures = busy_crops(pictures, generator)
+        side = pictures.shape[-1] // DOWNSAMPLING
+        noise = torch.randn(len(pictures), LATENT_CHANNELS, side, side, generator=generator)
+        device = self.autoencoder.device
+        parts = list(zip(pictures.to(device).chunk(self.slices), noise.to(device).chunk(self.slices), strict=True))
+        loss = self.gradients(lambda number: self._loss(*parts[number]), len(parts))
+        self.optimiser.step(cosine(self.step, self.steps))
+        self.step += 1
+        return loss
+
+    def _loss(self, pictures: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(pictures.device.type, torch.bfloat16, cache_enabled=False):
+            posterior = self.autoencoder.encode(pictures).latent_dist
+            decoded = self.autoencoder.decode(posterior.mean + posterior.std * noise).sample.float()
+        mean, variance, log_variance = (part.float() for part in (posterior.mean, posterior.var, posterior.logvar))
+        kl = 0.5 * (mean.square() + variance - 1.0 - log_variance).mean()
+        error: torch.Tensor = functional.mse_loss(decoded, pictures) + 0.1 * functional.l1_loss(decoded, pictures)
+        loss: torch.Tensor = error + _KL_WEIGHT * kl
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that continuing the run needs."""
+        return {
+            "run": [self.seed, self.steps, self.batch],
+            "step": self.step,
+            "weights": self.autoencoder.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue the run that ``state`` came from.
+
+        Raises:
+            WeightsError: it is another run's; nothing is changed.
+        """
+        ours = [self.seed, self.steps, self.batch]
+        if state.get("run") != ours:
+            raise WeightsError(
+                f"The checkpoint is of another run: seed, steps, batch {state.get('run')} instead of {ours}. "
+                "Start with another `--out`."
+            )
+        self.autoencoder.load_state_dict(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = int(state["step"])
+
+
+@torch.no_grad()
+def set_latent_scale(autoencoder: AutoencoderKL, *, seed: int, count: int = 2048) -> None:
+    """Measure mean and deviation of the latents of training pictures and store them in the configuration.
+
+    ``(latents − shift_factor) · scaling_factor`` then has mean zero and deviation one, which flow matching assumes.
+    """
+    autoencoder.eval()
+    means = [
+        autoencoder.encode(draw(seed, start, 64).to(autoencoder.device)).latent_dist.mean
+        for start in range(0, count, 64)
+    ]
+    latents = torch.cat(means).float()
+    autoencoder.register_to_config(shift_factor=float(latents.mean()), scaling_factor=float(1.0 / latents.std()))

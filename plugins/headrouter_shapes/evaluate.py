@@ -1,0 +1,218 @@
+"""``python -m headrouter_shapes.evaluate``: every figure of a trained pipeline, as JSON and as a table.
+
+All captions are of held-out combinations. Generation and reconstruction are plain Euler steps on the scheduler's grid;
+reconstruction integrates the flow from the picture to noise and back, with the picture's caption at guidance 1, and
+stores no trajectory. Pictures are read by the oracle.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from headrouter.errors import HeadRouterError, InvalidInputError
+from headrouter_shapes.build import BACKBONES, ShapesPipeline
+from headrouter_shapes.caption import VARIANTS, caption
+from headrouter_shapes.files import replacing
+from headrouter_shapes.folder import load_pipeline
+from headrouter_shapes.oracle import Reading, read
+from headrouter_shapes.pool import to_pictures, to_tensor
+from headrouter_shapes.render import render_array
+from headrouter_shapes.sampling import decode_latents, encode_pictures, integrate, starting_noise
+from headrouter_shapes.scene import Scene, sample_scene
+from headrouter_shapes.sheet import save_sheet
+from headrouter_shapes.vocabulary import SEMANTICS
+from headrouter_shapes.weights import model_path
+
+Pictures = npt.NDArray[np.uint8]
+
+GOALS = {
+    "round trip, dB": 32.0,
+    "reconstruction, dB": 30.0,
+    **dict.fromkeys(("colour", "background", "size", "position"), 0.95),
+    **dict.fromkeys(("shape", "texture", "number", "style"), 0.90),
+}
+"""What each figure should reach."""
+
+
+def evaluation_scenes(count: int, seed: int) -> tuple[list[Scene], list[str]]:
+    """Return held-out scenes and a caption of each, always the same for the same seed."""
+    generator = np.random.default_rng((seed, 2))
+    drawn = [(sample_scene(generator, held_out=True), int(generator.integers(VARIANTS))) for _ in range(count)]
+    return [scene for scene, _ in drawn], [caption(scene, variant) for scene, variant in drawn]
+
+
+def psnr(first: Pictures, second: Pictures) -> npt.NDArray[np.float64]:
+    """Peak signal-to-noise ratio of each pair of pictures, uint8 [B, H, W, 3], in dB; at most 99."""
+    error = np.square(first.astype(np.float64) - second).mean(axis=(1, 2, 3))
+    decibels: npt.NDArray[np.float64] = 10.0 * np.log10(255.0**2 / np.maximum(error, 255.0**2 * 10**-9.9))
+    return decibels
+
+
+def accuracy(scenes: Sequence[Scene], readings: Sequence[Reading]) -> dict[str, float]:
+    """Share of pictures in which each semantic was read as the scene has it, and all eight together."""
+    right = {
+        name: [
+            reading.attributes[name] == getattr(scene, name) for scene, reading in zip(scenes, readings, strict=True)
+        ]
+        for name in SEMANTICS
+    }
+    return {name: float(np.mean(values)) for name, values in right.items()} | {
+        "all eight": float(np.mean(np.all(list(right.values()), axis=0)))
+    }
+
+
+def _batches(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def evaluate(
+    folder: Path,
+    *,
+    count: int = 500,
+    steps: int = 28,
+    guidance: float = 3.0,
+    seed: int = 7,
+    batch: int = 50,
+    device: str = "cpu",
+    sheet: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Measure a pipeline folder.
+
+    Args:
+        folder: in diffusers' format.
+        count: pictures, all of held-out captions.
+        steps: of Euler, for generation, inversion and reconstruction.
+        guidance: of generation.
+        seed: of scenes, wordings and noise.
+        batch: pictures at a time.
+        device: where the pipeline runs.
+        sheet: where to save generated pictures above the renderings of their captions.
+        say: called with a line on what is being done.
+
+    Returns:
+        Figures by name, with the settings that gave them.
+    """
+    begin = time.perf_counter()
+    pipeline: ShapesPipeline = load_pipeline(folder)
+    seconds = time.perf_counter() - begin
+    pipeline.to(device)
+    scenes, captions = evaluation_scenes(count, seed)
+    truth = render_array(scenes)
+    results: dict[str, list[Pictures]] = {"round trip": [], "reconstructed": [], "generated": []}
+    for part in _batches(count, batch):
+        say(f"{folder.name}: pictures {part.start} to {part.stop} of {count}")
+        latents = encode_pictures(pipeline, to_tensor(truth[part]).to(device))
+        noise = integrate(pipeline, latents, captions[part], steps=steps, invert=True)
+        again = integrate(pipeline, noise, captions[part], steps=steps)
+        fresh = starting_noise(seed, part.stop - part.start, part.start).to(device)
+        made = integrate(pipeline, fresh, captions[part], steps=steps, guidance=guidance)
+        for name, values in (("round trip", latents), ("reconstructed", again), ("generated", made)):
+            results[name].append(to_pictures(decode_latents(pipeline, values)))
+    pictures = {name: np.concatenate(parts) for name, parts in results.items()}
+    say(f"{folder.name}: reading")
+    if sheet is not None:
+        shown = [rows[start : start + 12] for start in range(0, 48, 12) for rows in (pictures["generated"], truth)]
+        save_sheet(np.concatenate(shown), sheet, columns=12)
+    trip, back = psnr(truth, pictures["round trip"]), psnr(truth, pictures["reconstructed"])
+    return {
+        "settings": {"pictures": count, "steps": steps, "guidance": guidance, "seed": seed, "device": device},
+        "load, s": round(seconds, 2),
+        "megabytes": round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6, 2),
+        "round trip, dB": round(float(trip.mean()), 2),
+        "reconstruction, dB": round(float(back.mean()), 2),
+        "reconstruction, lowest tenth, dB": round(float(np.quantile(back, 0.1)), 2),
+        "oracle after the round trip": accuracy(scenes, read(pictures["round trip"])),
+        "generated": accuracy(scenes, read(pictures["generated"])),
+    }
+
+
+def table(figures: dict[str, dict[str, Any]]) -> str:
+    """Lay out the figures of several pipelines as a Markdown table, with the goals; a figure below its goal is bold."""
+    names = list(figures)
+    lines = ["| Figure | goal | " + " | ".join(names) + " |", "| --- | --- |" + " --- |" * len(names)]
+
+    def row(title: str, goal: str, cells: list[str]) -> None:
+        lines.append(f"| {title} | {goal} | " + " | ".join(cells) + " |")
+
+    def cell(value: float, goal: float, text: str) -> str:
+        return text if value >= goal else f"**{text}**"
+
+    for title in ("round trip, dB", "reconstruction, dB"):
+        row(
+            title,
+            f"{GOALS[title]:.0f}",
+            [cell(figures[n][title], GOALS[title], f"{figures[n][title]:.1f}") for n in names],
+        )
+    for semantic in (*SEMANTICS, "all eight"):
+        goal = GOALS.get(semantic, 0.0)
+        values = [figures[n]["generated"][semantic] for n in names]
+        row(
+            f"generated: {semantic}",
+            f"{goal:.0%}" if goal else "",
+            [cell(value, goal, f"{value:.1%}") for value in values],
+        )
+    for semantic in SEMANTICS:
+        values = [figures[n]["oracle after the round trip"][semantic] for n in names]
+        row(f"oracle: {semantic}", "99%", [cell(value, 0.99, f"{value:.1%}") for value in values])
+    row("load, s", "< 5", [f"{figures[n]['load, s']:.1f}" for n in names])
+    row("folder, MB", "< 24", [f"{figures[n]['megabytes']:.1f}" for n in names])
+    return "\n".join(lines) + "\n"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m headrouter_shapes.evaluate", description=__doc__)
+    parser.add_argument(
+        "models", nargs="+", help=f"folders of pipelines, or names of bundled ones: {', '.join(BACKBONES)}"
+    )
+    parser.add_argument("--out", type=Path, help="folder for figures.json, figures.md and a sheet for each model")
+    parser.add_argument("--pictures", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=28)
+    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code, 2 for an error that the user can act on."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        for name in ("pictures", "steps"):
+            if getattr(chosen, name) < 1:
+                raise InvalidInputError(f"`--{name}` must be at least 1; got {getattr(chosen, name)}.")
+        figures = {}
+        for model in chosen.models:
+            folder = model_path(model) if model in BACKBONES else Path(model)
+            figures[folder.name] = evaluate(
+                folder,
+                count=chosen.pictures,
+                steps=chosen.steps,
+                guidance=chosen.guidance,
+                seed=chosen.seed,
+                device=chosen.device,
+                sheet=None if chosen.out is None else chosen.out / f"{folder.name}.png",
+                say=lambda line: print(line, file=sys.stderr, flush=True),
+            )
+    except HeadRouterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(figures), end="")
+    if chosen.out is not None:
+        for name, text in (("figures.json", json.dumps(figures, indent=1) + "\n"), ("figures.md", table(figures))):
+            with replacing(chosen.out / name) as place:
+                place.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

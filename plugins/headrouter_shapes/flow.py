@@ -1,0 +1,177 @@
+"""Flow matching: text encoders and transformer learn the velocity from drawings to noise, together.
+
+``x_σ = (1 − σ)·x₀ + σ·ε`` and the network learns ``dx/dσ = ε − x₀`` with σ from a logit-normal distribution
+(arXiv:2403.03206, section 3.1). One caption in ten is replaced by the empty prompt, so classifier-free guidance has
+something to compare with.
+"""
+
+import dataclasses
+from typing import Any, Final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import nn
+from torch.nn import functional
+
+from headrouter.errors import InvalidInputError, WeightsError
+from headrouter_shapes.build import ShapesPipeline
+from headrouter_shapes.caption import VARIANTS, caption
+from headrouter_shapes.optimiser import Optimiser, cosine
+from headrouter_shapes.parallel import Gradients
+from headrouter_shapes.prompting import encode_tokens, tokenize, velocity
+from headrouter_shapes.scene import Scene
+
+CAPTION_DROPOUT: Final = 0.1
+_AVERAGE_DECAY: Final = 0.99
+_TRAINED: Final = ("transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recipe:
+    """What makes a training run the run it is; two runs of the same recipe give the same weights.
+
+    ``pictures``: how many are seen in all; ``batch``: how many in a step; ``pool``: how many different ones are drawn;
+    ``muon_rate``, ``adam_rate``: the learning rates at their highest.
+    """
+
+    backbone: str
+    seed: int = 0
+    pictures: int = 400_000
+    batch: int = 128
+    pool: int = 60_000
+    muon_rate: float = 0.01
+    adam_rate: float = 1e-3
+
+    @property
+    def steps(self) -> int:
+        """Number of optimiser steps."""
+        return self.pictures // self.batch
+
+
+def trained_parts(pipeline: ShapesPipeline) -> dict[str, nn.Module]:
+    """Return the parts of a pipeline that flow matching trains, by their name in the pipeline."""
+    return {name: getattr(pipeline, name) for name in _TRAINED if getattr(pipeline, name, None) is not None}
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a weight is a matrix between hidden units of a transformer block or an encoder layer."""
+    return ("blocks." in name or ".layers." in name or ".block." in name) and "relative_attention_bias" not in name
+
+
+class FlowTraining:
+    """A training run: a pipeline, its optimiser, the moving average of its weights and how far it is.
+
+    Args:
+        pipeline: trained in place.
+        recipe: of the run.
+        scenes: the pool's scenes.
+        latents: their scaled latents [N, 16, h, w], any floating type, on any device.
+        device: where to train.
+        workers: CPU threads that share a batch, each slice by slice; with more than one, a batch is 4·workers slices.
+
+    Raises:
+        InvalidInputError: a batch that cannot be cut into equal slices.
+    """
+
+    def __init__(
+        self,
+        pipeline: ShapesPipeline,
+        recipe: Recipe,
+        scenes: list[Scene],
+        latents: Float[torch.Tensor, "n c h w"],
+        device: torch.device,
+        workers: int = 1,
+    ) -> None:
+        self.pipeline, self.recipe, self.scenes, self.latents, self.device = pipeline, recipe, scenes, latents, device
+        self.parts = nn.ModuleDict(trained_parts(pipeline)).to(device)
+        self.parts.train()
+        self.optimiser = Optimiser(
+            self.parts.named_parameters(), _is_hidden, muon_rate=recipe.muon_rate, adam_rate=recipe.adam_rate
+        )
+        self.gradients = Gradients(list(self.parts.parameters()), workers)
+        self.slices = 1 if workers == 1 else 4 * workers
+        if recipe.batch % self.slices:
+            raise InvalidInputError(f"`batch` must be a multiple of {self.slices}, 4·workers; got {recipe.batch}.")
+        self.average = {name: weight.detach().clone() for name, weight in self.parts.named_parameters()}
+        self.step = 0
+
+    def advance(self) -> float:
+        """Take one step and return its loss: the mean squared error of the velocity.
+
+        Pictures, wordings, noise and noise levels of a step depend on the seed and the step alone.
+        """
+        recipe = self.recipe
+        choice = np.random.default_rng((recipe.seed, self.step))
+        rows = choice.integers(len(self.scenes), size=recipe.batch)
+        variants = choice.integers(VARIANTS, size=recipe.batch)
+        dropped = choice.random(recipe.batch) < CAPTION_DROPOUT
+        prompts = [
+            "" if drop else caption(self.scenes[row], int(variant))
+            for row, variant, drop in zip(rows, variants, dropped, strict=True)
+        ]
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
+        clean = self.latents[torch.as_tensor(rows, device=self.latents.device)].to(self.device, torch.float32)
+        noise = torch.randn(clean.shape, generator=generator).to(self.device)
+        sigma = torch.sigmoid(torch.randn(recipe.batch, generator=generator)).to(self.device)
+        clip, t5 = (tokens.to(self.device) for tokens in tokenize(self.pipeline, prompts))
+        parts = list(zip(*(whole.chunk(self.slices) for whole in (clean, noise, sigma, clip, t5)), strict=True))
+        loss = self.gradients(lambda number: self._loss(*parts[number]), len(parts))
+        self.optimiser.step(cosine(self.step, recipe.steps))
+        decay = min(_AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
+        weights = [weight.detach() for weight in self.parts.parameters()]
+        torch._foreach_lerp_(list(self.average.values()), weights, 1.0 - decay)
+        self.step += 1
+        return loss
+
+    def _loss(
+        self, clean: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor, clip: torch.Tensor, t5: torch.Tensor
+    ) -> torch.Tensor:
+        noisy = torch.lerp(clean, noise, sigma[:, None, None, None])
+        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
+            encoded = encode_tokens(self.pipeline, clip, t5)
+            predicted = velocity(self.pipeline, noisy, sigma, encoded)
+        return functional.mse_loss(predicted.float(), noise - clean)
+
+    @torch.no_grad()
+    def swap_average(self) -> None:
+        """Exchange the weights with their moving average; calling it twice changes nothing."""
+        for name, weight in self.parts.named_parameters():
+            kept = weight.detach().clone()
+            weight.copy_(self.average[name])
+            self.average[name].copy_(kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that continuing the run needs."""
+        return {
+            "recipe": dataclasses.asdict(self.recipe),
+            "step": self.step,
+            "weights": self.parts.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue the run that ``state`` came from; only the number of pictures may differ.
+
+        Raises:
+            WeightsError: the checkpoint is of another configuration; nothing is changed.
+        """
+        theirs, ours = dict(state.get("recipe", {})), dataclasses.asdict(self.recipe)
+        differing = [
+            f"{name} {theirs.get(name)!r} instead of {ours[name]!r}"
+            for name in ours
+            if name != "pictures" and theirs.get(name) != ours[name]
+        ]
+        shapes = {name: tuple(weight.shape) for name, weight in self.parts.state_dict().items()}
+        if not differing and shapes != {name: tuple(weight.shape) for name, weight in state["weights"].items()}:
+            differing = ["other parts or sizes of the network"]
+        if differing:
+            raise WeightsError(
+                f"The checkpoint is of another configuration: {'; '.join(differing)}. Start with another `--out`."
+            )
+        self.parts.load_state_dict(state["weights"])
+        for name, weight in state["average"].items():
+            self.average[name].copy_(weight)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = int(state["step"])

@@ -1,0 +1,43 @@
+"""Gradients of a batch from several CPU threads: each takes the next slice as soon as it is done with its last."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+
+class Gradients:
+    """Computes the gradient of a mean loss slice by slice.
+
+    Slices are added in their order, so the sum does not depend on which thread was faster. On a busy machine this is
+    much faster than many threads within each operation, which wait for the slowest hundreds of times a step.
+
+    Args:
+        parameters: what to differentiate by; their ``grad`` is set.
+        workers: threads; with more than one, operations themselves should use a single thread.
+    """
+
+    def __init__(self, parameters: Sequence[torch.nn.Parameter], workers: int = 1) -> None:
+        self.parameters = list(parameters)
+        self.pool = ThreadPoolExecutor(workers) if workers > 1 else None
+
+    def _slice(self, loss: Callable[[int], torch.Tensor], number: int) -> tuple[float, tuple[torch.Tensor | None, ...]]:
+        value = loss(number)
+        return float(value.detach()), torch.autograd.grad(value, self.parameters, allow_unused=True)
+
+    def __call__(self, loss: Callable[[int], torch.Tensor], slices: int) -> float:
+        """Set ``grad`` to the gradient of the mean of ``loss(0) ... loss(slices - 1)`` and return that mean."""
+        run = map if self.pool is None else self.pool.map
+        total = 0.0
+        for weight in self.parameters:
+            weight.grad = None
+        for value, gradients in run(lambda number: self._slice(loss, number), range(slices)):
+            total += value / slices
+            for weight, gradient in zip(self.parameters, gradients, strict=True):
+                if gradient is None:
+                    continue
+                if weight.grad is None:
+                    weight.grad = gradient / slices
+                else:
+                    weight.grad.add_(gradient, alpha=1.0 / slices)
+        return total

@@ -1,0 +1,90 @@
+"""Plain Euler steps through a pipeline's own parts: generation, inversion, reconstruction."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from diffusers import FluxPipeline
+from jaxtyping import Float
+
+from headrouter_shapes.build import ShapesPipeline
+from headrouter_shapes.prompting import Prompts, encode_prompts, velocity
+
+
+def noise_levels(pipeline: ShapesPipeline, steps: int) -> list[float]:
+    """Return the noise levels of the pipeline's own scheduler from 1 down to 0: steps + 1 of them."""
+    if isinstance(pipeline, FluxPipeline):
+        pipeline.scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps).tolist())
+    else:
+        pipeline.scheduler.set_timesteps(steps)
+    levels: list[float] = pipeline.scheduler.sigmas.tolist()
+    return levels
+
+
+@torch.no_grad()
+def guided(
+    pipeline: ShapesPipeline,
+    latents: Float[torch.Tensor, "b c h w"],
+    sigma: float,
+    prompts: Prompts,
+    empty: Prompts,
+    guidance: float,
+) -> Float[torch.Tensor, "b c h w"]:
+    """Velocity under classifier-free guidance, ``v_empty + guidance · (v_prompt − v_empty)``; 1 needs one call."""
+    levels = torch.full((len(latents),), sigma, device=latents.device)
+    conditional = velocity(pipeline, latents, levels, prompts)
+    if guidance == 1.0:
+        return conditional
+    nothing = Prompts(empty.hidden.expand(len(latents), -1, -1), empty.pooled.expand(len(latents), -1))
+    unconditional = velocity(pipeline, latents, levels, nothing)
+    return torch.lerp(unconditional, conditional, guidance)
+
+
+@torch.no_grad()
+def integrate(
+    pipeline: ShapesPipeline,
+    latents: Float[torch.Tensor, "b c h w"],
+    prompts: Sequence[str],
+    *,
+    steps: int = 28,
+    guidance: float = 1.0,
+    invert: bool = False,
+) -> Float[torch.Tensor, "b c h w"]:
+    """Integrate the flow from noise to latents, or with ``invert`` from latents to noise.
+
+    ``x ← x + (σ_to − σ_from) · v(x, σ)``. Sampling tells the network the level it is at; inversion tells it the level
+    it goes to, the one at which sampling will undo the step.
+    """
+    encoded, empty = encode_prompts(pipeline, prompts), encode_prompts(pipeline, [""])
+    sigmas = noise_levels(pipeline, steps)
+    path = sigmas[::-1] if invert else sigmas
+    for here, there in itertools.pairwise(path):
+        told = there if invert else here
+        latents = latents + (there - here) * guided(pipeline, latents, told, encoded, empty, guidance)
+    return latents
+
+
+@torch.no_grad()
+def encode_pictures(
+    pipeline: ShapesPipeline, pictures: Float[torch.Tensor, "b 3 h w"]
+) -> Float[torch.Tensor, "b c h w"]:
+    """Return the scaled latents of pictures in [-1, 1]: the posterior's mean, shifted and scaled."""
+    config = pipeline.vae.config
+    mean: torch.Tensor = pipeline.vae.encode(pictures).latent_dist.mean
+    latents: torch.Tensor = (mean - config.shift_factor) * config.scaling_factor
+    return latents
+
+
+@torch.no_grad()
+def decode_latents(pipeline: ShapesPipeline, latents: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b 3 h w"]:
+    """Return the pictures of scaled latents; about [-1, 1], not clipped."""
+    config = pipeline.vae.config
+    pictures: torch.Tensor = pipeline.vae.decode(latents / config.scaling_factor + config.shift_factor).sample
+    return pictures
+
+
+def starting_noise(seed: int, count: int, first: int = 0, grid: int = 16) -> Float[torch.Tensor, "b 16 h w"]:
+    """Return the noise of pictures ``first`` to ``first + count``, each of its own seed: float32 [B, 16, h, w]."""
+    generators = (torch.Generator().manual_seed(seed * 1_000_003 + number) for number in range(first, first + count))
+    return torch.stack([torch.randn(16, grid, grid, generator=generator) for generator in generators])

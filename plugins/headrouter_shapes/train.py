@@ -1,0 +1,211 @@
+"""``python -m headrouter_shapes.train``: the autoencoder, then text encoders and transformer together.
+
+Everything goes to ``--out``: ``vae/``, the finished pipelines ``flux/``, ``sd3/``, ``sd3.5/`` in bfloat16, checkpoints
+``<model>.checkpoint`` and sample sheets ``<model>-<pictures>.png``. A run that is started again continues from its
+checkpoint; the same seed gives the same weights on the same machine, interrupted or not.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from tqdm import tqdm
+
+from headrouter.errors import HeadRouterError, InvalidInputError, WeightsError
+from headrouter_shapes import attention
+from headrouter_shapes.autoencoder import AutoencoderTraining, build_autoencoder, set_latent_scale
+from headrouter_shapes.build import BACKBONES, ShapesPipeline, build_pipeline
+from headrouter_shapes.caption import caption
+from headrouter_shapes.files import load_tensors, replacing, save_tensors
+from headrouter_shapes.flow import FlowTraining, Recipe, trained_parts
+from headrouter_shapes.folder import load_autoencoder, load_pipeline, save_pipeline
+from headrouter_shapes.pool import draw, to_pictures, training_scenes
+from headrouter_shapes.render import render_array
+from headrouter_shapes.sampling import decode_latents, encode_pictures, integrate, starting_noise
+from headrouter_shapes.scene import sample_scene
+from headrouter_shapes.sheet import save_sheet
+
+SHEET_GUIDANCE: Final = 3.0
+_POOL_SLICE: Final = 128
+
+
+def latent_pool(
+    pipeline: ShapesPipeline, recipe: Recipe, folder: Path, device: torch.device, workers: int = 1
+) -> torch.Tensor:
+    """Return the scaled latents of the pool [N, 16, 16, 16] in bfloat16, from the cache in ``folder`` if there."""
+    digest = hashlib.sha256(f"{recipe.seed} {recipe.pool}".encode())
+    for weight in pipeline.vae.state_dict().values():
+        digest.update(weight.detach().float().cpu().numpy().tobytes())
+    path = folder / f"latents-{digest.hexdigest()[:12]}.checkpoint"
+    if path.is_file():
+        cached: torch.Tensor = load_tensors(path)["latents"]
+        return cached
+
+    def encode(start: int) -> torch.Tensor:
+        pictures = draw(recipe.seed, start, min(_POOL_SLICE, recipe.pool - start)).to(device)
+        with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
+            return encode_pictures(pipeline, pictures).to("cpu", torch.bfloat16)
+
+    starts = range(0, recipe.pool, _POOL_SLICE)
+    with ThreadPoolExecutor(workers) as threads:
+        parts = list(tqdm(threads.map(encode, starts), total=len(starts), desc="drawing", mininterval=5.0))
+    latents = torch.cat(parts)
+    save_tensors({"latents": latents}, path)
+    return latents
+
+
+def sample_sheet(pipeline: ShapesPipeline, path: Path, seed: int, count: int) -> None:
+    """Generate pictures of held-out captions and save them, each above the rendering it should resemble."""
+    generator = np.random.default_rng((seed, 1))
+    scenes = [sample_scene(generator, held_out=True) for _ in range(count)]
+    prompts = [caption(scene, number % 4) for number, scene in enumerate(scenes)]
+    noise = starting_noise(seed, count).to(pipeline.transformer.device)
+    latents = integrate(pipeline, noise, prompts, guidance=SHEET_GUIDANCE)
+    made, wanted = to_pictures(decode_latents(pipeline, latents)), render_array(scenes)
+    columns = 16
+    rows = [batch[start : start + columns] for start in range(0, count, columns) for batch in (made, wanted)]
+    save_sheet(np.concatenate(rows), path, columns)
+
+
+def run_autoencoder(arguments: argparse.Namespace, device: torch.device) -> AutoencoderKL:
+    """Train the autoencoder, or take the one that ``--vae`` names or ``--out`` already has."""
+    folder, checkpoint = arguments.out / "vae", arguments.out / "vae.checkpoint"
+    if arguments.vae is not None:
+        return load_autoencoder(arguments.vae).to(device)
+    if (folder / "config.json").is_file():
+        return load_autoencoder(folder).to(device)
+    torch.manual_seed(arguments.seed)
+    training = AutoencoderTraining(
+        build_autoencoder().to(device), seed=arguments.seed, steps=arguments.vae_steps, workers=arguments.workers
+    )
+    if checkpoint.is_file():
+        training.load_state_dict(load_tensors(checkpoint))
+    _run(training, training.steps, "vae", arguments.save_every, lambda: save_tensors(training.state_dict(), checkpoint))
+    set_latent_scale(training.autoencoder, seed=arguments.seed)
+    with replacing(folder) as place:
+        training.autoencoder.save_pretrained(place)
+    return training.autoencoder
+
+
+def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Namespace, device: torch.device) -> None:
+    """Train one pipeline, or continue to, and write its folder."""
+    recipe = Recipe(backbone, arguments.seed, arguments.pictures, arguments.batch, arguments.pool, arguments.muon_rate)
+    checkpoint = arguments.out / f"{backbone}.checkpoint"
+    pipeline = build_pipeline(backbone, autoencoder, recipe.seed)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.vae.eval().requires_grad_(False)
+    if arguments.start_from is not None:
+        start_from(trained_parts(load_pipeline(arguments.start_from)), trained_parts(pipeline))
+    latents = latent_pool(pipeline, recipe, arguments.out, device, arguments.workers)
+    training = FlowTraining(
+        pipeline, recipe, training_scenes(recipe.seed, 0, recipe.pool), latents, device, arguments.workers
+    )
+    if checkpoint.is_file():
+        training.load_state_dict(load_tensors(checkpoint))
+
+    if arguments.compile:
+        for name, block in pipeline.transformer.named_modules():
+            if name.startswith(("transformer_blocks.", "single_transformer_blocks.")) and name.count(".") == 1:
+                block.compile()
+
+    def save() -> None:
+        save_tensors(training.state_dict(), checkpoint)
+        training.parts.eval()
+        training.swap_average()
+        with torch.compiler.set_stance("force_eager"):
+            picture = arguments.out / f"{backbone}-{training.step * recipe.batch:07d}.png"
+            sample_sheet(pipeline, picture, recipe.seed, arguments.sheet)
+        save_pipeline(pipeline, arguments.out / backbone)
+        training.swap_average()
+        training.parts.train()
+
+    _run(training, recipe.steps, backbone, arguments.save_every, save)
+
+
+def _run(
+    training: AutoencoderTraining | FlowTraining, steps: int, name: str, save_every: float, save: Callable[[], None]
+) -> None:
+    """Advance to the last step with a progress bar; save every ``save_every`` seconds and at the end."""
+    saved, smooth = time.monotonic(), None
+    with tqdm(total=steps, initial=training.step, desc=name, unit="step", mininterval=10.0) as bar:
+        while training.step < steps:
+            loss = training.advance()
+            smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
+            bar.set_postfix(loss=f"{smooth:.4f}", refresh=False)
+            bar.update()
+            if training.step == steps or time.monotonic() - saved > save_every:
+                save()
+                saved = time.monotonic()
+
+
+def start_from(released: Mapping[str, torch.nn.Module], fresh: Mapping[str, torch.nn.Module]) -> None:
+    """Copy the weights of released parts into fresh ones; the optimiser's state stays fresh.
+
+    Raises:
+        WeightsError: another architecture; nothing is copied.
+    """
+    for name, part in fresh.items():
+        theirs = released[name].state_dict() if name in released else {}
+        ours = part.state_dict()
+        if {key: value.shape for key, value in theirs.items()} != {key: value.shape for key, value in ours.items()}:
+            raise WeightsError(
+                f"`--start-from` must be a pipeline of the same backbone; its `{name}` has another architecture."
+            )
+    for name, part in fresh.items():
+        part.load_state_dict(released[name].state_dict())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m headrouter_shapes.train", description=__doc__)
+    parser.add_argument(
+        "--model", choices=(*BACKBONES, "vae", "all"), required=True, help="what to train; the VAE comes first"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for everything the run writes")
+    parser.add_argument("--vae", type=Path, help="folder of a trained VAE or of a pipeline that has one")
+    parser.add_argument("--start-from", type=Path, help="folder of a released pipeline whose weights to start from")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", type=int, default=400_000, help="pictures that a model sees in all")
+    parser.add_argument("--batch", type=int, default=128, help="pictures in a step")
+    parser.add_argument("--pool", type=int, default=60_000, help="different pictures to draw")
+    parser.add_argument("--muon-rate", type=float, default=0.01, help="highest learning rate of Muon")
+    parser.add_argument("--vae-steps", type=int, default=3000, help="steps of the VAE, 48 pictures each")
+    parser.add_argument("--save-every", type=float, default=300.0, help="seconds between checkpoints")
+    parser.add_argument("--sheet", type=int, default=32, help="pictures of a sample sheet, made with each checkpoint")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action="store_true", help="compile the blocks: slow to start, then fast")
+    parser.add_argument("--workers", type=int, default=1, help="CPU threads that share a batch; 1 on a GPU")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code, 2 for an error that the user can act on."""
+    chosen = _parser().parse_args(arguments)
+    device = torch.device(chosen.device)
+    if chosen.workers > 1:
+        torch.set_num_threads(1)
+    try:
+        for name in ("pictures", "batch", "pool", "sheet", "vae_steps"):
+            if getattr(chosen, name) < 1:
+                option = name.replace("_", "-")
+                raise InvalidInputError(f"`--{option}` must be at least 1; got {getattr(chosen, name)}.")
+        autoencoder = run_autoencoder(chosen, device)
+        with attention.everywhere() if device.type == "cpu" else contextlib.nullcontext():
+            for backbone in BACKBONES if chosen.model == "all" else {chosen.model} & set(BACKBONES):
+                run_model(backbone, autoencoder, chosen, device)
+    except HeadRouterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""Where the bundled pipelines are."""
+
+from pathlib import Path
+from typing import Final
+
+from headrouter.errors import UnknownNameError, WeightsError
+
+BUNDLED: Final = ("flux", "sd3", "sd3.5")
+"""Names under which pipelines are, or will be, bundled."""
+
+
+def model_path(backbone: str) -> Path:
+    """Return the folder of a bundled pipeline, in diffusers' ordinary format.
+
+    Args:
+        backbone: ``"flux"``, ``"sd3"`` or ``"sd3.5"``.
+
+    Raises:
+        UnknownNameError: another name.
+        WeightsError: this one is not bundled in this installation; the message says which are and how to train it.
+    """
+    if backbone not in BUNDLED:
+        raise UnknownNameError(f"`backbone` must be one of {', '.join(BUNDLED)}; got {backbone!r}.")
+    root = Path(__file__).parent / "weights"
+    folder = root / backbone
+    if not (folder / "model_index.json").is_file():
+        present = [name for name in BUNDLED if (root / name / "model_index.json").is_file()]
+        raise WeightsError(
+            f"`backbone` {backbone!r} has no bundled weights here; bundled: {', '.join(present) or 'none'}. "
+            f"Choose one that is, or train it: python -m headrouter_shapes.train --model {backbone} --out FOLDER."
+        )
+    return folder

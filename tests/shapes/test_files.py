@@ -1,0 +1,174 @@
+"""Files are whole or absent, and what is missing, damaged or of another kind is said plainly."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from headrouter_shapes import evaluate, train, weights
+from headrouter_shapes.build import ShapesPipeline
+from headrouter_shapes.files import load_tensors, replacing, save_tensors
+from headrouter_shapes.folder import load_autoencoder, load_pipeline, save_pipeline
+from headrouter_shapes.sheet import save_sheet
+from PIL import Image
+
+from headrouter.errors import UnknownNameError, WeightsError
+
+
+@pytest.fixture(scope="module")
+def folder(lively: dict[str, ShapesPipeline], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("models") / "sd3.5"
+    save_pipeline(lively["sd3.5"], place)
+    return place
+
+
+def test_a_failure_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="half way"), replacing(path) as place:
+        place.write_text("new, half")
+        raise RuntimeError("half way")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    for content in ("first", "second"):
+        with replacing(path) as place:
+            place.mkdir()
+            (place / content).touch()
+    assert [file.name for file in path.iterdir()] == ["second"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_tensors_come_back_and_damaged_ones_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    with pytest.raises(WeightsError, match="there is none"):
+        load_tensors(path)
+    save_tensors({"weight": torch.arange(1000.0), "step": 3}, path)
+    assert load_tensors(path)["step"] == 3
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"not a checkpoint"):
+        path.write_bytes(damaged)
+        with pytest.raises(WeightsError, match="damaged"):
+            load_tensors(path)
+    torch.save([1, 2], path)
+    with pytest.raises(WeightsError, match="dictionary of tensors; got list"):
+        load_tensors(path)
+
+
+def test_a_pipeline_survives_its_folder_up_to_rounding(folder: Path, lively: dict[str, ShapesPipeline]) -> None:
+    loaded = load_pipeline(folder)
+    for name, weight in lively["sd3.5"].transformer.named_parameters():
+        assert weight.dtype == torch.float32
+        assert torch.equal(loaded.transformer.get_parameter(name), weight.bfloat16().float())
+    stored = load_pipeline(folder, torch.bfloat16).transformer
+    assert next(stored.parameters()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda place: (place / "transformer" / "diffusion_pytorch_model.safetensors").write_bytes(b"garbage"),
+        lambda place: (place / "transformer" / "diffusion_pytorch_model.safetensors").unlink(),
+        lambda place: (place / "text_encoder_3" / "model.safetensors").write_bytes(b""),
+        lambda place: (place / "vae" / "config.json").write_text("{"),
+        lambda place: (place / "model_index.json").unlink(),
+        lambda place: _narrow(place / "transformer" / "config.json"),
+    ],
+    ids=["garbage", "missing", "empty", "config", "index", "another configuration"],
+)
+def test_damaged_folders_are_refused_with_their_place(folder: Path, tmp_path: Path, damage: object) -> None:
+    place = tmp_path / "copy"
+    shutil.copytree(folder, place)
+    damage(place)  # type: ignore[operator]
+    with pytest.raises(WeightsError, match=str(place)):
+        load_pipeline(place)
+
+
+def _narrow(config: Path) -> None:
+    settings = json.loads(config.read_text())
+    config.write_text(json.dumps(settings | {"num_layers": 5, "attention_head_dim": 16}))
+
+
+def test_a_missing_or_damaged_autoencoder_is_refused(folder: Path, tmp_path: Path) -> None:
+    assert load_autoencoder(folder).config.latent_channels == 16
+    with pytest.raises(WeightsError, match=r"config\.json"):
+        load_autoencoder(tmp_path)
+    shutil.copytree(folder / "vae", tmp_path / "vae")
+    (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"short")
+    with pytest.raises(WeightsError, match="damaged or incomplete"):
+        load_autoencoder(tmp_path)
+
+
+def test_the_command_lines_say_what_is_wrong_and_write_nothing(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    common = ["--out", str(out), "--device", "cpu"]
+    assert train.main(["--model", "sd3", "--vae", str(tmp_path), *common]) == 2
+    assert "config.json" in capsys.readouterr().err
+    assert train.main(["--model", "sd3", "--batch", "0", *common]) == 2
+    assert "`--batch` must be at least 1; got 0" in capsys.readouterr().err
+    assert train.main(["--model", "flux", "--vae", str(folder), "--start-from", str(folder), *common]) == 2
+    assert "another architecture" in capsys.readouterr().err
+    assert evaluate.main([str(tmp_path / "nothing"), "--out", str(out)]) == 2
+    assert "model_index.json" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_training_resumes_refuses_and_starts_from_released_weights(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--model", "sd3.5", "--vae", str(folder), "--batch", "2", "--pool", "4", "--sheet", "2", "--device", "cpu"]
+    run = [*common, "--out", str(tmp_path), "--pictures", "2"]
+    assert train.main([*run, "--start-from", str(folder)]) == 0
+    checkpoint = tmp_path / "sd3.5.checkpoint"
+    first = checkpoint.read_bytes()
+    assert load_tensors(checkpoint)["step"] == 1
+    assert {file.name for file in tmp_path.iterdir()} >= {"sd3.5", "sd3.5-0000002.png", "sd3.5.checkpoint"}
+    released, trained = (load_pipeline(place).transformer.state_dict() for place in (folder, tmp_path / "sd3.5"))
+    assert max((trained[name] - released[name]).abs().max().item() for name in released) < 0.2
+    capsys.readouterr()
+    assert train.main([*run, "--seed", "1"]) == 2
+    assert "another configuration: seed 0 instead of 1" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == first
+    checkpoint.write_bytes(first[:1000])
+    assert train.main(run) == 2
+    assert "damaged" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == first[:1000]
+
+
+def test_bundled_names_are_known_and_missing_weights_say_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UnknownNameError, match=r"`backbone` must be one of flux, sd3, sd3\.5; got 'sdxl'"):
+        weights.model_path("sdxl")
+    monkeypatch.setattr(weights, "__file__", str(tmp_path / "weights.py"))
+    with pytest.raises(WeightsError, match=r"bundled: none\..*headrouter_shapes.train --model flux"):
+        weights.model_path("flux")
+    (tmp_path / "weights" / "sd3").mkdir(parents=True)
+    (tmp_path / "weights" / "sd3" / "model_index.json").touch()
+    assert weights.model_path("sd3") == tmp_path / "weights" / "sd3"
+    with pytest.raises(WeightsError, match="bundled: sd3"):
+        weights.model_path("flux")
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    heavy = ("torch", "diffusers", "transformers", "numpy", "PIL")
+    code = f"import sys, headrouter_shapes; print([name for name in {heavy!r} if name in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
+
+
+def test_a_sheet_shows_its_pictures_in_rows(tmp_path: Path) -> None:
+    pictures = np.stack([np.full((4, 4, 3), shade, dtype=np.uint8) for shade in (0, 50, 100)])
+    save_sheet(pictures, tmp_path / "sheet.png", columns=2, zoom=1)
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert sheet.shape == (8, 8, 3)
+    assert [sheet[0, 0, 0], sheet[0, 4, 0], sheet[4, 0, 0], sheet[4, 4, 0]] == [0, 50, 100, 255]

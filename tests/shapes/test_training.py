@@ -1,0 +1,159 @@
+"""Training: the loss falls, a resumed run is the uninterrupted one, and short cuts change nothing."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from headrouter_shapes.attention import everywhere, explicit_attention
+from headrouter_shapes.autoencoder import AutoencoderTraining, build_autoencoder, busy_crops, set_latent_scale
+from headrouter_shapes.build import build_pipeline
+from headrouter_shapes.files import load_tensors, save_tensors
+from headrouter_shapes.flow import FlowTraining, Recipe
+from headrouter_shapes.optimiser import Optimiser
+from headrouter_shapes.parallel import Gradients
+from headrouter_shapes.pool import draw, training_scenes
+from torch.nn import functional
+
+from headrouter.errors import InvalidInputError, WeightsError
+
+RECIPE = Recipe("sd3.5", pictures=48, batch=8, pool=16)
+
+
+def _training(recipe: Recipe, workers: int = 1) -> FlowTraining:
+    latents = torch.randn(recipe.pool, 16, 16, 16, generator=torch.Generator().manual_seed(99))
+    pipeline = build_pipeline(recipe.backbone, build_autoencoder(), recipe.seed)
+    return FlowTraining(pipeline, recipe, training_scenes(0, 0, recipe.pool), latents, torch.device("cpu"), workers)
+
+
+def _weights(training: FlowTraining) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().clone() for name, weight in training.parts.named_parameters()}
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+@pytest.mark.parametrize("backbone", ["flux", "sd3.5"])
+def test_a_resumed_run_is_bit_equal_to_an_uninterrupted_one(backbone: str, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, backbone=backbone, batch=2, pictures=8)
+    straight = _training(recipe)
+    losses = [straight.advance() for _ in range(3)]
+    first = _training(recipe)
+    assert [first.advance(), first.advance()] == losses[:2]
+    save_tensors(first.state_dict(), tmp_path / "run.checkpoint")
+    second = _training(recipe)
+    second.load_state_dict(load_tensors(tmp_path / "run.checkpoint"))
+    assert second.advance() == losses[2]
+    for name, weight in _weights(straight).items():
+        assert torch.equal(weight, second.parts.get_parameter(name)), name
+        assert torch.equal(straight.average[name], second.average[name]), name
+
+
+def test_the_loss_of_the_velocity_falls() -> None:
+    """A pool of one flat colour: knowing it halves the loss."""
+    training = _training(dataclasses.replace(RECIPE, pictures=64, batch=4, adam_rate=5e-3))
+    training.latents = torch.randn(1, 16, 1, 1, generator=torch.Generator().manual_seed(99)).repeat(16, 1, 16, 16)
+    losses = [training.advance() for _ in range(12)]
+    assert losses[0] == pytest.approx(1.0 + training.latents.square().mean().item(), abs=0.1)
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_loss_of_the_autoencoder_falls_and_its_latents_are_scaled_to_one(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    training = AutoencoderTraining(build_autoencoder(), seed=0, steps=16, batch=8)
+    losses = [training.advance() for _ in range(10)]
+    assert min(losses[-3:]) < 0.8 * losses[0]
+    save_tensors(training.state_dict(), tmp_path / "vae.checkpoint")
+    losses.append(training.advance())
+    again = AutoencoderTraining(build_autoencoder(), seed=0, steps=16, batch=8)
+    again.load_state_dict(load_tensors(tmp_path / "vae.checkpoint"))
+    assert again.advance() == losses[-1]
+    with pytest.raises(WeightsError, match="another run"):
+        AutoencoderTraining(build_autoencoder(), seed=1, steps=16, batch=8).load_state_dict(training.state_dict())
+    autoencoder = training.autoencoder
+    set_latent_scale(autoencoder, seed=0, count=64)
+    with torch.no_grad():
+        mean = autoencoder.encode(draw(0, 0, 64)).latent_dist.mean
+    latents = (mean - autoencoder.config.shift_factor) * autoencoder.config.scaling_factor
+    assert latents.mean().item() == pytest.approx(0.0, abs=1e-3)
+    assert latents.std().item() == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("change", [{"seed": 5}, {"batch": 4}, {"pool": 8}, {"backbone": "sd3"}, {"adam_rate": 1.0}])
+def test_a_checkpoint_of_another_configuration_is_refused_and_nothing_changes(change: dict[str, object]) -> None:
+    state = _training(dataclasses.replace(RECIPE, batch=2)).state_dict()
+    other = _training(dataclasses.replace(RECIPE, **{"batch": 2, **change}))
+    before = _weights(other)
+    with pytest.raises(WeightsError, match=f"another configuration: {next(iter(change))} "):
+        other.load_state_dict(state)
+    assert all(torch.equal(weight, other.parts.get_parameter(name)) for name, weight in before.items())
+
+
+def test_a_run_may_be_made_longer() -> None:
+    training = _training(dataclasses.replace(RECIPE, pictures=4800))
+    training.load_state_dict(_training(RECIPE).state_dict())
+    assert training.step == 0
+
+
+def test_the_average_is_swapped_in_and_out() -> None:
+    training = _training(dataclasses.replace(RECIPE, batch=2))
+    training.advance()
+    before = _weights(training)
+    training.swap_average()
+    assert any(not torch.equal(weight, training.parts.get_parameter(name)) for name, weight in before.items())
+    training.swap_average()
+    assert all(torch.equal(weight, training.parts.get_parameter(name)) for name, weight in before.items())
+
+
+def test_a_batch_that_threads_cannot_share_equally_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"`batch` must be a multiple of 8.*got 12"):
+        _training(dataclasses.replace(RECIPE, batch=12), workers=2)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_gradients_of_slices_are_those_of_the_whole(workers: int) -> None:
+    weight = torch.nn.Parameter(torch.randn(4, 3, dtype=torch.float64))
+    idle = torch.nn.Parameter(torch.ones(2))
+    data = torch.randn(12, 4, dtype=torch.float64)
+    slices = data.chunk(6)
+    mean = Gradients([weight, idle], workers)(lambda number: (slices[number] @ weight).square().mean(), len(slices))
+    whole = (data @ weight).square().mean()
+    assert mean == pytest.approx(whole.item())
+    torch.testing.assert_close(weight.grad, torch.autograd.grad(whole, weight)[0])
+    assert idle.grad is None
+
+
+@pytest.mark.parametrize("kind", ["plain", "causal", "boolean", "additive", "scaled"])
+def test_explicit_attention_is_torchs(kind: str) -> None:
+    query, key, value = torch.randn(3, 2, 3, 7, 8, dtype=torch.float64)
+    options = {
+        "plain": {},
+        "causal": {"is_causal": True},
+        "boolean": {"attn_mask": torch.rand(7, 7) > 0.3},
+        "additive": {"attn_mask": torch.randn(7, 7, dtype=torch.float64)},
+        "scaled": {"scale": 0.5},
+    }[kind]
+    fused = functional.scaled_dot_product_attention(query, key, value, **options)
+    torch.testing.assert_close(explicit_attention(query, key, value, **options), fused)
+    with everywhere():
+        assert functional.scaled_dot_product_attention is explicit_attention
+    assert functional.scaled_dot_product_attention is not explicit_attention
+
+
+def test_muon_moves_matrices_and_adam_the_rest() -> None:
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 8, 3))
+    optimiser = Optimiser(layers.named_parameters(), lambda name: name.startswith("1"), muon_rate=0.02, adam_rate=0.001)
+    before = [weight.detach().clone() for weight in layers.parameters()]
+    layers(torch.randn(2, 3, 9, 9)).square().mean().backward()
+    optimiser.step(scale=0.5)
+    moved = [(weight - old).detach() for weight, old in zip(layers.parameters(), before, strict=True)]
+    spectrum = torch.linalg.svdvals(moved[2].flatten(1))
+    assert 0.5 < (spectrum / 0.01).min() <= (spectrum / 0.01).max() < 1.5
+    assert moved[0].abs().max().item() == pytest.approx(0.0005, rel=0.01)
+    assert all(weight.grad is None for weight in layers.parameters())
+
+
+def test_crops_are_windows_of_their_picture_where_there_is_something_to_see() -> None:
+    pictures = torch.zeros(64, 3, 64, 64)
+    pictures[:, :, 40:56, 40:56] = torch.randn(64, 3, 16, 16)
+    crops = busy_crops(pictures, torch.Generator().manual_seed(0))
+    assert crops.shape == (64, 3, 32, 32)
+    assert (crops.abs().amax(dim=(1, 2, 3)) > 0).float().mean() > 0.9
