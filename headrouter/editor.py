@@ -146,7 +146,7 @@ class Editor:
         guidance: float | None = None,
         seed: int = 0,
         size: Size = "auto",
-        inverted: Inverted | None = None,
+        inversion: Inverted | None = None,
         maps: bool = True,
     ) -> Result:
         """Edit a picture.
@@ -163,7 +163,7 @@ class Editor:
             guidance: Guidance while sampling.
             seed: Of all noise.
             size: Width and height to work at, or ``auto``: the model's training area at the picture's aspect.
-            inverted: What :meth:`invert` gave for the same picture, prompt and settings.
+            inversion: What :meth:`invert` gave for the same picture, prompt and settings.
             maps: Record where each word acts, for :meth:`Result.text_map`.
         """
         asked = request_of(
@@ -182,11 +182,11 @@ class Editor:
         job = self._job(image, asked)
         if maps and "prompt-words" in self.backbone.provides and not any(isinstance(m, WordMaps) for m in job.methods):
             job = replace(job, methods=(*job.methods, WordMaps()))
-        start = self._start(job, inverted)
+        start = self._start(job, inversion)
         problem = replace(job.problem, inverted=None if start is None else start.latents)
         groups = [self._sample(job, problem, group) for group in self._groups(job.targets)]
         latents = torch.cat([sampled.latents[[not row.is_source for row in sampled.rows]] for sampled in groups])
-        cost = sum((sampled.cost for sampled in groups), Cost() if start is None or inverted else start.cost)
+        cost = sum((sampled.cost for sampled in groups), Cost() if start is None or inversion else start.cost)
         names = [name_of("method", method) for method in job.methods]
         evidence = merge_evidence([list(zip(names, sampled.evidence, strict=True)) for sampled in groups])
         return Result(
@@ -332,14 +332,14 @@ class Editor:
         inversion = job.inversion
         if not inversion.inverts:
             if given is not None:
-                raise IncompatibleError(f"`inverted`: {name_of('inversion', inversion)!r} starts from no inversion.")
+                raise IncompatibleError(f"`inversion`: {name_of('inversion', inversion)!r} starts from no inversion.")
             return None
         identity = self._identity(job)
         if given is not None:
             other = [key for key in identity if given.identity.get(key) != identity[key]]
             if other:
                 raise InvalidInputError(
-                    f"`inverted` was made with another {', '.join(other)}; invert this picture again."
+                    f"`inversion` was made with another {', '.join(other)}; invert this picture again."
                 )
             return given
         prompt = job.source if inversion.inversion_prompt == "source" else job.empty

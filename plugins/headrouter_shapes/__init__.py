@@ -3,6 +3,29 @@
 Importing this package loads neither torch nor diffusers, numpy or Pillow.
 """
 
-from headrouter_shapes.weights import model_path
+from collections.abc import Callable
+
+from headrouter.plugin import Model, hookimpl
+from headrouter_shapes.weights import BUNDLED, model_path
 
 __all__ = ["model_path"]
+
+headrouter_api = 1
+
+
+@hookimpl
+def register_models(register: Callable[[Model], None]) -> None:
+    """One small model for each backbone: 64 × 64 pixels, the words of the drawn world."""
+    for backbone in BUNDLED:
+        register(
+            Model(
+                name="shapes",
+                backbone=backbone,
+                source=f"headrouter_shapes.weights:path_{backbone.replace('.', '')}",
+                steps=28,
+                guidance=3.0,
+                area=64 * 64,
+                licence="Apache-2.0",
+                summary="Trained on drawn shapes, bundled; runs anywhere.",
+            )
+        )

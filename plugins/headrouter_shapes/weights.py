@@ -30,3 +30,18 @@ def model_path(backbone: str) -> Path:
             f"Choose one that is, or train it: python -m headrouter_shapes.train --model {backbone} --out FOLDER."
         )
     return folder
+
+
+def path_flux() -> Path:
+    """Folder of the bundled Flux pipeline; see :func:`model_path`."""
+    return model_path("flux")
+
+
+def path_sd3() -> Path:
+    """Folder of the bundled SD3 pipeline; see :func:`model_path`."""
+    return model_path("sd3")
+
+
+def path_sd35() -> Path:
+    """Folder of the bundled SD3.5 pipeline; see :func:`model_path`."""
+    return model_path("sd3.5")
