@@ -7,7 +7,7 @@ A trajectory is a frozen set of parameters with two pure step functions. What mu
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol, final
+from typing import Any, ClassVar, Literal, Protocol, final
 
 from jaxtyping import Float
 from pydantic import Field
@@ -92,9 +92,20 @@ class Inversion(Parameters, ABC):
     inverts: ClassVar[bool] = True
     """Whether there is an inversion at all."""
 
+    sampling_only: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that the inversion does not depend on: one kept inversion serves whatever they are."""
+
     steps: int | None = Field(
         None, ge=1, le=10_000, description="N, steps of the time grid; the model's default if not given."
     )
+    guidance: float | None = Field(
+        None, ge=0, lt=1000, description="Guidance of edits, unless the user says; the model's default if not given."
+    )
+
+    @property
+    def inversion_parameters(self) -> dict[str, Any]:
+        """What an inversion depends on beside the run's steps, as plain data."""
+        return self.model_dump(mode="json", exclude={"steps", "guidance", *self.sampling_only})
 
     @property
     def requires(self) -> frozenset[str]:
@@ -121,7 +132,11 @@ class Inversion(Parameters, ABC):
 
     @abstractmethod
     def sampling_steps(self, steps: int) -> range:
-        """Which of the ``steps`` sampling steps are run."""
+        """Which of the ``steps`` sampling steps are run.
+
+        Raises:
+            InvalidInputError: the parameters cannot be met in that many steps; asked before a model runs.
+        """
 
     @abstractmethod
     def needs_source(self, step: int, steps: int) -> bool:

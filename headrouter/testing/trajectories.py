@@ -12,7 +12,10 @@ from headrouter.prompt import Prompt
 from headrouter.rows import Row
 
 Field = Callable[[Tensor, float], Tensor]
-"""dx/dσ at latents ``[rows, channels, h, w]`` and noise level σ."""
+"""dx/dσ at latents ``[rows, channels, h, w]`` and noise level σ; rows are sources first, then each edit of every picture."""
+
+Draw = Callable[[str, int], Tensor]
+"""Noise of a name and a step."""
 
 
 @final
@@ -20,16 +23,30 @@ class Solved:
     """Integrates a trajectory over a field.
 
     Attributes:
-        calls: Evaluations of the field so far.
+        problem: What is fixed for the run.
+        rows: Sources, then edits.
         told: Noise levels that the field was told, in order.
+        evaluated: Rows of all evaluations together.
     """
 
-    def __init__(self, field: Field, sigmas: Sequence[float], source: Tensor, noise: Tensor | None = None):
-        """``source`` is ``[images, channels, h, w]``; ``noise`` is used wherever noise is asked for."""
+    def __init__(
+        self,
+        field: Field,
+        sigmas: Sequence[float],
+        source: Tensor,
+        noise: Tensor | Draw | None = None,
+        *,
+        edits: int = 0,
+    ):
+        """``source`` is ``[images, channels, h, w]``; a tensor as ``noise`` is used wherever noise is asked for."""
         given = torch.zeros_like(source) if noise is None else noise
-        self.problem = Problem(tuple(sigmas), source, lambda name, step: given)
-        self.rows = [Row(Prompt("", {}), Prompt("", {}), 1.0, image=image) for image in range(len(source))]
+        draw: Draw = (lambda name, step: given) if isinstance(given, Tensor) else given
+        self.problem = Problem(tuple(sigmas), source, draw)
+        nothing, images = Prompt("", {}), range(len(source))
+        self.rows = [Row(nothing, nothing, 1.0, image=image) for image in images]
+        self.rows += [Row(nothing, nothing, 1.0, edit=edit, image=image) for edit in range(edits) for image in images]
         self.told: list[float] = []
+        self.evaluated = 0
         self._field = field
 
     @property
@@ -38,21 +55,34 @@ class Solved:
         return len(self.told)
 
     def invert(self, inversion: Inversion) -> Tensor:
-        """From the source to noise."""
-        state = State(self.problem.source)
+        """From the sources to noise."""
+        state, rows = State(self.problem.source), [row for row in self.rows if row.is_source]
         for step in inversion.inversion_steps(self.problem.steps):
-            state = inversion.invert_step(step, state, self.rows, self._velocity, self.problem)
+            state = inversion.invert_step(step, state, rows, self._velocity, self.problem)
         return state.latents
 
-    def sample(self, inversion: Inversion, start: Tensor) -> Tensor:
-        """From ``start`` to a picture."""
-        problem = replace(self.problem, inverted=start)
-        state = inversion.initial_state(self.rows, problem)
+    def sample(self, inversion: Inversion, start: Tensor | None = None) -> Tensor:
+        """All rows from ``start``, or from where the trajectory itself begins, to pictures."""
+        problem, rows = replace(self.problem, inverted=start), self.rows
+        state = inversion.initial_state(rows, problem)
         for step in inversion.sampling_steps(problem.steps):
-            state = inversion.sample_step(step, state, self.rows, self._velocity, problem)
+            if any(row.is_source for row in rows) and len(rows) > len(problem.source):
+                rows, state = self._dropped(inversion, step, rows, state)
+            state = inversion.sample_step(step, state, rows, self._velocity, problem)
         return state.latents
+
+    def _dropped(
+        self, inversion: Inversion, step: int, rows: list[Row], state: State
+    ) -> tuple[list[Row], State]:
+        """As in the engine: sources go when no step needs them any more."""
+        steps = self.problem.steps
+        if any(inversion.needs_source(later, steps) for later in range(step, steps)):
+            return rows, state
+        edits = [index for index, row in enumerate(rows) if not row.is_source]
+        return [rows[index] for index in edits], state.select(edits)
 
     def _velocity(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0) -> Tensor:
         assert len(rows) == len(latents), f"{len(rows)} rows for {len(latents)} latents"
         self.told.append(sigma)
+        self.evaluated += len(rows)
         return self._field(latents, sigma)

@@ -9,12 +9,13 @@ from typing import Literal, final
 
 from pydantic import Field
 
-from headrouter.inversion import Inversion, Problem, State, Velocity, per_row
+from headrouter.directions import TwoWay
+from headrouter.inversion import Problem, State, Velocity
 from headrouter.rows import Row
 
 
 @final
-class Euler(Inversion):
+class Euler(TwoWay):
     """First-order inversion and sampling.
 
     One way it is of order 1 in the step. The round trip is exact for a constant field, and to tolerance with ``fixed_point``
@@ -29,32 +30,6 @@ class Euler(Inversion):
         0, ge=0, le=100, description="Iterations per inversion step that solve the implicit step, evaluations each."
     )
 
-    @property
-    def inversion_prompt(self) -> Literal["source", "empty"]:
-        """The source prompt."""
-        return "source"
-
-    @property
-    def inversion_guidance(self) -> float:
-        """No guidance: 1."""
-        return 1.0
-
-    def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
-        """The same for all rows."""
-        return guidance
-
-    def inversion_steps(self, steps: int) -> range:
-        """All."""
-        return range(steps)
-
-    def sampling_steps(self, steps: int) -> range:
-        """All."""
-        return range(steps)
-
-    def needs_source(self, step: int, steps: int) -> bool:
-        """Never."""
-        return False
-
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
         """x′ = x + (σ′ − σ)·v(x, σ′), then ``fixed_point`` times x′ = x + (σ′ − σ)·v(x′, σ′)."""
         current, target = problem.sigmas[problem.steps - step], problem.sigmas[problem.steps - step - 1]
@@ -63,11 +38,6 @@ class Euler(Inversion):
         for iteration in range(self.fixed_point):
             latents = state.latents + (target - current) * velocity(latents, target, rows, stage=1 + iteration)
         return State(latents)
-
-    def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
-        """Where the inversion arrived, or fresh noise if there was none."""
-        start = problem.noise("start", 0) if problem.inverted is None else problem.inverted
-        return State(per_row(start, rows))
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
         """x ← x + (σ_{i+1} − σ_i)·v(x, σ_i)."""
