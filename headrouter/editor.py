@@ -7,6 +7,7 @@
 (32, 32)
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
@@ -34,7 +35,9 @@ from headrouter.cost import Cost
 from headrouter.engine import Engine, Progress, Sampled
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.inversion import Inversion, Problem
+from headrouter.inverted import Inverted
 from headrouter.maps import WordMaps
+from headrouter.measure import ssim
 from headrouter.method import Method
 from headrouter.noise import Noise
 from headrouter.picture import Source, load_picture, psnr, to_picture, to_tensor, working_size
@@ -46,17 +49,19 @@ from headrouter.rows import Row
 
 @final
 @dataclass(frozen=True, eq=False)
-class Inverted:
-    """A picture taken to noise, for several edits.
+class Reconstruction:
+    """How well a trajectory holds a picture.
 
     Attributes:
-        latents: ``[1, channels, h, w]``.
-        identity: What it belongs to: picture, prompt, backbone, size, steps, seed and inversion.
-        cost: What it took.
+        image: The picture, edited with its own prompt and without steering, in its own size.
+        psnr: Peak signal-to-noise ratio to the picture, dB; inf if equal.
+        ssim: Structural similarity to the picture, at most 1.
+        cost: What inversion and sampling took.
     """
 
-    latents: Tensor = field(repr=False)
-    identity: dict[str, Any]
+    image: Image.Image = field(repr=False)
+    psnr: float
+    ssim: float
     cost: Cost
 
 
@@ -128,7 +133,7 @@ class Editor:
 
         >>> from headrouter.testing.toy import ToyMMDiT
         >>> Editor(ToyMMDiT(), "euler", None)
-        Editor(toy, Euler(steps=None, told='target', fixed_point=0))
+        Editor(toy, Euler(steps=None, guidance=None, told='target', fixed_point=0))
         """
         return f"Editor({', '.join([self.backbone.name, repr(self.inversion), *map(repr, self.methods)])})"
 
@@ -146,7 +151,7 @@ class Editor:
         guidance: float | None = None,
         seed: int = 0,
         size: Size = "auto",
-        inversion: Inverted | None = None,
+        inversion: Inverted | str | os.PathLike[str] | None = None,
         maps: bool = True,
     ) -> Result:
         """Edit a picture.
@@ -163,7 +168,7 @@ class Editor:
             guidance: Guidance while sampling.
             seed: Of all noise.
             size: Width and height to work at, or ``auto``: the model's training area at the picture's aspect.
-            inversion: What :meth:`invert` gave for the same picture, prompt and settings.
+            inversion: What :meth:`invert` gave for the same picture, prompt and settings, or the file it was saved in.
             maps: Record where each word acts, for :meth:`Result.text_map`.
         """
         asked = request_of(
@@ -179,14 +184,15 @@ class Editor:
             size=size,
             maps=maps,
         )
+        kept = inversion if inversion is None or isinstance(inversion, Inverted) else Inverted.load(inversion)
         job = self._job(image, asked)
         if maps and "prompt-words" in self.backbone.provides and not any(isinstance(m, WordMaps) for m in job.methods):
             job = replace(job, methods=(*job.methods, WordMaps()))
-        start = self._start(job, inversion)
-        problem = replace(job.problem, inverted=None if start is None else start.latents)
+        start = self._start(job, kept)
+        problem = _from(job.problem, start)
         groups = [self._sample(job, problem, group) for group in self._groups(job.targets)]
         latents = torch.cat([sampled.latents[[not row.is_source for row in sampled.rows]] for sampled in groups])
-        cost = sum((sampled.cost for sampled in groups), Cost() if start is None or inversion else start.cost)
+        cost = sum((sampled.cost for sampled in groups), Cost() if start is None or kept else start.cost)
         names = [name_of("method", method) for method in job.methods]
         evidence = merge_evidence([list(zip(names, sampled.evidence, strict=True)) for sampled in groups])
         return Result(
@@ -196,7 +202,7 @@ class Editor:
             cost=cost,
             record=self._record(job, cost, asked),
             evidence=evidence,
-            _reconstruct=lambda: self._reconstruct(job, problem)[0],
+            _reconstruct=lambda: self._reconstruct(job, problem).image,
         )
 
     def invert(
@@ -243,8 +249,8 @@ class Editor:
         guidance: float | None = None,
         seed: int = 0,
         size: Size = "auto",
-    ) -> tuple[Image.Image, float]:
-        """The picture through inversion and sampling with its own prompt, unsteered; and its PSNR to the picture in dB."""
+    ) -> Reconstruction:
+        """Edit the picture with its own prompt, unsteered, and compare: how well the trajectory holds it."""
         asked = request_of(
             source_prompt=source_prompt,
             negative_prompt=negative_prompt,
@@ -257,7 +263,8 @@ class Editor:
         )
         job = self._job(image, asked)
         start = self._start(job, None)
-        return self._reconstruct(job, replace(job.problem, inverted=None if start is None else start.latents))
+        found = self._reconstruct(job, _from(job.problem, start))
+        return found if start is None else replace(found, cost=start.cost + found.cost)
 
     def generate(
         self,
@@ -306,7 +313,9 @@ class Editor:
             inversion, methods = with_preset(asked.preset, inversion, methods, steps)
         inversion, methods = with_knob("keep", asked.keep, inversion, methods)
         inversion, methods = with_knob("push", asked.push, inversion, methods)
-        guidance = defaults.guidance if asked.guidance is None else asked.guidance
+        inversion.sampling_steps(steps)  # refuses what cannot be met, before a model runs
+        wishes = (asked.guidance, inversion.guidance, defaults.guidance)
+        guidance = next(wish for wish in wishes if wish is not None)
         texts = [asked.source_prompt, *asked.prompt, asked.negative_prompt, ""]
         source, *targets, negative, empty = self.backbone.encode_prompts(texts)
         latents = self.backbone.encode_image(to_tensor(picture, (width, height)).to(self.backbone.device))
@@ -336,11 +345,7 @@ class Editor:
             return None
         identity = self._identity(job)
         if given is not None:
-            other = [key for key in identity if given.identity.get(key) != identity[key]]
-            if other:
-                raise InvalidInputError(
-                    f"`inversion` was made with another {', '.join(other)}; invert this picture again."
-                )
+            given.refuse_unless(identity, tuple(job.problem.source.shape))
             return given
         prompt = job.source if inversion.inversion_prompt == "source" else job.empty
         negative = job.negative if inversion.inversion_prompt == "source" else job.empty
@@ -348,17 +353,16 @@ class Editor:
         latents, cost = self._engine("invert").invert(inversion, rows, job.problem)
         return Inverted(latents, identity, cost)
 
-    def _sample(self, job: _Job, problem: Problem, targets: Sequence[Prompt]) -> Sampled:
+    def _sample(self, job: _Job, problem: Problem, targets: Sequence[Prompt], label: str = "edit") -> Sampled:
         guide = job.inversion.sampling_guidance
         rows = [Row(job.source, job.negative, guide(True, job.guidance))]
         rows += [Row(prompt, job.negative, guide(False, job.guidance), edit=n) for n, prompt in enumerate(targets)]
-        return self._engine("edit").sample(job.inversion, job.methods, rows, problem)
+        return self._engine(label).sample(job.inversion, job.methods, rows, problem)
 
-    def _reconstruct(self, job: _Job, problem: Problem) -> tuple[Image.Image, float]:
-        row = Row(job.source, job.negative, job.inversion.sampling_guidance(True, job.guidance))
-        sampled = self._engine("reconstruct").sample(job.inversion, (), [row], problem, keep_source=True)
-        picture = self._pictures(sampled.latents, job)[0]
-        return picture, psnr(picture, job.picture)
+    def _reconstruct(self, job: _Job, problem: Problem) -> Reconstruction:
+        sampled = self._sample(replace(job, methods=()), problem, [job.source], "reconstruct")
+        (picture,) = self._pictures(sampled.latents[[not row.is_source for row in sampled.rows]], job)
+        return Reconstruction(picture, psnr(picture, job.picture), ssim(picture, job.picture), sampled.cost)
 
     def _groups(self, targets: tuple[Prompt, ...]) -> list[tuple[Prompt, ...]]:
         most = len(targets) if self.max_rows is None else self.max_rows - 1
@@ -383,14 +387,21 @@ class Editor:
         return Engine(self.backbone, _bar(label) if self.progress else None)
 
     def _identity(self, job: _Job) -> dict[str, Any]:
+        """Everything that an inversion depends on, and nothing else, so that one serves many edits."""
+        sees_source = job.inversion.inversion_prompt == "source"
+        guided = sees_source and job.inversion.inversion_guidance != 1
+        parameters = job.inversion.inversion_parameters
         return {
             "picture": picture_hash(job.picture),
-            "prompt": job.source.text if job.inversion.inversion_prompt == "source" else "",
+            "source prompt": job.source.text if sees_source else "",
+            "negative prompt": job.negative.text if guided else "",
             "backbone": self.backbone.name,
             "size": list(job.size),
             "steps": job.steps,
             "seed": job.seed,
-            "inversion": {"name": name_of("inversion", job.inversion), **job.inversion.model_dump(mode="json")},
+            "trajectory": name_of("inversion", job.inversion),
+            **{f"inversion.{name}": value for name, value in parameters.items()},
+            "version of headrouter": __version__,
         }
 
     def _record(self, job: _Job, cost: Cost, asked: Request) -> dict[str, Any]:
@@ -419,6 +430,11 @@ class Editor:
                 "peak_memory": cost.peak_memory,
             },
         }
+
+
+def _from(problem: Problem, start: Inverted | None) -> Problem:
+    """The problem with where the inversion arrived."""
+    return replace(problem, inverted=None if start is None else start.latents.to(problem.source))
 
 
 def _bar(label: str) -> Progress:

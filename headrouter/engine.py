@@ -18,7 +18,7 @@ from headrouter.backbone import Backbone
 from headrouter.clock import Clock, Phase
 from headrouter.cost import Cost, Meter
 from headrouter.dispatch import Dispatcher
-from headrouter.errors import NonFiniteError, OutOfMemoryError
+from headrouter.errors import IncompatibleError, NonFiniteError, OutOfMemoryError
 from headrouter.inversion import Inversion, Problem, State
 from headrouter.method import Method, MethodRun, Setting
 from headrouter.rows import Row
@@ -96,6 +96,8 @@ class Engine:
         steps = inversion.sampling_steps(problem.steps)
         setting = Setting(phase, problem.steps, self.backbone.sites, tuple(rows), problem.sigmas)
         runs = [method.begin(setting) for method in methods]
+        for method, run in zip(methods, runs, strict=True):
+            _refuse_idle(method, run, steps, problem.steps)
         last_need = self._last_step_with_source(inversion, runs, steps, problem.steps, keep_source)
         rows = _without_source(rows) if last_need < steps.start else tuple(rows)
         with self._measured(), self._attached(runs, steps):
@@ -190,6 +192,15 @@ class _Velocity:
 
 def _without_source(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(row for row in rows if not row.is_source)
+
+
+def _refuse_idle(method: Method, run: MethodRun, steps: range, total: int) -> None:
+    """A method whose steps are all among those that a shortened trajectory leaves out would be silently without effect."""
+    if any(map(run.needs, range(total))) and not any(map(run.needs, steps)):
+        raise IncompatibleError(
+            f"{type(method).__name__} acts in none of the steps that are run: the trajectory runs steps {steps.start} to "
+            f"{steps.stop - 1} of 0 to {total - 1}. Let it act later (`start`, `stop`), or run more steps."
+        )
 
 
 def _check(latents: Tensor, phase: str, step: int, steps: int) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from headrouter.cost import Cost
 from headrouter.errors import InvalidInputError
+from headrouter.files import write_whole
 from headrouter.picture import save_picture, writable_folder
 from headrouter.prompt import Prompt
 
@@ -106,14 +107,7 @@ def picture_hash(picture: Image.Image) -> str:
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write JSON so that the file is there whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        unfinished.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        raise InvalidInputError(f"cannot write '{path}': {error.strerror or error}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

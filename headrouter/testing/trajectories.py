@@ -71,9 +71,7 @@ class Solved:
             state = inversion.sample_step(step, state, rows, self._velocity, problem)
         return state.latents
 
-    def _dropped(
-        self, inversion: Inversion, step: int, rows: list[Row], state: State
-    ) -> tuple[list[Row], State]:
+    def _dropped(self, inversion: Inversion, step: int, rows: list[Row], state: State) -> tuple[list[Row], State]:
         """As in the engine: sources go when no step needs them any more."""
         steps = self.problem.steps
         if any(inversion.needs_source(later, steps) for later in range(step, steps)):

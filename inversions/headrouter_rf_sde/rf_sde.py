@@ -12,12 +12,12 @@ x + Δσ·(2·v̂ + x/(1 − σ)) + √(2σ|Δσ|/(1 − σ))·ξ, overshoots th
 from collections.abc import Sequence
 from typing import ClassVar, Literal, final
 
+from headrouter_rf.controller import Controlled
 from pydantic import Field
 from torch import Tensor
 
 from headrouter.inversion import Problem, State, Velocity, per_row
 from headrouter.rows import Row
-from headrouter_rf.controller import Controlled
 
 
 @final
@@ -30,7 +30,8 @@ class RFInversionSDE(Controlled):
     sampling_only: ClassVar[frozenset[str]] = Controlled.sampling_only | {"form"}
 
     form: Literal["exact", "compat"] = Field(
-        "exact", description="Exact posterior step, or the published Euler–Maruyama step, which leaves noise at the end."
+        "exact",
+        description="Exact posterior step, or the published Euler–Maruyama step, which leaves noise at the end.",
     )
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:

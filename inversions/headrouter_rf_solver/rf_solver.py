@@ -6,8 +6,9 @@ The velocity's derivative is taken from a second evaluation at the middle of the
 
 which is the explicit midpoint rule, and is computed as such.
 
-The model is told σ where x is, with one exception: the first evaluation of an inversion stands at σ = 0, which no model was trained
-at. It is told the middle of its step instead. That moves the predictor by O(Δσ²) and the step by O(Δσ³), once, so the order stays 2.
+The model is told σ where x is, with one exception: the first evaluation of an inversion stands at σ = 0, which no model was
+trained at. It is told the middle of its step instead. That moves the predictor by O(Δσ²) and the step by O(Δσ³), once, so the
+order stays 2.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,4 @@ class RFSolver(TwoWay):
 def _midpoint(current: float, target: float, state: State, rows: Sequence[Row], velocity: Velocity) -> State:
     middle, difference = (current + target) / 2, target - current
     here = velocity(state.latents, current or middle, rows)
-    return State(
-        state.latents + difference * velocity(state.latents + difference / 2 * here, middle, rows, stage=1)
-    )
+    return State(state.latents + difference * velocity(state.latents + difference / 2 * here, middle, rows, stage=1))
