@@ -5,8 +5,8 @@ noise level is s = σ/(1 − σ), a step to σ′ draws from the Gaussian poster
 
     x′ = (1 − σ′)·[x̂_0 + r·(x/(1 − σ) − x̂_0)] + σ′·√(1 − r)·ξ        ξ ~ N(0, I), one for each picture and step
 
-It has the right variance whatever the step, and none of the noise is left at σ′ = 0. The paper's Euler–Maruyama step,
-x + Δσ·(2·v̂ + x/(1 − σ)) + √(2σ|Δσ|/(1 − σ))·ξ, overshoots the variance and ends in noise; it is kept as ``compat``.
+Where x̂_0 is right, so is the variance, whatever the step, and none of the noise is left at σ′ = 0. The paper's Euler–Maruyama
+step, x + Δσ·(2·v̂ + x/(1 − σ)) + √(2σ|Δσ|/(1 − σ))·ξ, overshoots the variance and ends in noise; it is kept as ``compat``.
 """
 
 from collections.abc import Sequence
