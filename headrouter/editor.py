@@ -9,7 +9,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -37,32 +37,14 @@ from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.inversion import Inversion, Problem
 from headrouter.inverted import Inverted
 from headrouter.maps import WordMaps
-from headrouter.measure import ssim
 from headrouter.method import Method
 from headrouter.noise import Noise
-from headrouter.picture import Source, load_picture, psnr, to_picture, to_tensor, working_size
+from headrouter.picture import Source, load_picture, to_picture, to_tensor, working_size
 from headrouter.prompt import Prompt
+from headrouter.reconstruction import Reconstruction
 from headrouter.request import Request, Size, request_of
 from headrouter.result import FORMAT, Result, merge_evidence, picture_hash
 from headrouter.rows import Row
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Reconstruction:
-    """How well a trajectory holds a picture.
-
-    Attributes:
-        image: The picture, edited with its own prompt and without steering, in its own size.
-        psnr: Peak signal-to-noise ratio to the picture, dB; inf if equal.
-        ssim: Structural similarity to the picture, at most 1.
-        cost: What inversion and sampling took.
-    """
-
-    image: Image.Image = field(repr=False)
-    psnr: float
-    ssim: float
-    cost: Cost
 
 
 @final
@@ -362,7 +344,7 @@ class Editor:
     def _reconstruct(self, job: _Job, problem: Problem) -> Reconstruction:
         sampled = self._sample(replace(job, methods=()), problem, [job.source], "reconstruct")
         (picture,) = self._pictures(sampled.latents[[not row.is_source for row in sampled.rows]], job)
-        return Reconstruction(picture, psnr(picture, job.picture), ssim(picture, job.picture), sampled.cost)
+        return Reconstruction.compare(picture, job.picture, sampled.cost)
 
     def _groups(self, targets: tuple[Prompt, ...]) -> list[tuple[Prompt, ...]]:
         most = len(targets) if self.max_rows is None else self.max_rows - 1

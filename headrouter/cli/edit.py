@@ -1,9 +1,9 @@
 """``headrouter edit``: edit one picture by text, or run an earlier edit again."""
 
 import argparse
-import re
 from typing import TYPE_CHECKING, Any
 
+from headrouter.cli.options import add_machine, machine_of, size_of
 from headrouter.cli.overrides import parse_overrides
 from headrouter.errors import InvalidInputError
 
@@ -55,12 +55,8 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     knobs.add_argument(
         "--set", action="append", default=[], metavar="PART.NAME=VALUE", help="any parameter: method.gamma=0.3"
     )
-    machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
-    machine.add_argument("--dtype", help="auto, float32, bfloat16, float16")
-    machine.add_argument("--offload", help="none, model, group: save accelerator memory")
+    machine = add_machine(parser)
     machine.add_argument("--max-rows", type=int, metavar="N", help="most rows in one model call")
-    machine.add_argument("--no-progress", action="store_true", help="no progress bars")
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -97,7 +93,7 @@ def _edit(arguments: argparse.Namespace) -> "Result":
         model=arguments.model,
         max_rows=arguments.max_rows,
         progress=not arguments.no_progress,
-        **_machine(arguments),
+        **machine_of(arguments),
     )
     return editor.edit(
         picture,
@@ -110,7 +106,7 @@ def _edit(arguments: argparse.Namespace) -> "Result":
         steps=arguments.steps,
         guidance=arguments.guidance,
         seed=arguments.seed,
-        size=_size(arguments.size),
+        size=size_of(arguments.size),
     )
 
 
@@ -142,11 +138,7 @@ def _parts(arguments: argparse.Namespace) -> "tuple[BackboneParameters, Inversio
 def _again(arguments: argparse.Namespace) -> "Result":
     from headrouter.again import edit_again
 
-    return edit_again(arguments.record, progress=not arguments.no_progress, **_machine(arguments))
-
-
-def _machine(arguments: argparse.Namespace) -> dict[str, str | None]:
-    return {"device": arguments.device, "dtype": arguments.dtype, "offload": arguments.offload}
+    return edit_again(arguments.record, progress=not arguments.no_progress, **machine_of(arguments))
 
 
 def _only_machine(arguments: argparse.Namespace) -> None:
@@ -161,12 +153,3 @@ def _only_machine(arguments: argparse.Namespace) -> None:
         raise InvalidInputError(
             f"`--from` runs an edit again as it was; it takes no {', '.join(name.replace('_', '-') for name in ignored)}."
         )
-
-
-def _size(text: str) -> Any:
-    if text == "auto":
-        return "auto"
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match is None:
-        raise InvalidInputError(f"`--size` must look like 1024x768, or be auto (got {text!r}).")
-    return int(match[1]), int(match[2])

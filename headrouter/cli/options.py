@@ -1,0 +1,32 @@
+"""Options that several subcommands share."""
+
+import argparse
+import re
+from typing import Any
+
+from headrouter.errors import InvalidInputError
+
+
+def add_machine(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    """Describe where and how the model is loaded, and whether progress is shown."""
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
+    machine.add_argument("--dtype", help="auto, float32, bfloat16, float16")
+    machine.add_argument("--offload", help="none, model, group: save accelerator memory")
+    machine.add_argument("--no-progress", action="store_true", help="no progress bars")
+    return machine
+
+
+def machine_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the user said of the machine, as keywords of :class:`~headrouter.editor.Editor`."""
+    return {"device": arguments.device, "dtype": arguments.dtype, "offload": arguments.offload}
+
+
+def size_of(text: str) -> Any:
+    """``--size`` as width and height, or ``auto``."""
+    if text == "auto":
+        return "auto"
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None:
+        raise InvalidInputError(f"`--size` must look like 1024x768, or be auto (got {text!r}).")
+    return int(match[1]), int(match[2])

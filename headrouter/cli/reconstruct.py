@@ -1,0 +1,103 @@
+"""``headrouter reconstruct``: how well each trajectory holds a picture, side by side.
+
+The picture is edited with its own prompt and without steering. What comes back is compared with it: PSNR in dB, and structural
+similarity, which is 1 for the picture itself. Both include what the model's autoencoder loses.
+"""
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from headrouter.cli.options import add_machine, machine_of, size_of
+from headrouter.cli.table import table, terminal_width
+
+if TYPE_CHECKING:
+    from headrouter.inversion import Inversion
+    from headrouter.reconstruction import Reconstruction
+
+EXAMPLES = """examples:
+  headrouter reconstruct photo.png --source "a photo of a cat"
+  headrouter reconstruct photo.png --inversion euler --inversion fireflow --steps 12 -o out/
+"""
+
+
+def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Describe the command."""
+    parser = subcommands.add_parser(
+        "reconstruct",
+        help="how well each trajectory holds a picture",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("image", help="picture to hold")
+    parser.add_argument("--source", default="", metavar="TEXT", help="what the picture shows; may be empty")
+    parser.add_argument("--negative", default="", metavar="TEXT", help="what guidance steers away from")
+    parser.add_argument("--inversion", action="append", metavar="NAME", help="trajectory; repeat for several (all)")
+    parser.add_argument("-o", "--output", metavar="FOLDER", help="also write each reconstruction there, as NAME.png")
+    parts = parser.add_argument_group("parts and knobs")
+    parts.add_argument("--backbone", default="sd3.5", metavar="NAME", help="model family (default: sd3.5)")
+    parts.add_argument("--model", metavar="NAME", help="weights: a short name, a hub id or a local folder")
+    parts.add_argument("--steps", type=int, help="steps of the time grid (each trajectory's own)")
+    parts.add_argument("--guidance", type=float, help="weight of the prompt (the model's own)")
+    parts.add_argument("--seed", type=int, default=0, help="of all noise (default: 0)")
+    parts.add_argument("--size", default="auto", metavar="WxH", help="size to work at, or auto (default)")
+    add_machine(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Reconstruct by each trajectory in turn, on one loaded model, and print the table."""
+    from headrouter.assembly import inversion_of
+    from headrouter.picture import save_picture, writable_folder
+
+    names = list(dict.fromkeys(arguments.inversion or _all()))
+    inversions = {name: inversion_of(name) for name in names}
+    folder = writable_folder(arguments.output) if arguments.output else None
+    rows = []
+    for name, found in _reconstructed(arguments, inversions):
+        rows.append([name, *_numbers(found)])
+        if folder is not None:
+            save_picture(found.image, folder / f"{name.replace(':', '-')}.png")
+    print(table(["inversion", "PSNR dB", "SSIM", "model calls", "seconds"], rows, terminal_width()))
+    return 0
+
+
+def _reconstructed(
+    arguments: argparse.Namespace, inversions: "dict[str, Inversion]"
+) -> "Iterator[tuple[str, Reconstruction]]":
+    """Each trajectory's reconstruction in turn, all by one loaded model."""
+    from headrouter.editor import Editor
+    from headrouter.picture import load_picture
+
+    picture, size, progress = load_picture(arguments.image), size_of(arguments.size), not arguments.no_progress
+    (first, *_) = inversions.values()
+    loaded = Editor(
+        arguments.backbone, first, None, model=arguments.model, progress=progress, **machine_of(arguments)
+    ).backbone
+    for name, inversion in inversions.items():
+        tool = Editor(loaded, inversion, None, progress=progress)
+        yield (
+            name,
+            tool.reconstruct(
+                picture,
+                arguments.source,
+                negative_prompt=arguments.negative,
+                steps=arguments.steps,
+                guidance=arguments.guidance,
+                seed=arguments.seed,
+                size=size,
+            ),
+        )
+
+
+def _all() -> list[str]:
+    from headrouter.plugins import registry
+    from headrouter.plugins.names import BUILT_IN
+
+    entries = registry().entries("inversion")
+    return [entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name for entry in entries]
+
+
+def _numbers(found: "Reconstruction") -> list[str]:
+    return [f"{found.psnr:.2f}", f"{found.ssim:.4f}", str(found.cost.calls), f"{found.cost.seconds:.2f}"]
