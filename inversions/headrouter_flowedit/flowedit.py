@@ -17,7 +17,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from headrouter.directions import OneWay
-from headrouter.errors import InvalidInputError
+from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.inversion import Problem, State, Velocity, per_row
 from headrouter.moments import Moment, step_of
 from headrouter.rows import Row
@@ -35,7 +35,11 @@ class FlowEdit(OneWay):
     """
 
     source_guidance: float = Field(
-        1.5, ge=0, lt=1000, description="Guidance of the source's row; published: 1.5 for Flux, 3.5 for SD3."
+        1.5,
+        gt=0,
+        lt=1000,
+        description="Guidance of the source's row; published: 1.5 for Flux, 3.5 for SD3. 0 would not see the source prompt, "
+        "and leave methods nothing to compare with.",
     )
     last_steps: Moment = Field(
         0.8,
@@ -79,7 +83,17 @@ class FlowEdit(OneWay):
         return step < steps - step_of(self.plain_steps, steps)
 
     def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
-        """x_0 in all rows."""
+        """x_0 in all rows.
+
+        Raises:
+            IncompatibleError: there is no source to subtract.
+        """
+        if not any(row.is_source for row in rows) and self.needs_source(
+            self.sampling_steps(problem.steps).start, problem.steps
+        ):
+            raise IncompatibleError(
+                "FlowEdit subtracts the source's velocity from the edit's, and this run has no source."
+            )
         return State(per_row(problem.source, rows))
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:

@@ -15,9 +15,14 @@ from diffusers import FirstBlockCacheConfig
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
 from headrouter_euler.euler import Euler
+from headrouter_fireflow.fireflow import FireFlow
+from headrouter_flowedit.flowedit import FlowEdit
 from headrouter_flux.backbone import FluxParameters
 from headrouter_rf.rf import RFInversion
+from headrouter_rf_sde.rf_sde import RFInversionSDE
+from headrouter_rf_solver.rf_solver import RFSolver
 from headrouter_sd3.backbone import SD3Parameters, SD35Parameters
+from headrouter_sdedit.sdedit import SDEdit
 from PIL import Image
 
 from headrouter import Editor, HeadRouterError, edit_again
@@ -273,6 +278,11 @@ FEATURES: dict[str, Callable[[Parts], None]] = {
     "`euler`": trajectory(Euler(steps=3)),
     "`euler`, fixed point": trajectory(Euler(steps=3, fixed_point=2)),
     "`rf`": trajectory(RFInversion(steps=4)),
+    "`rf-sde`": trajectory(RFInversionSDE(steps=4)),
+    "`rf-solver`": trajectory(RFSolver(steps=3)),
+    "`fireflow`": trajectory(FireFlow(steps=3)),
+    "`flowedit`": trajectory(FlowEdit(steps=4, plain_steps=1)),
+    "`sdedit`": trajectory(SDEdit(steps=4)),
     "`rf` at η = 1 returns the picture": full_control,
     "head routing": steers(gamma=1.0),
     "head routing, anchored": steers(gamma=1.0, form="anchored"),
