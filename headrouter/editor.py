@@ -193,6 +193,7 @@ class Editor:
             source=job.picture,
             images=self._pictures(latents, job),
             prompts=job.targets,
+            source_prompt=job.source,
             cost=cost,
             record=self._record(job, cost, asked),
             evidence=evidence,
