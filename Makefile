@@ -1,6 +1,7 @@
 # make test    set up .venv and run every check
 # make demo    set up .venv and show what is here
 # make format  let ruff rewrite the code
+# make features  try every feature on every kind of model, and write docs/features.md
 #
 # PYTHON=python3.12 chooses the interpreter that .venv is made with.
 
@@ -11,7 +12,7 @@ STAMP := $(VENV)/installed
 PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := test
-.PHONY: setup test lint demo format clean
+.PHONY: setup test lint demo format features clean
 
 setup: $(STAMP)
 
@@ -37,6 +38,10 @@ demo: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/ruff format --quiet .
+
+features: export HF_HUB_OFFLINE := 1
+features: $(STAMP)
+	cd tests && ../$(BIN)/python -W ignore -m features.test_features
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

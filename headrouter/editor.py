@@ -181,6 +181,7 @@ class Editor:
             source=job.picture,
             images=self._pictures(latents, job),
             prompts=job.targets,
+            source_prompt=job.source,
             cost=cost,
             record=self._record(job, cost, asked),
             evidence=evidence,
@@ -271,6 +272,7 @@ class Editor:
         asked = request_of(
             prompts, negative_prompt=negative_prompt, steps=steps, guidance=guidance, seed=seed, size=size
         )
+        self._refuse_idle_negative(asked)
         methods = methods_of(method)
         refuse_misfits(self.backbone.provides, self.backbone.name, methods)
         side = working_size((1, 1), self.backbone.defaults.area, self.backbone.size_multiple)
@@ -285,6 +287,7 @@ class Editor:
         return [to_picture(picture) for picture in self.backbone.decode(sampled.latents)]
 
     def _job(self, image: Source, asked: Request) -> _Job:
+        self._refuse_idle_negative(asked)
         picture = load_picture(image)
         defaults, multiple = self.backbone.defaults, self.backbone.size_multiple
         own = working_size(picture.size, defaults.area, multiple)
@@ -317,6 +320,14 @@ class Editor:
             empty,
             problem,
         )
+
+    def _refuse_idle_negative(self, asked: Request) -> None:
+        if asked.negative_prompt and "negative-prompt" not in self.backbone.provides:
+            raise IncompatibleError(
+                f"`negative_prompt` {asked.negative_prompt!r} would have no effect: {self.backbone.name} is told its guidance as a "
+                "number and evaluates no negative prompt. Leave it out, or let the backbone guide in two passes where it can "
+                "(`guidance_kind='two-pass'` for Flux)."
+            )
 
     def _start(self, job: _Job, given: Inverted | None) -> Inverted | None:
         """Noise to start from: computed, or what the user kept, if it belongs to the job."""

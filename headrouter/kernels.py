@@ -30,13 +30,19 @@ def attend_with_log_sum_exp(
                 query_BHSD, key_BHSD, value_BHSD, 0.0, False, scale=scale
             )
             return output, log_sum_exp.float()
-        if query_BHSD.device.type == "cuda" and query_BHSD.dtype in (torch.float16, torch.bfloat16):
+        if query_BHSD.device.type == "cuda" and _flash_is_possible(query_BHSD, key_BHSD, value_BHSD):
             output, log_sum_exp, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
                 query_BHSD, key_BHSD, value_BHSD, 0.0, False, False, scale=scale
             )
             return output, log_sum_exp[..., : query_BHSD.shape[2]].float()
     output = functional.scaled_dot_product_attention(query_BHSD, key_BHSD, value_BHSD, attn_mask=bias, scale=scale)
     return output, log_sum_exp_chunked(query_BHSD, key_BHSD, scale, bias)
+
+
+def _flash_is_possible(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether this GPU's flash kernel takes these tensors as they are."""
+    parameters = torch.backends.cuda.SDPAParams(query, key, value, None, 0.0, False, False)
+    return query.shape[-1] % 8 == 0 and torch.backends.cuda.can_use_flash_attention(parameters)
 
 
 def log_sum_exp_chunked(

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from typing import final
 
 from torch import Tensor
@@ -56,6 +57,21 @@ class Prompt:
         ('A', 'dog', 'a', 'cat-like', 'dog')
         """
         return tuple(match.group() for match in _WORD.finditer(self.text))
+
+    def new_words(self, source: "Prompt") -> tuple[str, ...]:
+        """Words of this prompt that stand where ``source`` says something else, or nothing.
+
+        >>> Prompt("a large red star", {}).new_words(Prompt("a large blue circle", {}))
+        ('red', 'star')
+        """
+        before, after = [_fold(word) for word in source.words], [_fold(word) for word in self.words]
+        changes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+        return tuple(
+            word
+            for kind, _, _, first, last in changes
+            if kind in ("insert", "replace")
+            for word in self.words[first:last]
+        )
 
     def find(self, phrase: str) -> tuple[int, ...]:
         """Text positions of ``phrase``, a word or several, in every tokenizer; all its occurrences; case is ignored.

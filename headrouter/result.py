@@ -32,6 +32,7 @@ class Result:
         source: The picture that was edited, in its own size.
         images: One edited picture for each prompt, in the size of the source.
         prompts: The target prompts.
+        source_prompt: The source prompt.
         cost: Model calls, rows, seconds and peak memory, of inversion and sampling.
         record: Everything from which the edit can be run again, as plain data.
         evidence: What each method saw and did: a name of the method, then named tensors.
@@ -40,6 +41,7 @@ class Result:
     source: Image.Image
     images: list[Image.Image]
     prompts: tuple[Prompt, ...]
+    source_prompt: Prompt
     cost: Cost
     record: dict[str, Any]
     evidence: list[tuple[str, Mapping[str, Tensor]]]
@@ -53,7 +55,7 @@ class Result:
     @property
     def head_weights(self) -> Float[Tensor, "edits steps layers heads"]:
         """w_h that head routing gave each head, mean over the evaluations of a step; NaN where it did not act."""
-        return self._evidence("head_weights")
+        return self.recorded("head_weights")
 
     def text_map(self, word: str, prompt: int = 0) -> Float[Tensor, "rows columns"]:
         """How much attention each image token gives to a word of a prompt, on the model's token grid.
@@ -70,7 +72,7 @@ class Result:
         if not 0 <= prompt < len(self.prompts):
             raise InvalidInputError(f"`prompt` must be 0 to {len(self.prompts) - 1}, got {prompt}.")
         positions = self.prompts[prompt].find(word)
-        return self._evidence("text_maps")[prompt, list(positions)].mean(dim=0)
+        return self.recorded("text_maps")[prompt, list(positions)].mean(dim=0)
 
     @cached_property
     def reconstruction(self) -> Image.Image:
@@ -91,7 +93,16 @@ class Result:
         write_record(target / RECORD, record)
         return target
 
-    def _evidence(self, name: str) -> Tensor:
+    def has(self, name: str) -> bool:
+        """Whether a method recorded evidence of this name, for instance ``head_weights`` or ``text_maps``."""
+        return any(name in values for _, values in self.evidence)
+
+    def recorded(self, name: str) -> Tensor:
+        """Evidence of this name; each method documents what it records, see its ``evidence``.
+
+        Raises:
+            InvalidInputError: no method recorded it.
+        """
         for _, values in self.evidence:
             if name in values:
                 return values[name]

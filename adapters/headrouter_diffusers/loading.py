@@ -1,6 +1,8 @@
 """Pipelines, loaded by name or given."""
 
+import json
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,10 +44,11 @@ def load_pipeline(
     device = resolve_device(parameters)
     dtype = {"default": resolve_dtype(parameters, device), "vae": torch.float32}
     folder = find_weights(source, backbone, wanted.__name__, others, without)
+    absent = dict.fromkeys([*without, *_left_out(folder)])
     loader: Any = wanted
     with without_loading_bars():
         try:
-            pipeline = loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, **dict.fromkeys(without))
+            pipeline = loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, **absent)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise WeightsError(f"`model` {source!r} could not be loaded from {folder}: {reason}") from error
@@ -55,6 +58,12 @@ def load_pipeline(
     place(pipeline, parameters, device)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _left_out(folder: Any) -> list[str]:
+    """Components that were saved as absent; some pipelines cannot tell that from damage."""
+    index = json.loads((Path(folder) / "model_index.json").read_text(encoding="utf-8"))
+    return [name for name, entry in index.items() if entry == [None, None]]
 
 
 def given_pipeline(

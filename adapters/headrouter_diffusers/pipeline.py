@@ -97,6 +97,8 @@ class DiffusersBackbone(Backbone, ABC):
         words = {"joint-attention", "text-stream", "guidance", "encode-image"}
         if all(part.tells_words for part in self._parts if part.start is not None):
             words.add("prompt-words")
+        if self._guided:
+            words.add("negative-prompt")
         if any(site.stream == "single" for site in self.sites):
             words.add("single-stream")
         if self._tap.image_sites:

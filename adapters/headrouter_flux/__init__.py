@@ -15,7 +15,15 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
             name="flux",
             target="headrouter_flux.backbone:FluxParameters",
             default_model="dev",
-            provides={"joint-attention", "text-stream", "single-stream", "prompt-words", "guidance", "encode-image"},
+            provides={
+                "joint-attention",
+                "text-stream",
+                "single-stream",
+                "prompt-words",
+                "guidance",
+                "negative-prompt",
+                "encode-image",
+            },
             summary="FLUX.1: dual blocks, then single ones; text first; guidance embedded or true.",
         )
     )

@@ -6,7 +6,7 @@ from headrouter.plugin import BackboneSpec, Model, hookimpl
 
 headrouter_api = 1
 
-_PROVIDES = frozenset({"joint-attention", "text-stream", "prompt-words", "guidance", "encode-image"})
+_PROVIDES = frozenset({"joint-attention", "text-stream", "prompt-words", "guidance", "negative-prompt", "encode-image"})
 _LICENCE = "Stability AI Community License"
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from headrouter.backbone import Backbone, BackboneParameters, Defaults
-from headrouter.errors import InvalidInputError
+from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.rows import BatchRow
 
 _OTHERS = {"FluxPipeline": "'flux'"}
@@ -63,6 +63,13 @@ class SD3Backbone(DiffusersBackbone):
     def __init__(self, source: str, pipeline: Any, parameters: SD3Parameters, defaults: Defaults | None = None):
         """``pipeline`` is a ``StableDiffusion3Pipeline``."""
         self._parameters = parameters
+        transformer = pipeline.transformer
+        fused = any(type(processor).__name__.startswith("Fused") for processor in transformer.attn_processors.values())
+        if fused and transformer.config.dual_attention_layers:
+            raise IncompatibleError(
+                "diffusers cannot run a model with image-only attention (SD3.5-medium) after `fuse_qkv_projections()`. Call"
+                " `transformer.unfuse_qkv_projections()`."
+            )
         super().__init__(source, pipeline, defaults)
 
     @property

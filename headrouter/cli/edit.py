@@ -8,6 +8,8 @@ from headrouter.cli.overrides import parse_overrides
 from headrouter.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from headrouter.backbone import BackboneParameters
     from headrouter.inversion import Inversion
     from headrouter.method import Method
@@ -37,6 +39,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--negative", default="", metavar="TEXT", help="what to steer away from")
     parser.add_argument("-o", "--output", default="out", metavar="FOLDER", help="where the pictures go (default: out)")
     parser.add_argument("--from", dest="record", metavar="RESULT.JSON", help="run an earlier edit again")
+    parser.add_argument("--sheet", action="store_true", help="also draw sheet-N.png: what the edit did, and where")
     parts = parser.add_argument_group("parts")
     parts.add_argument("--backbone", default="sd3.5", metavar="NAME", help="model family (default: sd3.5)")
     parts.add_argument("--model", metavar="NAME", help="weights: a short name, a hub id or a local folder")
@@ -74,10 +77,20 @@ def run(arguments: argparse.Namespace) -> int:
         folder = writable_folder(arguments.output)
         result = _edit(arguments)
     result.save(folder)
+    if arguments.sheet:
+        _draw_sheets(result, folder)
     for number, prompt in enumerate(result.prompts):
         print(f"{folder / f'edit-{number}.png'}  {prompt.text}")
     print(f"{folder / 'result.json'}  {result.cost}")
     return 0
+
+
+def _draw_sheets(result: "Result", folder: "Path") -> None:
+    from headrouter.picture import save_picture
+    from headrouter.sheet import edit_sheet
+
+    for number in range(len(result.images)):
+        save_picture(edit_sheet(result, number), folder / f"sheet-{number}.png")
 
 
 def _edit(arguments: argparse.Namespace) -> "Result":
@@ -143,7 +156,19 @@ def _again(arguments: argparse.Namespace) -> "Result":
 
 def _only_machine(arguments: argparse.Namespace) -> None:
     """With ``--from`` everything else is in the record: refuse what would be ignored."""
-    allowed = {"record", "output", "device", "dtype", "offload", "no_progress", "run", "parser", "command", "debug"}
+    allowed = {
+        "record",
+        "output",
+        "sheet",
+        "device",
+        "dtype",
+        "offload",
+        "no_progress",
+        "run",
+        "parser",
+        "command",
+        "debug",
+    }
     ignored = [
         name
         for name, value in vars(arguments).items()

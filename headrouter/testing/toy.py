@@ -80,7 +80,15 @@ class ToyMMDiT(nn.Module, Backbone):
     def provides(self) -> frozenset[str]:
         """Everything that an image model can provide."""
         return frozenset(
-            {"joint-attention", "text-stream", "single-stream", "prompt-words", "guidance", "encode-image"}
+            {
+                "joint-attention",
+                "text-stream",
+                "single-stream",
+                "prompt-words",
+                "guidance",
+                "negative-prompt",
+                "encode-image",
+            }
         )
 
     @property
