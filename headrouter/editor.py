@@ -46,6 +46,9 @@ from headrouter.request import Request, Size, request_of
 from headrouter.result import FORMAT, Result, merge_evidence, picture_hash
 from headrouter.rows import Row
 
+_NOT_OF_THE_MODEL = frozenset({"name", "model", "pipeline", "device", "dtype", "offload"})
+"""In a backbone's record: what its name says already, and what concerns the machine alone."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -383,17 +386,18 @@ class Editor:
         """Everything that an inversion depends on, and nothing else, so that one serves many edits."""
         sees_source = job.inversion.inversion_prompt == "source"
         guided = sees_source and job.inversion.inversion_guidance != 1
-        parameters = job.inversion.inversion_parameters
+        backbone, trajectory = self._backbone_record, job.inversion.inversion_parameters
         return {
             "picture": picture_hash(job.picture),
             "source prompt": job.source.text if sees_source else "",
             "negative prompt": job.negative.text if guided else "",
             "backbone": self.backbone.name,
+            **{f"backbone.{name}": value for name, value in backbone.items() if name not in _NOT_OF_THE_MODEL},
             "size": list(job.size),
             "steps": job.steps,
             "seed": job.seed,
             "trajectory": name_of("inversion", job.inversion),
-            **{f"inversion.{name}": value for name, value in parameters.items()},
+            **{f"inversion.{name}": value for name, value in trajectory.items()},
             "version of headrouter": __version__,
         }
 

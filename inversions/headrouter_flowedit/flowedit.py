@@ -83,17 +83,7 @@ class FlowEdit(OneWay):
         return step < steps - step_of(self.plain_steps, steps)
 
     def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
-        """x_0 in all rows.
-
-        Raises:
-            IncompatibleError: there is no source to subtract.
-        """
-        if not any(row.is_source for row in rows) and self.needs_source(
-            self.sampling_steps(problem.steps).start, problem.steps
-        ):
-            raise IncompatibleError(
-                "FlowEdit subtracts the source's velocity from the edit's, and this run has no source."
-            )
+        """x_0 in all rows."""
         return State(per_row(problem.source, rows))
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
@@ -108,8 +98,16 @@ class FlowEdit(OneWay):
     def _difference(
         self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem
     ) -> Float[Tensor, "rows channels h w"]:
-        """Mean over draws of v(z_t) − v(z_s) in rows of edits; 0 in rows of sources."""
+        """Mean over draws of v(z_t) − v(z_s) in rows of edits; 0 in rows of sources.
+
+        Raises:
+            IncompatibleError: there is no source to subtract.
+        """
         source_of = {row.image: index for index, row in enumerate(rows) if row.is_source}
+        if any(row.image not in source_of for row in rows):
+            raise IncompatibleError(
+                "FlowEdit subtracts the source's velocity from the edit's, and this run has no source."
+            )
         sources = [source_of[row.image] for row in rows]
         total = torch.zeros_like(state.latents)
         for draw in range(self.averages):

@@ -165,3 +165,20 @@ def test_where_it_cannot_be_written(kept: Path, tmp_path: Path) -> None:
     before = kept.read_bytes()
     loaded.save(kept)
     assert kept.read_bytes() == before, "written again, the same file"
+
+
+def test_parameters_of_the_model_count_and_those_of_the_machine_do_not(tmp_path: Path) -> None:
+    """A Flux model told its guidance inverts otherwise than one that evaluates twice."""
+    from headrouter_diffusers.testing import tiny_flux
+    from headrouter_flux.backbone import FluxParameters
+
+    tiny_flux().save_pretrained(tmp_path / "flux")
+
+    def flux(**values: Any) -> Editor:
+        return Editor(FluxParameters(**values), "euler", None, model=str(tmp_path / "flux"), progress=False)
+
+    given: dict[str, Any] = {"size": (48, 32), "steps": 2}
+    path = flux().invert(PICTURE, **given).save(tmp_path / "x.safetensors")
+    flux(device="cpu", dtype="float32").edit(PICTURE, "a dog", inversion=path, **given)
+    with pytest.raises(InvalidInputError, match=r"another backbone\.guidance_kind \('auto', here 'two-pass'\)"):
+        flux(guidance_kind="two-pass").edit(PICTURE, "a dog", inversion=path, **given)

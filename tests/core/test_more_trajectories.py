@@ -437,6 +437,14 @@ def test_a_method_that_would_never_act_is_refused() -> None:
         tool.edit(PICTURE, "a dog", steps=8)
 
 
+def test_flowedit_without_a_source_is_refused() -> None:
+    solved = Solved(wave, grid(4), SOURCE, NOISE, edits=1)
+    edits = [row for row in solved.rows if not row.is_source]
+    with pytest.raises(IncompatibleError, match="this run has no source"):
+        FlowEdit().sample_step(1, State(SOURCE), edits, solved._velocity, solved.problem)
+    assert solved.calls == 0
+
+
 def test_what_has_no_inversion_says_so() -> None:
     for name in ("flowedit", "sdedit"):
         with pytest.raises(IncompatibleError, match="has no inversion"):
