@@ -62,6 +62,23 @@ def test_methods_compose_from_the_command_line(models: Path, photo: Path, tmp_pa
     assert record["methods"][0]["rho"] == 0.2 and record["inversion"]["name"] == "euler"
 
 
+@pytest.mark.parametrize("name", ["rf-sde", "rf-solver", "fireflow", "flowedit", "sdedit"])
+def test_trajectories_from_the_command_line_and_again(name: str, models: Path, photo: Path, tmp_path: Path) -> None:
+    assert edit(*common(models, photo, "--source", "a cat", "--inversion", name), "-o", tmp_path / "out") == 0
+    assert edit("--from", tmp_path / "out", "-o", tmp_path / "again") == 0
+    first, again = (np.asarray(Image.open(tmp_path / folder / "edit-0.png")) for folder in ("out", "again"))
+    assert np.array_equal(first, again)
+    assert json.loads((tmp_path / "again" / "result.json").read_text())["inversion"]["name"] == name
+
+
+def test_a_published_setting_from_the_command_line(models: Path, photo: Path, tmp_path: Path) -> None:
+    arguments = common(models, photo, "--inversion", "flowedit", "--preset", "flowedit-sd3", "--steps", 5)
+    assert edit(*arguments, "-o", tmp_path / "out") == 0
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (record["edit"]["guidance"], record["inversion"]["last_steps"]) == (13.5, 3)
+    assert edit("--from", tmp_path / "out", "-o", tmp_path / "again") == 0
+
+
 def test_flux_from_the_command_line(models: Path, photo: Path, tmp_path: Path) -> None:
     arguments = [
         photo,
@@ -93,6 +110,14 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "no such parameter": (["PHOTO", "--prompt", "a dog", "--set", "method.gama=1"], "Did you mean `gamma`?"),
     "no such part": (["PHOTO", "--prompt", "a dog", "--set", "methods.gamma=1"], "Did you mean `method`?"),
     "out of range": (["PHOTO", "--prompt", "a dog", "--set", "inversion.eta=2"], "less than or equal to 1 (got 2)"),
+    "no step left": (
+        ["PHOTO", "--prompt", "a dog", "--inversion", "sdedit", "--set", "inversion.strength=0"],
+        "greater than 0 (got 0)",
+    ),
+    "more plain steps than steps": (
+        ["PHOTO", "--prompt", "a dog", "--inversion", "flowedit", "--set", "inversion.plain_steps=0.9"],
+        "`plain_steps` are among `last_steps`",
+    ),
     "not a number": (["PHOTO", "--prompt", "a dog", "--set", "method.gamma=high"], "--set method.gamma"),
     "keep without a knob": (
         ["PHOTO", "--model", "SD", "--prompt", "a dog", "--inversion", "euler", "--keep", 0.5],
