@@ -440,7 +440,7 @@ def _bar(label: str) -> Progress:
 
     def progress(phase: Phase, done: int, total: int) -> None:
         if not bars:
-            bars.append(tqdm(total=total, desc=label, unit="step", leave=False))
+            bars.append(tqdm(total=total, desc=label, unit="step", leave=False, disable=None))
         bars[0].update()
         if done == total:
             bars[0].close()

@@ -5,6 +5,7 @@ A subcommand module has ``add(subcommands)``, which describes its arguments and 
 """
 
 import argparse
+import logging
 import os
 import sys
 import traceback
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     for library in ("TRANSFORMERS", "DIFFUSERS"):  # their remarks while loading tell a user nothing
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
+    for library in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("always", PluginWarning)
         warnings.simplefilter("always", PromptWarning)

@@ -3,6 +3,7 @@
 Importing this package loads neither torch nor diffusers, numpy or Pillow.
 """
 
+from argparse import ArgumentParser, _SubParsersAction
 from collections.abc import Callable
 
 from headrouter.plugin import Model, hookimpl
@@ -29,3 +30,11 @@ def register_models(register: Callable[[Model], None]) -> None:
                 summary="Trained on drawn shapes, bundled; runs anywhere.",
             )
         )
+
+
+@hookimpl
+def register_commands(subcommands: "_SubParsersAction[ArgumentParser]") -> None:
+    """``headrouter demo``."""
+    from headrouter_shapes import demo
+
+    demo.add(subcommands)
