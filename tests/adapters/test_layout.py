@@ -67,7 +67,7 @@ def test_probabilities_are_those_of_the_softmax_over_the_whole_sequence(kind):
         joint = weights[:, :, event.layout.image, event.layout.text]
         for row in range(len(event.rows)):
             for positions in ((1, 2), (0, 5, 23)):
-                block = event.text_to_image(row, positions)
+                ((_, block),) = event.text_to_image(row, positions)
                 torch.testing.assert_close(block, joint[row][..., list(positions)], rtol=1e-5, atol=1e-7)
         torch.testing.assert_close(event.attend(), weights @ event.value, rtol=1e-4, atol=1e-5)
 
