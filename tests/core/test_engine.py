@@ -196,19 +196,23 @@ def test_text_mixing_is_the_recursion(toy: ToyMMDiT) -> None:
         def evidence(self) -> Mapping[str, torch.Tensor]:
             return {}
 
-    for text_rows, untouched in (("edit", [0, 1, 2]), ("both", [0, 1])):
+    for text_rows, text_blocks, untouched in (
+        ("edit", "dual", [0, 1, 2]),
+        ("both", "dual", [0, 1]),
+        ("edit", "all", [0, 1, 2]),
+    ):
         entered.clear()
-        mixing = HeadRouter(gamma=0.0, image_tokens="off", rho=0.25, text_rows=text_rows)
-        sample(toy, Watch(), mixing, Watch())
+        values = {"text_rows": text_rows, "text_blocks": text_blocks}
+        sample(toy, Watch(), HeadRouter(gamma=0.0, image_tokens="off", rho=0.25, **values), Watch())
         raw, mixed = entered[0::2], entered[1::2]
         for (forward, site, before), (_, _, after) in zip(raw, mixed, strict=True):
-            if site != 1:
+            if site == 0 or (site == 2 and text_blocks == "dual"):
                 assert torch.equal(before, after), "block 0 has no block before it; single blocks are not mixed"
                 continue
-            previous = next(hidden for f, s, hidden in mixed if f == forward and s == 0)
+            previous = next(hidden for f, s, hidden in mixed if f == forward and s == site - 1)
             expected = 0.75 * before + 0.25 * previous
             expected[untouched] = before[untouched]
-            assert torch.allclose(after, expected, atol=1e-6)
+            assert torch.allclose(after, expected, atol=1e-6), "t_{b−1} is the mixed input of the block before"
             assert not torch.allclose(after[3], before[3], atol=1e-3)
 
 
