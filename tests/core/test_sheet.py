@@ -1,0 +1,48 @@
+"""The sheet of an edit: its panels are the edit's own pictures."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headrouter.editor import Editor
+from headrouter.errors import InvalidInputError
+from headrouter.prompt import Prompt
+from headrouter.result import Result
+from headrouter.sheet import edit_sheet
+from headrouter.testing.toy import ToyMMDiT
+
+
+def result(method: str, **asked: object) -> Result:
+    picture = Image.new("RGB", (32, 32), (0, 128, 64))
+    editor = Editor(ToyMMDiT(), "euler", method, progress=False)
+    return editor.edit(picture, ["a blue dog", "a red dog"], "a red cat", steps=3, **asked)  # type: ignore[arg-type]
+
+
+def shows(sheet: Image.Image, colour: tuple[int, int, int]) -> bool:
+    return bool((np.abs(np.asarray(sheet).astype(int) - colour).max(axis=-1) <= 1).mean() > 0.005)
+
+
+def test_a_sheet_shows_the_pictures_and_grows_with_the_evidence() -> None:
+    routed, plain, bare = result("headrouter"), result("none"), result("none", maps=False)
+    sheets = [edit_sheet(one) for one in (routed, plain, bare)]
+    assert all(shows(sheet, (0, 128, 64)) for sheet in sheets), "the source is on it"
+    routed_size, plain_size, bare_size = (sheet.size for sheet in sheets)
+    assert routed_size[0] == plain_size[0] > bare_size[0], "a panel for each new word, where there are maps"
+    assert routed_size[1] > plain_size[1] == bare_size[1], "heat maps where heads were weighted"
+
+
+def test_a_sheet_is_of_the_prompt_and_words_that_are_asked_for() -> None:
+    routed = result("headrouter")
+    assert edit_sheet(routed, words=["dog"]).size[0] < edit_sheet(routed, words=["dog", "blue", "a"]).size[0]
+    assert not np.array_equal(np.asarray(edit_sheet(routed, 0, ["dog"])), np.asarray(edit_sheet(routed, 1, ["dog"])))
+    with pytest.raises(InvalidInputError, match="'cat' is not in the prompt"):
+        edit_sheet(routed, words=["cat"])
+    with pytest.raises(InvalidInputError, match="`prompt` must be 0 to 1"):
+        edit_sheet(routed, 2)
+
+
+def test_new_words_are_those_that_the_source_does_not_have_there() -> None:
+    source = Prompt("two small red stars on a white background", {})
+    assert Prompt("two small red stars on a white background", {}).new_words(source) == ()
+    assert Prompt("three small red stars on a white background", {}).new_words(source) == ("three",)
+    assert Prompt("two small red stars on a mint background, sketched", {}).new_words(source) == ("mint", "sketched")
