@@ -18,6 +18,7 @@ from diffusers import (
     StableDiffusion3Pipeline,
 )
 from tokenizers.pre_tokenizers import ByteLevel
+from torch import Tensor
 from torch.nn import Module
 from transformers import (
     CLIPTextConfig,
@@ -28,6 +29,8 @@ from transformers import (
     T5EncoderModel,
     T5Tokenizer,
 )
+
+from headrouter.testing import Generation
 
 _CLIP_WIDTH, _T5_WIDTH, _HEADS, _HEAD_WIDTH = 16, 32, 4, 16
 _WORDS = ("a", "cat", "dog", "red", "photo", "of", "the")
@@ -94,6 +97,13 @@ def tiny_sd3(*, seed: int = 0, t5: bool = True, t5_length: int = 24, **transform
 def tiny_sd35(dual: bool = True, *, seed: int = 0, **others: Any) -> Any:
     """A Stable Diffusion 3.5 pipeline; ``dual`` as medium, with image-only attention in 2 blocks, else as large."""
     return tiny_sd3(seed=seed, qk_norm="rms_norm", dual_attention_layers=(0, 1) if dual else (), **others)
+
+
+def stock_latents(backbone: Any, asked: Generation, **arguments: Any) -> Tensor:
+    """What the pipeline of ``backbone`` itself generates: latents, as the pipeline shapes them."""
+    asks = {"width": asked.width, "height": asked.height, "num_inference_steps": asked.steps, **arguments}
+    generator = torch.Generator().manual_seed(asked.seed)
+    return backbone.pipeline(asked.prompt, generator=generator, output_type="latent", **asks).images  # type: ignore[no-any-return]
 
 
 def _autoencoder(shift_factor: float) -> AutoencoderKL:

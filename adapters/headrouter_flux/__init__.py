@@ -15,6 +15,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
             name="flux",
             target="headrouter_flux.backbone:FluxParameters",
             default_model="dev",
+            testing="headrouter_flux.testing:subjects",
             provides={"joint-attention", "text-stream", "single-stream", "prompt-words", "guidance", "encode-image"},
             summary="FLUX.1: dual blocks, then single ones; text first; guidance embedded or true.",
         )
