@@ -1,6 +1,5 @@
 """Which positions of the joint sequence are which words and which patches, told by perturbing one of them."""
 
-
 import pytest
 import torch
 

@@ -1,6 +1,5 @@
 """Rows: independent of each other, each under its own prompt and guidance."""
 
-
 import pytest
 import torch
 
