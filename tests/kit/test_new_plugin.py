@@ -5,11 +5,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from string import Template
 
+import headrouter_auraflow.backbone
 import pytest
 
 from headrouter.cli import main
-from headrouter.cli.new_plugin import KINDS
+from headrouter.cli.new_plugin import KINDS, _read
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "plugins" / "tutorial.md"
 
@@ -22,8 +24,8 @@ def install(folder: Path, name: str, module: str) -> None:
     (info / "entry_points.txt").write_text(f"[headrouter]\n{name} = {module}\n")
 
 
-def run(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+def run(folder: Path, *command: str, path: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONPATH": str(path or folder), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-m", *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -48,3 +50,34 @@ def test_nothing_is_overwritten(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     assert main(["plugins", "new", "Acme!", "-o", str(tmp_path / "other")]) == 2
     assert not (tmp_path / "other").exists()
+
+
+def test_the_tutorial_is_true(tmp_path):
+    text = TUTORIAL.read_text(encoding="utf-8")
+    for line in re.findall(r"^\$ (.*)$", text, flags=re.MULTILINE):
+        program, *rest = line.split()
+        if program == "pip":
+            install(tmp_path / "headrouter-acme", "acme", "headrouter_acme")
+        else:
+            done = run(tmp_path, f"{program}.cli", *rest, path=tmp_path / "headrouter-acme")
+            assert done.returncode == 0, (line, done.stdout[-2000:], done.stderr[-1000:])
+    written = [
+        path.read_text(encoding="utf-8") for path in (tmp_path / "headrouter-acme").rglob("*.*") if path.is_file()
+    ]
+    blocks = re.findall(r"^```(?:python|toml)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) > 7
+    for block in blocks:
+        assert any(block in page for page in written), f"the template has no such code:\n{block}"
+
+
+def test_the_template_is_the_worked_example():
+    """Under another name, line by line, apart from the docstrings that name it."""
+    example = Path(headrouter_auraflow.backbone.__file__).read_text(encoding="utf-8")
+    template = Template(_read("backbone.py")).substitute(
+        name="auraflow", Class="AuraFlow", module="headrouter_auraflow"
+    )
+
+    def code(text: str) -> list[str]:
+        return [line for line in text.splitlines() if not line.strip().startswith('"""')]
+
+    assert code(template) == code(example)
