@@ -3,11 +3,14 @@
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
-from torch.nn import Module
+import torch
+from torch import Tensor
+from torch.nn import Module, Parameter
 
 from headrouter.backbone import Backbone
 
 Snapshot = dict[str, dict[str, Any]]
+_SAMPLE: Final = 4096
 ASPECTS: Final = ("structure", "attributes", "hooks", "hook flags", "modes", "processors", "weights")
 
 
@@ -25,7 +28,10 @@ def _walk(thing: object, path: str, depth: int) -> Iterator[tuple[str, Module]]:
 
 
 def state(model: Module) -> dict[str, Any]:
-    """The state of a model, comparable by ``==``: structure, attributes, hooks, processors, the identity of its weights."""
+    """The state of a model, comparable by ``==``: structure, attributes, hooks, processors, a sample of its weights.
+
+    Weights may move, as they do when they are offloaded, but not change.
+    """
     modules = dict(model.named_modules())
     processors = {path: module.processor for path, module in modules.items() if hasattr(module, "processor")}
     return {
@@ -39,10 +45,17 @@ def state(model: Module) -> dict[str, Any]:
         "modes": {path: module.training for path, module in modules.items()},
         "processors": {path: (id(processor), type(processor)) for path, processor in processors.items()},
         "weights": {
-            name: (tensor.data_ptr(), tensor._version, tensor.dtype, str(tensor.device), tensor.requires_grad)
+            name: (tuple(tensor.shape), tensor.dtype, tensor.requires_grad, _fingerprint(tensor))
             for name, tensor in model.state_dict(keep_vars=True).items()
         },
     }
+
+
+def _fingerprint(tensor: Tensor) -> float | None:
+    if type(tensor) not in (Tensor, Parameter) or tensor.is_meta:
+        return None  # a quantised tensor has arithmetic of its own
+    values = tensor.detach().flatten()[:: max(1, tensor.numel() // _SAMPLE)].to(torch.float32).double()
+    return float((values * torch.linspace(1, 2, len(values), dtype=torch.float64, device=values.device)).sum())
 
 
 def snapshot(backbone: Backbone) -> Snapshot:

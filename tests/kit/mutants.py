@@ -201,6 +201,13 @@ class GuidanceTwice(FluxBackbone):
         return super().velocity(latents, sigma, [replace(row, guidance=row.guidance**2) for row in rows])
 
 
+@mutant("the_model_is_left_alone", "a velocity has changed weights", FLUX)
+class WeightsNudged(FluxBackbone):
+    def _predict(self, latents, sigma, batch):
+        self.pipeline.transformer.x_embedder.bias += 1e-6
+        return super()._predict(latents, sigma, batch)
+
+
 @mutant("everything_it_is_told_matters", "the noise level σ does not matter", SD3)
 class NoiseLevelIgnored(SD3Backbone):
     def _predict(self, latents, sigma, batch):
