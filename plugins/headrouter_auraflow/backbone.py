@@ -11,6 +11,7 @@ from headrouter_diffusers.text_parts import TextPart
 from torch import Tensor
 
 from headrouter.backbone import Backbone, BackboneParameters, Defaults
+from headrouter.errors import InvalidInputError
 from headrouter.rows import BatchRow
 
 
@@ -40,6 +41,13 @@ class AuraFlowBackbone(DiffusersBackbone):
     _patch = 2
     _guided = True
     _length = 256
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Channels, rows and columns of the latents, within the positions that the model has learnt."""
+        most = int(self.pipeline.transformer.config.pos_embed_max_size**0.5) * self.size_multiple
+        if max(width, height) > most:
+            raise InvalidInputError(f"`size` {width} × {height} is beyond the {most} pixels a side it has learnt.")
+        return super().latent_shape(width, height)
 
     def _own_defaults(self) -> Defaults:
         return Defaults(50, 3.5, 1024 * 1024)

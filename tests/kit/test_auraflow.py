@@ -8,6 +8,7 @@ import headrouter_diffusers
 import pytest
 from headrouter_auraflow.testing import subjects
 
+from headrouter.errors import InvalidInputError
 from headrouter.plugins import registry
 from headrouter.testing import BackboneConformance
 
@@ -21,6 +22,13 @@ class TestAuraFlow(BackboneConformance):
 def test_it_takes_at_most_sixty_lines():
     lines = Path(headrouter_auraflow.backbone.__file__).read_text(encoding="utf-8").splitlines()
     assert len([line for line in lines if line.strip() and not line.strip().startswith("#")]) <= 60
+
+
+def test_sizes_beyond_its_positions_are_refused():
+    backbone = subjects()[0].build()
+    assert backbone.latent_shape(96, 48) == (4, 12, 24)
+    with pytest.raises(InvalidInputError, match="96 pixels a side"):
+        backbone.latent_shape(104, 48)
 
 
 def test_it_is_found_by_its_entry_point():
