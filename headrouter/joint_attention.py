@@ -6,7 +6,7 @@ may change the three before attention and the per-head output after it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, final
 
 import torch
@@ -50,6 +50,7 @@ class TokenLayout:
         text, image: Positions ``start:stop`` of each part.
         grid: Rows and columns of the image tokens, in row-major order.
         segments: The text's parts by tokenizer, ``(name, length)`` in order; their lengths add up to the text's.
+        registers: Positions of learnt tokens that are neither; empty in most models.
 
     >>> layout = TokenLayout(text=slice(0, 7), image=slice(7, 19), grid=(3, 4), segments=(("t5", 7),))
     >>> layout.length
@@ -60,12 +61,14 @@ class TokenLayout:
     image: slice
     grid: tuple[int, int]
     segments: tuple[tuple[str, int], ...]
+    registers: slice = field(default_factory=lambda: slice(0, 0))
 
     def __post_init__(self) -> None:
         """Check that the parts tile the sequence."""
         text, image, rows_columns = self.text, self.image, self.grid[0] * self.grid[1]
-        assert sorted([text.start, image.start])[0] == 0 and (text.stop == image.start or image.stop == text.start), (
-            f"text {text} and image {image} must follow each other from 0"
+        parts = sorted((part.start, part.stop) for part in (text, image, self.registers) if part.stop > part.start)
+        assert [start for start, _ in parts] == [0, *(stop for _, stop in parts[:-1])], (
+            f"text {text}, image {image} and registers {self.registers} must follow each other from 0"
         )
         assert image.stop - image.start == rows_columns, f"{image} does not hold a grid of {self.grid}"
         assert sum(length for _, length in self.segments) == text.stop - text.start, "text segments do not add up"
@@ -73,7 +76,7 @@ class TokenLayout:
     @property
     def length(self) -> int:
         """Number of tokens in the sequence."""
-        return int(max(self.text.stop, self.image.stop))
+        return int(max(self.text.stop, self.image.stop, self.registers.stop))
 
 
 @final

@@ -80,9 +80,12 @@ class BackboneSpec(ComponentSpec):
 
     Args:
         default_model: the :class:`Model`, by name, that is used when the user names none.
+        testing: ``"module:function"`` without arguments that gives small models, a list of
+            :class:`~headrouter.testing.BackboneSubject`, for ``headrouter conformance``.
     """
 
     default_model: str = ""
+    testing: str = ""
 
     kind: ClassVar[Kind] = "backbone"
 

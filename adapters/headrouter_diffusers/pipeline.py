@@ -35,6 +35,8 @@ class DiffusersBackbone(Backbone, ABC):
     """Where its transformer attends."""
     text_first: ClassVar[bool]
     """Whether text precedes the image in the joint sequence."""
+    registers: ClassVar[int] = 0
+    """Number of learnt tokens that stand before the text and enter the blocks with it."""
 
     def __init__(self, source: str, pipeline: Any, defaults: Defaults | None = None):
         """``source`` names the weights in messages; ``defaults`` win over the model's own."""
@@ -219,9 +221,15 @@ class DiffusersBackbone(Backbone, ABC):
     def _layout(self, latents: Tensor, text: int) -> TokenLayout:
         grid = (latents.shape[-2] // self._patch, latents.shape[-1] // self._patch)
         image = grid[0] * grid[1]
-        if self.text_first:
-            return TokenLayout(slice(0, text), slice(text, text + image), grid, self._segments(text))
-        return TokenLayout(slice(image, image + text), slice(0, image), grid, self._segments(text))
+        image_at, registers_at = (self.registers + text, 0) if self.text_first else (0, image)
+        text_at = registers_at + self.registers
+        return TokenLayout(
+            slice(text_at, text_at + text),
+            slice(image_at, image_at + image),
+            grid,
+            self._segments(text),
+            registers=slice(registers_at, text_at),
+        )
 
     @final
     def _conditioning(self, batch: Sequence[BatchRow], name: str) -> Tensor:

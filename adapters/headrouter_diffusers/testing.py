@@ -18,6 +18,7 @@ from diffusers import (
     StableDiffusion3Pipeline,
 )
 from tokenizers.pre_tokenizers import ByteLevel
+from torch import Tensor
 from torch.nn import Module
 from transformers import (
     CLIPTextConfig,
@@ -28,6 +29,8 @@ from transformers import (
     T5EncoderModel,
     T5Tokenizer,
 )
+
+from headrouter.testing import Generation
 
 _CLIP_WIDTH, _T5_WIDTH, _HEADS, _HEAD_WIDTH = 16, 32, 4, 16
 _WORDS = ("a", "cat", "dog", "red", "photo", "of", "the")
@@ -52,14 +55,14 @@ def tiny_flux(guidance_embeds: bool = True, *, seed: int = 0, t5_length: int = 2
     )
     pipeline = FluxPipeline(
         scheduler=scheduler,
-        vae=_autoencoder(shift_factor=0.1159),
+        vae=tiny_autoencoder(shift_factor=0.1159),
         text_encoder=CLIPTextModel(_clip_config()),
         tokenizer=_clip_tokenizer(),
-        text_encoder_2=_t5(),
-        tokenizer_2=_t5_tokenizer(t5_length),
+        text_encoder_2=tiny_t5(),
+        tokenizer_2=tiny_t5_tokenizer(t5_length),
         transformer=transformer,
     )
-    return _ready(pipeline, seed)
+    return ready(pipeline, seed)
 
 
 def tiny_sd3(*, seed: int = 0, t5: bool = True, t5_length: int = 24, **transformer: Any) -> Any:
@@ -79,16 +82,16 @@ def tiny_sd3(*, seed: int = 0, t5: bool = True, t5_length: int = 24, **transform
     }
     pipeline = StableDiffusion3Pipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=_autoencoder(shift_factor=0.0609),
+        vae=tiny_autoencoder(shift_factor=0.0609),
         text_encoder=CLIPTextModelWithProjection(_clip_config()),
         tokenizer=_clip_tokenizer(),
         text_encoder_2=CLIPTextModelWithProjection(_clip_config(hidden_act="gelu")),
         tokenizer_2=_clip_tokenizer(),
-        text_encoder_3=_t5() if t5 else None,
-        tokenizer_3=_t5_tokenizer(t5_length) if t5 else None,
+        text_encoder_3=tiny_t5() if t5 else None,
+        tokenizer_3=tiny_t5_tokenizer(t5_length) if t5 else None,
         transformer=SD3Transformer2DModel(**{**configuration, **transformer}),
     )
-    return _ready(pipeline, seed)
+    return ready(pipeline, seed)
 
 
 def tiny_sd35(dual: bool = True, *, seed: int = 0, **others: Any) -> Any:
@@ -96,7 +99,15 @@ def tiny_sd35(dual: bool = True, *, seed: int = 0, **others: Any) -> Any:
     return tiny_sd3(seed=seed, qk_norm="rms_norm", dual_attention_layers=(0, 1) if dual else (), **others)
 
 
-def _autoencoder(shift_factor: float) -> AutoencoderKL:
+def stock_latents(backbone: Any, asked: Generation, **arguments: Any) -> Tensor:
+    """What the pipeline of ``backbone`` itself generates: latents, as the pipeline shapes them."""
+    asks = {"width": asked.width, "height": asked.height, "num_inference_steps": asked.steps, **arguments}
+    generator = torch.Generator().manual_seed(asked.seed)
+    return backbone.pipeline(asked.prompt, generator=generator, output_type="latent", **asks).images  # type: ignore[no-any-return]
+
+
+def tiny_autoencoder(shift_factor: float | None) -> AutoencoderKL:
+    """An autoencoder of 4 channels that shrinks a picture 4 times."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
@@ -142,11 +153,13 @@ def _t5_vocabulary() -> list[tuple[str, float]]:
     return [*special, *words, *((letter, -3.0) for letter in string.ascii_letters + string.digits + ".,!?'-")]
 
 
-def _t5_tokenizer(length: int) -> T5Tokenizer:
+def tiny_t5_tokenizer(length: int) -> T5Tokenizer:
+    """One token for each of a few words, and one for each other letter."""
     return T5Tokenizer(vocab=_t5_vocabulary(), extra_ids=0, model_max_length=length)
 
 
-def _t5() -> T5EncoderModel:
+def tiny_t5() -> T5EncoderModel:
+    """A T5 encoder of one layer and 32 channels."""
     return T5EncoderModel(
         T5Config(
             vocab_size=len(_t5_vocabulary()),
@@ -162,7 +175,8 @@ def _t5() -> T5EncoderModel:
     )
 
 
-def _ready(pipeline: Any, seed: int) -> Any:
+def ready(pipeline: Any, seed: int) -> Any:
+    """Draw all weights of a pipeline from ``seed``."""
     generator = torch.Generator().manual_seed(seed)
     for component in pipeline.components.values():
         if isinstance(component, Module):

@@ -46,11 +46,14 @@ def _hook(found: FoundSite, name: str) -> Callable[[Module, tuple[Any, ...], dic
 
 def _heard(forward: Forward, found: FoundSite, given: torch.Tensor) -> torch.Tensor:
     """The block's argument after the listener; the same object where the listener leaves it."""
-    text = forward.layout.text
-    hidden = given[:, text] if found.rule.joined else given
-    assert hidden.shape[1] == text.stop - text.start, f"{found.site.path}: {hidden.shape[1]} text tokens for {text}"
+    text, registers = forward.layout.text, forward.layout.registers
+    if not found.rule.joined:  # the argument begins with the registers, if there are any, and ends with the text
+        text = slice(registers.stop - registers.start, registers.stop - registers.start + text.stop - text.start)
+        assert given.shape[1] == text.stop, f"{found.site.path}: {given.shape[1]} tokens, not {text.stop}"
+    whole = given.shape[1] == text.stop - text.start
+    hidden = given if whole else given[:, text]
     with forward.awaiting(None):
         heard = forward.listener.text(TextStream(found.site, forward.rows, forward.listener.clock, hidden))
     if heard is hidden:
         return given
-    return torch.cat([given[:, : text.start], heard, given[:, text.stop :]], dim=1) if found.rule.joined else heard
+    return heard if whole else torch.cat([given[:, : text.start], heard, given[:, text.stop :]], dim=1)

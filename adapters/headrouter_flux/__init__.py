@@ -15,6 +15,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
             name="flux",
             target="headrouter_flux.backbone:FluxParameters",
             default_model="dev",
+            testing="headrouter_flux.testing:subjects",
             provides={
                 "joint-attention",
                 "text-stream",

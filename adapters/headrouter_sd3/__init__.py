@@ -17,6 +17,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
         BackboneSpec(
             name="sd3",
             target="headrouter_sd3.backbone:SD3Parameters",
+            testing="headrouter_sd3.testing:subjects",
             default_model="medium",
             provides=_PROVIDES,
             summary="Stable Diffusion 3: dual blocks; image first; classifier-free guidance.",
@@ -26,6 +27,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
         BackboneSpec(
             name="sd3.5",
             target="headrouter_sd3.backbone:SD35Parameters",
+            testing="headrouter_sd3.testing:subjects_35",
             aliases=("sd35",),
             default_model="medium",
             provides=_PROVIDES | {"image-attention"},

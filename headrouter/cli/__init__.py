@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from headrouter import __version__
-from headrouter.cli import doctor, edit, plugins, presets, reconstruct
+from headrouter.cli import conformance, doctor, edit, plugins, presets, reconstruct
 from headrouter.errors import HeadRouterError, PluginWarning, PromptWarning
 
-COMMANDS = (edit, reconstruct, plugins, presets, doctor)
+COMMANDS = (edit, reconstruct, plugins, presets, conformance, doctor)
 """headrouter's own subcommands, in the order of ``--help``; a new one is added here."""
 
 USER_ERROR = 2

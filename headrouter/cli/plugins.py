@@ -4,6 +4,7 @@ import argparse
 import json
 from dataclasses import asdict
 
+from headrouter.cli import new_plugin
 from headrouter.cli.table import table, terminal_width
 from headrouter.plugin import ComponentSpec
 from headrouter.plugins import Entry, Registry, registry
@@ -11,9 +12,12 @@ from headrouter.plugins import Entry, Registry, registry
 
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Describe the command."""
-    parser = subcommands.add_parser("plugins", help="list plug-ins and what they bring", description=__doc__)
+    parser = subcommands.add_parser(
+        "plugins", help="list plug-ins and what they bring, or write a new one", description=__doc__
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
+    new_plugin.add(parser.add_subparsers(title="commands", metavar="COMMAND"))
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
         MethodSpec(
             name="headrouter",
             target="headrouter.routing.method:HeadRouter",
+            provides={"acts"},
             requires={"joint-attention"},
             summary="Routes attention heads and refines text and image tokens (arXiv:2411.15034).",
         )

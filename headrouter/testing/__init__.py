@@ -1,1 +1,52 @@
-"""What the tests of a plug-in need: a small model in pure PyTorch."""
+"""What the tests of a plug-in need: checks of every kind of part, a small model in pure PyTorch, known trajectories.
+
+>>> from headrouter.testing import BackboneConformance, BackboneSubject
+"""
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headrouter.testing.conformance import (
+        BackboneConformance,
+        InversionConformance,
+        MethodConformance,
+        PluginConformance,
+    )
+    from headrouter.testing.subjects import (
+        BackboneSubject,
+        Generation,
+        InversionSubject,
+        MethodSubject,
+        PluginSubject,
+        Reference,
+    )
+
+__all__ = [
+    "BackboneConformance",
+    "BackboneSubject",
+    "Generation",
+    "InversionConformance",
+    "InversionSubject",
+    "MethodConformance",
+    "MethodSubject",
+    "PluginConformance",
+    "PluginSubject",
+    "Reference",
+]
+
+if "pytest" in sys.modules:  # so that a failing assert in a check says what the values were
+    sys.modules["pytest"].register_assert_rewrite(
+        *(
+            f"{__name__}.{concept}_checks"
+            for concept in ("layout", "listening", "picture", "prompt", "velocity", "inversion", "method", "plugin")
+        )
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """The names above, imported when they are asked for: the classes need pytest, the toy does not."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{'conformance' if name.endswith('Conformance') else 'subjects'}"), name)

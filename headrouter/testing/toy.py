@@ -174,7 +174,7 @@ class ToyMMDiT(nn.Module, Backbone):
         image = self.image_in(latents.flatten(2).transpose(1, 2)) + _positions(height, width, 32).to(latents)
         image = image + self.time_in(torch.tensor([sigma, 1 - sigma], device=latents.device))
         text = self.text_in(torch.cat([item.prompt.tensors["embedding"] for item in items]))
-        layout = self._layout(height, width)
+        layout = self._layout(text.shape[1], height, width)
         if self._listener is not None:
             self._listener.begin_forward(items, layout)
         for site, block in zip(self._sites, self.blocks, strict=True):
@@ -202,14 +202,11 @@ class ToyMMDiT(nn.Module, Backbone):
         image = image + block.image_out(joined[:, layout.image])
         return text + block.feed_forward(text), image + block.feed_forward(image)
 
-    def _layout(self, height: int, width: int) -> TokenLayout:
+    def _layout(self, text: int, height: int, width: int) -> TokenLayout:
         image = height * width
-        text_at, image_at = (0, TEXT_TOKENS) if self.text_first else (image, 0)
+        text_at, image_at = (0, text) if self.text_first else (image, 0)
         return TokenLayout(
-            slice(text_at, text_at + TEXT_TOKENS),
-            slice(image_at, image_at + image),
-            (height, width),
-            (("words", TEXT_TOKENS),),
+            slice(text_at, text_at + text), slice(image_at, image_at + image), (height, width), (("words", text),)
         )
 
 

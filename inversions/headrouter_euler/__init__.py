@@ -14,6 +14,7 @@ def register_inversions(register: Callable[[InversionSpec], None]) -> None:
         InversionSpec(
             name="euler",
             target="headrouter_euler.euler:Euler",
+            provides={"free"},
             summary="First-order inversion and sampling; optionally with fixed-point iterations.",
         )
     )

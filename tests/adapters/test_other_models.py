@@ -130,7 +130,7 @@ def test_masks_and_kernels(rows, mask, backend):
             logits = logits + MASKS[mask]
         weights = logits.softmax(-1)
         for row in range(2):
-            ((_, block),) = event.text_to_image(row, [0, 2])
+            block = torch.cat([heads for _, heads in event.text_to_image(row, [0, 2])])
             torch.testing.assert_close(block, weights[row, :, TEXT:, [0, 2]])
         torch.testing.assert_close(event.attend(), weights @ event.value)
         torch.testing.assert_close(event.attend(log_sum_exp=True), weights @ event.value)

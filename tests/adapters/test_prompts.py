@@ -3,7 +3,6 @@
 import warnings
 
 import pytest
-import torch
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_flux.backbone import FluxParameters
 from headrouter_sd3.backbone import SD3Parameters
@@ -94,13 +93,6 @@ def test_an_unknown_word_is_an_error():
     [prompt] = build("flux").encode_prompts(["a cat"])
     with pytest.raises(InvalidInputError, match="Its words: a, cat"):
         prompt.find("ca")
-
-
-def test_encoding_does_not_depend_on_the_other_prompts(backbone):
-    alone, other = backbone.encode_prompts(["a cat"])[0], backbone.encode_prompts(["the red dog", "a cat"])[1]
-    for name in ("prompt_embeds", "pooled_prompt_embeds"):
-        assert torch.equal(alone.tensors[name], other.tensors[name])
-        assert alone.tensors[name].shape[0] == 1
 
 
 def test_without_t5_its_positions_are_zero():

@@ -1,7 +1,5 @@
 """Rows: independent of each other, each under its own prompt and guidance."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -12,14 +10,6 @@ from .conftest import Plain, build, noise, rows_of
 
 def close(one, other):
     assert (one - other).norm() <= 1e-5 * other.norm()
-
-
-def test_rows_do_not_depend_on_each_other(backbone):
-    rows, latents = rows_of(backbone, "a cat", "a dog", "red"), noise(backbone, 3)
-    together = backbone.velocity(latents, 0.7, rows)
-    for index in range(3):
-        close(together[index], backbone.velocity(latents[index : index + 1], 0.7, [replace(rows[index], edit=None)])[0])
-    close(backbone.velocity(latents.flip(0), 0.7, rows[::-1]).flip(0), together)
 
 
 @pytest.mark.parametrize("kind", ["flux-true", "schnell", "sd3", "sd3.5-medium"])

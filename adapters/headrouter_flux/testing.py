@@ -1,0 +1,29 @@
+"""Small Flux models for the conformance kit."""
+
+from typing import Any
+
+from headrouter_diffusers.testing import stock_latents, tiny_flux
+from torch import Tensor
+
+from headrouter.testing import BackboneSubject, Generation
+from headrouter_flux.backbone import FluxParameters
+
+
+def subjects() -> list[BackboneSubject]:
+    """With embedded guidance, with it and two evaluations, and without it."""
+    two_passes = FluxParameters(guidance_kind="two-pass", embedded_guidance=2.5)
+    return [
+        BackboneSubject("flux", lambda: FluxParameters().load("tiny", tiny_flux()), reference),
+        BackboneSubject("flux-true", lambda: two_passes.load("tiny", tiny_flux()), reference),
+        BackboneSubject("schnell", lambda: FluxParameters().load("tiny", tiny_flux(guidance_embeds=False)), reference),
+    ]
+
+
+def reference(backbone: Any, asked: Generation) -> Tensor:
+    """Latents of the stock pipeline."""
+    guidance: dict[str, Any] = {"guidance_scale": asked.guidance}
+    if backbone._guided:
+        true = {"true_cfg_scale": asked.guidance, "negative_prompt": asked.negative}
+        guidance = {"guidance_scale": backbone._parameters.embedded_guidance, **true}
+    packed = stock_latents(backbone, asked, max_sequence_length=backbone._length, **guidance)
+    return backbone.pipeline._unpack_latents(packed, asked.height, asked.width, backbone.pipeline.vae_scale_factor)  # type: ignore[no-any-return]

@@ -1,0 +1,68 @@
+"""``headrouter plugins new``: a distribution that passes its own conformance test, to be changed into yours."""
+
+import argparse
+import re
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from headrouter import __version__
+from headrouter.errors import InvalidInputError
+
+KINDS = ("backbone", "inversion", "method")
+EXTRA = {"backbone": ("testing",), "inversion": (), "method": ()}
+
+
+def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Describe the command."""
+    parser = subcommands.add_parser("new", help="write a new plug-in", description=__doc__)
+    parser.add_argument("name", metavar="NAME", help="what users will write: lower-case letters, digits, '.', '_', '-'")
+    parser.add_argument("--kind", choices=KINDS, default="backbone", help="what it brings (default: backbone)")
+    parser.add_argument("-o", "--output", metavar="FOLDER", help="where to write it (default: headrouter-NAME)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write it and say what to do next."""
+    folder = write(arguments.name, arguments.kind, Path(arguments.output or f"headrouter-{arguments.name}"))
+    print(f"{folder}\nNow: pip install -e {folder} && pytest {folder}")
+    return 0
+
+
+def write(name: str, kind: str, folder: Path) -> Path:
+    """Write a plug-in.
+
+    Raises:
+        InvalidInputError: the name cannot be used, or there is something in the folder already.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+        raise InvalidInputError(
+            f"`NAME` must be lower-case letters, digits, '.', '_', '-', first a letter or digit (got {name!r})."
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidInputError(f"`--output` {folder} exists and is not an empty folder; nothing was written.")
+    module = f"headrouter_{re.sub(r'[._-]', '_', name)}"
+    words = {
+        "name": name,
+        "module": module,
+        "kind": kind,
+        "Class": "".join(part.capitalize() for part in re.split(r"[._-]", name)).lstrip("0123456789") or "My",
+        "version": __version__,
+    }
+    pages = {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": "README.md",
+        f"{module}/__init__.py": f"{kind}_plugin.py",
+        f"{module}/{kind}.py": f"{kind}.py",
+        **{f"{module}/{extra}.py": f"{kind}_{extra}.py" for extra in EXTRA[kind]},
+        "tests/test_conformance.py": f"{kind}_test.py",
+    }
+    for page, template in pages.items():
+        path = folder / page
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(Template(_read(template)).substitute(words), encoding="utf-8")
+    return folder
+
+
+def _read(template: str) -> str:
+    return (files("headrouter") / "templates" / f"{template}.txt").read_text(encoding="utf-8")

@@ -1,0 +1,11 @@
+"""All that must hold of a backbone, by concept."""
+
+from headrouter.testing import layout_checks, listening_checks, picture_checks, prompt_checks, velocity_checks
+
+CHECKS = (
+    *picture_checks.CHECKS,
+    *prompt_checks.CHECKS,
+    *layout_checks.CHECKS,
+    *velocity_checks.CHECKS,
+    *listening_checks.CHECKS,
+)

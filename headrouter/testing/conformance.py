@@ -1,0 +1,126 @@
+"""The checks as pytest classes: subclass one, give one fixture, and every check is a test."""
+
+from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature
+from typing import Any, ClassVar, TypeVar, final
+
+import pytest
+
+from headrouter.testing import backbone_checks, inversion_checks, method_checks, plugin_checks
+from headrouter.testing.check import LATEST, UNEXPECTED_PASS, Check, CheckFailed, refuse_careless
+from headrouter.testing.subjects import BackboneSubject, InversionSubject, MethodSubject, PluginSubject
+
+Class = TypeVar("Class", bound=type)
+
+
+class Conformance:
+    """What the classes below share.
+
+    Attributes:
+        known_failures: Names of checks that are known to fail, each with its reason. A check that is listed and passes fails
+            the test, so that the list stays true.
+        conformance: Version of the kit that is held; checks that came later run, and are reported without failing.
+    """
+
+    known_failures: ClassVar[Mapping[str, str]] = {}
+    conformance: ClassVar[str] = LATEST
+    checks: ClassVar[tuple[Check[Any], ...]] = ()
+
+    @final
+    def test_no_check_is_overridden(self) -> None:
+        """Checks are what they are; a known failure is declared, not redefined."""
+        for name in (*(_test_name(check) for check in self.checks), "test_no_check_is_overridden"):
+            owner = next(kind for kind in type(self).__mro__ if name in vars(kind))
+            if owner.__module__ != __name__:
+                pytest.fail(
+                    f"{owner.__name__} overrides {name}. List it in `known_failures`, with a reason.", pytrace=False
+                )
+
+    @final
+    def test_known_failures_are_checks_with_reasons(self) -> None:
+        """Each entry of `known_failures` names a check and says why it fails."""
+        refuse_careless(self.known_failures, self.checks)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def _test_name(check: Check[Any]) -> str:
+    return f"test_{check.name}"
+
+
+def _with_tests(checks: tuple[Check[Any], ...], fixture: str) -> Callable[[Class], Class]:
+    """Give a class a test for each check, on the subject that its fixture gives."""
+
+    def give(kind: Class) -> Class:
+        kind.checks = checks  # type: ignore[attr-defined]
+        for check in checks:
+            setattr(kind, _test_name(check), _test(check, fixture))
+        return kind
+
+    return give
+
+
+def _test(check: Check[Any], fixture: str) -> Callable[..., None]:
+    def test(self: Conformance, **given: Any) -> None:
+        subject = given[fixture]
+        missing = check.missing(subject)
+        if missing:
+            pytest.skip(f"{subject.name} does not provide {', '.join(missing)}")
+        reason = {**subject.known_failures, **self.known_failures}.get(check.name)
+        try:
+            check(subject)
+        except CheckFailed as failure:
+            if reason is not None:
+                pytest.xfail(reason)
+            if _version(check.since) > _version(self.conformance):
+                pytest.xfail(f"since {check.since}, and this class holds {self.conformance}: {failure}")
+            raise
+        if reason is not None:
+            pytest.fail(UNEXPECTED_PASS, pytrace=False)
+
+    test.__name__, test.__doc__ = _test_name(check), check.summary
+    wanted = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", fixture)]
+    test.__signature__ = Signature(wanted)  # type: ignore[attr-defined]  # pytest gives a test the fixtures it is told here
+    return test
+
+
+@_with_tests(backbone_checks.CHECKS, "backbone")
+class BackboneConformance(Conformance):
+    """Everything that must hold of a backbone."""
+
+    @pytest.fixture
+    def backbone(self) -> BackboneSubject:
+        """The backbone under test; a subclass gives it."""
+        raise NotImplementedError("give a fixture `backbone` that returns a BackboneSubject")
+
+
+@_with_tests(inversion_checks.CHECKS, "inversion")
+class InversionConformance(Conformance):
+    """Everything that must hold of a trajectory."""
+
+    @pytest.fixture
+    def inversion(self) -> InversionSubject:
+        """The trajectory under test; a subclass gives it."""
+        raise NotImplementedError("give a fixture `inversion` that returns an InversionSubject")
+
+
+@_with_tests(method_checks.CHECKS, "method")
+class MethodConformance(Conformance):
+    """Everything that must hold of a method."""
+
+    @pytest.fixture
+    def method(self) -> MethodSubject:
+        """The method under test; a subclass gives it."""
+        raise NotImplementedError("give a fixture `method` that returns a MethodSubject")
+
+
+@_with_tests(plugin_checks.CHECKS, "plugin")
+class PluginConformance(Conformance):
+    """Everything that must hold of a plug-in."""
+
+    @pytest.fixture
+    def plugin(self) -> PluginSubject:
+        """The plug-in under test; a subclass gives it."""
+        raise NotImplementedError("give a fixture `plugin` that returns a PluginSubject")

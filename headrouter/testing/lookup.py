@@ -1,0 +1,82 @@
+"""From a name to what is under test, and its checks."""
+
+from collections.abc import Iterator
+from pkgutil import resolve_name
+from typing import Any
+
+from headrouter.assembly import backbone_parameters_of, model_of
+from headrouter.errors import InvalidInputError, UnknownNameError
+from headrouter.plugin import BackboneSpec, Kind
+from headrouter.plugins import registry
+from headrouter.plugins.names import Entry, fold
+from headrouter.testing import backbone_checks, inversion_checks, method_checks, plugin_checks
+from headrouter.testing.check import Check
+from headrouter.testing.subjects import BackboneSubject, InversionSubject, MethodSubject, PluginSubject
+
+Checked = tuple[Any, tuple[Check[Any], ...]]
+
+
+def subjects_of(name: str, model: str | None = None) -> list[Checked]:
+    """Everything of that name: a backbone's small models, a trajectory, a method, a plug-in, those of a distribution.
+
+    Args:
+        name: Of a part, a plug-in or a distribution.
+        model: Weights of a backbone, as for ``headrouter edit``; its own small models if None. They are loaded once.
+
+    Raises:
+        UnknownNameError: nothing has that name.
+        InvalidInputError: a backbone has no small models, and no model is given.
+    """
+    found = [*_backbones(name, model), *_parts(name), *_plugins(name)]
+    if not found:
+        known = sorted(
+            {
+                entry.item.name
+                for entry in registry().entries()
+                if entry.item.kind in ("backbone", "inversion", "method")
+            }
+        )
+        raise UnknownNameError(
+            f"nothing is called {name!r}. Known: {', '.join(known)}, and plug-ins: `headrouter plugins`."
+        )
+    return found
+
+
+def _entry(kind: Kind, name: str) -> Entry | None:
+    try:
+        return registry().entry(kind, name)
+    except UnknownNameError:
+        return None
+
+
+def _backbones(name: str, model: str | None) -> Iterator[Checked]:
+    entry = _entry("backbone", name)
+    if entry is None:
+        return
+    spec = entry.item
+    assert isinstance(spec, BackboneSpec)
+    small: list[BackboneSubject] = resolve_name(spec.testing)() if spec.testing else []
+    if model is not None:
+        source, defaults = model_of(name, model)
+        loaded = backbone_parameters_of(name, {}).load(source, None, defaults)
+        reference = small[0].reference if small else None
+        small = [BackboneSubject(loaded.name, lambda: loaded, reference)]
+    if not small:
+        raise InvalidInputError(f"backbone {name!r} brings no small models for tests; give weights by `--model`.")
+    yield from ((subject, backbone_checks.CHECKS) for subject in small)
+
+
+def _parts(name: str) -> Iterator[Checked]:
+    inversion, method = _entry("inversion", name), _entry("method", name)
+    if inversion is not None:
+        spec: Any = inversion.item
+        yield InversionSubject(spec.name, spec.load()(), frozenset(spec.provides)), inversion_checks.CHECKS
+    if method is not None:
+        spec = method.item
+        yield MethodSubject(spec.name, spec.load()(), acts="acts" in spec.provides), method_checks.CHECKS
+
+
+def _plugins(name: str) -> Iterator[Checked]:
+    for row in registry().statuses:
+        if fold(name) in (fold(row.name), fold(row.distribution)):
+            yield PluginSubject(row.name), plugin_checks.CHECKS

@@ -1,0 +1,119 @@
+"""A backbone's prompts: their tensors, and where their words went."""
+
+from typing import Final
+
+import torch
+
+from headrouter.errors import InvalidInputError
+from headrouter.prompt import Prompt
+from headrouter.testing.check import check, collect, expect, fail
+from headrouter.testing.probe import heard, latents_of, rows_of, text_length, text_tensors
+from headrouter.testing.subjects import BackboneSubject
+
+TEXTS: Final = ("A photo of a dog, red.", "  red  cat ", "(CAT)", "a cat-like dog", "")
+_SWAPS: Final = (("cat", "dog"), ("x", "y"), ("red", "cat"), ("q", "z"))
+
+
+@check(since="0.1")
+def prompts_are_encoded_one_by_one(subject: BackboneSubject) -> None:
+    """A prompt's tensors, each [1, ...], do not depend on the other prompts; all prompts have the same shapes.
+
+    If this fails: encode each prompt alone and pad to a fixed length; a batch padded to its longest prompt makes rows that do not
+    fit together.
+    """
+    backbone = subject.build()
+    state = torch.random.get_rng_state()
+    [alone] = backbone.encode_prompts(["a cat"])
+    other, again = backbone.encode_prompts(["the red dog", "a cat"])
+    expect(torch.equal(torch.random.get_rng_state(), state), "`encode_prompts` draws from the global random generator")
+    expect([alone.text, other.text] == ["a cat", "the red dog"], "prompts come back in another order, or other words")
+    for name, tensor in alone.tensors.items():
+        expect(tensor.shape[0] == 1, f"tensor {name!r} of one prompt is {tuple(tensor.shape)}, not [1, ...]")
+        expect(not tensor.requires_grad, f"tensor {name!r} carries a gradient")
+        expect(torch.equal(tensor, again.tensors[name]), f"tensor {name!r} depends on the prompts beside it")
+        expect(
+            tensor.shape == other.tensors[name].shape,
+            f"tensor {name!r} is {tuple(tensor.shape)} for one prompt and {tuple(other.tensors[name].shape)} for another",
+        )
+
+
+@check(since="0.1")
+def a_prompt_that_is_too_long_is_refused(subject: BackboneSubject) -> None:
+    """A prompt longer than the encoders take raises `InvalidInputError`; its end is not cut off silently.
+
+    If this fails: count the tokens before encoding, and say what would be lost.
+    """
+    backbone = subject.build()
+    try:
+        backbone.encode_prompts(["cat dog " * 1000])
+    except InvalidInputError:
+        return
+    fail("a prompt of 2000 words is taken without a word about what is cut off")
+
+
+@check(since="0.1", requires={"prompt-words"})
+def tokens_cover_the_words(subject: BackboneSubject) -> None:
+    """Of each tokenizer, the tokens of a prompt cover its words, without padding, special tokens and spaces.
+
+    If this fails: `start` and `stop` count characters of the prompt; leave out the special tokens, and the space that some
+    tokenizers count to the word after it.
+    """
+    backbone = subject.build()
+    for text in TEXTS:
+        [prompt] = backbone.encode_prompts([text])
+        expect(bool(prompt.tokens) == bool(text.strip()), f"{text!r} has {len(prompt.tokens)} tokens")
+        words = {place for word in prompt.words for place in _places(text, word)}
+        for name in sorted({token.tokenizer for token in prompt.tokens}):
+            tokens = [token for token in prompt.tokens if token.tokenizer == name]
+            covered = {place for token in tokens for place in range(token.start, token.stop)}
+            lost = "".join(text[place] for place in sorted(words - covered))
+            expect(not lost, f"tokens of {name} leave out {lost!r} of {text!r}")
+            for token in tokens:
+                piece = text[token.start : token.stop]
+                expect(piece == piece.strip() and bool(piece), f"a token of {name} covers {piece!r} of {text!r}")
+
+
+def _places(text: str, word: str) -> set[int]:
+    at, found = text.find(word), set[int]()
+    while at >= 0:
+        found |= set(range(at, at + len(word)))
+        at = text.find(word, at + 1)
+    return found
+
+
+@check(since="0.1", requires={"prompt-words"})
+def words_are_at_their_positions(subject: BackboneSubject) -> None:
+    """Changing a word changes the conditioning most at the positions where `find` says that the word is.
+
+    If this fails: positions count from the first token of the text part of the joint sequence, the beginning-of-text token and the
+    parts of other encoders before it included.
+    """
+    backbone = subject.build()
+    [row] = rows_of(backbone, "a cat", guidance=1.0)
+    layout = heard(backbone, latents_of(backbone), [row]).layouts[0]
+    length, names = text_length(layout), text_tensors(row.prompt, layout)
+    compared = set[str]()
+    for one, other in _SWAPS:
+        first, second = backbone.encode_prompts([f"a {one} of the", f"a {other} of the"])
+        for tokenizer in sorted({token.tokenizer for token in first.tokens} - compared):
+            places = _positions(first, tokenizer)
+            if places != _positions(second, tokenizer):
+                continue  # the two words have different numbers of tokens
+            expect(max(places) < length, f"{tokenizer} has a token at {max(places)} of {length} text positions")
+            own = set(first.find(one)) & set(places)
+            difference = sum((second.tensors[name] - first.tensors[name])[0].float().norm(dim=-1) for name in names)
+            assert isinstance(difference, torch.Tensor)
+            strongest = max(places, key=lambda place: float(difference[place]))
+            expect(
+                strongest in own,
+                f"{tokenizer}: {one!r} in {first.text!r} is said to be at {sorted(own)}; changing it to {other!r} changes position"
+                f" {strongest} most",
+            )
+            compared.add(tokenizer)
+
+
+def _positions(prompt: Prompt, tokenizer: str) -> list[int]:
+    return [token.position for token in prompt.tokens if token.tokenizer == tokenizer]
+
+
+CHECKS = collect(globals())

@@ -1,0 +1,72 @@
+"""Everything that listening to a model might leave behind in it."""
+
+from collections.abc import Collection, Iterator
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.nn import Module, Parameter
+
+from headrouter.backbone import Backbone
+
+Snapshot = dict[str, dict[str, Any]]
+_SAMPLE: Final = 4096
+ASPECTS: Final = ("structure", "attributes", "hooks", "hook flags", "modes", "processors", "weights")
+
+
+def modules_of(backbone: Backbone) -> dict[str, Module]:
+    """The models that a backbone holds: itself, its attributes, and theirs."""
+    return {path: module for module, path in {module: path for path, module in _walk(backbone, "backbone", 2)}.items()}
+
+
+def _walk(thing: object, path: str, depth: int) -> Iterator[tuple[str, Module]]:
+    if isinstance(thing, Module):
+        yield path, thing
+    elif depth:
+        for name, value in getattr(thing, "__dict__", {}).items():
+            yield from _walk(value, f"{path}.{name}", depth - 1)
+
+
+def state(model: Module) -> dict[str, Any]:
+    """The state of a model, comparable by ``==``: structure, attributes, hooks, processors, a sample of its weights.
+
+    Weights may move, as they do when they are offloaded, but not change.
+    """
+    modules = dict(model.named_modules())
+    processors = {path: module.processor for path, module in modules.items() if hasattr(module, "processor")}
+    return {
+        "structure": repr(model),
+        "attributes": {path: sorted(module.__dict__) for path, module in modules.items()},
+        "hooks": {
+            path: {name: dict(value) for name, value in vars(module).items() if name.endswith("_hooks") and value}
+            for path, module in modules.items()
+        },
+        "hook flags": {path: dict(module._forward_pre_hooks_with_kwargs) for path, module in modules.items()},
+        "modes": {path: module.training for path, module in modules.items()},
+        "processors": {path: (id(processor), type(processor)) for path, processor in processors.items()},
+        "weights": {
+            name: (tuple(tensor.shape), tensor.dtype, tensor.requires_grad, _fingerprint(tensor))
+            for name, tensor in model.state_dict(keep_vars=True).items()
+        },
+    }
+
+
+def _fingerprint(tensor: Tensor) -> float | None:
+    if type(tensor) not in (Tensor, Parameter) or tensor.is_meta:
+        return None  # a quantised tensor has arithmetic of its own
+    values = tensor.detach().flatten()[:: max(1, tensor.numel() // _SAMPLE)].to(torch.float32).double()
+    return float((values * torch.linspace(1, 2, len(values), dtype=torch.float64, device=values.device)).sum())
+
+
+def snapshot(backbone: Backbone) -> Snapshot:
+    """The state of every model that a backbone holds."""
+    return {path: state(module) for path, module in modules_of(backbone).items()}
+
+
+def differences(before: Snapshot, after: Snapshot, aspects: Collection[str] = ASPECTS) -> str:
+    """What differs between two snapshots, in words; empty if nothing does."""
+    paths = sorted({*before, *after})
+    pairs = ((aspect, path, before.get(path, {}), after.get(path, {})) for path in paths for aspect in aspects)
+    return ", ".join(
+        f"{aspect} of {path}" for aspect, path, one, other in pairs if one.get(aspect) != other.get(aspect)
+    )

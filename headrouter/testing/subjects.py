@@ -1,0 +1,140 @@
+"""What is put under test: a backbone, a trajectory, a method, a plug-in, each with what its checks need to know of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, final
+
+from torch import Tensor
+
+from headrouter.backbone import Backbone
+from headrouter.inversion import Inversion
+from headrouter.method import Method
+from headrouter.plugins.status import PluginStatus
+from headrouter.plugins.store import Registry
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A plain generation, for a reference that computes it in its own way."""
+
+    prompt: str
+    negative: str
+    guidance: float
+    seed: int
+    steps: int
+    width: int
+    height: int
+
+
+Reference = Callable[[Any, Generation], Tensor]
+"""An independent implementation of the same model, for instance the pipeline that it was published with.
+
+``reference(backbone, asked)`` gives the final latents [1, channels, h, w], scaled as those of ``backbone``, from the noise that
+``torch.Generator().manual_seed(asked.seed)`` draws first.
+"""
+
+
+@final
+@dataclass(eq=False)
+class BackboneSubject:
+    """A backbone under test.
+
+    Attributes:
+        name: For tables.
+        build: Gives a fresh backbone, always with the same weights. A loaded large model may be given again and again.
+        reference: An independent implementation, if there is one; without it a wrong sign or time scale of the velocity
+            cannot be seen, since weights are random.
+        known_failures: Names of checks that fail, with reasons.
+    """
+
+    name: str
+    build: Callable[[], Backbone]
+    reference: Reference | None = None
+    known_failures: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def provides(self) -> frozenset[str]:
+        """The backbone's words, and ``reference`` if there is one."""
+        return self.build().provides | ({"reference"} if self.reference else frozenset())
+
+
+@final
+@dataclass(eq=False)
+class InversionSubject:
+    """A trajectory under test.
+
+    Attributes:
+        name: For tables.
+        inversion: Its parameters.
+        provides: ``free`` if nothing but the velocity moves it, so that the round trip over a constant velocity is exact.
+        order: Order of convergence of sampling in the number of steps; it is measured.
+        known_failures: Names of checks that fail, with reasons.
+    """
+
+    name: str
+    inversion: Inversion
+    provides: frozenset[str] = frozenset()
+    order: float = 1.0
+    known_failures: Mapping[str, str] = field(default_factory=dict)
+
+
+@final
+@dataclass(eq=False)
+class MethodSubject:
+    """A method under test.
+
+    Attributes:
+        name: For tables.
+        method: Its parameters.
+        neutral: The method at strength zero, if it has one: the picture must then be the plain one to the bit.
+        acts: Whether it changes the edit at all with these parameters.
+        known_failures: Names of checks that fail, with reasons.
+    """
+
+    name: str
+    method: Method
+    neutral: Method | None = None
+    acts: bool = True
+    known_failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """``neutral`` and ``acts``."""
+        return frozenset({word for word, holds in (("neutral", self.neutral), ("acts", self.acts)) if holds})
+
+
+@final
+@dataclass(eq=False)
+class PluginSubject:
+    """A plug-in under test.
+
+    Attributes:
+        name: Name of its entry point.
+        registry: Where it is registered; that of this process if None.
+        known_failures: Names of checks that fail, with reasons.
+    """
+
+    name: str
+    registry: Registry | None = None
+    known_failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Nothing that checks ask for."""
+        return frozenset()
+
+    @property
+    def known(self) -> Registry:
+        """The registry it is in."""
+        if self.registry is not None:
+            return self.registry
+        from headrouter.plugins import registry
+
+        return registry()
+
+    @property
+    def status(self) -> PluginStatus | None:
+        """Its row, None if no plug-in has that name."""
+        return next((row for row in self.known.statuses if row.name == self.name), None)

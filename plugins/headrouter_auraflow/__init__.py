@@ -1,0 +1,45 @@
+"""AuraFlow for headrouter: the worked example of an adapter that is not headrouter's own."""
+
+from collections.abc import Callable
+
+from headrouter.plugin import BackboneSpec, Model, hookimpl
+
+headrouter_api = 1
+
+
+@hookimpl
+def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
+    """AuraFlow."""
+    register(
+        BackboneSpec(
+            name="auraflow",
+            target="headrouter_auraflow.backbone:AuraFlowParameters",
+            default_model="v0.3",
+            testing="headrouter_auraflow.testing:subjects",
+            provides={"joint-attention", "text-stream", "single-stream", "prompt-words", "guidance", "encode-image"},
+            summary="AuraFlow: registers, text, image; dual blocks, then single ones; two-pass guidance.",
+        )
+    )
+
+
+@hookimpl
+def register_models(register: Callable[[Model], None]) -> None:
+    """The released weights."""
+    register(
+        Model(
+            name="v0.3",
+            backbone="auraflow",
+            source="fal/AuraFlow-v0.3",
+            steps=50,
+            guidance=3.5,
+            area=1024 * 1024,
+            licence="Apache-2.0",
+            summary="6.8 billion parameters.",
+        )
+    )
+
+
+@hookimpl
+def identify_backbone(model_index: dict[str, object]) -> str | None:
+    """Pipelines of AuraFlow."""
+    return "auraflow" if model_index.get("_class_name") == "AuraFlowPipeline" else None

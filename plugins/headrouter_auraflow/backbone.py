@@ -1,0 +1,70 @@
+"""AuraFlow: registers and text first, dual blocks and then single ones on one joined tensor, latents as pictures."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+from diffusers import AuraFlowPipeline
+from headrouter_diffusers.loading import given_pipeline, load_pipeline
+from headrouter_diffusers.pipeline import DiffusersBackbone
+from headrouter_diffusers.sites import SiteRule
+from headrouter_diffusers.text_parts import TextPart
+from torch import Tensor
+
+from headrouter.backbone import Backbone, BackboneParameters, Defaults
+from headrouter.errors import InvalidInputError
+from headrouter.rows import BatchRow
+
+
+class AuraFlowParameters(BackboneParameters):
+    """How to load AuraFlow."""
+
+    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
+        """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
+        if pipeline is None:
+            pipeline = load_pipeline(AuraFlowPipeline, source, self, backbone="auraflow", others={})
+        else:
+            pipeline = given_pipeline(AuraFlowPipeline, pipeline, self, backbone="auraflow")
+        return AuraFlowBackbone(source, pipeline, defaults)
+
+
+@final
+class AuraFlowBackbone(DiffusersBackbone):
+    """An AuraFlow pipeline."""
+
+    family = "auraflow"
+    rules = (
+        SiteRule("joint_transformer_blocks.*.attn", "dual"),
+        SiteRule("single_transformer_blocks.*.attn", "single", text="hidden_states", joined=True),
+    )
+    text_first = True
+    registers = 8
+    _patch = 2
+    _guided = True
+    _length = 256
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Channels, rows and columns of the latents, within the positions that the model has learnt."""
+        most = int(self.pipeline.transformer.config.pos_embed_max_size**0.5) * self.size_multiple
+        if max(width, height) > most:
+            raise InvalidInputError(f"`size` {width} × {height} is beyond the {most} pixels a side it has learnt.")
+        return super().latent_shape(width, height)
+
+    def _own_defaults(self) -> Defaults:
+        return Defaults(50, 3.5, 1024 * 1024)
+
+    def _text_parts(self) -> Sequence[TextPart]:
+        return (TextPart("t5", self.pipeline.tokenizer, self._length, 0),)
+
+    def _segments(self, length: int) -> tuple[tuple[str, int], ...]:
+        return (("t5", length),)
+
+    def _encode_prompt(self, text: str) -> Mapping[str, Tensor]:
+        embeds, *_ = self.pipeline.encode_prompt(text, do_classifier_free_guidance=False)
+        return {"prompt_embeds": embeds}
+
+    def _set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
+        scheduler.set_timesteps(steps, device="cpu")
+
+    def _predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
+        embeds, time = self._conditioning(batch, "prompt_embeds"), latents.new_full([len(latents)], sigma)
+        return self.pipeline.transformer(latents, embeds, time, return_dict=False)[0]  # type: ignore[no-any-return]

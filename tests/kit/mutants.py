@@ -1,0 +1,382 @@
+"""Adapters with one mistake each, and the check that must find it with what its message must say.
+
+Each is a correct tiny adapter whose class is replaced by a subclass that does one thing wrong.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from headrouter_diffusers.sites import SiteRule
+from headrouter_flux import testing as flux
+from headrouter_flux.backbone import FluxBackbone
+from headrouter_sd3 import testing as sd3
+from headrouter_sd3.backbone import SD3Backbone
+from torch import Tensor
+
+from headrouter.backbone import Listener
+from headrouter.joint_attention import JointAttention, TokenLayout
+from headrouter.rows import batch_rows, guided_velocity
+from headrouter.testing import BackboneSubject
+
+FLUX, SD3 = flux.subjects()[2], sd3.subjects()[0]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake, the check that finds it, and words of its message."""
+
+    subject: BackboneSubject
+    check: str
+    says: str
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(check: str, says: str, base: BackboneSubject) -> Callable[[type], type]:
+    """Register a class as the mistake that ``check`` finds."""
+
+    def register(kind: type) -> type:
+        def build():
+            backbone = base.build()
+            return kind("tiny", backbone.pipeline, backbone._parameters)
+
+        subject = BackboneSubject(kind.__name__, build, base.reference)
+        MUTANTS[kind.__name__] = Mutant(subject, check, says)
+        return kind
+
+    return register
+
+
+@mutant("generation_is_the_references", "the sign of the velocity is reversed", FLUX)
+class VelocityReversed(FluxBackbone):
+    def _predict(self, latents, sigma, batch):
+        return -super()._predict(latents, sigma, batch)
+
+
+@mutant("generation_is_the_references", "look at time", SD3)
+class TimeThousandTimesTooSmall(SD3Backbone):
+    def _predict(self, latents, sigma, batch):
+        return super()._predict(latents, sigma / 1000, batch)
+
+
+@mutant("generation_is_the_references", "look at time", FLUX)
+class TimeThousandTimesTooLarge(FluxBackbone):
+    def _predict(self, latents, sigma, batch):
+        return super()._predict(latents, 1000 * sigma, batch)
+
+
+@mutant("each_half_is_what_it_says", "Are the halves swapped?", SD3)
+class HalvesSwapped(SD3Backbone):
+    """The guided velocity is right: both the conditioning and the combination are swapped."""
+
+    def velocity(self, latents, sigma, rows):
+        def predict(halves: Tensor, batch) -> Tensor:
+            other = {"conditional": "unconditional", "unconditional": "conditional"}
+            labelled = tuple(replace(item, half=other[item.half]) for item in batch)
+            layout = self._layout(halves, batch[0].prompt.tensors["prompt_embeds"].shape[1])
+            with torch.no_grad(), self._tap.forward(labelled, layout):
+                return self._predict(halves, sigma, batch)
+
+        return guided_velocity(predict, latents, rows)
+
+
+@mutant("guidance_is_what_it_says", "guidance 0.0 is off", FLUX)
+class HalvesCombinedTheWrongWayRound(FluxBackbone):
+    def velocity(self, latents, sigma, rows):
+        mirrored = [replace(row, guidance=1 - row.guidance) for row in rows]
+        return super().velocity(latents, sigma, mirrored)
+
+
+@mutant("everything_it_is_told_matters", "'pooled_prompt_embeds' does not matter", FLUX)
+class PooledTextLost(FluxBackbone):
+    def _conditioning(self, batch, name):
+        found = super()._conditioning(batch, name)
+        return torch.zeros_like(found) if "pooled" in name else found
+
+
+@mutant("text_tokens_are_where_the_layout_says", "text token 0 is the key at", FLUX)
+class TextAndImageSwapped(FluxBackbone):
+    text_first = False
+
+
+@mutant("every_site_is_heard_once_and_in_order", "not in the order of execution", SD3)
+class SitesReversed(SD3Backbone):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        found = self._tap._found
+        self._tap._found = tuple(
+            replace(item, site=replace(item.site, index=index)) for index, item in enumerate(reversed(found))
+        )
+        self._tap._by_module = {item.attention: item for item in self._tap._found}
+
+
+@mutant("no_joint_attention_is_missed", "a joint site is missing", FLUX)
+class SingleBlocksMissed(FluxBackbone):
+    rules = FluxBackbone.rules[:1]
+
+
+@mutant("no_joint_attention_is_missed", "a joint site is missing", SD3)
+class FirstBlockMissed(SD3Backbone):
+    rules = (SiteRule("transformer_blocks.1.attn", "dual"), SiteRule("transformer_blocks.2.attn", "dual"))
+
+
+@mutant("no_joint_attention_is_missed", "a joint site is missing", FLUX)
+class LastBlockDropped(FluxBackbone):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self._tap._found = self._tap._found[:-1]
+        self._tap._by_module = {item.attention: item for item in self._tap._found}
+
+
+@mutant("a_plain_listener_changes_nothing", "the velocity changes by", SD3)
+class BlockSkippedWhileAttached(SD3Backbone):
+    @contextmanager
+    def attach(self, listener):
+        last = self.pipeline.transformer.transformer_blocks[1]
+        handle = last.register_forward_hook(
+            lambda block, arguments, given, output: (given["encoder_hidden_states"], given["hidden_states"]),
+            with_kwargs=True,
+        )
+        with super().attach(listener):
+            yield
+        handle.remove()
+
+
+@mutant("every_size_works", "are rows and columns swapped?", FLUX)
+class GridTransposed(FluxBackbone):
+    def _layout(self, latents, text):
+        layout = super()._layout(latents, text)
+        return replace(layout, grid=layout.grid[::-1])
+
+
+@mutant("patches_are_where_the_layout_says", "is the key at", FLUX)
+class TokensInColumns(FluxBackbone):
+    def _predict(self, latents, sigma, batch):
+        return super()._predict(latents.mT, sigma, batch).mT
+
+
+@mutant("every_size_works", "a picture that is not square", FLUX)
+class GridOnlySquare(FluxBackbone):
+    def _layout(self, latents, text):
+        return super()._layout(latents[..., : latents.shape[2], : latents.shape[2]], text)
+
+
+@mutant("the_layout_follows_the_text", "a text of 23 tokens instead of 24", FLUX)
+class TextLengthFromALiteral(FluxBackbone):
+    def _layout(self, latents, text):
+        return super()._layout(latents, 24)
+
+
+class Careless:
+    """Attaches without undoing it after an exception."""
+
+    @contextmanager
+    def attach(self, listener: Listener):
+        stack = self._stack = ExitStack()
+        stack.enter_context(super().attach(listener))
+        yield
+        stack.close()
+
+
+@mutant("nothing_remains_after_an_exception", "attaching left behind", SD3)
+class StateLeftAfterAnException(Careless, SD3Backbone):
+    pass
+
+
+@mutant("nothing_remains_after_exit", "attaching left behind: attributes", FLUX)
+class AttributeLeftBehind(FluxBackbone):
+    @contextmanager
+    def attach(self, listener):
+        self.pipeline.transformer.transformer_blocks[0].attn.steered_by = 1
+        with super().attach(listener):
+            yield
+
+
+@mutant("guidance_is_what_it_says", "guidance 3.0 is off", FLUX)
+class GuidanceTwice(FluxBackbone):
+    def velocity(self, latents, sigma, rows):
+        return super().velocity(latents, sigma, [replace(row, guidance=row.guidance**2) for row in rows])
+
+
+@mutant("the_model_is_left_alone", "a velocity has changed weights", FLUX)
+class WeightsNudged(FluxBackbone):
+    def _predict(self, latents, sigma, batch):
+        self.pipeline.transformer.x_embedder.bias += 1e-6
+        return super()._predict(latents, sigma, batch)
+
+
+@mutant("everything_it_is_told_matters", "the noise level σ does not matter", SD3)
+class NoiseLevelIgnored(SD3Backbone):
+    def _predict(self, latents, sigma, batch):
+        return super()._predict(latents, 0.5, batch)
+
+
+@mutant("words_are_at_their_positions", "is said to be at", SD3)
+class WordsShiftedByOne(SD3Backbone):
+    def encode_prompts(self, texts):
+        prompts = super().encode_prompts(texts)
+        return [
+            replace(prompt, tokens=tuple(replace(token, position=token.position - 1) for token in prompt.tokens))
+            for prompt in prompts
+        ]
+
+
+@mutant("a_prompt_that_is_too_long_is_refused", "without a word", FLUX)
+class PromptsCutSilently(FluxBackbone):
+    def encode_prompts(self, texts):
+        return super().encode_prompts([" ".join(text.split()[:8]) for text in texts])
+
+
+@mutant("nothing_is_heard_outside_a_velocity", "outside `velocity`", FLUX)
+class HeardWhileDecoding(FluxBackbone):
+    @contextmanager
+    def attach(self, listener):
+        self._heard_by = listener
+        with super().attach(listener):
+            yield
+        del self._heard_by
+
+    def decode(self, latents):
+        if hasattr(self, "_heard_by"):
+            self._heard_by.begin_forward((), self._layout(latents, 1))
+        return super().decode(latents)
+
+
+@mutant("rows_are_independent", "row 0 of three differs", SD3)
+class RowsMixed(SD3Backbone):
+    def _predict(self, latents, sigma, batch):
+        velocity = super()._predict(latents, sigma, batch)
+        return velocity + 1e-3 * velocity.mean(dim=0, keepdim=True)
+
+
+@mutant("a_velocity_is_a_function", "global random generator", FLUX)
+class GlobalNoise(FluxBackbone):
+    def _predict(self, latents, sigma, batch):
+        return super()._predict(latents, sigma, batch) + 1e-6 * torch.randn(latents.shape)
+
+
+@mutant("batch_size_tells_the_rows", "`batch_size` is 2, and events carry 4", SD3)
+class GuidanceNotCounted(SD3Backbone):
+    def batch_size(self, rows):
+        return len(batch_rows(rows, guided=False))
+
+
+@mutant("a_second_listener_is_refused", "a second listener is taken", FLUX)
+class SecondListenerTaken(FluxBackbone):
+    _depth = 0
+
+    @contextmanager
+    def attach(self, listener):
+        if self._depth:
+            yield
+            return
+        self._depth += 1
+        try:
+            with super().attach(listener):
+                yield
+        finally:
+            self._depth -= 1
+
+
+class Between(Listener):
+    """Stands between the adapter and its listener."""
+
+    def __init__(self, listener: Listener):
+        self.listener = listener
+
+    @property
+    def clock(self):
+        return self.listener.clock
+
+    def begin_forward(self, rows, layout: TokenLayout):
+        self.listener.begin_forward(rows, layout)
+
+    def attention(self, event: JointAttention):
+        return self.listener.attention(event)
+
+    def text(self, stream):
+        return self.listener.text(stream)
+
+
+class Through:
+    """Attaches a listener that stands between."""
+
+    between: type[Between]
+
+    def attach(self, listener):
+        return super().attach(self.between(listener))
+
+
+class Deaf(Between):
+    def attention(self, event):
+        output = event.attend()
+        super().attention(event)
+        return output
+
+
+@mutant("the_listeners_answer_goes_on", "a changed output at transformer_blocks.0.attn changes nothing", FLUX)
+class AnswerIgnored(Through, FluxBackbone):
+    between = Deaf
+
+
+class TextDeaf(Between):
+    def text(self, stream):
+        super().text(stream)
+        return stream.hidden
+
+
+@mutant("the_text_stream_enters_the_block", "changes its keys at []", SD3)
+class TextStreamIgnored(Through, SD3Backbone):
+    between = TextDeaf
+
+
+class Keeping(Between):
+    kept: list[JointAttention] = []  # noqa: RUF012
+
+    def attention(self, event):
+        self.kept.append(event)
+        return super().attention(event)
+
+
+@mutant("events_are_freed", "are still alive", SD3)
+class EventsKept(Through, SD3Backbone):
+    between = Keeping
+
+
+class TokensFirst(Between):
+    def attention(self, event):
+        wrong = (tensor.mT for tensor in (event.query, event.key, event.value))
+        said = event.site, event.layout, event.rows, event.clock
+        return super().attention(JointAttention(*said, *wrong, lambda *_: event.attend()))
+
+
+@mutant("events_have_the_declared_shapes", "not [rows, heads, tokens, channels]", SD3)
+class ChannelsBeforeTokens(Through, SD3Backbone):
+    between = TokensFirst
+
+
+class Unscaled(Between):
+    def attention(self, event):
+        event.scale *= 2
+        return super().attention(event)
+
+
+@mutant("attention_is_the_softmax", "is off by", FLUX)
+class ScaleWrong(Through, FluxBackbone):
+    between = Unscaled
+
+
+@mutant("the_time_grid_falls_to_zero", "the grid begins at", SD3)
+class GridOfModelTime(SD3Backbone):
+    def sigmas(self, steps, width, height):
+        return 1000 * super().sigmas(steps, width, height)
+
+
+@mutant("encoding_is_a_function_of_each_picture", "global random generator", SD3)
+class LatentsSampled(SD3Backbone):
+    def encode_image(self, pixels):
+        latents = super().encode_image(pixels)
+        return latents + 1e-3 * torch.randn(latents.shape)

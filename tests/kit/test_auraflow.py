@@ -1,0 +1,45 @@
+"""The worked example: an adapter of a third party, small, and held by the kit alone."""
+
+import re
+from pathlib import Path
+
+import headrouter_auraflow.backbone
+import headrouter_diffusers
+import pytest
+from headrouter_auraflow.testing import subjects
+
+from headrouter.errors import InvalidInputError
+from headrouter.plugins import registry
+from headrouter.testing import BackboneConformance
+
+
+class TestAuraFlow(BackboneConformance):
+    @pytest.fixture
+    def backbone(self):
+        return subjects()[0]
+
+
+def test_it_takes_at_most_sixty_lines():
+    lines = Path(headrouter_auraflow.backbone.__file__).read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if line.strip() and not line.strip().startswith("#")]) <= 60
+
+
+def test_sizes_beyond_its_positions_are_refused():
+    backbone = subjects()[0].build()
+    assert backbone.latent_shape(96, 48) == (4, 12, 24)
+    with pytest.raises(InvalidInputError, match="96 pixels a side"):
+        backbone.latent_shape(104, 48)
+
+
+def test_it_is_found_by_its_entry_point():
+    assert registry().backbone("auraflow").load() is headrouter_auraflow.backbone.AuraFlowParameters
+    index = {"_class_name": "AuraFlowPipeline"}
+    assert registry().identify_backbone(index, "anywhere").name == "auraflow"
+
+
+def test_the_shared_part_of_the_adapters_names_no_model():
+    folder = Path(headrouter_diffusers.__file__).parent
+    for file in sorted(folder.glob("*.py")):
+        if file.name != "testing.py":
+            found = re.findall(r"(?i)flux|sd3|stable.?diffusion|aura|chroma|qwen", file.read_text(encoding="utf-8"))
+            assert not found, f"{file.name} names {found}"
