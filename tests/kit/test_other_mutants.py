@@ -175,7 +175,7 @@ def made(run_class):
     [
         (WritesOutput, "it_writes_into_nothing_it_is_given", "`after` writes into the output"),
         (KeepsEvents, "it_keeps_no_events", "are still alive"),
-        (Fickle, "it_writes_into_nothing_it_is_given", "`needs(0)` changes"),
+        (Fickle, "it_writes_into_nothing_it_is_given", "changes from Needs("),
         (Random, "a_method_is_a_function", "global random generator"),
         (OverTheBatch, "pictures_are_independent", "when another one is in the batch"),
         (OverTheBatch, "edits_are_independent", "when another one is in the batch"),
