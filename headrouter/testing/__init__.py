@@ -40,7 +40,17 @@ if "pytest" in sys.modules:  # so that a failing assert in a check says what the
     sys.modules["pytest"].register_assert_rewrite(
         *(
             f"{__name__}.{concept}_checks"
-            for concept in ("layout", "listening", "picture", "prompt", "velocity", "inversion", "method", "plugin")
+            for concept in (
+                "attaching",
+                "layout",
+                "listening",
+                "picture",
+                "prompt",
+                "velocity",
+                "inversion",
+                "method",
+                "plugin",
+            )
         )
     )
 

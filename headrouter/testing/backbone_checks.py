@@ -1,6 +1,13 @@
 """All that must hold of a backbone, by concept."""
 
-from headrouter.testing import layout_checks, listening_checks, picture_checks, prompt_checks, velocity_checks
+from headrouter.testing import (
+    attaching_checks,
+    layout_checks,
+    listening_checks,
+    picture_checks,
+    prompt_checks,
+    velocity_checks,
+)
 
 CHECKS = (
     *picture_checks.CHECKS,
@@ -8,4 +15,5 @@ CHECKS = (
     *layout_checks.CHECKS,
     *velocity_checks.CHECKS,
     *listening_checks.CHECKS,
+    *attaching_checks.CHECKS,
 )
