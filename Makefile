@@ -1,5 +1,5 @@
 # make test    set up .venv and run every check
-# make demo    set up .venv and show what is here
+# make demo    set up .venv, edit a drawn picture, say what came out
 # make format  let ruff rewrite the code
 # make features  try every feature on every kind of model, and write docs/features.md
 #
@@ -29,17 +29,19 @@ lint: $(STAMP)
 	$(BIN)/lint-imports --no-logo
 
 test: export HF_HUB_OFFLINE := 1
+test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/pytest -q -n 2 --durations=10
 
 demo: $(STAMP)
-	$(BIN)/headrouter doctor
+	$(BIN)/headrouter demo
 
 format: $(STAMP)
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/ruff format --quiet .
 
 features: export HF_HUB_OFFLINE := 1
+features: export OMP_NUM_THREADS := 1
 features: $(STAMP)
 	cd tests && ../$(BIN)/python -W ignore -m features.test_features
 

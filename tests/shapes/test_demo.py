@@ -1,0 +1,34 @@
+"""The demo: on the bundled model the edit is right, by the world's own oracle."""
+
+import numpy as np
+import pytest
+from headrouter_shapes.oracle import read
+from headrouter_shapes.weights import model_path
+from PIL import Image
+
+from headrouter.cli import main
+from headrouter.errors import WeightsError
+
+
+def test_the_demo_edits_what_it_says(tmp_path, capsys):
+    model_path("sd3.5")
+    assert main(["demo", "-o", str(tmp_path / "demo")]) == 0
+    said = capsys.readouterr().out
+    names = ("source.png", "edit-0.png", "truth.png", "sheet.png", "result.json")
+    assert all((tmp_path / "demo" / name).is_file() and name in said for name in names)
+    pictures = np.stack([np.asarray(Image.open(tmp_path / "demo" / name)) for name in names[:3]])
+    source, edit, truth = (reading.scene for reading in read(pictures))
+    assert (source.colour, truth.colour) == ("blue", "red")
+    assert (edit.colour, edit.background, edit.position) == ("red", "mint", "center")
+    assert Image.open(tmp_path / "demo" / "sheet.png").width > 1000
+
+
+@pytest.mark.parametrize("backbone", ["sd3", "flux"])
+def test_a_model_that_is_not_bundled_is_said_to_be_missing(backbone, tmp_path, capsys):
+    try:
+        model_path(backbone)
+    except WeightsError:
+        assert main(["demo", "--backbone", backbone, "-o", str(tmp_path)]) == 2
+        assert "has no bundled weights here" in capsys.readouterr().err
+    assert main(["demo", "--backbone", "sd4", "-o", str(tmp_path)]) == 2
+    assert "must be one of" in capsys.readouterr().err
