@@ -124,7 +124,7 @@ def _refine(picture: Array, paper: Array, ink: Array, guesses: list[tuple[Scene,
     """Turn and move the guesses to fit; return the nearest scene and its mean squared difference."""
     moves = [(0.0, 0.0, tilt) for tilt in _FIRST_TILTS]
     keep = len(guesses)
-    for reach, kept in ((0.6, _FINALISTS), (0.3, 2), (0.15, 1)):
+    for reach, kept in ((0.6, _FINALISTS), (0.3, 1)):
         tried = [[_moved(guess, *move) for move in moves] for guess in guesses]
         errors = _errors(picture, paper, ink, [guess for group in tried for guess in group]).reshape(keep, -1)
         order = np.argsort(errors.min(axis=1))[:kept]
