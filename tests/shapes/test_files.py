@@ -125,7 +125,20 @@ def test_the_command_lines_say_what_is_wrong_and_write_nothing(
 def test_training_resumes_refuses_and_starts_from_released_weights(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common = ["--model", "sd3.5", "--vae", str(folder), "--batch", "2", "--pool", "4", "--sheet", "2", "--device", "cpu"]
+    common = [
+        "--model",
+        "sd3.5",
+        "--vae",
+        str(folder),
+        "--batch",
+        "2",
+        "--pool",
+        "4",
+        "--sheet",
+        "2",
+        "--device",
+        "cpu",
+    ]
     run = [*common, "--out", str(tmp_path), "--pictures", "2"]
     assert train.main([*run, "--start-from", str(folder)]) == 0
     checkpoint = tmp_path / "sd3.5.checkpoint"

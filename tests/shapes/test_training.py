@@ -104,8 +104,8 @@ def test_the_average_is_swapped_in_and_out() -> None:
 
 
 def test_a_batch_that_threads_cannot_share_equally_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match=r"`batch` must be a multiple of 8.*got 12"):
-        _training(dataclasses.replace(RECIPE, batch=12), workers=2)
+    with pytest.raises(InvalidInputError, match=r"`batch` must be a multiple of 4.*got 6"):
+        _training(dataclasses.replace(RECIPE, batch=6), workers=2)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
