@@ -38,7 +38,7 @@ class Recipe:
     backbone: str
     seed: int = 0
     pictures: int = 400_000
-    batch: int = 128
+    batch: int = 64
     pool: int = 60_000
     muon_rate: float = 0.01
     adam_rate: float = 1e-3
