@@ -109,10 +109,8 @@ def _draw(objects: _Objects, fraction: npt.NDArray[np.floating]) -> tuple[Array,
     ``fraction`` [M, 2] is what the whole-pixel place of a window leaves of the centre.
     """
     grid = np.arange(_WINDOW, dtype=np.float32) + 0.5 - _WINDOW // 2
-    x, y = np.broadcast_arrays(
-        (grid[None, None, :] - fraction[:, 0, None, None]).astype(np.float32),
-        (grid[None, :, None] - fraction[:, 1, None, None]).astype(np.float32),
-    )
+    x: Array = (grid[None, None, :] - fraction[:, 0, None, None]).astype(np.float32)
+    y: Array = (grid[None, :, None] - fraction[:, 1, None, None]).astype(np.float32)
     shape, texture, style = (objects.codes[:, part, None, None] for part in range(3))
     distance = objects.radius * signed_distance(shape, x / objects.radius, y / objects.radius)
     fill = _ramp(distance)
