@@ -63,10 +63,10 @@ def test_the_architecture_is_the_one_it_stands_for(name: str) -> None:
 @bundled
 def test_the_stock_pipeline_draws_what_the_prompt_says(name: str) -> None:
     """Plain diffusers, no code of this package between the prompt and the picture."""
-    pipeline = DiffusionPipeline.from_pretrained(model_path(name), local_files_only=True)
+    pipeline = DiffusionPipeline.from_pretrained(model_path(name), dtype=torch.float32, local_files_only=True)
     assert isinstance(pipeline, FluxPipeline if name == "flux" else StableDiffusion3Pipeline)
     pipeline.set_progress_bar_config(disable=True)
-    scene = Scene("circle", "blue", background="pink", position="right", size="large")
+    scene = Scene("heart", "red", "checkered", "pink", position="left", number="two", style="sketched")
     guidance = {"true_cfg_scale": 3.0, "negative_prompt": ""} if name == "flux" else {"guidance_scale": 3.0}
     picture = pipeline(
         caption(scene),
@@ -79,7 +79,7 @@ def test_the_stock_pipeline_draws_what_the_prompt_says(name: str) -> None:
     ).images[0]
     reading = read(np.asarray(picture)[None])[0]
     assert reading.attributes == scene.attributes
-    assert reading.distance < 25
+    assert reading.distance < 30
 
 
 @bundled
@@ -93,13 +93,14 @@ def test_held_out_captions_are_drawn_and_pictures_reconstructed(name: str) -> No
     assert psnr(truth, again).mean() > RECONSTRUCTION[name]
     made = to_pictures(decode_latents(pipeline, integrate(pipeline, starting_noise(7, 12), captions, guidance=3.0)))
     right = accuracy(scenes, read(made))
-    assert np.mean([share for semantic, share in right.items() if semantic != "all eight"]) > 0.9
+    assert np.mean([share for semantic, share in right.items() if semantic != "all eight"]) > DRAWN[name]
     others = scenes[1:] + scenes[:1]
     assert np.mean(list(accuracy(others, read(made)).values())) < 0.6
 
 
-RECONSTRUCTION = {"flux": 27.0, "sd3": 27.0, "sd3.5": 27.0}
-"""Decibels, a little below what the evaluation of 500 pictures found."""
+RECONSTRUCTION = {"flux": 29.0, "sd3": 29.0, "sd3.5": 26.0}
+DRAWN = {"flux": 0.92, "sd3": 0.92, "sd3.5": 0.82}
+"""Decibels and mean share of right semantics, a little below what the evaluation found."""
 
 
 @bundled
