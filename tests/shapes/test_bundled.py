@@ -85,13 +85,13 @@ def test_the_stock_pipeline_draws_what_the_prompt_says(name: str) -> None:
 @bundled
 def test_held_out_captions_are_drawn_and_pictures_reconstructed(name: str) -> None:
     pipeline = load_pipeline(model_path(name))
-    scenes, captions = evaluation_scenes(12, seed=7)
+    scenes, captions = evaluation_scenes(8, seed=7)
     truth = render_array(scenes)
     latents = encode_pictures(pipeline, to_tensor(truth))
     noise = integrate(pipeline, latents, captions, invert=True)
     again = to_pictures(decode_latents(pipeline, integrate(pipeline, noise, captions)))
     assert psnr(truth, again).mean() > RECONSTRUCTION[name]
-    made = to_pictures(decode_latents(pipeline, integrate(pipeline, starting_noise(7, 12), captions, guidance=3.0)))
+    made = to_pictures(decode_latents(pipeline, integrate(pipeline, starting_noise(7, 8), captions, guidance=3.0)))
     right = accuracy(scenes, read(made))
     assert np.mean([share for semantic, share in right.items() if semantic != "all eight"]) > DRAWN[name]
     others = scenes[1:] + scenes[:1]
