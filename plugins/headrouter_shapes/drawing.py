@@ -21,13 +21,13 @@ Index = npt.NDArray[np.intp]
 PICTURE_SIZE: Final = 64
 """Height and width of a picture in pixels."""
 _WINDOW: Final = 32
-_PITCH: Final = 20.5
-_RADII: Final = {"small": 6.4, "large": 9.4}
+_PITCH: Final = 20.0
+_RADII: Final = {"small": 6.2, "large": 9.0}
 _CENTRES: Final = {
-    "left": (13.0, 32.0),
-    "right": (51.0, 32.0),
-    "top": (32.0, 13.0),
-    "bottom": (32.0, 51.0),
+    "left": (12.0, 32.0),
+    "right": (52.0, 32.0),
+    "top": (32.0, 12.0),
+    "bottom": (32.0, 52.0),
     "center": (32.0, 32.0),
 }
 _SLOTS: Final = {"one": (0.0,), "two": (-1.0, 1.0), "three": (0.0, -1.0, 1.0)}
@@ -51,13 +51,12 @@ class Layers:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Objects:
-    """M objects to draw: the scene's row, the centre [M, 2], codes of shape, texture and style [M, 3], radius, tilt."""
+    """M objects to draw: the scene's row, the centre [M, 2], codes of shape, texture and style [M, 3], radius."""
 
     row: Index
     centre: Array
     codes: Index
     radius: Array
-    tilt: Array
 
 
 def layers(scenes: Sequence[Scene], variations: Sequence[Variation] | None = None) -> Layers:
@@ -83,7 +82,7 @@ def layers(scenes: Sequence[Scene], variations: Sequence[Variation] | None = Non
 
 def _objects(scenes: Sequence[Scene], variations: Sequence[Variation], slot: int) -> _Objects | None:
     """The objects that fill one slot of their groups; groups at the sides stand upright, the others lie."""
-    rows, centres, codes, radii, tilts = [], [], [], [], []
+    rows, centres, codes, radii = [], [], [], []
     for row, (scene, variation) in enumerate(zip(scenes, variations, strict=True)):
         if slot >= len(_SLOTS[scene.number]):
             continue
@@ -94,7 +93,6 @@ def _objects(scenes: Sequence[Scene], variations: Sequence[Variation], slot: int
         centres.append((x + variation.offset[0] + step * (not upright), y + variation.offset[1] + step * upright))
         codes.append([SEMANTICS[name].index(getattr(scene, name)) for name in ("shape", "texture", "style")])
         radii.append(_RADII[scene.size])
-        tilts.append(variation.tilt)
     if not rows:
         return None
     return _Objects(
@@ -102,7 +100,6 @@ def _objects(scenes: Sequence[Scene], variations: Sequence[Variation], slot: int
         np.array(centres, dtype=np.float32),
         np.array(codes, dtype=np.intp),
         np.array(radii, dtype=np.float32)[:, None, None],
-        np.array(tilts, dtype=np.float32)[:, None, None],
     )
 
 
@@ -112,10 +109,8 @@ def _draw(objects: _Objects, fraction: npt.NDArray[np.floating]) -> tuple[Array,
     ``fraction`` [M, 2] is what the whole-pixel place of a window leaves of the centre.
     """
     grid = np.arange(_WINDOW, dtype=np.float32) + 0.5 - _WINDOW // 2
-    across, down = grid[None, None, :] - fraction[:, 0, None, None], grid[None, :, None] - fraction[:, 1, None, None]
-    cosine, sine = np.cos(objects.tilt), np.sin(objects.tilt)
-    x: Array = (cosine * across + sine * down).astype(np.float32)
-    y: Array = (cosine * down - sine * across).astype(np.float32)
+    x: Array = (grid[None, None, :] - fraction[:, 0, None, None]).astype(np.float32)
+    y: Array = (grid[None, :, None] - fraction[:, 1, None, None]).astype(np.float32)
     shape, texture, style = (objects.codes[:, part, None, None] for part in range(3))
     distance = objects.radius * signed_distance(shape, x / objects.radius, y / objects.radius)
     fill = _ramp(distance)

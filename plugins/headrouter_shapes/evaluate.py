@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def evaluate(
     seed: int = 7,
     batch: int = 50,
     device: str = "cpu",
+    workers: int = 1,
     sheet: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -96,6 +98,7 @@ def evaluate(
         seed: of scenes, wordings and noise.
         batch: pictures at a time.
         device: where the pipeline runs.
+        workers: CPU threads, a batch each.
         sheet: where to save generated pictures above the renderings of their captions.
         say: called with a line on what is being done.
 
@@ -108,22 +111,29 @@ def evaluate(
     pipeline.to(device)
     scenes, captions = evaluation_scenes(count, seed)
     truth = render_array(scenes)
-    results: dict[str, list[Pictures]] = {"round trip": [], "reconstructed": [], "generated": []}
-    for part in _batches(count, batch):
+
+    def measure(part: slice) -> tuple[Pictures, Pictures, Pictures]:
         say(f"{folder.name}: pictures {part.start} to {part.stop} of {count}")
         latents = encode_pictures(pipeline, to_tensor(truth[part]).to(device))
         noise = integrate(pipeline, latents, captions[part], steps=steps, invert=True)
         again = integrate(pipeline, noise, captions[part], steps=steps)
         fresh = starting_noise(seed, part.stop - part.start, part.start).to(device)
         made = integrate(pipeline, fresh, captions[part], steps=steps, guidance=guidance)
-        for name, values in (("round trip", latents), ("reconstructed", again), ("generated", made)):
-            results[name].append(to_pictures(decode_latents(pipeline, values)))
-    pictures = {name: np.concatenate(parts) for name, parts in results.items()}
-    say(f"{folder.name}: reading")
+        trip, back, drawn = (to_pictures(decode_latents(pipeline, values)) for values in (latents, again, made))
+        return trip, back, drawn
+
+    with ThreadPoolExecutor(workers) as threads:
+        measured = list(threads.map(measure, _batches(count, batch)))
+        trips, backs, generated = (np.concatenate(parts) for parts in zip(*measured, strict=True))
+        say(f"{folder.name}: reading")
+        readings = [
+            [reading for part in threads.map(read, np.array_split(pictures, -(-count // batch))) for reading in part]
+            for pictures in (trips, generated)
+        ]
     if sheet is not None:
-        shown = [rows[start : start + 12] for start in range(0, 48, 12) for rows in (pictures["generated"], truth)]
+        shown = [rows[start : start + 12] for start in range(0, 48, 12) for rows in (generated, truth)]
         save_sheet(np.concatenate(shown), sheet, columns=12)
-    trip, back = psnr(truth, pictures["round trip"]), psnr(truth, pictures["reconstructed"])
+    trip, back = psnr(truth, trips), psnr(truth, backs)
     return {
         "settings": {"pictures": count, "steps": steps, "guidance": guidance, "seed": seed, "device": device},
         "load, s": round(seconds, 2),
@@ -131,8 +141,8 @@ def evaluate(
         "round trip, dB": round(float(trip.mean()), 2),
         "reconstruction, dB": round(float(back.mean()), 2),
         "reconstruction, lowest tenth, dB": round(float(np.quantile(back, 0.1)), 2),
-        "oracle after the round trip": accuracy(scenes, read(pictures["round trip"])),
-        "generated": accuracy(scenes, read(pictures["generated"])),
+        "oracle after the round trip": accuracy(scenes, readings[0]),
+        "generated": accuracy(scenes, readings[1]),
     }
 
 
@@ -179,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=28)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--workers", type=int, default=1, help="CPU threads, each with pictures of its own")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser
 
@@ -187,9 +198,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, 2 for an error that the user can act on."""
     chosen = _parser().parse_args(arguments)
     try:
-        for name in ("pictures", "steps"):
+        for name in ("pictures", "steps", "workers"):
             if getattr(chosen, name) < 1:
                 raise InvalidInputError(f"`--{name}` must be at least 1; got {getattr(chosen, name)}.")
+        if chosen.workers > 1:
+            torch.set_num_threads(1)
         figures = {}
         for model in chosen.models:
             folder = model_path(model) if model in BACKBONES else Path(model)
@@ -200,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 guidance=chosen.guidance,
                 seed=chosen.seed,
                 device=chosen.device,
+                workers=chosen.workers,
                 sheet=None if chosen.out is None else chosen.out / f"{folder.name}.png",
                 say=lambda line: print(line, file=sys.stderr, flush=True),
             )

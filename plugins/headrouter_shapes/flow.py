@@ -38,7 +38,7 @@ class Recipe:
     backbone: str
     seed: int = 0
     pictures: int = 400_000
-    batch: int = 128
+    batch: int = 64
     pool: int = 60_000
     muon_rate: float = 0.01
     adam_rate: float = 1e-3
@@ -68,7 +68,7 @@ class FlowTraining:
         scenes: the pool's scenes.
         latents: their scaled latents [N, 16, h, w], any floating type, on any device.
         device: where to train.
-        workers: CPU threads that share a batch, each slice by slice; with more than one, a batch is 4·workers slices.
+        workers: CPU threads that share a batch, each slice by slice; with more than one, a batch is 2·workers slices.
 
     Raises:
         InvalidInputError: a batch that cannot be cut into equal slices.
@@ -90,9 +90,9 @@ class FlowTraining:
             self.parts.named_parameters(), _is_hidden, muon_rate=recipe.muon_rate, adam_rate=recipe.adam_rate
         )
         self.gradients = Gradients(list(self.parts.parameters()), workers)
-        self.slices = 1 if workers == 1 else 4 * workers
+        self.slices = 1 if workers == 1 else 2 * workers
         if recipe.batch % self.slices:
-            raise InvalidInputError(f"`batch` must be a multiple of {self.slices}, 4·workers; got {recipe.batch}.")
+            raise InvalidInputError(f"`batch` must be a multiple of {self.slices}, 2·workers; got {recipe.batch}.")
         self.average = {name: weight.detach().clone() for name, weight in self.parts.named_parameters()}
         self.step = 0
 

@@ -17,7 +17,7 @@ _WHAT_GOES_WRONG = (OSError, ValueError, KeyError, RuntimeError, SafetensorError
 def save_pipeline(pipeline: ShapesPipeline, folder: Path) -> None:
     """Write a pipeline as bfloat16 safetensors; ``folder`` is replaced only when everything is written.
 
-    The pipeline's own weights keep their type.
+    The pipeline's own weights keep their type, and no configuration says where a part was loaded from.
     """
     modules = {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
     kept = {name: {key: value.clone() for key, value in part.state_dict().items()} for name, part in modules.items()}
@@ -31,6 +31,10 @@ def save_pipeline(pipeline: ShapesPipeline, folder: Path) -> None:
             for name, part in modules.items():
                 torch.nn.Module.to(part, types[name])
                 part.load_state_dict(kept[name])
+        for config in place.rglob("config.json"):
+            settings = json.loads(config.read_text(encoding="utf-8"))
+            settings.pop("_name_or_path", None)
+            config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> ShapesPipeline:

@@ -1,8 +1,8 @@
 """Reads a picture's eight attributes by comparing it with renderings. Nothing is learned.
 
 First every combination of shape, texture, style, size, position and number, in every colour, is compared at half
-resolution and at 25 offsets; a picture is linear in its three colours, so all colours cost one matrix product. Then the
-best few are drawn at full resolution with other tilts and finer offsets, and the nearest drawing wins.
+resolution and at nine offsets; a picture is linear in its three colours, so all colours cost one matrix product. Then
+the best few are drawn at full resolution, also a pixel to each side, and the nearest drawing wins.
 """
 
 import dataclasses
@@ -16,14 +16,13 @@ import numpy.typing as npt
 
 from headrouter.errors import InvalidInputError
 from headrouter_shapes.drawing import PICTURE_SIZE, Array, layers
-from headrouter_shapes.scene import Scene, Variation
+from headrouter_shapes.scene import OFFSET, Scene, Variation
 from headrouter_shapes.vocabulary import BACKGROUND_COLOURS, INK_COLOURS, OBJECT_COLOURS, SEMANTICS
 
 _COLOURS: Final = np.array(list(OBJECT_COLOURS.values()), dtype=np.float32)
 _PAPERS: Final = np.array(list(BACKGROUND_COLOURS.values()), dtype=np.float32)
 _INKS: Final = np.array(list(INK_COLOURS.values()), dtype=np.float32)
-_SHIFTS: Final = tuple(itertools.product(range(-2, 3), repeat=2))
-_FIRST_TILTS: Final = tuple(np.radians([-6.0, -2.0, 2.0, 6.0]).tolist())
+_SHIFTS: Final = tuple(itertools.product((-int(OFFSET), 0, int(OFFSET)), repeat=2))
 _CANDIDATES: Final = 12
 _FINALISTS: Final = 4
 
@@ -73,8 +72,9 @@ def _paper(pictures: Array) -> tuple[Array, npt.NDArray[np.intp]]:
 
 def _shifted(difference: Array) -> Array:
     """The picture [H, W, 3] moved back by each shift, at half resolution: [shifts, 3, H/2 · W/2], zero outside."""
-    padded = np.pad(difference, ((2, 2), (2, 2), (0, 0)))
-    moved = [padded[2 + y : 2 + y + PICTURE_SIZE, 2 + x : 2 + x + PICTURE_SIZE] for x, y in _SHIFTS]
+    most = int(OFFSET)
+    padded = np.pad(difference, ((most, most), (most, most), (0, 0)))
+    moved = [padded[most + y : most + y + PICTURE_SIZE, most + x : most + x + PICTURE_SIZE] for x, y in _SHIFTS]
     return _halve(np.stack(moved).transpose(0, 3, 1, 2)).reshape(len(_SHIFTS), 3, -1)
 
 
@@ -115,26 +115,17 @@ def _errors(picture: Array, paper: Array, ink: Array, guesses: Sequence[tuple[Sc
     return mean
 
 
-def _moved(guess: tuple[Scene, Variation], x: float, y: float, tilt: float) -> tuple[Scene, Variation]:
-    scene, at = guess
-    return scene, Variation((at.offset[0] + x, at.offset[1] + y), at.tilt + tilt)
-
-
 def _refine(picture: Array, paper: Array, ink: Array, guesses: list[tuple[Scene, Variation]]) -> tuple[Scene, float]:
-    """Turn and move the guesses to fit; return the nearest scene and its mean squared difference."""
-    moves = [(0.0, 0.0, tilt) for tilt in _FIRST_TILTS]
-    keep = len(guesses)
-    for reach, kept in ((0.6, _FINALISTS), (0.3, 2), (0.15, 1)):
-        tried = [[_moved(guess, *move) for move in moves] for guess in guesses]
-        errors = _errors(picture, paper, ink, [guess for group in tried for guess in group]).reshape(keep, -1)
-        order = np.argsort(errors.min(axis=1))[:kept]
-        guesses = [tried[row][int(errors[row].argmin())] for row in order]
-        keep = len(guesses)
-        turn = reach / 9.0
-        moves = [(0.0, 0.0, 0.0), (0.0, 0.0, -turn), (0.0, 0.0, turn)]
-        moves += [(x * reach, y * reach, 0.0) for x, y in itertools.product((-1, 0, 1), repeat=2) if (x, y) != (0, 0)]
-        best = float(errors.min())
-    return guesses[0][0], best
+    """Compare guesses at full resolution, the best few also a pixel aside; return the nearest scene and its error."""
+    order = np.argsort(_errors(picture, paper, ink, guesses))[:_FINALISTS]
+    moved = [
+        (scene, Variation((at.offset[0] + x, at.offset[1] + y)))
+        for scene, at in (guesses[row] for row in order)
+        for x, y in itertools.product((-1.0, 0.0, 1.0), repeat=2)
+    ]
+    errors = _errors(picture, paper, ink, moved)
+    best = int(errors.argmin())
+    return moved[best][0], float(errors[best])
 
 
 def read(pictures: npt.NDArray[np.uint8]) -> list[Reading]:

@@ -10,6 +10,8 @@ from headrouter.errors import InvalidInputError
 from headrouter_shapes.vocabulary import SEMANTICS
 
 HELD_OUT_ONE_IN: Final = 10
+OFFSET: Final = 4.0
+"""Pixels that a variation may move a group by, in each direction: one cell of the latents."""
 _HELD_OUT_SEMANTICS: Final = ("shape", "colour", "texture", "background")
 
 
@@ -17,7 +19,7 @@ _HELD_OUT_SEMANTICS: Final = ("shape", "colour", "texture", "background")
 class Scene:
     """What a picture shows: eight words, and a number for everything that words do not say.
 
-    ``variation`` seeds the small differences between pictures of the same caption (offset, tilt, shades). Zero is the
+    ``variation`` seeds the small differences between pictures of the same caption (offset and shades). Zero is the
     picture without any. An edit keeps it, so what the caption does not mention is the same before and after.
 
     Raises:
@@ -55,13 +57,11 @@ class Scene:
 class Variation:
     """The differences between two pictures of the same caption.
 
-    ``offset``: of the whole group, in pixels (x right, y down), each in [-2, 2]. ``tilt``: of every object, in radians,
-    within 8 degrees. ``shade`` and ``paper``: added to all channels of the object's and the background's colour, in
-    [-12, 12] and [-9, 9] of 255.
+    ``offset``: of the whole group, in pixels (x right, y down), each -4, 0 or 4. ``shade`` and ``paper``: added to all
+    channels of the object's and the background's colour, in [-12, 12] and [-9, 9] of 255.
     """
 
     offset: tuple[float, float] = (0.0, 0.0)
-    tilt: float = 0.0
     shade: float = 0.0
     paper: float = 0.0
 
@@ -70,8 +70,10 @@ def variation_of(scene: Scene) -> Variation:
     """Return the differences that ``scene.variation`` stands for: always the same for the same number."""
     if scene.variation == 0:
         return Variation()
-    x, y, tilt, shade, paper = np.random.default_rng(scene.variation).uniform(-1.0, 1.0, 5).tolist()
-    return Variation((2.0 * x, 2.0 * y), float(np.radians(8.0)) * tilt, 12.0 * shade, 9.0 * paper)
+    generator = np.random.default_rng(scene.variation)
+    x, y = (OFFSET * generator.integers(-1, 2, 2)).tolist()
+    shade, paper = generator.uniform(-1.0, 1.0, 2).tolist()
+    return Variation((x, y), 12.0 * shade, 9.0 * paper)
 
 
 def is_held_out(scene: Scene) -> bool:

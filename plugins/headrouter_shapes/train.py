@@ -98,7 +98,15 @@ def run_autoencoder(arguments: argparse.Namespace, device: torch.device) -> Auto
 
 def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Namespace, device: torch.device) -> None:
     """Train one pipeline, or continue to, and write its folder."""
-    recipe = Recipe(backbone, arguments.seed, arguments.pictures, arguments.batch, arguments.pool, arguments.muon_rate)
+    recipe = Recipe(
+        backbone,
+        seed=arguments.seed,
+        pictures=arguments.pictures,
+        batch=arguments.batch,
+        pool=arguments.pool,
+        muon_rate=arguments.muon_rate,
+        adam_rate=arguments.adam_rate,
+    )
     checkpoint = arguments.out / f"{backbone}.checkpoint"
     pipeline = build_pipeline(backbone, autoencoder, recipe.seed)
     pipeline.set_progress_bar_config(disable=True)
@@ -174,9 +182,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--start-from", type=Path, help="folder of a released pipeline whose weights to start from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pictures", type=int, default=400_000, help="pictures that a model sees in all")
-    parser.add_argument("--batch", type=int, default=128, help="pictures in a step")
+    parser.add_argument("--batch", type=int, default=64, help="pictures in a step")
     parser.add_argument("--pool", type=int, default=60_000, help="different pictures to draw")
     parser.add_argument("--muon-rate", type=float, default=0.01, help="highest learning rate of Muon")
+    parser.add_argument("--adam-rate", type=float, default=1e-3, help="highest learning rate of AdamW")
     parser.add_argument("--vae-steps", type=int, default=3000, help="steps of the VAE, 48 pictures each")
     parser.add_argument("--save-every", type=float, default=300.0, help="seconds between checkpoints")
     parser.add_argument("--sheet", type=int, default=32, help="pictures of a sample sheet, made with each checkpoint")

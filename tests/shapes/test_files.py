@@ -67,6 +67,7 @@ def test_a_pipeline_survives_its_folder_up_to_rounding(folder: Path, lively: dic
     for name, weight in lively["sd3.5"].transformer.named_parameters():
         assert weight.dtype == torch.float32
         assert torch.equal(loaded.transformer.get_parameter(name), weight.bfloat16().float())
+    assert not any("_name_or_path" in config.read_text() for config in folder.rglob("config.json"))
     stored = load_pipeline(folder, torch.bfloat16).transformer
     assert next(stored.parameters()).dtype == torch.bfloat16
 

@@ -49,9 +49,9 @@ def test_a_resumed_run_is_bit_equal_to_an_uninterrupted_one(backbone: str, tmp_p
 
 def test_the_loss_of_the_velocity_falls() -> None:
     """A pool of one flat colour: knowing it halves the loss."""
-    training = _training(dataclasses.replace(RECIPE, pictures=64, batch=4, adam_rate=5e-3))
+    training = _training(dataclasses.replace(RECIPE, pictures=32, batch=2, adam_rate=5e-3))
     training.latents = torch.randn(1, 16, 1, 1, generator=torch.Generator().manual_seed(99)).repeat(16, 1, 16, 16)
-    losses = [training.advance() for _ in range(12)]
+    losses = [training.advance() for _ in range(10)]
     assert losses[0] == pytest.approx(1.0 + training.latents.square().mean().item(), abs=0.1)
     assert losses[-1] < 0.8 * losses[0]
 
@@ -104,8 +104,8 @@ def test_the_average_is_swapped_in_and_out() -> None:
 
 
 def test_a_batch_that_threads_cannot_share_equally_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match=r"`batch` must be a multiple of 8.*got 12"):
-        _training(dataclasses.replace(RECIPE, batch=12), workers=2)
+    with pytest.raises(InvalidInputError, match=r"`batch` must be a multiple of 4.*got 6"):
+        _training(dataclasses.replace(RECIPE, batch=6), workers=2)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

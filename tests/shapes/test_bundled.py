@@ -1,0 +1,112 @@
+"""The bundled pipelines: ordinary folders, small, quick to load, and trained."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline, FluxPipeline, StableDiffusion3Pipeline
+from headrouter_shapes import model_path
+from headrouter_shapes.build import BACKBONES
+from headrouter_shapes.caption import caption
+from headrouter_shapes.confusion import round_trip
+from headrouter_shapes.evaluate import accuracy, evaluation_scenes, psnr
+from headrouter_shapes.folder import load_pipeline
+from headrouter_shapes.oracle import read
+from headrouter_shapes.pool import to_pictures, to_tensor
+from headrouter_shapes.render import render_array
+from headrouter_shapes.sampling import decode_latents, encode_pictures, integrate, starting_noise
+from headrouter_shapes.scene import Scene
+from safetensors import safe_open
+
+ROOT = Path(model_path.__code__.co_filename).parent / "weights"
+NAMES = [name for name in BACKBONES if (ROOT / name / "model_index.json").is_file()]
+bundled = pytest.mark.parametrize("name", NAMES)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def test_the_sd35_pipeline_is_bundled_and_all_together_are_small() -> None:
+    assert "sd3.5" in NAMES
+    assert _size(ROOT) <= 60_000_000
+
+
+@bundled
+def test_a_folder_is_small_and_in_bfloat16(name: str) -> None:
+    folder = model_path(name)
+    assert _size(folder) <= 24_000_000
+    for file in folder.rglob("*.safetensors"):
+        with safe_open(file, framework="pt") as weights:
+            kinds = {weights.get_tensor(key).dtype for key in weights.keys()}  # noqa: SIM118
+        assert kinds == {torch.bfloat16}, file
+
+
+@bundled
+def test_the_architecture_is_the_one_it_stands_for(name: str) -> None:
+    folder = model_path(name)
+    config = json.loads((folder / "transformer" / "config.json").read_text())
+    assert config["num_attention_heads"] >= 6
+    assert config["num_layers"] + config.get("num_single_layers", 0) >= 6
+    if name == "flux":
+        assert config["_class_name"] == "FluxTransformer2DModel"
+        assert config["num_layers"] > 0 < config["num_single_layers"]
+    else:
+        assert config["_class_name"] == "SD3Transformer2DModel"
+        assert bool(config["dual_attention_layers"]) == (name == "sd3.5")
+        assert config["qk_norm"] == ("rms_norm" if name == "sd3.5" else None)
+    assert json.loads((folder / "vae" / "config.json").read_text())["latent_channels"] == 16
+
+
+@bundled
+def test_the_stock_pipeline_draws_what_the_prompt_says(name: str) -> None:
+    """Plain diffusers, no code of this package between the prompt and the picture."""
+    pipeline = DiffusionPipeline.from_pretrained(model_path(name), dtype=torch.float32, local_files_only=True)
+    assert isinstance(pipeline, FluxPipeline if name == "flux" else StableDiffusion3Pipeline)
+    pipeline.set_progress_bar_config(disable=True)
+    scene = Scene("heart", "red", "checkered", "pink", position="left", number="two", style="sketched")
+    guidance = {"true_cfg_scale": 3.0, "negative_prompt": ""} if name == "flux" else {"guidance_scale": 3.0}
+    picture = pipeline(
+        caption(scene),
+        height=64,
+        width=64,
+        num_inference_steps=20,
+        max_sequence_length=pipeline.tokenizer.model_max_length,
+        generator=torch.Generator().manual_seed(0),
+        **guidance,
+    ).images[0]
+    reading = read(np.asarray(picture)[None])[0]
+    assert reading.attributes == scene.attributes
+    assert reading.distance < 30
+
+
+@bundled
+def test_held_out_captions_are_drawn_and_pictures_reconstructed(name: str) -> None:
+    pipeline = load_pipeline(model_path(name))
+    scenes, captions = evaluation_scenes(8, seed=7)
+    truth = render_array(scenes)
+    latents = encode_pictures(pipeline, to_tensor(truth))
+    noise = integrate(pipeline, latents, captions, invert=True)
+    again = to_pictures(decode_latents(pipeline, integrate(pipeline, noise, captions)))
+    assert psnr(truth, again).mean() > RECONSTRUCTION[name]
+    made = to_pictures(decode_latents(pipeline, integrate(pipeline, starting_noise(7, 8), captions, guidance=3.0)))
+    right = accuracy(scenes, read(made))
+    assert np.mean([share for semantic, share in right.items() if semantic != "all eight"]) > DRAWN[name]
+    others = scenes[1:] + scenes[:1]
+    assert np.mean(list(accuracy(others, read(made)).values())) < 0.6
+
+
+RECONSTRUCTION = {"flux": 29.0, "sd3": 29.0, "sd3.5": 26.0}
+DRAWN = {"flux": 0.92, "sd3": 0.92, "sd3.5": 0.82}
+"""Decibels and mean share of right semantics, a little below what the evaluation found."""
+
+
+@bundled
+def test_the_oracle_reads_round_trips_without_a_mistake(name: str) -> None:
+    pipeline = load_pipeline(model_path(name))
+    scenes, _ = evaluation_scenes(40, seed=31)
+    pictures = round_trip(pipeline.vae, render_array(scenes))
+    assert psnr(render_array(scenes), pictures).mean() > 34
+    assert [reading.attributes for reading in read(pictures)] == [scene.attributes for scene in scenes]
