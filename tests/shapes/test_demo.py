@@ -17,9 +17,13 @@ def test_the_demo_edits_what_it_says(tmp_path, capsys):
     names = ("source.png", "edit-0.png", "truth.png", "sheet.png", "result.json")
     assert all((tmp_path / "demo" / name).is_file() and name in said for name in names)
     pictures = np.stack([np.asarray(Image.open(tmp_path / "demo" / name)) for name in names[:3]])
-    source, edit, truth = (reading.scene for reading in read(pictures))
-    assert (source.colour, truth.colour) == ("blue", "red")
-    assert (edit.colour, edit.background, edit.position) == ("red", "mint", "center")
+    source, edit, truth = (reading.attributes for reading in read(pictures))
+    assert (source["colour"], truth["colour"]) == ("blue", "red")
+    assert {name: edit[name] for name in ("colour", "background", "position")} == {
+        "colour": "red",
+        "background": "mint",
+        "position": "center",
+    }
     assert Image.open(tmp_path / "demo" / "sheet.png").width > 1000
 
 
