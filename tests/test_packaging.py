@@ -1,0 +1,31 @@
+"""One distribution: what is in the wheel, and that folders and entry points name each other."""
+
+import zipfile
+from importlib.metadata import distribution
+from pathlib import Path
+
+from hatchling.builders.wheel import WheelBuilder
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("adapters", "inversions", "plugins")
+
+
+def test_the_rooms_are_no_packages_of_their_own():
+    """Another project on the package index owns the name `adapters`."""
+    assert not [room for room in ROOMS if (ROOT / room / "__init__.py").exists()]
+
+
+def test_every_plugin_folder_has_an_entry_point_and_the_other_way_round():
+    modules = {entry.value for entry in distribution("headrouter").entry_points if entry.group == "headrouter"}
+    folders = {folder.name for room in ROOMS for folder in (ROOT / room).glob("headrouter_*")}
+    assert folders - {"headrouter_diffusers"} == modules - {"headrouter.routing.plugin"}
+    assert all((path / "py.typed").is_file() for room in ROOMS for path in (ROOT / room).glob("headrouter_*"))
+
+
+def test_the_wheel_holds_every_package_and_the_weights_and_nothing_else(tmp_path):
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert tops == {"headrouter"} | {folder.name for room in ROOMS for folder in (ROOT / room).glob("headrouter_*")}
+    assert any(name.startswith("headrouter_shapes/weights/sd3.5/transformer/") for name in names)
+    assert Path(wheel).stat().st_size < 80_000_000
