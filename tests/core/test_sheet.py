@@ -33,6 +33,10 @@ def test_a_sheet_shows_the_pictures_and_grows_with_the_evidence() -> None:
 
 def test_a_sheet_is_of_the_prompt_and_words_that_are_asked_for() -> None:
     routed = result("headrouter")
+    chosen = edit_sheet(routed, words=["blue", "dog"])
+    assert np.array_equal(np.asarray(edit_sheet(routed)), np.asarray(chosen)), (
+        "by default the words that the source lacks"
+    )
     assert edit_sheet(routed, words=["dog"]).size[0] < edit_sheet(routed, words=["dog", "blue", "a"]).size[0]
     assert not np.array_equal(np.asarray(edit_sheet(routed, 0, ["dog"])), np.asarray(edit_sheet(routed, 1, ["dog"])))
     with pytest.raises(InvalidInputError, match="'cat' is not in the prompt"):

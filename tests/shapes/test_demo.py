@@ -1,5 +1,7 @@
 """The demo: on the bundled model the edit is right, by the world's own oracle."""
 
+import json
+
 import numpy as np
 import pytest
 from headrouter_shapes.oracle import read
@@ -21,6 +23,8 @@ def test_the_demo_edits_what_it_says(tmp_path, capsys):
     said = capsys.readouterr().out
     names = ("source.png", "edit-0.png", "truth.png", "sheet.png", "result.json")
     assert all((tmp_path / "demo" / name).is_file() and name in said for name in names)
+    record = json.loads((tmp_path / "demo" / "result.json").read_text())
+    assert [method["name"] for method in record["methods"]] == ["headrouter"]
     pictures = np.stack([pixels(tmp_path / "demo" / name) for name in names[:3]])
     source, edit, truth = (reading.attributes for reading in read(pictures))
     assert (source["colour"], truth["colour"]) == ("blue", "red")
