@@ -87,7 +87,11 @@ class FlowTraining:
         self.parts = nn.ModuleDict(trained_parts(pipeline)).to(device)
         self.parts.train()
         self.optimiser = Optimiser(
-            self.parts.named_parameters(), _is_hidden, muon_rate=recipe.muon_rate, adam_rate=recipe.adam_rate
+            self.parts.named_parameters(),
+            _is_hidden,
+            muon_rate=recipe.muon_rate,
+            adam_rate=recipe.adam_rate,
+            workers=workers,
         )
         self.gradients = Gradients(list(self.parts.parameters()), workers)
         self.slices = 1 if workers == 1 else 2 * workers

@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
 import torch
 from torch import nn
+
+_SHARES: Final = 4
+"""Parts of about equal cost that Muon's matrices are cut into; threads take the next as they get done."""
 
 
 class Optimiser:
@@ -19,6 +23,7 @@ class Optimiser:
         is_hidden: whether a weight of this name may go to Muon.
         muon_rate: learning rate of Muon before the schedule.
         adam_rate: learning rate of AdamW before the schedule.
+        workers: CPU threads that share Muon's matrices; the result does not depend on it.
     """
 
     def __init__(
@@ -28,6 +33,7 @@ class Optimiser:
         *,
         muon_rate: float = 0.01,
         adam_rate: float = 1e-3,
+        workers: int = 1,
     ) -> None:
         named = list(parameters)
         hidden = [weight for name, weight in named if weight.ndim >= 2 and is_hidden(name)]
@@ -36,7 +42,10 @@ class Optimiser:
         self.hidden = hidden
         self._matrices = [nn.Parameter(weight.detach().flatten(1)) for weight in hidden]
         self.rates = (muon_rate, adam_rate)
-        self.muon = torch.optim.Muon(self._matrices, lr=muon_rate, weight_decay=0.01)
+        costly_first = sorted(self._matrices, key=lambda matrix: -matrix.numel() * min(matrix.shape))
+        shares = [share for share in (costly_first[first::_SHARES] for first in range(_SHARES)) if share]
+        self.muons = [torch.optim.Muon(share, lr=muon_rate, weight_decay=0.01) for share in shares]
+        self.pool = ThreadPoolExecutor(workers)
         self.adam = torch.optim.AdamW(self.rest, lr=adam_rate, betas=(0.9, 0.98), weight_decay=0.0)
 
     def step(self, scale: float, clip: float = 1.0) -> float:
@@ -48,21 +57,22 @@ class Optimiser:
         norm = torch.nn.utils.clip_grad_norm_([*self.hidden, *self.rest], clip)
         for matrix, weight in zip(self._matrices, self.hidden, strict=True):
             matrix.grad = None if weight.grad is None else weight.grad.flatten(1)
-        for optimiser, rate in zip((self.muon, self.adam), self.rates, strict=True):
+        for optimiser in (*self.muons, self.adam):
             for group in optimiser.param_groups:
-                group["lr"] = rate * scale
-            optimiser.step()
+                group["lr"] = self.rates[optimiser is self.adam] * scale
+        list(self.pool.map(lambda optimiser: optimiser.step(), (*self.muons, self.adam)))
         for weight in (*self.hidden, *self.rest):
             weight.grad = None
         return float(norm)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the momenta of both parts."""
-        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
+        return {"muon": [muon.state_dict() for muon in self.muons], "adam": self.adam.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the momenta of both parts."""
-        self.muon.load_state_dict(state["muon"])
+        for muon, kept in zip(self.muons, state["muon"], strict=True):
+            muon.load_state_dict(kept)
         self.adam.load_state_dict(state["adam"])
 
 
