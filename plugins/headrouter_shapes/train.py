@@ -20,7 +20,7 @@ import torch
 from diffusers import AutoencoderKL
 from tqdm import tqdm
 
-from headrouter.errors import HeadRouterError, InvalidInputError, WeightsError
+from headrouter.errors import HeadRouterError, InvalidInputError
 from headrouter_shapes import attention
 from headrouter_shapes.autoencoder import AutoencoderTraining, build_autoencoder, set_latent_scale
 from headrouter_shapes.build import BACKBONES, ShapesPipeline, build_pipeline
@@ -33,6 +33,7 @@ from headrouter_shapes.render import render_array
 from headrouter_shapes.sampling import decode_latents, encode_pictures, integrate, starting_noise
 from headrouter_shapes.scene import sample_scene
 from headrouter_shapes.sheet import save_sheet
+from headrouter_shapes.transplant import transplant
 
 SHEET_GUIDANCE: Final = 3.0
 _POOL_SLICE: Final = 128
@@ -112,7 +113,7 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
     pipeline.set_progress_bar_config(disable=True)
     pipeline.vae.eval().requires_grad_(False)
     if arguments.start_from is not None:
-        start_from(trained_parts(load_pipeline(arguments.start_from)), trained_parts(pipeline))
+        start_from(load_pipeline(arguments.start_from), pipeline)
     latents = latent_pool(pipeline, recipe, arguments.out, device, arguments.workers)
     training = FlowTraining(
         pipeline, recipe, training_scenes(recipe.seed, 0, recipe.pool), latents, device, arguments.workers
@@ -155,21 +156,22 @@ def _run(
                 saved = time.monotonic()
 
 
-def start_from(released: Mapping[str, torch.nn.Module], fresh: Mapping[str, torch.nn.Module]) -> None:
-    """Copy the weights of released parts into fresh ones; the optimiser's state stays fresh.
+def start_from(released: ShapesPipeline, fresh: ShapesPipeline) -> None:
+    """Copy the weights of a released pipeline into a fresh one, all of them or, from a sibling, what both have.
 
     Raises:
-        WeightsError: another architecture; nothing is copied.
+        WeightsError: a pipeline that ``fresh`` can use nothing of; nothing is copied.
     """
-    for name, part in fresh.items():
-        theirs = released[name].state_dict() if name in released else {}
-        ours = part.state_dict()
-        if {key: value.shape for key, value in theirs.items()} != {key: value.shape for key, value in ours.items()}:
-            raise WeightsError(
-                f"`--start-from` must be a pipeline of the same backbone; its `{name}` has another architecture."
-            )
-    for name, part in fresh.items():
-        part.load_state_dict(released[name].state_dict())
+    theirs, ours = trained_parts(released), trained_parts(fresh)
+
+    def sizes(parts: Mapping[str, torch.nn.Module]) -> dict[tuple[str, str], torch.Size]:
+        return {(name, key): w.shape for name, part in parts.items() for key, w in part.state_dict().items()}
+
+    if sizes(theirs) == sizes(ours):
+        for name, part in ours.items():
+            part.load_state_dict(theirs[name].state_dict())
+    else:
+        print(f"started from a sibling: {transplant(released, fresh):.0%} of the weights", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
