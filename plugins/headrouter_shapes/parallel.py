@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
 
 import torch
+
+Gradient: TypeAlias = tuple[torch.Tensor | None, ...]
 
 
 class Gradients:
@@ -21,8 +24,8 @@ class Gradients:
         self.parameters = list(parameters)
         self.pool = ThreadPoolExecutor(workers) if workers > 1 else None
 
-    def _slice(self, loss: Callable[[int], torch.Tensor], number: int) -> tuple[float, tuple[torch.Tensor | None, ...]]:
-        value = loss(number)
+    def _slice(self, loss: Callable[[int], torch.Tensor], number: int, slices: int) -> tuple[float, Gradient]:
+        value = loss(number) / slices
         return float(value.detach()), torch.autograd.grad(value, self.parameters, allow_unused=True)
 
     def __call__(self, loss: Callable[[int], torch.Tensor], slices: int) -> float:
@@ -31,13 +34,11 @@ class Gradients:
         total = 0.0
         for weight in self.parameters:
             weight.grad = None
-        for value, gradients in run(lambda number: self._slice(loss, number), range(slices)):
-            total += value / slices
+        for value, gradients in run(lambda number: self._slice(loss, number, slices), range(slices)):
+            total += value
             for weight, gradient in zip(self.parameters, gradients, strict=True):
-                if gradient is None:
-                    continue
                 if weight.grad is None:
-                    weight.grad = gradient / slices
-                else:
-                    weight.grad.add_(gradient, alpha=1.0 / slices)
+                    weight.grad = gradient
+                elif gradient is not None:
+                    weight.grad = weight.grad + gradient  # in place would be wrong for gradients that share memory
         return total
