@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import final
@@ -64,14 +64,33 @@ class Prompt:
         >>> Prompt("a large red star", {}).new_words(Prompt("a large blue circle", {}))
         ('red', 'star')
         """
-        before, after = [_fold(word) for word in source.words], [_fold(word) for word in self.words]
+        return tuple(match.group() for match in self._new(source))
+
+    def new_positions(self, source: "Prompt") -> tuple[int, ...]:
+        """Text positions of :meth:`new_words`, in every tokenizer; only the occurrences that are new.
+
+        >>> tokens = tuple(Token("t5", place, *span) for place, span in enumerate([(0, 1), (2, 5), (6, 9), (10, 13)]))
+        >>> Prompt("a cat and cat", {}, tokens).new_positions(Prompt("a dog and cat", {}))
+        (1,)
+        """
+        return self._positions([match.span() for match in self._new(source)])
+
+    def _new(self, source: "Prompt") -> list[re.Match[str]]:
+        words = list(_WORD.finditer(self.text))
+        before, after = [_fold(word) for word in source.words], [_fold(match.group()) for match in words]
         changes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
-        return tuple(
-            word
-            for kind, _, _, first, last in changes
-            if kind in ("insert", "replace")
-            for word in self.words[first:last]
-        )
+        return [
+            match for kind, _, _, first, last in changes if kind in ("insert", "replace") for match in words[first:last]
+        ]
+
+    def _positions(self, spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+        covered = {
+            token.position
+            for token in self.tokens
+            for start, stop in spans
+            if token.start < stop and start < token.stop
+        }
+        return tuple(sorted(covered))
 
     def find(self, phrase: str) -> tuple[int, ...]:
         """Text positions of ``phrase``, a word or several, in every tokenizer; all its occurrences; case is ignored.
@@ -90,16 +109,7 @@ class Prompt:
         if not spans:
             known = ", ".join(dict.fromkeys(self.words)) or "none, it is empty"
             raise InvalidInputError(f"`word` {phrase!r} is not in the prompt {self.text!r}. Its words: {known}.")
-        return tuple(
-            sorted(
-                {
-                    token.position
-                    for token in self.tokens
-                    for start, stop in spans
-                    if token.start < stop and start < token.stop
-                }
-            )
-        )
+        return self._positions(spans)
 
 
 _WORD = re.compile(r"\w+(?:['’\-]\w+)*")

@@ -39,6 +39,10 @@ class HeadRouter(Method):
     delta: float = Field(0.5, ge=0, le=1, description="δ, centre of the sigmoid over d̃.")
     form: Literal["literal", "anchored"] = Field("literal", description="Eq. 16, or a form that is exactly 1 at d̃ = 0.")
     compare: Literal["all", "image"] = Field("all", description="Tokens whose features enter the cosine of eq. 12.")
+    where: Literal["everywhere", "words"] = Field(
+        "everywhere",
+        description="Multiply a head's output everywhere (paper), or in the image as far as the changed words reach.",
+    )
 
     image_tokens: Literal["attention", "features", "off"] = Field(
         "attention", description="Refine image tokens through A (paper), through output features (release), or not."
@@ -51,9 +55,10 @@ class HeadRouter(Method):
         le=1e6,
         description="ν, amplitude inside the sigmoid; by default 5 for literal, else 1 (relative to 1/N).",
     )
-    keys: Literal["words", "all"] = Field(
+    keys: Literal["words", "changed", "all"] = Field(
         "words",
-        description="Text keys that are refined: those of the prompt's words, or all with padding and specials.",
+        description="Text keys that are refined: of the prompt's words, of those that the source's prompt says otherwise, or "
+        "all with padding and specials.",
     )
 
     rho: float = Field(0.1, ge=0, lt=1, description="ρ, share of the previous block's text input.")
@@ -70,11 +75,16 @@ class HeadRouter(Method):
     def requires(self) -> frozenset[str]:
         """Capability words that the backbone must provide."""
         words = {"joint-attention"}
-        if self.image_tokens == "attention" and self.keys == "words":
+        if self._looks_at_words:
             words.add("prompt-words")
         if self.rho > 0:
             words.add("text-stream")
         return frozenset(words)
+
+    @property
+    def _looks_at_words(self) -> bool:
+        routes_by_words = self.gamma > 0 and self.where == "words"
+        return routes_by_words or (self.image_tokens == "attention" and self.keys != "all")
 
     @property
     def amplitude(self) -> float:
@@ -88,9 +98,13 @@ class HeadRouter(Method):
             IncompatibleError: there is no source row to compare with.
             InvalidInputError: a layer that the model does not have, or an impossible combination.
         """
-        if self.gamma > 0 and not any(row.is_source for row in setting.rows):
+        compares_words = self.image_tokens == "attention" and self.keys == "changed"
+        if (self.gamma > 0 or compares_words) and not any(row.is_source for row in setting.rows):
+            what, instead = (
+                ("Head routing", "gamma=0") if self.gamma > 0 else ("`method.keys` 'changed'", "keys='words'")
+            )
             raise IncompatibleError(
-                "Head routing compares an edit with the source's row, and this run has no source. Use `method.gamma=0`, or "
+                f"{what} compares an edit with its source, and this run has no source. Use `method.{instead}`, or "
                 "`method='none'`."
             )
         if self.image_tokens == "features" and self.token_form == "share":
@@ -125,9 +139,10 @@ class _HeadRouterRun(MethodRun):
         )
         singles = {site.index for site in sites if site.stream == "single"}
         self._feature_sites = singles or {site.index for site in sites}
-        self._edit_numbers = {
-            row: number for number, row in enumerate(row for row in setting.rows if not row.is_source)
-        }
+        edits = [row for row in setting.rows if not row.is_source]
+        self._edit_numbers = {row: number for number, row in enumerate(edits)}
+        sources = {row.image: row.prompt for row in setting.rows if row.is_source}
+        self._changed = {row: row.prompt.new_positions(sources[row.image]) for row in edits if row.image in sources}
         self._previous_text: tuple[int, Tensor] | None = None
         self._records: dict[str, _Record] = {}
 
@@ -135,7 +150,7 @@ class _HeadRouterRun(MethodRun):
         return self._needs if step in self._steps else Needs()
 
     def wants_log_sum_exp(self, event: JointAttention) -> bool:
-        return self._method.image_tokens == "attention"
+        return self._method.image_tokens == "attention" or self._method.where == "words"
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
         edits = [place for place, item in enumerate(event.rows) if item.is_edit]
@@ -150,8 +165,10 @@ class _HeadRouterRun(MethodRun):
             elif self._method.image_tokens == "features" and event.site.index in self._feature_sites:
                 row = self._refine_features(event, row)
             if self._method.gamma > 0 and item.pair is not None:
-                weights = self._weights(event, item.row, output[item.pair], output[place])
-                row = row * weights.to(row.dtype)[:, None, None]
+                weights = self._weights(event, item.row, output[item.pair], output[place])[:, None, None]
+                if self._method.where == "words":
+                    weights = 1 + (weights - 1) * self._reach(event, place)[:, None]
+                row = row * weights.to(row.dtype)
             rows[place] = row
         return torch.stack(rows)
 
@@ -187,11 +204,23 @@ class _HeadRouterRun(MethodRun):
         self._record("head_weights", event, row, weights)
         return weights
 
+    def _reach(self, event: JointAttention, place: int) -> Tensor:
+        """How far the changed words reach, [tokens] in [0, 1]: their attention over its largest; 1 for text tokens."""
+        reach = torch.ones(event.layout.length, device=event.query.device)
+        positions = self._changed[event.rows[place].row]
+        blocks = [block for _, block in event.text_to_image(place, positions)] if positions else []
+        attention = torch.cat(blocks).sum(dim=(0, 2)) if blocks else torch.zeros_like(reach[event.layout.image])
+        reach[event.layout.image] = attention / attention.amax().clamp(min=torch.finfo(torch.float32).tiny)
+        return reach
+
     def _refine(self, event: JointAttention, place: int, output: Tensor) -> Tensor:
-        method, layout = self._method, event.layout
+        method, layout, text = self._method, event.layout, event.layout.text
         row = event.rows[place].row
-        text = event.layout.text
-        positions = row.prompt.positions if method.keys == "words" else tuple(range(text.stop - text.start))
+        positions = {
+            "words": row.prompt.positions,
+            "changed": self._changed.get(row, ()),
+            "all": tuple(range(text.stop - text.start)),
+        }[method.keys]
         if not positions:
             return output
         value = event.value[place][:, text][:, list(positions)]
