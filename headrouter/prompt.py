@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import final
@@ -64,13 +64,31 @@ class Prompt:
         >>> Prompt("a large red star", {}).new_words(Prompt("a large blue circle", {}))
         ('red', 'star')
         """
-        before, after = [_fold(word) for word in source.words], [_fold(word) for word in self.words]
+        return tuple(match.group() for match in self._new(source))
+
+    def new_positions(self, source: "Prompt") -> tuple[int, ...]:
+        """Text positions of exactly those words, ascending; other occurrences of the same words are not among them."""
+        return self._at([match.span() for match in self._new(source)])
+
+    def _new(self, source: "Prompt") -> "list[re.Match[str]]":
+        words = list(_WORD.finditer(self.text))
+        before, after = [_fold(word) for word in source.words], [_fold(match.group()) for match in words]
         changes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+        return [
+            word for kind, _, _, first, last in changes if kind in ("insert", "replace") for word in words[first:last]
+        ]
+
+    def _at(self, spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+        """Text positions of the tokens that have characters in any of these spans."""
         return tuple(
-            word
-            for kind, _, _, first, last in changes
-            if kind in ("insert", "replace")
-            for word in self.words[first:last]
+            sorted(
+                {
+                    token.position
+                    for token in self.tokens
+                    for start, stop in spans
+                    if token.start < stop and start < token.stop
+                }
+            )
         )
 
     def find(self, phrase: str) -> tuple[int, ...]:
@@ -90,16 +108,7 @@ class Prompt:
         if not spans:
             known = ", ".join(dict.fromkeys(self.words)) or "none, it is empty"
             raise InvalidInputError(f"`word` {phrase!r} is not in the prompt {self.text!r}. Its words: {known}.")
-        return tuple(
-            sorted(
-                {
-                    token.position
-                    for token in self.tokens
-                    for start, stop in spans
-                    if token.start < stop and start < token.stop
-                }
-            )
-        )
+        return self._at(spans)
 
 
 _WORD = re.compile(r"\w+(?:['’\-]\w+)*")
