@@ -16,7 +16,7 @@ from headrouter.joint_attention import JointAttention
 from headrouter.method import Method, MethodRun, Needs, Setting
 from headrouter.moments import Moment
 from headrouter.one_or_more import OneOrMore
-from headrouter_injection.parts import PROJECTIONS, REGIONS, Projection, Region, positions
+from headrouter_injection.parts import PROJECTIONS, REGIONS, Name, positions
 
 
 @final
@@ -27,9 +27,8 @@ class Injection(Method):
     replaced. Values stay the edit's, except with ``kivi``. The source's row never changes.
     """
 
-    replace: OneOrMore[Projection | Region] = Field(
+    replace: OneOrMore[Name] = Field(
         ("qiki",),
-        min_length=1,
         description="What is replaced, one name or several. Projections: qi, ki, qiki, qk, qikt, qtki, qtkt, kivi. Regions of the "
         "logits: I2I, T2I, I2T, T2T (keys to queries).",
     )
@@ -46,7 +45,9 @@ class Injection(Method):
     )
 
     @model_validator(mode="after")
-    def _one_choice_of_blocks(self) -> Self:
+    def _choices(self) -> Self:
+        if not self.replace:
+            raise ValueError("`replace` names nothing; leave the method out, or use `tau` 0")
         if self.blocks is not None and self.first is not None:
             raise ValueError(f"`blocks` and `first` both choose blocks; give one, got {self.blocks} and {self.first}")
         return self

@@ -4,8 +4,7 @@ from typing import Final, Literal
 
 from headrouter.joint_attention import TokenLayout
 
-Projection = Literal["qi", "ki", "qiki", "qk", "qikt", "qtki", "qtkt", "kivi"]
-Region = Literal["I2I", "T2I", "I2T", "T2T"]
+Name = Literal["qi", "ki", "qiki", "qk", "qikt", "qtki", "qtkt", "kivi", "I2I", "T2I", "I2T", "T2T"]
 Tensors = Literal["query", "key", "value"]
 Tokens = Literal["image", "text", "all"]
 

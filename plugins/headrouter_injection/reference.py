@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headrouter.joint_attention import TokenLayout
-from headrouter_injection.parts import REGIONS, Region
+from headrouter_injection.parts import REGIONS, Name
 
 
 def replaced_attention_reference(
@@ -17,7 +17,7 @@ def replaced_attention_reference(
     source_query: Float[Tensor, "heads tokens channels"],
     source_key: Float[Tensor, "heads tokens channels"],
     layout: TokenLayout,
-    regions: Sequence[Region],
+    regions: Sequence[Name],
     scale: float,
     bias: Float[Tensor, "*heads tokens tokens"] | None = None,
 ) -> Float[Tensor, "heads tokens channels"]:
@@ -26,6 +26,7 @@ def replaced_attention_reference(
     Args:
         query, key, value: Of the edit.
         source_query, source_key: Of the source.
+        regions: Names among I2I, T2I, I2T and T2T.
         scale: Factor of the logits.
         bias: The edit's additive mask.
     """

@@ -130,7 +130,7 @@ def region(rectangles: slice, columns: slice, theta: float = 0.3) -> torch.Tenso
 @pytest.mark.parametrize("order", ["ti", "it", "rit"])
 def test_the_mask_of_planted_attention_is_the_expected_region(order: str) -> None:
     """Word 1 in the source's row, word 2 in the first edit's, word 3 in the second's; masks are unions, each edit its own."""
-    run, chosen = run_of(LocalBlend(blend=1.0), "x one x x", "x x two x", "x x x three")
+    run, chosen = run_of(LocalBlend(blend=1.0), "a one b c", "a b two c", "a b c three")
     spots = [
         (0, slice(0, 2), slice(0, 2)),
         (1, slice(5, 7), slice(7, 9)),
@@ -346,7 +346,7 @@ def test_masks_are_part_of_the_result(tmp_path: Path) -> None:
     methods = [LocalBlend(theta=0.9), Injection()]
     results = [
         Editor(ToyMMDiT(), "euler", methods, max_rows=most, progress=False).edit(
-            PICTURE, ["a red dog", "a fox"], "a red cat", steps=STEPS, maps=False
+            PICTURE, ["a red dog", "a fox"], "a red cat", steps=STEPS, maps=False, size=(32, 24)
         )
         for most in (None, 2)
     ]
@@ -360,7 +360,7 @@ def test_masks_are_part_of_the_result(tmp_path: Path) -> None:
     together.save(tmp_path)
     with Image.open(tmp_path / "mask-1.png") as saved:
         assert np.array_equal(np.asarray(saved), np.asarray(together.mask(1)))
-    plain = Editor(ToyMMDiT(), "euler", None, progress=False).edit(PICTURE, "a dog", "a cat", steps=2)
+    plain = Editor(ToyMMDiT(), "euler", None, progress=False).edit(PICTURE, "a dog", "a cat", steps=2, maps=False)
     assert edit_sheet(together, 0).width > edit_sheet(plain).width
     plain.save(tmp_path / "plain")
     assert not list((tmp_path / "plain").glob("mask*"))
@@ -381,7 +381,8 @@ def test_a_record_holds_the_mask_itself(tmp_path: Path) -> None:
     again = LocalBlend(**json.loads(methods[0].model_dump_json()))
     assert again == methods[0] and "mask=" not in repr(again)
     results = [
-        Editor(ToyMMDiT(), "euler", one, progress=False).edit(PICTURE, "a dog", "a cat", steps=2) for one in methods[:2]
+        Editor(ToyMMDiT(), "euler", one, progress=False).edit(PICTURE, "a dog", "a cat", steps=2, size=(32, 24))
+        for one in (methods[0], again)
     ]
     assert np.array_equal(np.asarray(results[0].image), np.asarray(results[1].image))
     assert np.array_equal(np.asarray(results[0].mask()) > 0, HALF)
@@ -391,10 +392,12 @@ def test_a_mask_of_pixels_on_latents_is_generous() -> None:
     """A cell of the latents is in the mask if any of its pixels is."""
     one = np.zeros((24, 32), bool)
     one[5, 9] = True
-    result = Editor(ToyMMDiT(), "euler", LocalBlend(mask=one), progress=False).edit(PICTURE, "a dog", "a cat", steps=2)
+    editor = Editor(ToyMMDiT(), "euler", LocalBlend(mask=one), progress=False)
+    result = editor.edit(PICTURE, "a dog", "a cat", steps=2, size=(32, 24))
     cells = result.recorded("masks")[0, 0]
-    assert cells.sum() == 1 and cells[5 * 8 // 32 + 0, 9 * 8 // 32].item() in (0.0, 1.0)
-    assert cells.shape == result.recorded("masks").shape[-2:] and np.asarray(result.mask())[5, 9] == 255
+    assert cells.sum() == 1 and cells[1, 2] == 1
+    inside = np.argwhere(np.asarray(result.mask()))
+    assert inside.min(0).tolist() == [4, 8] and inside.max(0).tolist() == [7, 11]
 
 
 # Refusals.

@@ -215,7 +215,7 @@ def test_other_refusals() -> None:
         Editor(Deaf(), "euler", None, progress=False).generate("a dog", method=Injection())
     with pytest.raises(ValidationError, match="both choose blocks"):
         Injection(blocks=(0,), first=1)
-    with pytest.raises(InvalidInputError, match="Did you mean 'qiki'"):
+    with pytest.raises(InvalidInputError, match=r"^`replace`: .*Did you mean 'qikt'"):
         methods_of("injection", {"replace": "qik"})
     for values in ({"replace": ()}, {"tau": -1}, {"tau": 1.5}, {"first": 0}):
         with pytest.raises(ValidationError):
