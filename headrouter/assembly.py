@@ -113,7 +113,9 @@ def model_of(backbone: str, model: str | None) -> tuple[str, Defaults | None]:
         return model, None
     found = registry().model(entry.qualified_name, name)
     source = str(resolve_name(found.source)()) if ":" in found.source else found.source
-    return source, Defaults(found.steps, found.guidance, found.area) if found.steps else None
+    if not found.steps:
+        return source, None
+    return source, Defaults(found.steps, found.guidance, found.area, found.word_blocks)
 
 
 def with_preset(

@@ -46,11 +46,13 @@ class Defaults:
         steps: Sampling steps.
         guidance: Guidance while sampling.
         area: Pixels of a training picture, width times height.
+        word_blocks: Joint sites whose attention shows best where a word acts, best first; empty if nobody ranked them.
     """
 
     steps: int
     guidance: float
     area: int
+    word_blocks: tuple[int, ...] = ()
 
 
 class Backbone(ABC):

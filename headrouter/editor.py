@@ -173,6 +173,11 @@ class Editor:
         job = self._job(image, asked)
         if maps and "prompt-words" in self.backbone.provides and not any(isinstance(m, WordMaps) for m in job.methods):
             job = replace(job, methods=(*job.methods, WordMaps()))
+        engine = self._engine("edit")
+        for group in self._groups(job.targets):
+            engine.begin(
+                job.inversion, job.methods, self._rows(job, group), job.problem
+            )  # refuses before the model runs
         start = self._start(job, kept)
         problem = _from(job.problem, start)
         groups = [self._sample(job, problem, group) for group in self._groups(job.targets)]
@@ -308,7 +313,7 @@ class Editor:
         source, *targets, negative, empty = self.backbone.encode_prompts(texts)
         latents = self.backbone.encode_image(to_tensor(picture, (width, height)).to(self.backbone.device))
         noise = Noise([asked.seed], self.backbone.latent_shape(width, height), self.backbone.device)
-        problem = Problem(self._grid(steps, width, height), latents, noise)
+        problem = Problem(self._grid(steps, width, height), latents, noise, size=picture.size)
         return _Job(
             picture,
             (width, height),
@@ -350,10 +355,15 @@ class Editor:
         return Inverted(latents, identity, cost)
 
     def _sample(self, job: _Job, problem: Problem, targets: Sequence[Prompt], label: str = "edit") -> Sampled:
+        return self._engine(label).sample(job.inversion, job.methods, self._rows(job, targets), problem)
+
+    def _rows(self, job: _Job, targets: Sequence[Prompt]) -> list[Row]:
+        """The source's row and a row for each edit."""
         guide = job.inversion.sampling_guidance
         rows = [Row(job.source, job.negative, guide(True, job.guidance))]
-        rows += [Row(prompt, job.negative, guide(False, job.guidance), edit=n) for n, prompt in enumerate(targets)]
-        return self._engine(label).sample(job.inversion, job.methods, rows, problem)
+        return rows + [
+            Row(prompt, job.negative, guide(False, job.guidance), edit=n) for n, prompt in enumerate(targets)
+        ]
 
     def _reconstruct(self, job: _Job, problem: Problem) -> Reconstruction:
         sampled = self._sample(replace(job, methods=()), problem, [job.source], "reconstruct")

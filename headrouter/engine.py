@@ -94,10 +94,7 @@ class Engine:
         The source's rows run only as long as the trajectory or a method needs them, or to the end with ``keep_source``.
         """
         steps = inversion.sampling_steps(problem.steps)
-        setting = Setting(phase, problem.steps, self.backbone.sites, tuple(rows), problem.sigmas)
-        runs = [method.begin(setting) for method in methods]
-        for method, run in zip(methods, runs, strict=True):
-            _refuse_idle(method, run, steps, problem.steps)
+        runs = self.begin(inversion, methods, rows, problem, phase=phase)
         last_need = self._last_step_with_source(inversion, runs, steps, problem.steps, keep_source)
         rows = _without_source(rows) if last_need < steps.start else tuple(rows)
         with self._measured(), self._attached(runs, steps):
@@ -116,6 +113,28 @@ class Engine:
                 self._report(phase, done, len(steps))
         evidence = tuple(dict(run.evidence()) for run in runs)
         return Sampled(state.latents, tuple(rows), evidence, self._meter.cost())
+
+    def begin(
+        self,
+        inversion: Inversion,
+        methods: Sequence[Method],
+        rows: Sequence[Row],
+        problem: Problem,
+        *,
+        phase: Phase = "sample",
+    ) -> list[MethodRun]:
+        """Let each method take part, without running the model: what cannot work is refused.
+
+        Raises:
+            IncompatibleError: a method that would act in none of the steps that are run.
+        """
+        steps, known = inversion.sampling_steps(problem.steps), self.backbone.defaults.word_blocks
+        sites, sigmas = self.backbone.sites, problem.sigmas
+        setting = Setting(phase, problem.steps, sites, tuple(rows), sigmas, steps, known, problem.size)
+        runs = [method.begin(setting) for method in methods]
+        for method, run in zip(methods, runs, strict=True):
+            _refuse_idle(method, run, steps, problem.steps)
+        return runs
 
     def _last_step_with_source(
         self, inversion: Inversion, runs: Sequence[MethodRun], steps: range, total: int, keep_source: bool

@@ -64,12 +64,14 @@ class Problem:
         noise: ``noise(name, step)`` draws standard Gaussian noise like ``source``, the same for the same seed, name and step,
             once per picture.
         inverted: Latents that the inversion reached, or None if there was none.
+        size: Width and height of the user's picture in pixels, or None if there is no picture.
     """
 
     sigmas: tuple[float, ...]
     source: Float[Tensor, "images channels h w"]
     noise: Callable[[str, int], Tensor]
     inverted: Float[Tensor, "images channels h w"] | None = None
+    size: tuple[int, int] | None = None
 
     @property
     def steps(self) -> int:

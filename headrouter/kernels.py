@@ -72,6 +72,34 @@ def probabilities(
     return (_logits(query_BHQD, key_BHKD, scale, bias) - log_sum_exp_BHQ[..., None]).exp()
 
 
+def attend_chunked(
+    query_BHQE: Float[Tensor, "b h q e"],
+    key_BHSE: Float[Tensor, "b h s e"],
+    value_BHSD: Float[Tensor, "b h s d"],
+    scale: float,
+    bias: Tensor | None = None,
+) -> Float[Tensor, "b h q d"]:
+    """Attention with values of fewer channels than the keys, a few heads and queries at a time.
+
+    Values are padded to the channels of the keys, which fused kernels want; and where there is no fused kernel, what PyTorch
+    then holds stays within :data:`CHUNK_ELEMENTS` logits (or those of one query).
+    """
+    rows, heads, queries, channels = query_BHQE.shape
+    value_BHSE = functional.pad(value_BHSD, (0, channels - value_BHSD.shape[-1]))
+    most = max(1, CHUNK_ELEMENTS // (rows * key_BHSE.shape[2]))  # pairs of a head and a query at a time
+    some_queries = min(most, queries)
+    some_heads = max(1, most // queries)
+    output = torch.empty_like(query_BHQE)
+    for head in range(0, heads, some_heads):
+        for start in range(0, queries, some_queries):
+            h, q = slice(head, head + some_heads), slice(start, start + some_queries)
+            mask = _slice_queries(bias if bias is None or bias.shape[1] == 1 else bias[:, h], q)
+            output[:, h, q] = functional.scaled_dot_product_attention(
+                query_BHQE[:, h, q], key_BHSE[:, h], value_BHSE[:, h], attn_mask=mask, scale=scale
+            )
+    return output[..., : value_BHSD.shape[-1]]
+
+
 def _logits(query: Tensor, key: Tensor, scale: float, bias: Tensor | None) -> Tensor:
     logits = (query.float() @ key.float().transpose(-1, -2)) * scale
     if bias is None:
@@ -83,7 +111,7 @@ def _slice_queries(bias: Tensor | None, chosen: slice) -> Tensor | None:
     return bias if bias is None or bias.shape[-2] == 1 else bias[..., chosen, :]
 
 
-def select_bias(bias: Tensor | None, row: int, heads: slice, queries: slice, keys: Tensor) -> Tensor | None:
+def select_bias(bias: Tensor | None, row: int, heads: slice, queries: slice, keys: Tensor | slice) -> Tensor | None:
     """The part of a mask or bias ``[B or 1, H or 1, S or 1, S or 1]`` for one row, chosen heads, queries and keys."""
     if bias is None:
         return None

@@ -15,6 +15,7 @@ from torch import Tensor
 from headrouter.clock import Phase
 from headrouter.configuration import Parameters
 from headrouter.joint_attention import JointAttention, Site, TextStream, TokenLayout
+from headrouter.moments import step_of
 from headrouter.rows import Row
 
 
@@ -51,6 +52,9 @@ class Setting:
         sites: The model's joint sites.
         rows: All rows, sources and edits.
         sigmas: The time grid.
+        run: Steps that the trajectory runs, all or the last of them.
+        word_blocks: Sites whose attention shows best where a word acts, best first; empty if nobody ranked them.
+        size: Width and height of the user's picture in pixels, or None if there is no picture.
     """
 
     phase: Phase
@@ -58,6 +62,9 @@ class Setting:
     sites: tuple[Site, ...]
     rows: tuple[Row, ...]
     sigmas: tuple[float, ...]
+    run: range
+    word_blocks: tuple[int, ...] = ()
+    size: tuple[int, int] | None = None
 
     @property
     def edits(self) -> int:
@@ -67,6 +74,14 @@ class Setting:
     def edit_number(self, row: Row) -> int:
         """Position of an edit row among the edits of the run."""
         return [other for other in self.rows if not other.is_source].index(row)
+
+    def source_of(self, row: Row) -> Row | None:
+        """The source's row of an edit's picture, None if the run has none."""
+        return next((other for other in self.rows if other.is_source and other.image == row.image), None)
+
+    def first_steps(self, moment: int | float) -> range:
+        """The first steps of those that are run: so many, or that fraction of them; at least one unless ``moment`` is 0."""
+        return self.run[: step_of(moment, len(self.run)) or int(moment > 0)]
 
 
 class MethodRun(ABC):
@@ -117,4 +132,4 @@ class Method(Parameters, ABC):
 
     @abstractmethod
     def begin(self, setting: Setting) -> MethodRun:
-        """Take part in a run."""
+        """Take part in a run; refuse what cannot work. Asked once more before the inversion, so that it refuses in time."""

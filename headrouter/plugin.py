@@ -122,6 +122,8 @@ class Model:
         steps, guidance, area: sampling steps, guidance, and pixels of a training picture; 0 steps: as the backbone tells from
             the weights' configuration.
         licence: of the weights, in words.
+        word_blocks: numbers of the joint blocks whose attention shows best where a word acts, best first; empty if nobody
+            ranked them. They need ``steps`` and ``area`` beside them.
         gated: whether the licence must be accepted on the hub before downloading.
         summary: one line for tables.
     """
@@ -135,6 +137,7 @@ class Model:
     licence: str = ""
     gated: bool = False
     summary: str = ""
+    word_blocks: tuple[int, ...] = ()
 
     kind: ClassVar[Literal["model"]] = "model"
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -151,6 +154,13 @@ class Model:
         if (self.steps > 0) != (self.area > 0) or self.steps < 0 or self.guidance < 0:
             raise InvalidInputError(
                 f"`steps` and `area` of model {self.name!r} must both be positive, or both 0 (got {self.steps}, {self.area})."
+            )
+        blocks = tuple(self.word_blocks)
+        object.__setattr__(self, "word_blocks", blocks)
+        if blocks and (not self.steps or min(blocks) < 0 or len(set(blocks)) < len(blocks)):
+            raise InvalidInputError(
+                f"`word_blocks` of model {self.name!r} must be different block numbers from 0, beside `steps` and `area` (got "
+                f"{blocks})."
             )
 
 

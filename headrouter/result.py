@@ -69,10 +69,25 @@ class Result:
         Raises:
             InvalidInputError: the word is not in the prompt, or there is no such prompt.
         """
-        if not 0 <= prompt < len(self.prompts):
-            raise InvalidInputError(f"`prompt` must be 0 to {len(self.prompts) - 1}, got {prompt}.")
+        self._refuse_unknown(prompt)
         positions = self.prompts[prompt].find(word)
         return self.recorded("text_maps")[prompt, list(positions)].mean(dim=0)
+
+    def mask(self, prompt: int = 0) -> Image.Image:
+        """Where an edit was let differ from its source: white inside, black outside, in the size of the source.
+
+        The mask of the last step that had one; a method that blends records ``masks`` [edit, step, row, column] of the latents,
+        1 inside, 0 outside, NaN in steps without a mask.
+
+        Raises:
+            InvalidInputError: no method blends, no step had a mask, or there is no such prompt.
+        """
+        self._refuse_unknown(prompt)
+        masks = [mask for mask in self.recorded("masks")[prompt] if not mask.isnan().any()]
+        if not masks:
+            raise InvalidInputError("this edit has no mask: the model was not called in any of the blended steps.")
+        picture = Image.fromarray((masks[-1] * 255).to(torch.uint8).numpy())
+        return picture.resize(self.source.size, Image.Resampling.NEAREST)
 
     @cached_property
     def reconstruction(self) -> Image.Image:
@@ -82,6 +97,8 @@ class Result:
     def save(self, folder: str | Path) -> Path:
         """Write ``source.png``, ``edit-0.png`` …, and ``result.json``, from which the edit can be run again.
 
+        Where a method blends, also ``mask-0.png`` … of edits that have a mask.
+
         Each file is there whole or not at all; the record is written last.
         """
         target = writable_folder(folder)
@@ -89,13 +106,24 @@ class Result:
         names = [f"edit-{number}.png" for number in range(len(self.images))]
         for name, picture in zip(names, self.images, strict=True):
             save_picture(picture, target / name)
+        for number in range(len(self.images)):
+            if self.has_mask(number):
+                save_picture(self.mask(number), target / f"mask-{number}.png")
         record = {**self.record, "source": {"file": "source.png", "sha256": picture_hash(self.source)}, "images": names}
         write_record(target / RECORD, record)
         return target
 
+    def _refuse_unknown(self, prompt: int) -> None:
+        if not 0 <= prompt < len(self.prompts):
+            raise InvalidInputError(f"`prompt` must be 0 to {len(self.prompts) - 1}, got {prompt}.")
+
     def has(self, name: str) -> bool:
         """Whether a method recorded evidence of this name, for instance ``head_weights`` or ``text_maps``."""
         return any(name in values for _, values in self.evidence)
+
+    def has_mask(self, prompt: int = 0) -> bool:
+        """Whether :meth:`mask` can show one."""
+        return self.has("masks") and not self.recorded("masks")[prompt].isnan().all()
 
     def recorded(self, name: str) -> Tensor:
         """Evidence of this name; each method documents what it records, see its ``evidence``.

@@ -1,4 +1,5 @@
-"""One picture that shows what an edit did: source, reconstruction, edit, where the new words act, which heads were amplified."""
+"""One picture that shows what an edit did: source, reconstruction, edit, where the new words act, the mask that it was blended
+with, which heads were amplified."""
 
 import io
 from collections.abc import Sequence
@@ -37,6 +38,8 @@ def edit_sheet(result: Result, prompt: int = 0, words: Sequence[str] | None = No
     if result.has("text_maps"):
         chosen = result.prompts[prompt].new_words(result.source_prompt)[:2] if words is None else words
         panels += [(f"where {word!r} acts", (result.images[prompt], result.text_map(word, prompt))) for word in chosen]
+    if result.has_mask(prompt):
+        panels.append(("mask: outside it, the source", result.mask(prompt)))
     weights = result.head_weights[prompt] if result.has("head_weights") else None
     figure = Figure(
         figsize=(_SIDE * len(panels), _SIDE * (2.2 if weights is not None else 1.15)),
@@ -56,7 +59,7 @@ def _picture(axes: Any, title: str, content: Any) -> None:
     """A picture, or a picture under a map of a word."""
     picture, grid = content if isinstance(content, tuple) else (content, None)
     width, height = picture.size
-    axes.imshow(picture, extent=(0, width, height, 0), interpolation="nearest")
+    axes.imshow(picture.convert("RGB"), extent=(0, width, height, 0), interpolation="nearest")
     if grid is not None:
         share = (grid / grid.max()).numpy()
         axes.imshow(

@@ -33,7 +33,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
 @hookimpl
 def register_models(register: Callable[[Model], None]) -> None:
     """The released weights."""
-    area = 1024 * 1024
+    area, word_blocks = 1024 * 1024, (18, 17, 12, 14, 11)  # arXiv:2508.07519; double blocks, then single ones
     register(
         Model(
             name="dev",
@@ -42,6 +42,7 @@ def register_models(register: Callable[[Model], None]) -> None:
             steps=28,
             guidance=3.5,
             area=area,
+            word_blocks=word_blocks,
             licence="FLUX.1 [dev] Non-Commercial License",
             gated=True,
             summary="Guidance-distilled, 12 billion parameters.",
@@ -55,6 +56,7 @@ def register_models(register: Callable[[Model], None]) -> None:
             steps=4,
             guidance=1.0,
             area=area,
+            word_blocks=word_blocks,
             licence="Apache-2.0",
             summary="Distilled to few steps, 12 billion parameters; reconstructs badly.",
         )

@@ -40,20 +40,42 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
 def register_models(register: Callable[[Model], None]) -> None:
     """The released weights."""
     hub, area = "stabilityai/stable-diffusion-3", 1024 * 1024
-    for name, backbone, source, steps, guidance, summary in (
-        ("medium", "sd3", f"{hub}-medium-diffusers", 28, 7.0, "2 billion parameters."),
+    for name, backbone, source, steps, guidance, word_blocks, summary in (  # the blocks: arXiv:2508.07519
+        ("medium", "sd3", f"{hub}-medium-diffusers", 28, 7.0, (7, 8, 5, 4, 9), "2 billion parameters."),
         (
             "medium",
             "sd3.5",
             f"{hub}.5-medium",
             28,
             4.5,
+            (7, 9, 8, 5, 10),
             "2.5 billion parameters, image-only attention in the first blocks.",
         ),
-        ("large", "sd3.5", f"{hub}.5-large", 28, 3.5, "8 billion parameters."),
-        ("turbo", "sd3.5", f"{hub}.5-large-turbo", 4, 1.0, "8 billion parameters, distilled to few steps."),
+        ("large", "sd3.5", f"{hub}.5-large", 28, 3.5, (18, 21, 20, 24, 16), "8 billion parameters."),
+        (
+            "turbo",
+            "sd3.5",
+            f"{hub}.5-large-turbo",
+            4,
+            1.0,
+            (18, 21, 20, 24, 16),
+            "8 billion parameters, distilled to few steps.",
+        ),
     ):
-        register(Model(name, backbone, source, steps, guidance, area, _LICENCE, gated=True, summary=summary))
+        register(
+            Model(
+                name,
+                backbone,
+                source,
+                steps,
+                guidance,
+                area,
+                _LICENCE,
+                gated=True,
+                summary=summary,
+                word_blocks=word_blocks,
+            )
+        )
 
 
 @hookimpl

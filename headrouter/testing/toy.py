@@ -104,7 +104,7 @@ class ToyMMDiT(nn.Module, Backbone):
     @property
     def defaults(self) -> Defaults:
         """Few steps."""
-        return Defaults(steps=8, guidance=3.0, area=self.pictures**2)
+        return Defaults(steps=8, guidance=3.0, area=self.pictures**2, word_blocks=(2, 1))
 
     @property
     def size_multiple(self) -> int:

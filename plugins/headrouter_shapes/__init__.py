@@ -13,6 +13,9 @@ __all__ = ["model_path"]
 
 headrouter_api = 1
 
+_WORD_BLOCKS = {"sd3.5": (4, 1, 3, 2, 5, 0)}
+"""Of the weights that are bundled, best first: ``python benchmarks/injection.py blocks``."""
+
 
 @hookimpl
 def register_models(register: Callable[[Model], None]) -> None:
@@ -28,6 +31,7 @@ def register_models(register: Callable[[Model], None]) -> None:
                 area=64 * 64,
                 licence="Apache-2.0",
                 summary="Trained on drawn shapes, bundled; runs anywhere.",
+                word_blocks=_WORD_BLOCKS.get(backbone, ()),
             )
         )
 

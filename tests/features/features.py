@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from diffusers import FirstBlockCacheConfig
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+from headrouter_blending.method import LocalBlend
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
 from headrouter_euler.euler import Euler
 from headrouter_fireflow.fireflow import FireFlow
 from headrouter_flowedit.flowedit import FlowEdit
 from headrouter_flux.backbone import FluxParameters
+from headrouter_injection.method import Injection
 from headrouter_rf.rf import RFInversion
 from headrouter_rf_sde.rf_sde import RFInversionSDE
 from headrouter_rf_solver.rf_solver import RFSolver
@@ -139,6 +141,44 @@ def word_maps(parts: Parts) -> None:
     result = editor(parts, method=HeadRouter()).edit(PICTURE, TARGET, SOURCE, size=SIZE)
     grid = result.text_map("dog")
     assert grid.shape == (4, 6) and float(grid.min()) > 0 and float(grid.max()) < 1
+
+
+def injects(*replace: Any) -> Callable[[Parts], None]:
+    """Injection: it changes the edit; without steps, and between equal prompts, it changes nothing."""
+
+    def feature(parts: Parts) -> None:
+        plain, method = latents(parts), Injection(replace=replace, tau=1.0)
+        assert np.array_equal(latents(parts, method=Injection(replace=replace, tau=0)), plain)
+        assert np.abs(latents(parts, method=method) - plain).max() >= 1
+        images = [
+            editor(parts, method=one).edit(PICTURE, SOURCE, SOURCE, guidance=3.0, size=SIZE).image
+            for one in (method, None)
+        ]
+        assert np.abs(np.asarray(images[0]).astype(int) - np.asarray(images[1])).max() <= 1
+
+    return feature
+
+
+def blends(parts: Parts) -> None:
+    """A white mask gives the plain edit, a black one the source's row, which is an edit with its own prompt."""
+    white, black = (np.full((32, 48), level) for level in (True, False))
+    assert np.array_equal(latents(parts, method=LocalBlend(mask=white)), latents(parts))
+    kept = latents(parts, method=LocalBlend(mask=black, blend=1.0))
+    source = editor(parts).edit(PICTURE, SOURCE, SOURCE, size=SIZE)
+    assert np.abs(kept - np.asarray(source.image)).max() <= 1
+
+
+def blends_by_words(parts: Parts) -> None:
+    """With injection, in either order: the same masks, each edit its own."""
+    methods = [Injection(), LocalBlend(blocks=(0, 1), theta=0.95, blend=1.0)]
+    results = [
+        editor(parts, method=order).edit(PICTURE, [TARGET, "a red cat"], SOURCE, size=SIZE)
+        for order in (methods, methods[::-1])
+    ]
+    masks = [result.recorded("masks") for result in results]
+    assert torch.equal(*masks) and not torch.equal(masks[0][0], masks[0][1])
+    assert bool(((masks[0] == 0) | (masks[0] == 1)).all()) and 0 < float(masks[0].mean()) < 1
+    assert results[0].mask(1).size == PICTURE.size
 
 
 def kept_inversion(parts: Parts) -> None:
@@ -291,6 +331,11 @@ FEATURES: dict[str, Callable[[Parts], None]] = {
     "text tokens, all blocks": steers(rho=0.5, text_blocks="all"),
     "text tokens, both rows": steers(rho=0.5, text_rows="both"),
     "word maps": word_maps,
+    "injection, image queries and keys": injects("qiki"),
+    "injection, image keys and values": injects("kivi"),
+    "injection, regions of attention": injects("T2I", "I2I"),
+    "local blending, your mask": blends,
+    "local blending by words, with injection": blends_by_words,
     "several edits, together or in groups": several_edits,
     "kept inversions": kept_inversion,
     "the same edit from its record": same_edit_from_its_record,

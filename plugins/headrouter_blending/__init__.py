@@ -1,0 +1,21 @@
+"""Local blending: outside a mask, the source, arXiv:2508.07519."""
+
+from collections.abc import Callable
+
+from headrouter.plugin import MethodSpec, hookimpl
+
+headrouter_api = 1
+
+
+@hookimpl
+def register_methods(register: Callable[[MethodSpec], None]) -> None:
+    """Local blending."""
+    register(
+        MethodSpec(
+            name="local-blend",
+            target="headrouter_blending.method:LocalBlend",
+            provides={"acts"},
+            requires={"joint-attention"},
+            summary="Keeps the source outside a mask that attention to the changed words, or the user, gives (arXiv:2508.07519).",
+        )
+    )

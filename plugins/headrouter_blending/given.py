@@ -1,0 +1,83 @@
+"""What a user gives of their own: a mask, a ranking of blocks.
+
+Both are read when parameters are made, and become part of them, so that the record of an edit holds the mask and the numbers
+themselves and needs no other file.
+"""
+
+import base64
+import io
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from PIL import Image
+from pydantic import BeforeValidator
+from torch import Tensor
+from torch.nn import functional
+
+from headrouter.errors import InvalidInputError
+from headrouter.picture import load_picture
+
+_PREFIX = "data:image/png;base64,"
+
+
+def _as_text(value: Any) -> Any:
+    """A black and white PNG as text, from whatever the user has of a mask."""
+    if value is None or (isinstance(value, str) and value.startswith(_PREFIX)):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype == np.bool_:
+        value = value.astype(np.uint8) * 255
+    try:
+        picture = load_picture(value).convert("L").point(lambda level: 255 * (level >= 128)).convert("1")
+    except InvalidInputError as error:
+        raise ValueError(str(error).replace("`image`", "the mask")) from error
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return _PREFIX + base64.b64encode(buffer.getvalue()).decode()
+
+
+MaskText = Annotated[str, BeforeValidator(_as_text)]
+"""A mask, white where the edit may differ: a path, the bytes of a file, a Pillow image or an array (bool, uint8, floats in [0, 1]).
+
+It is held as text, a PNG of black and white.
+"""
+
+
+def mask_pixels(text: str) -> Bool[Tensor, "height width"]:
+    """The pixels of a mask.
+
+    Raises:
+        InvalidInputError: damaged text, as from a record that was edited.
+    """
+    try:
+        with Image.open(
+            io.BytesIO(base64.b64decode(text.removeprefix(_PREFIX), validate=True)), formats=("PNG",)
+        ) as png:
+            return torch.from_numpy(np.array(png.convert("1")))
+    except (ValueError, OSError, SyntaxError) as error:
+        raise InvalidInputError(f"`mask` is damaged and cannot be decoded: {error}. Give the picture again.") from error
+
+
+def on_latents(pixels: Bool[Tensor, "height width"], size: tuple[int, int]) -> Bool[Tensor, "h w"]:
+    """A mask on latents of ``size``: a cell is in it if any of its pixels is."""
+    return functional.adaptive_max_pool2d(pixels[None].float(), size)[0] > 0
+
+
+def _ranking(value: Any) -> Any:
+    if not isinstance(value, str | os.PathLike):
+        return value
+    try:
+        content = json.loads(Path(value).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read the ranking '{value}': {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("blocks"), list):
+        raise ValueError(f"the ranking '{value}' must be a JSON object with a list `blocks`, block numbers best first")
+    return content["blocks"]
+
+
+Ranking = Annotated[tuple[int, ...], BeforeValidator(_ranking)]
+"""Block numbers, best first; or a JSON file that has them under the key ``blocks``."""

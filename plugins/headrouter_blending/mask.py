@@ -1,0 +1,42 @@
+"""From attention to a mask, arXiv:2508.07519, as pure functions."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+KERNEL, SIGMA = 7, 1.0
+"""Of the Gaussian: taps on a side, and standard deviation in tokens."""
+
+
+def gaussian_kernel() -> Float[Tensor, "7"]:
+    """Weights of the taps on one side, which add up to 1: w_x ∝ exp(−x²/2σ²), x from −3 to 3."""
+    x = torch.arange(KERNEL, dtype=torch.float32) - KERNEL // 2
+    weights = torch.exp(-x.square() / (2 * SIGMA**2))
+    return weights / weights.sum()
+
+
+def smoothed(maps: Float[Tensor, "maps rows columns"]) -> Float[Tensor, "maps rows columns"]:
+    """Gaussian smoothing, 7×7 taps, σ 1. Beyond an edge, the edge's own value: an even map stays even."""
+    kernel, side = gaussian_kernel().to(maps), KERNEL // 2
+    padded = functional.pad(maps[:, None], (side, side, side, side), mode="replicate")
+    return functional.conv2d(functional.conv2d(padded, kernel[None, None, :, None]), kernel[None, None, None])[:, 0]
+
+
+def normalised(
+    maps: Float[Tensor, "maps rows columns"], size: tuple[int, int]
+) -> Float[Tensor, "maps latent_rows latent_columns"]:
+    """Maps of the token grid at the size of the latents: largest of 3×3 tokens, nearest upsampling, divided by their own maximum.
+
+    A map that is zero everywhere stays so.
+    """
+    pooled = functional.max_pool2d(maps[:, None], 3, stride=1, padding=1)
+    upsampled = functional.interpolate(pooled, size=size, mode="nearest")[:, 0]
+    return upsampled / upsampled.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def blend_mask(
+    maps: Float[Tensor, "maps rows columns"], size: tuple[int, int], theta: float
+) -> Bool[Tensor, "latent_rows latent_columns"]:
+    """Where any of the maps, smoothed and normalised, is above θ."""
+    return (normalised(smoothed(maps), size) > theta).any(dim=0)

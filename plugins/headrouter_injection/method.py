@@ -1,0 +1,117 @@
+"""Injection as a method, arXiv:2508.07519: the edit attends as the source does, in the first steps.
+
+Projections are replaced before attention, so the model's own kernels run. Regions are replaced in the logits, before the softmax.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import final
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from typing_extensions import Self
+
+from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.joint_attention import JointAttention
+from headrouter.method import Method, MethodRun, Needs, Setting
+from headrouter.moments import Moment
+from headrouter.one_or_more import OneOrMore
+from headrouter_injection.parts import PROJECTIONS, REGIONS, Name, positions
+
+
+@final
+class Injection(Method):
+    """Replace parts of each edit's attention by those of its source's row.
+
+    Every half of an edit copies from the source's row of the same half and picture; where the source has no such half, nothing is
+    replaced. Values stay the edit's, except with ``kivi``. The source's row never changes.
+    """
+
+    replace: OneOrMore[Name] = Field(
+        ("qiki",),
+        description="What is replaced, one name or several. Projections: qi, ki, qiki, qk, qikt, qtki, qtkt, kivi. Regions of the "
+        "logits: I2I, T2I, I2T, T2T (keys to queries).",
+    )
+    tau: Moment = Field(
+        0.2,
+        description="τ, first steps of those that are run, or fraction of them, in which it replaces; above 0 at least one. "
+        "Published: 0.2.",
+    )
+    blocks: tuple[int, ...] | None = Field(
+        None, description="Numbers of the joint blocks that replace; all if not given."
+    )
+    first: int | None = Field(
+        None, ge=1, description="Replace in the first n joint blocks only. Published: 38 for schnell, 30 for turbo."
+    )
+
+    @model_validator(mode="after")
+    def _choices(self) -> Self:
+        if not self.replace:
+            raise ValueError("`replace` names nothing; leave the method out, or use `tau` 0")
+        if self.blocks is not None and self.first is not None:
+            raise ValueError(f"`blocks` and `first` both choose blocks; give one, got {self.blocks} and {self.first}")
+        return self
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Capability words that the backbone must provide."""
+        return frozenset({"joint-attention"})
+
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run.
+
+        Raises:
+            IncompatibleError: there is no source to copy from.
+            InvalidInputError: a block that the model does not have.
+        """
+        if any(setting.source_of(row) is None for row in setting.rows):
+            raise IncompatibleError(
+                "Injection copies from the source's row, and this run has no source. Edit a picture, or use `method='none'`."
+            )
+        count = len(setting.sites)
+        unknown = [block for block in self.blocks or () if not 0 <= block < count]
+        if unknown:
+            raise InvalidInputError(
+                f"`method.blocks` {unknown} do not exist: the model has joint blocks 0 to {count - 1}."
+            )
+        if self.first is not None and self.first > count:
+            raise InvalidInputError(
+                f"`method.first` must be at most {count}, the model's joint blocks, got {self.first}."
+            )
+        return _InjectionRun(self, setting)
+
+
+@final
+class _InjectionRun(MethodRun):
+    def __init__(self, method: Injection, setting: Setting):
+        self._steps = setting.first_steps(method.tau)
+        blocks = range(method.first or len(setting.sites)) if method.blocks is None else method.blocks
+        self._needs = Needs(attention=frozenset(blocks), pair=True)
+        parts = [part for name in method.replace for part in PROJECTIONS.get(name, ())]
+        self._parts = list(dict.fromkeys(parts))
+        self._regions = list(dict.fromkeys(REGIONS[name] for name in method.replace if name in REGIONS))
+
+    def needs(self, step: int) -> Needs:
+        return self._needs if step in self._steps else Needs()
+
+    def before(self, event: JointAttention) -> None:
+        pairs = [(place, item.pair) for place, item in enumerate(event.rows) if item.pair is not None]
+        if not pairs:
+            return
+        for name, tokens in self._parts:
+            setattr(event, name, _copied(getattr(event, name), pairs, positions(event.layout, tokens)))
+        for queries, keys in self._regions:
+            for place, source in pairs:
+                event.take_logits(place, source, getattr(event.layout, queries), getattr(event.layout, keys))
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        """None: what it does is in its parameters."""
+        return {}
+
+
+def _copied(tensor: Tensor, pairs: Sequence[tuple[int, int]], tokens: slice) -> Tensor:
+    """``tensor`` [rows, heads, tokens, channels] with some tokens of the first of each pair of rows as in the second."""
+    places, sources = (torch.tensor(column, device=tensor.device) for column in zip(*pairs, strict=True))
+    copied = tensor.clone()
+    copied[places, :, tokens] = tensor[sources, :, tokens]
+    return copied

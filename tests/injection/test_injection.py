@@ -1,0 +1,222 @@
+"""Injection: it replaces what it says, from the row it says, in the steps and blocks it says, and nothing else."""
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from headrouter_euler.euler import Euler
+from headrouter_injection.method import Injection
+from headrouter_sdedit.sdedit import SDEdit
+from PIL import Image
+from pydantic import ValidationError
+
+from headrouter import Editor
+from headrouter.assembly import methods_of, with_preset
+from headrouter.engine import Engine
+from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.joint_attention import JointAttention
+from headrouter.method import Needs
+from headrouter.routing.method import HeadRouter
+from headrouter.testing import MethodConformance, MethodSubject
+from headrouter.testing.toy import ToyMMDiT
+
+from .runs import STEPS, TRAJECTORIES, event, layout, problem, rows, sample
+
+PICTURE = Image.new("RGB", (32, 24), "teal")
+MEANING = {
+    "qi": {("query", "image")},
+    "ki": {("key", "image")},
+    "qiki": {("query", "image"), ("key", "image")},
+    "qk": {("query", "image"), ("query", "text"), ("key", "image"), ("key", "text")},
+    "qikt": {("query", "image"), ("key", "text")},
+    "qtki": {("query", "text"), ("key", "image")},
+    "qtkt": {("query", "text"), ("key", "text")},
+    "kivi": {("key", "image"), ("value", "image")},
+}
+
+
+class TestConformance(MethodConformance):
+    @pytest.fixture(
+        params=[
+            MethodSubject("injection", Injection(), Injection(tau=0)),
+            MethodSubject("injection-regions", Injection(replace=("I2I", "T2T"), tau=1.0), Injection(tau=0.0)),
+            MethodSubject("injection-values", Injection(replace="kivi", tau=1.0, blocks=(1, 2))),
+        ],
+        ids=lambda subject: subject.name,
+    )
+    def method(self, request: pytest.FixtureRequest) -> Any:
+        return request.param
+
+
+@pytest.fixture(params=[True, False], ids=["text-first", "image-first"])
+def toy(request: pytest.FixtureRequest) -> ToyMMDiT:
+    return ToyMMDiT(text_first=request.param)
+
+
+def steered(joint: JointAttention, *replace: Any, **values: Any) -> JointAttention:
+    toy = ToyMMDiT()
+    for one in replace:
+        method = Injection(replace=one, tau=1.0, **values)
+        (run,) = Engine(toy).begin(Euler(), [method], rows(toy, "a cat", "a dog"), problem(toy))
+        run.before(joint)
+    return joint
+
+
+@pytest.mark.parametrize("order", ["ti", "it", "rti"])
+@pytest.mark.parametrize("name", list(MEANING))
+def test_a_projection_replaces_what_its_letters_say(name: str, order: str) -> None:
+    """Rows: the source and two edits, unconditional halves 0 to 2, conditional ones 3 to 5."""
+    joint, plain = steered(event(layout(order)), name), event(layout(order))
+    for tensor, part in itertools.product(("query", "key", "value"), ("text", "image", "registers")):
+        where = getattr(joint.layout, part)
+        now, before = (getattr(one, tensor)[:, :, where] for one in (joint, plain))
+        replaced = (tensor, part) in MEANING[name] or (name == "qk" and part == "registers" and tensor != "value")
+        sources = [0, 0, 0, 3, 3, 3] if replaced else range(6)
+        assert torch.equal(now, before[list(sources)]), (tensor, part)
+
+
+def test_projections_compose() -> None:
+    for whole, parts in {"qiki": ("qi", "ki"), "qk": ("qiki", "qtkt"), "qk ": ("qikt", "qtki")}.items():
+        one, other = steered(event(layout("ti")), whole.strip()), steered(event(layout("ti")), *parts)
+        together = steered(event(layout("ti")), parts)
+        for name in ("query", "key", "value"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+            assert torch.equal(getattr(one, name), getattr(together, name))
+
+
+def test_all_regions_are_the_sources_attention_on_the_edits_values() -> None:
+    joint = steered(event(layout("it")), ("I2I", "T2I", "I2T", "T2T"))
+    matrix = (joint.query[3] @ joint.key[3].transpose(-1, -2) * joint.scale).softmax(-1)
+    torch.testing.assert_close(joint.attend()[4], matrix @ joint.value[4], atol=1e-5, rtol=1e-5)
+    by_projections = steered(event(layout("it")), "qk").attend()
+    torch.testing.assert_close(joint.attend(), by_projections, atol=1e-5, rtol=1e-5)
+    values = steered(event(layout("it")), "qk")
+    values.value = values.value[[0, 0, 0, 3, 3, 3]]
+    assert torch.equal(values.attend()[4], event(layout("it")).attend()[3])
+
+
+def test_every_picture_and_half_has_its_own_source() -> None:
+    toy = ToyMMDiT()
+    first, second = rows(toy, "a cat", "a dog"), rows(toy, "red", "blue")
+    both = [*first, *(type(row)(row.prompt, row.negative, 1.0, row.edit, 1) for row in second)]
+    joint, plain = event(layout("ti"), both), event(layout("ti"), both)
+    halves = [(item.row.image, item.half, item.row.edit) for item in joint.rows]
+    assert halves == [
+        (0, "unconditional", None),
+        (0, "unconditional", 0),
+        (0, "conditional", None),
+        (0, "conditional", 0),
+        (1, "conditional", None),
+        (1, "conditional", 0),
+    ]
+    assert torch.equal(
+        steered(joint, "qi").query[:, :, joint.layout.image], plain.query[[0, 0, 2, 2, 4, 4]][:, :, joint.layout.image]
+    )
+
+
+def test_nothing_at_tau_zero(toy: ToyMMDiT) -> None:
+    assert torch.equal(sample(toy, Injection(tau=0)).latents, sample(toy).latents)
+    assert torch.equal(sample(toy, Injection(tau=0.0, replace="I2I")).latents, sample(toy).latents)
+
+
+@pytest.mark.parametrize("name", [*MEANING, "I2I", "T2I", "I2T", "T2T"])
+def test_equal_prompts_stay_equal_and_others_are_steered(name: str, toy: ToyMMDiT) -> None:
+    method = Injection(replace=name, tau=1.0)
+    same = sample(toy, method, prompts=("a red cat", "a red cat")).latents
+    torch.testing.assert_close(same[0], same[1], atol=1e-5, rtol=1e-5)
+    assert (name not in MEANING) or torch.equal(same[0], same[1])
+    plain, other = sample(toy).latents, sample(toy, method).latents
+    assert torch.equal(plain[0], other[0]), "the source's row never changes"
+    assert (plain[1] - other[1]).abs().max() > 1e-4
+
+
+def test_everything_of_the_image_makes_the_edit_the_source_where_text_is_ignored() -> None:
+    """Under guidance 0 both rows see the negative prompt alone, so nothing is left to differ."""
+    result = sample(ToyMMDiT(), Injection(replace=("qk", "kivi"), tau=1.0), guidance=0.0).latents
+    assert torch.equal(result[0], result[1])
+
+
+@pytest.mark.parametrize(
+    ("tau", "expected"), [(0, 0), (0.0, 0), (0.01, 1), (0.2, 2), (0.5, 4), (1, 1), (1.0, 8), (3, 3), (20, 8)]
+)
+def test_the_window(tau: int | float, expected: int) -> None:
+    toy = ToyMMDiT()
+    where = type(problem(toy))(tuple(toy.sigmas(8, 32, 24).tolist()), problem(toy).source, problem(toy).noise)
+    (run,) = Engine(toy).begin(Euler(), [Injection(tau=tau)], rows(toy, "a cat", "a dog"), where)
+    assert [step for step in range(8) if run.needs(step)] == list(range(expected))
+    if expected:
+        assert run.needs(0) == Needs(attention=frozenset({0, 1, 2}), pair=True)
+
+
+def test_the_window_begins_with_the_first_step_that_is_run() -> None:
+    toy, inversion = ToyMMDiT(), SDEdit(strength=0.5)
+    (run,) = Engine(toy).begin(inversion, [Injection(tau=0.6)], rows(toy, "a cat", "a dog"), problem(toy))
+    assert [step for step in range(STEPS) if run.needs(step)] == [3, 4]
+
+
+@pytest.mark.parametrize("trajectory", list(TRAJECTORIES))
+def test_every_trajectory(trajectory: str, toy: ToyMMDiT) -> None:
+    inversion = TRAJECTORIES[trajectory]
+    plain, steered = (sample(toy, *methods, inversion=inversion).latents for methods in ((), (Injection(tau=1.0),)))
+    assert torch.equal(plain[0], steered[0]) and (plain[1] - steered[1]).abs().max() > 1e-4
+
+
+def test_blocks() -> None:
+    toy = ToyMMDiT()
+    every, none = sample(toy, Injection(first=3)).latents, sample(toy).latents
+    assert torch.equal(every, sample(toy, Injection()).latents)
+    one, two = sample(toy, Injection(first=2)).latents, sample(toy, Injection(blocks=(1, 0))).latents
+    assert torch.equal(one, two) and not torch.equal(one, every)
+    assert not torch.equal(sample(toy, Injection(blocks=(0,), tau=1.0)).latents[1], none[1])
+    first_step = sample(
+        toy, Injection(blocks=(0,), tau=1)
+    ).latents  # there the image tokens of both rows are the same still
+    assert torch.equal(first_step, none)
+
+
+def test_it_composes_with_head_routing(toy: ToyMMDiT) -> None:
+    methods: list[Any] = [Injection(replace=("T2I", "I2I"), tau=1.0), HeadRouter(gamma=0.5)]
+    one, other = sample(toy, *methods).latents, sample(toy, *methods[::-1]).latents
+    assert torch.equal(one, other), "regions are taken before attention, so the order does not matter"
+    assert not torch.equal(one, sample(toy, methods[0]).latents) and not torch.equal(
+        one, sample(toy, methods[1]).latents
+    )
+
+
+def test_presets_choose_the_first_blocks() -> None:
+    for name, first in (("injection-schnell", 38), ("injection-turbo", 30)):
+        _, (method,) = with_preset(name, Euler(), methods_of("injection"), 4)
+        assert isinstance(method, Injection) and method.first == first
+
+
+class Deaf(ToyMMDiT):
+    """Its model must not run."""
+
+    def velocity(self, *arguments: Any, **others: Any) -> Any:
+        raise AssertionError("the model ran")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"blocks": (1, 3)}, r"`method.blocks` \[3\] do not exist: the model has joint blocks 0 to 2."),
+        ({"blocks": (-1,)}, r"\[-1\] do not exist"),
+        ({"first": 4}, "`method.first` must be at most 3, the model's joint blocks, got 4."),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_model_runs(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        Editor(Deaf(), "euler", Injection(**values), progress=False).edit(PICTURE, "a dog", "a cat")
+
+
+def test_other_refusals() -> None:
+    with pytest.raises(IncompatibleError, match="this run has no source"):
+        Editor(Deaf(), "euler", None, progress=False).generate("a dog", method=Injection())
+    with pytest.raises(ValidationError, match="both choose blocks"):
+        Injection(blocks=(0,), first=1)
+    with pytest.raises(InvalidInputError, match=r"^`replace`: .*Did you mean 'qikt'"):
+        methods_of("injection", {"replace": "qik"})
+    for values in ({"replace": ()}, {"tau": -1}, {"tau": 1.5}, {"first": 0}):
+        with pytest.raises(ValidationError):
+            Injection(**values)
