@@ -1,8 +1,8 @@
 """The tap: lets a listener hear and change the joint attention of a model, and leaves the model as it was.
 
 It intercepts the attention operation, where query and key already carry normalisation and rotary embedding and both
-streams are joined, so it needs no code per model and composes with LoRA weights, quantisation, fused projections and
-chosen kernels.
+streams are joined, so it needs no code per model and composes with LoRA weights, quantisation, fused projections,
+chosen kernels and compiled blocks.
 """
 
 import threading
@@ -17,7 +17,7 @@ from headrouter.backbone import Listener
 from headrouter.errors import IncompatibleError
 from headrouter.joint_attention import Site, TokenLayout
 from headrouter.rows import BatchRow
-from headrouter_diffusers.operation import tapped_backends
+from headrouter_diffusers.interception import tapped_backends
 from headrouter_diffusers.processors import noting_sites
 from headrouter_diffusers.refusals import refuse_unsteerable
 from headrouter_diffusers.running import Forward, entering

@@ -131,10 +131,18 @@ def test_feature_caches_are_refused():
     refused("sd3", other, "fbc_")
 
 
-def test_compiled_models_are_refused():
+def test_compiled_models_other_than_by_blocks_are_refused():
     pipeline = tiny_flux()
-    pipeline.transformer.transformer_blocks[1].compile(backend="eager")
-    refused("flux", pipeline, r"transformer_blocks\.1 is compiled")
+    pipeline.transformer.transformer_blocks[1].attn.compile(backend="eager")
+    refused("flux", pipeline, r"at transformer_blocks\.1\.attn is compiled.*only whole blocks")
+    pipeline = tiny_flux()
+    pipeline.transformer.compile(backend="eager")
+    refused("flux", pipeline, r"Model is compiled with torch\.compile.*compile_repeated_blocks")
+    pipeline = tiny_sd3()
+    pipeline.transformer.transformer_blocks[1] = torch.compile(
+        pipeline.transformer.transformer_blocks[1], backend="eager"
+    )
+    refused("sd3", pipeline, r"at transformer_blocks\.1 is compiled")
     pipeline = tiny_sd3()
     pipeline.transformer = torch.compile(pipeline.transformer, backend="eager")
     refused("sd3", pipeline, r"is compiled with torch\.compile")
