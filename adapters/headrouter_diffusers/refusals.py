@@ -6,6 +6,8 @@ from headrouter.errors import IncompatibleError
 
 _HARMLESS_HOOKS = ("group_offloading", "layer_execution_tracker", "lazy_", "layerwise_casting", "peft_autocast_disable")
 
+_PARALLEL = "{} runs in parallel over devices, so that no device sees the whole attention. Load it on one device."
+
 
 def refuse_unsteerable(model: Module) -> None:
     """Check that each attention of ``model`` will run, within reach of the tap, on the whole sequence.
@@ -23,6 +25,8 @@ def refuse_unsteerable(model: Module) -> None:
                 " `transformer.compile_repeated_blocks()` does."
             )
         for hook in getattr(getattr(module, "_diffusers_hook", None), "hooks", {}):
+            if hook.startswith("cp_"):
+                raise IncompatibleError(_PARALLEL.format(_place(name, path)))
             if not hook.startswith(_HARMLESS_HOOKS):
                 raise IncompatibleError(
                     f"{_place(name, path)} carries the hook {hook!r}. Feature caches and skipped layers leave out"
@@ -34,9 +38,7 @@ def refuse_unsteerable(model: Module) -> None:
             " `transformer.disable_cache()`."
         )
     if getattr(model, "_parallel_config", None) is not None:
-        raise IncompatibleError(
-            f"{name} runs in parallel over devices, so that no device sees the whole attention. Load it on one device."
-        )
+        raise IncompatibleError(_PARALLEL.format(name))
 
 
 def _holds_attention(module: Module) -> bool:

@@ -62,7 +62,9 @@ def test_compiled_blocks_are_steered(kind):
         torch.testing.assert_close(steered, eager, rtol=1e-5, atol=1e-5)
         assert len(compiled.events) == len(listener.events)
         assert len(compiled.streams) == len(listener.streams)
-        graphs.append(counters["stats"]["unique_graphs"])  # a steered text may have other strides, and a graph of its own
+        graphs.append(
+            counters["stats"]["unique_graphs"]
+        )  # a steered text may have other strides, and a graph of its own
     assert (steered - plain).norm() > 1e-3 * plain.norm()
     assert torch.equal(backbone.velocity(latents, 0.7, rows), plain)
     assert [*graphs, counters["stats"]["unique_graphs"]] == graphs[:1] * 3, "another listener needs no other graph"
@@ -93,7 +95,7 @@ def test_a_compiled_model_is_unsteered_outside_of_velocity_and_after_a_failure()
         with backbone.attach(listener):
             assert torch.equal(backbone.pipeline.transformer(*args, **kwargs)[0], alone)
     assert not listener.events
-    with pytest.raises(IncompatibleError, match="^no$"), backbone.attach(Failing()):
+    with pytest.raises(IncompatibleError, match=r"^no$"), backbone.attach(Failing()):
         backbone.velocity(latents, 0.7, rows)
     assert torch.equal(backbone.velocity(latents, 0.7, rows), plain)
 
