@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict
+
 from headrouter.assembly import backbone_parameters_of, inversion_of, methods_of
+from headrouter.configuration import Parameters, validate
 from headrouter.editor import Editor
 from headrouter.errors import InvalidInputError
 from headrouter.picture import load_picture
@@ -23,50 +26,89 @@ def edit_again(path: str | Path, *, progress: bool = True, **loading: str | None
         InvalidInputError: the record is damaged, its picture is not the one that was edited, or it was made with objects that
             no name stands for.
     """
-    record = read_record(path)
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    given = read_record(path)
+    path = Path(path) / RECORD if Path(path).is_dir() else Path(path)
     try:
-        edit, source = record["edit"], record["source"]
-        picture = load_picture(folder / source["file"])
-        editor = _editor(record, progress, {name: value for name, value in loading.items() if value is not None})
-        if picture_hash(picture) != source["sha256"]:
-            raise InvalidInputError(
-                f"'{folder / source['file']}' is not the picture that was edited; its hash differs."
-            )
-        return editor.edit(
-            picture,
-            edit["prompt"],
-            edit["source_prompt"],
-            negative_prompt=edit["negative_prompt"],
-            guidance=edit["guidance"],
-            steps=edit["steps"],
-            seed=edit["seed"],
-            size=tuple(edit["size"]),
-            maps=edit["maps"],
-        )
-    except (KeyError, TypeError) as error:
-        raise InvalidInputError(
-            f"the record in '{folder / RECORD}' is damaged: {error!r} is missing or wrong."
-        ) from error
-
-
-def _editor(record: Mapping[str, Any], progress: bool, loading: Mapping[str, str]) -> Editor:
-    backbone = dict(record["backbone"])
-    name, model, pipeline = backbone.pop("name"), backbone.pop("model"), backbone.pop("pipeline", False)
-    if name is None or pipeline:
-        raise InvalidInputError(
-            "this edit was made with a model object, which a file cannot hold; run it from Python again."
-        )
-    inversion = dict(record["inversion"])
-    return Editor(
-        backbone_parameters_of(name, {**backbone, **loading}),
-        inversion_of(inversion.pop("name"), inversion),
-        [method for values in record["methods"] for method in methods_of(values["name"], _without_name(values))],
-        model=model,
-        max_rows=record["max_rows"],
-        progress=progress,
+        record = validate(_Record, given)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"the record '{path}' is damaged: {error}") from error
+    file = path.parent / record.source.file
+    picture = load_picture(file)
+    editor = _editor(record, progress, {name: value for name, value in loading.items() if value is not None})
+    if picture_hash(picture) != record.source.sha256:
+        raise InvalidInputError(f"'{file}' is not the picture that was edited; its hash differs.")
+    asked = record.edit
+    return editor.edit(
+        picture,
+        asked.prompt,
+        asked.source_prompt,
+        negative_prompt=asked.negative_prompt,
+        guidance=asked.guidance,
+        steps=asked.steps,
+        seed=asked.seed,
+        size=asked.size,
+        maps=asked.maps,
     )
 
 
-def _without_name(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != "name"}
+class _Part(Parameters):
+    """A part by name, and its parameters, which the part itself validates."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str | None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class _Backbone(_Part):
+    model: str | None
+    pipeline: bool = False
+
+
+class _Source(Parameters):
+    file: str
+    sha256: str
+
+
+class _Edit(Parameters):
+    prompt: list[str]
+    source_prompt: str
+    negative_prompt: str
+    guidance: float
+    steps: int
+    seed: int
+    size: tuple[int, int]
+    maps: bool
+
+
+class _Record(Parameters):
+    """What :meth:`headrouter.result.Result.save` writes, as far as it is needed."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    backbone: _Backbone
+    inversion: _Part
+    methods: list[_Part]
+    edit: _Edit
+    max_rows: int | None
+    source: _Source
+
+
+def _editor(record: _Record, progress: bool, loading: Mapping[str, str]) -> Editor:
+    backbone = record.backbone
+    unnamed = None in {part.name for part in (backbone, record.inversion, *record.methods)}
+    if unnamed or backbone.pipeline:
+        raise InvalidInputError(
+            "this edit was made with a model object, which a file cannot hold; run it from Python again."
+        )
+    return Editor(
+        backbone_parameters_of(str(backbone.name), {**backbone.parameters, **loading}),
+        inversion_of(str(record.inversion.name), record.inversion.parameters),
+        [method for part in record.methods for method in methods_of(str(part.name), part.parameters)],
+        model=backbone.model,
+        max_rows=record.max_rows,
+        progress=progress,
+    )

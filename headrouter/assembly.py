@@ -1,13 +1,13 @@
 """From names to parts: what ``Editor(backbone="sd3.5", inversion="rf")`` means."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 from headrouter.backbone import Backbone, BackboneParameters, Defaults
 from headrouter.configuration import Parameters, validate
 from headrouter.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from headrouter.files import path_of
 from headrouter.inversion import Inversion
 from headrouter.method import Method
 from headrouter.moments import Moment
@@ -28,6 +28,8 @@ def methods_of(choice: Methods, values: Mapping[str, Any] | None = None) -> tupl
     """Methods by name or object, one or several; None is none. ``values`` are parameters of a single named one."""
     if choice is None:
         return ()
+    if not isinstance(choice, str | Method | Sequence):
+        raise InvalidInputError(f"`method` must be a name, a Method object or a list of them, got {choice!r}.")
     chosen = [choice] if isinstance(choice, str | Method) else list(choice)
     if values and len(chosen) != 1:
         raise InvalidInputError(
@@ -85,6 +87,8 @@ def backbone_of(
             )
         refuse_misfits(choice.provides, choice.name, parts)
         return choice, {"name": None, "model": choice.name}
+    if not isinstance(choice, str | BackboneParameters):
+        raise InvalidInputError(f"`backbone` must be a name, its parameters or a loaded backbone, got {choice!r}.")
     parameters = (
         changed(choice, values) if isinstance(choice, BackboneParameters) else backbone_parameters_of(choice, values)
     )
@@ -109,7 +113,7 @@ def model_of(backbone: str, model: str | None) -> tuple[str, Defaults | None]:
     entry = registry().entry("backbone", backbone)
     assert isinstance(entry.item, BackboneSpec)
     name = model or entry.item.default_model
-    if model and (Path(model).is_dir() or "/" in model):
+    if model and ("/" in model or path_of(model, "model").is_dir()):
         return model, None
     found = registry().model(entry.qualified_name, name)
     source = str(resolve_name(found.source)()) if ":" in found.source else found.source

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from reprlib import Repr
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
@@ -174,6 +175,11 @@ def _names_at(annotation: Any, path: Path) -> set[str]:
     return {name for argument in get_args(annotation) for name in _names_at(argument, inside)}
 
 
+_repr = Repr()  # repr() of what YAML's aliases share, or nest, takes for ever
+_repr.maxlevel, _repr.maxlist, _repr.maxtuple, _repr.maxdict = 4, 20, 20, 20
+_repr.maxstring = _repr.maxlong = _repr.maxother = 4 * _LONGEST_VALUE
+
+
 def _shorten(value: Any) -> str:
-    text = repr(value)
+    text = _repr.repr(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"

@@ -48,6 +48,8 @@ from headrouter.rows import Row
 
 _NOT_OF_THE_MODEL = frozenset({"name", "model", "pipeline", "device", "dtype", "offload"})
 """In a backbone's record: what its name says already, and what concerns the machine alone."""
+_LARGEST = 8192**2
+"""Pixels of the largest size to work at, far beyond what any model was trained for."""
 
 
 @final
@@ -102,8 +104,10 @@ class Editor:
         progress: bool = True,
     ):
         """Compose the parts and load the model."""
-        if max_rows is not None and max_rows < 2:
-            raise InvalidInputError(f"`max_rows` must be at least 2, a source and an edit, got {max_rows}.")
+        if max_rows is not None and (type(max_rows) is not int or max_rows < 2):
+            raise InvalidInputError(f"`max_rows` must be at least 2, a source and an edit, got {max_rows!r}.")
+        if model is not None and not isinstance(model, str):
+            raise InvalidInputError(f"`model` must be a short name, a hub id or the path of a folder, got {model!r}.")
         self.inversion = inversion_of(inversion)
         self.methods = methods_of(method)
         given = {"device": device, "dtype": dtype, "offload": offload}
@@ -157,7 +161,7 @@ class Editor:
             maps: Record where each word acts, for :meth:`Result.text_map`.
         """
         asked = request_of(
-            prompt,
+            prompt=prompt,
             source_prompt=source_prompt,
             negative_prompt=negative_prompt,
             preset=preset,
@@ -278,7 +282,7 @@ class Editor:
             method: What steers, as in :class:`Editor`; methods that compare with a source cannot.
         """
         asked = request_of(
-            prompts, negative_prompt=negative_prompt, steps=steps, guidance=guidance, seed=seed, size=size
+            prompt=prompts, negative_prompt=negative_prompt, steps=steps, guidance=guidance, seed=seed, size=size
         )
         self._refuse_idle_negative(asked)
         methods = methods_of(method)
@@ -387,6 +391,10 @@ class Editor:
         multiple = self.backbone.size_multiple
         if width <= 0 or height <= 0 or width % multiple or height % multiple:
             raise InvalidInputError(f"`size` must be positive multiples of {multiple} pixels, got {width}x{height}.")
+        if width * height > _LARGEST:
+            raise InvalidInputError(
+                f"`size` must hold at most {_LARGEST} pixels, got {width}x{height}. Work at a smaller size."
+            )
         return width, height
 
     def _engine(self, label: str) -> Engine:

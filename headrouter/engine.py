@@ -5,10 +5,12 @@ model-specific is behind :class:`~headrouter.backbone.Backbone`, everything abou
 :class:`~headrouter.inversion.Inversion`, everything about steering behind :class:`~headrouter.method.Method`.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import final
+from weakref import WeakSet
 
 import torch
 from jaxtyping import Float
@@ -70,7 +72,7 @@ class Engine:
             Latents ``[images, channels, h, w]`` and the cost.
         """
         steps = inversion.inversion_steps(problem.steps)
-        with self._measured():
+        with _alone(self.backbone), self._measured():
             state = State(problem.source)
             for done, step in enumerate(steps, 1):
                 velocity = self._velocity("invert", step, problem.steps)
@@ -97,7 +99,7 @@ class Engine:
         runs = self.begin(inversion, methods, rows, problem, phase=phase)
         last_need = self._last_step_with_source(inversion, runs, steps, problem.steps, keep_source)
         rows = _without_source(rows) if last_need < steps.start else tuple(rows)
-        with self._measured(), self._attached(runs, steps):
+        with _alone(self.backbone), self._measured(), self._attached(runs, steps):
             state = inversion.initial_state(rows, problem)
             for done, step in enumerate(steps, 1):
                 if step > last_need and any(row.is_source for row in rows):
@@ -207,6 +209,31 @@ class _Velocity:
         with self.backbone.attach(dispatcher):
             self.backbone.velocity(latents, sigma, rows)
         return dispatcher.broken()
+
+
+_lock = threading.Lock()
+_running: "WeakSet[Backbone]" = WeakSet()
+
+
+@contextmanager
+def _alone(backbone: Backbone) -> Iterator[None]:
+    """One run at a time: what listens in one run would hear the evaluations of another.
+
+    Raises:
+        IncompatibleError: this backbone is in another run, of another thread or around this one.
+    """
+    with _lock:
+        if backbone in _running:
+            raise IncompatibleError(
+                f"{backbone.name} is in the middle of another run, which would hear and steer this one. Wait until that one has"
+                " ended, or give this one an editor with a model of its own."
+            )
+        _running.add(backbone)
+    try:
+        yield
+    finally:
+        with _lock:
+            _running.discard(backbone)
 
 
 def _without_source(rows: Sequence[Row]) -> tuple[Row, ...]:

@@ -4,9 +4,27 @@ Every error that a user can cause is a :class:`HeadRouterError`. Its message nam
 the value that came and the next step. The command line prints it without a traceback and exits with code 2.
 """
 
+from typing import Final
+
+LONGEST: Final = 2_000
+"""Characters of a message; of a longer one, which repeats what the user gave, the middle is left out."""
+
 
 class HeadRouterError(Exception):
-    """Base of all errors whose message is meant for the user."""
+    """Base of all errors whose message is meant for the user.
+
+    >>> print(InvalidInputError("`image` 'red\\x1b[31m.png' is not there."))
+    `image` 'red\\x1b[31m.png' is not there.
+    """
+
+    def __str__(self) -> str:
+        """The message, fit for a terminal: what cannot be printed is escaped, and it has an end."""
+        text = super().__str__()
+        if len(text) > LONGEST:
+            text = f"{text[: LONGEST // 2]} […] {text[-LONGEST // 2 :]}"
+        return "".join(
+            one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in text
+        )
 
 
 class InvalidInputError(HeadRouterError, ValueError):

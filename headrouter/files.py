@@ -1,9 +1,29 @@
-"""Files that are there whole or not at all."""
+"""Paths that users give, and files that are there whole or not at all."""
 
+import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from headrouter.errors import InvalidInputError
+
+
+def path_of(value: object, name: str) -> Path:
+    """What a user gave as a path; ``name`` is the parameter, for messages.
+
+    Raises:
+        InvalidInputError: it is no path, or one that this system cannot have.
+    """
+    if isinstance(value, str | os.PathLike):
+        try:
+            path = Path(os.fsdecode(value))
+            path.exists()  # refuses a zero in the name on some versions of Python, and a name that is too long
+            if "\0" not in str(path):
+                return path
+        except (OSError, TypeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InvalidInputError(f"`{name}` {value!r} cannot be a path here: {reason}.") from error
+    raise InvalidInputError(f"`{name}` must be a path (got {value!r}).")
 
 
 def write_whole(path: Path, content: bytes) -> Path:
@@ -12,12 +32,13 @@ def write_whole(path: Path, content: bytes) -> Path:
     Raises:
         InvalidInputError: it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    unfinished = path.with_name(f".{uuid.uuid4().hex}")
     try:
         unfinished.write_bytes(content)
         unfinished.replace(path)
-    except OSError as error:
-        raise InvalidInputError(f"cannot write '{path}': {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"cannot write '{path}': {getattr(error, 'strerror', None) or error}.") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError, ValueError):
+            unfinished.unlink(missing_ok=True)
     return path

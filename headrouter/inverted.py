@@ -13,17 +13,33 @@ from pathlib import Path
 from typing import Any, Final, final
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from headrouter.configuration import Parameters, validate
 from headrouter.cost import Cost
 from headrouter.errors import InvalidInputError
-from headrouter.files import write_whole
+from headrouter.files import path_of, write_whole
 
 FORMAT: Final = 1
 SUFFIX: Final = ".safetensors"
 _LONGEST_VALUE: Final = 40
+
+
+class _Cost(Parameters):
+    calls: int = Field(ge=0)
+    rows: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+    peak_memory: int = Field(ge=0)
+
+
+class _Record(Parameters):
+    format: int
+    identity: dict[str, Any]
+    cost: _Cost
+    sha256: str
 
 
 @final
@@ -48,7 +64,7 @@ class Inverted:
         Raises:
             InvalidInputError: the name does not end in ``.safetensors``, or cannot be written.
         """
-        path = Path(path)
+        path = path_of(path, "path")
         if path.suffix.lower() != SUFFIX:
             raise InvalidInputError(f"`path` of a kept inversion must end in {SUFFIX} (got '{path}').")
         latents = self.latents.detach().to("cpu", torch.float32).contiguous()
@@ -67,7 +83,7 @@ class Inverted:
         Raises:
             InvalidInputError: not there, damaged, of another format, or something else than a kept inversion.
         """
-        path = Path(path)
+        path = path_of(path, "inversion")
         if not path.is_file():
             raise InvalidInputError(f"`inversion` '{path}' is not a file; give what `Inverted.save` wrote.")
         try:
@@ -79,16 +95,21 @@ class Inverted:
         if text is None or latents is None:
             raise InvalidInputError(f"`inversion` '{path}' holds something else than a kept inversion.")
         try:
-            record = json.loads(text)
-            written, whole = record["format"], record["sha256"] == _hash(latents)
-            inverted = cls(latents, dict(record["identity"]), Cost(**record["cost"]))
-        except (KeyError, TypeError, ValueError) as error:
+            content = json.loads(text)
+            written = content["format"]
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise InvalidInputError(f"`inversion` '{path}' is damaged: {error!r} in its metadata.") from error
         if written != FORMAT:
-            raise InvalidInputError(f"`inversion` '{path}' has format {written}, this headrouter reads {FORMAT}.")
-        if not whole:
+            raise InvalidInputError(f"`inversion` '{path}' has format {written!r}, this headrouter reads {FORMAT}.")
+        try:
+            record = validate(_Record, content)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"`inversion` '{path}' is damaged, in its metadata: {error}") from error
+        if latents.dtype != torch.float32 or not torch.isfinite(latents).all():
+            raise InvalidInputError(f"`inversion` '{path}' is damaged: its latents are not finite float32 numbers.")
+        if record.sha256 != _hash(latents):
             raise InvalidInputError(f"`inversion` '{path}' is damaged: its latents are not those that were written.")
-        return inverted
+        return cls(latents, record.identity, Cost(**record.cost.model_dump()))
 
     def refuse_unless(self, identity: Mapping[str, Any], shape: tuple[int, ...]) -> None:
         """Refuse to stand in for another inversion.

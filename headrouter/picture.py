@@ -7,7 +7,8 @@ import math
 import os
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from headrouter.errors import InvalidInputError, NonFiniteError
+from headrouter.files import path_of, write_whole
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
 """The formats that are read; Pillow knows more, some of which run other programs."""
@@ -46,6 +48,8 @@ def load_picture(source: Source, *, background: str = "white", largest: int = LA
     Raises:
         InvalidInputError: not there, not a picture, damaged, too large, too small, animated, or an array out of range.
     """
+    if isinstance(source, str | os.PathLike):
+        source = path_of(source, "image")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on large or odd files; what matters is refused below
         try:
@@ -134,21 +138,17 @@ def save_picture(picture: Image.Image, path: str | os.PathLike[str], metadata: M
         for key, text in metadata.items():
             chunks.add_itxt(key, text)
         options["pnginfo"] = chunks
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    file = BytesIO()
     try:
-        with unfinished.open("xb") as file:
-            picture.save(file, format=image_format, **options)
-        unfinished.replace(path)
+        picture.save(file, format=image_format, **options)
     except OSError as error:
         raise InvalidInputError(f"cannot write '{path}': {error.strerror or error}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
+    return write_whole(path, file.getvalue())
 
 
 def writable_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder if need be and prove that files can be written there; call it before any work."""
-    folder = Path(path)
+    folder = path_of(path, "output")
     probe = folder / f".{uuid.uuid4().hex}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -159,6 +159,21 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
             f"the output folder '{folder}' is not writable: {error.strerror or error}. Choose another."
         ) from error
     return folder
+
+
+@contextmanager
+def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder as :func:`writable_folder` makes it, for work that may fail: then, if it is new and empty, it goes again."""
+    folder = path_of(path, "output")
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    writable_folder(folder)
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):  # not empty: what was written is whole
+            for each in new:
+                each.rmdir()
+        raise
 
 
 def psnr(first: Image.Image | npt.NDArray[np.uint8], second: Image.Image | npt.NDArray[np.uint8]) -> float:
@@ -177,15 +192,17 @@ def _open(source: Source, largest: int) -> Image.Image:
         return _from_array(source)
     if isinstance(source, Image.Image):
         picture = source
-    elif not isinstance(source, str | bytes | os.PathLike):
+    elif not isinstance(source, bytes | Path):
         raise InvalidInputError(
             f"`image` must be a path, bytes, a Pillow image or a numpy array (got {type(source).__name__})."
         )
     else:
+        if isinstance(source, Path) and source.exists() and not (source.is_file() or source.is_dir()):
+            raise InvalidInputError(f"`image` {_name(source)} is a device or a pipe; give a picture file.")
         try:
-            file = BytesIO(source) if isinstance(source, bytes) else BytesIO(Path(source).read_bytes())
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
+            file = BytesIO(source) if isinstance(source, bytes) else BytesIO(source.read_bytes())
+        except OSError as error:
+            reason = error.strerror or error
             raise InvalidInputError(f"cannot read `image` {_name(source)}: {reason}. Check the path.") from error
         try:
             picture = Image.open(file, formats=FORMATS)
@@ -249,4 +266,4 @@ def _size(size: tuple[int, int]) -> str:
 
 
 def _name(source: Source) -> str:
-    return f"'{os.fspath(source)}'" if isinstance(source, str | os.PathLike) else f"({type(source).__name__})"
+    return f"'{source}'" if isinstance(source, Path) else f"({type(source).__name__})"

@@ -22,21 +22,22 @@ class Request(Parameters):
     preset: str | None = None
     keep: float | None = None
     push: float | None = None
-    steps: int | None = None
+    steps: int | None = Field(None, ge=1, le=10_000)
     guidance: float | None = Field(None, ge=0, lt=1000)
     seed: int = Field(0, ge=0, lt=2**63)
     size: Size = "auto"
     maps: bool = True
 
 
-def request_of(prompt: str | Sequence[str] | None = None, **values: Any) -> Request:
-    """Validate what a user asks; ``prompt`` None asks for no edit.
+def request_of(**values: Any) -> Request:
+    """Validate what a user asks; without ``prompt`` no edit is asked for.
 
     Raises:
         InvalidInputError: naming every field that cannot be used.
     """
-    if prompt is not None:
-        texts = [prompt] if isinstance(prompt, str) else list(prompt)
+    if "prompt" in values:
+        prompt = values["prompt"]
+        texts = [prompt] if isinstance(prompt, str) else list(prompt) if isinstance(prompt, Sequence) else []
         if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
             raise InvalidInputError(f"`prompt` must say what the picture shall show (got {prompt!r}).")
         values["prompt"] = texts

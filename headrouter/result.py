@@ -15,7 +15,7 @@ from torch import Tensor
 
 from headrouter.cost import Cost
 from headrouter.errors import InvalidInputError
-from headrouter.files import write_whole
+from headrouter.files import path_of, write_whole
 from headrouter.picture import save_picture, writable_folder
 from headrouter.prompt import Prompt
 
@@ -155,17 +155,17 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises:
         InvalidInputError: not there, not JSON, not a record of an edit, or of a later format.
     """
-    path = Path(path)
+    path = path_of(path, "path")
     path = path / RECORD if path.is_dir() else path
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"cannot read the record '{path}': {error}.") from error
-    if not isinstance(record, dict) or "headrouter" not in record or "edit" not in record:
+    if not isinstance(record, dict) or not isinstance(record.get("headrouter"), dict) or "edit" not in record:
         raise InvalidInputError(f"'{path}' is not the record of an edit; give the result.json that an edit wrote.")
     if record["headrouter"].get("format") != FORMAT:
         raise InvalidInputError(
-            f"'{path}' has format {record['headrouter'].get('format')}, this headrouter reads {FORMAT}."
+            f"'{path}' has format {record['headrouter'].get('format')!r}, this headrouter reads {FORMAT}."
         )
     return record
 

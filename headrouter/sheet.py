@@ -65,7 +65,7 @@ def _picture(axes: Any, title: str, content: Any) -> None:
         axes.imshow(
             share, extent=(0, width, height, 0), interpolation="bilinear", cmap="magma", alpha=0.75, vmin=0, vmax=1
         )
-    axes.set_title(_wrapped(title), fontsize=9)
+    axes.set_title(_wrapped(title), fontsize=9, parse_math=False)  # a prompt may have dollar signs
     axes.set_axis_off()
 
 

@@ -13,6 +13,9 @@ import yaml
 
 from headrouter.errors import InvalidInputError
 
+LARGEST: Final = 100_000
+"""Values in a document, each alias counted as all that it stands for."""
+
 _RULES: Final = (
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", "~nN"),
     ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -90,6 +93,7 @@ def parse_yaml(text: str, name: str) -> Document:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
+            _refuse_bombs(node, {})
             data = loader.construct_document(node) if node is not None else None
         finally:
             loader.dispose()
@@ -97,9 +101,26 @@ def parse_yaml(text: str, name: str) -> Document:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         raise InvalidInputError(f"{place}: not valid YAML: {error.problem or error.context}.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InvalidInputError(f"{name}: not valid YAML: {str(error).splitlines()[0]}.") from error
+    except RecursionError as error:
+        raise InvalidInputError(f"{name}: not valid YAML: it is nested too deeply.") from error
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:  # the last four: odd tags
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InvalidInputError(f"{name}: not valid YAML: {reason}.") from error
     return Document(data, name, node)
+
+
+def _refuse_bombs(node: yaml.Node | None, sizes: dict[int, int]) -> int:
+    """Number of nodes below a node, each alias counted as all that it stands for."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in sizes:
+        sizes[id(node)] = LARGEST + 1  # for a node below itself
+        below = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
+        sizes[id(node)] = size = 1 + sum(_refuse_bombs(part, sizes) for part in below)
+        if size > LARGEST:
+            problem = f"it stands for more than {LARGEST} values, or for itself"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    return sizes[id(node)]
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:

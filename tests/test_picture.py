@@ -87,7 +87,7 @@ def test_what_is_not_there_is_refused(tmp_path):
         load_picture(tmp_path / "nothing.png")
     with pytest.raises(InvalidInputError, match="cannot read `image`"):
         load_picture(tmp_path)
-    with pytest.raises(InvalidInputError, match="cannot read `image`"):
+    with pytest.raises(InvalidInputError, match=r"`image` .* path"):
         load_picture("a\0b")
     with pytest.raises(InvalidInputError, match=r"must be a path, bytes, .* \(got Tensor\)"):
         load_picture(torch.zeros(3, 20, 20))

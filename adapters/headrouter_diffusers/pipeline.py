@@ -21,6 +21,7 @@ from headrouter.prompt import Prompt
 from headrouter.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter_diffusers import autoencoder
 from headrouter_diffusers.quiet import without_notes_on_length
+from headrouter_diffusers.running import exclusively
 from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.tap import Tap
 from headrouter_diffusers.text_parts import TextPart, check_length
@@ -141,10 +142,10 @@ class DiffusersBackbone(Backbone, ABC):
     @torch.no_grad()
     def encode_prompts(self, texts: Sequence[str]) -> list[Prompt]:
         """Encode prompts one by one, so that none depends on the others."""
-        for text in dict.fromkeys(texts):
-            check_length(text, self._parts)
-        self.pipeline.maybe_free_model_hooks()
-        with without_notes_on_length(type(self.pipeline).__module__):
+        with exclusively(self.pipeline.transformer), without_notes_on_length(type(self.pipeline).__module__):
+            for text in dict.fromkeys(texts):
+                check_length(text, self._parts)
+            self.pipeline.maybe_free_model_hooks()
             return [
                 Prompt(
                     text, self._encode_prompt(text), tuple(token for part in self._parts for token in part.tokens(text))
@@ -157,13 +158,15 @@ class DiffusersBackbone(Backbone, ABC):
     def encode_image(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images channels h w"]:
         """Latents of pictures in [−1, 1]."""
         self.latent_shape(pixels.shape[-1], pixels.shape[-2])
-        return autoencoder.encode(self.pipeline.vae, pixels, self.device)
+        with exclusively(self.pipeline.transformer):
+            return autoencoder.encode(self.pipeline.vae, pixels, self.device)
 
     @final
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows 3 height width"]:
         """Pictures of latents."""
-        return autoencoder.decode(self.pipeline.vae, latents, self.device)
+        with exclusively(self.pipeline.transformer):
+            return autoencoder.decode(self.pipeline.vae, latents, self.device)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Channels, rows and columns of the latents of a picture."""
@@ -202,7 +205,7 @@ class DiffusersBackbone(Backbone, ABC):
 
         def predict(halves: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
             layout = self._layout(halves, int(batch[0].prompt.tensors["prompt_embeds"].shape[1]))
-            with self._tap.forward(batch, layout):
+            with exclusively(self.pipeline.transformer), self._tap.forward(batch, layout):
                 return self._predict(halves.to(device, self.pipeline.transformer.dtype), sigma, batch)
 
         return guided_velocity(predict, latents.to(device), rows, guided=self._guided)

@@ -7,12 +7,13 @@ processor object may serve several attention modules, of one model or of two, so
 import functools
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import torch
 from torch.nn import Module
 
-from headrouter_diffusers.operation import TapProductAttention
+from headrouter_diffusers.interception import TapProductAttention
 from headrouter_diffusers.running import current
 
 _lock = threading.Lock()
@@ -45,9 +46,13 @@ def noting_sites(processors: Iterable[Any]) -> Iterator[None]:
 @functools.cache
 def _noting(base: Any) -> Any:
     original = base.__call__
+    dispatches = hasattr(base, "_attention_backend")  # to diffusers' table, which is tapped by itself
 
     @functools.wraps(original)
     def call(self: Any, attention: Module, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():  # which site it is, its block knows when the graph runs
+            with nullcontext() if dispatches else TapProductAttention():
+                return original(self, attention, *args, **kwargs)
         forward = current()
         found = None if forward is None else forward.site_of(attention)
         if forward is None or found is None or not found.joint:

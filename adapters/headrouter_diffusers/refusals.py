@@ -6,21 +6,27 @@ from headrouter.errors import IncompatibleError
 
 _HARMLESS_HOOKS = ("group_offloading", "layer_execution_tracker", "lazy_", "layerwise_casting", "peft_autocast_disable")
 
+_PARALLEL = "{} runs in parallel over devices, so that no device sees the whole attention. Load it on one device."
+
 
 def refuse_unsteerable(model: Module) -> None:
-    """Check that each attention of ``model`` will run, in Python, on the whole sequence.
+    """Check that each attention of ``model`` will run, within reach of the tap, on the whole sequence.
 
     Raises:
-        IncompatibleError: the model is compiled, caches features between steps, or spreads a sequence over devices.
+        IncompatibleError: something else than whole blocks is compiled, or the model caches features between steps, or
+            spreads a sequence over devices.
     """
     name = type(model).__name__
     for path, module in model.named_modules():
-        if "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None:
+        if "_orig_mod" in module._modules or (module._compiled_call_impl is not None and not _holds_attention(module)):
             raise IncompatibleError(
-                f"{_place(name, path)} is compiled with torch.compile, which is not supported yet: compiled code does"
-                " not see steering. Use the model uncompiled."
+                f"{_place(name, path)} is compiled with torch.compile, and only whole blocks can be compiled and"
+                " steered. Load the model anew and call `compile()` on each of its blocks, which is what"
+                " `transformer.compile_repeated_blocks()` does."
             )
         for hook in getattr(getattr(module, "_diffusers_hook", None), "hooks", {}):
+            if hook.startswith("cp_"):
+                raise IncompatibleError(_PARALLEL.format(_place(name, path)))
             if not hook.startswith(_HARMLESS_HOOKS):
                 raise IncompatibleError(
                     f"{_place(name, path)} carries the hook {hook!r}. Feature caches and skipped layers leave out"
@@ -32,9 +38,11 @@ def refuse_unsteerable(model: Module) -> None:
             " `transformer.disable_cache()`."
         )
     if getattr(model, "_parallel_config", None) is not None:
-        raise IncompatibleError(
-            f"{name} runs in parallel over devices, so that no device sees the whole attention. Load it on one device."
-        )
+        raise IncompatibleError(_PARALLEL.format(name))
+
+
+def _holds_attention(module: Module) -> bool:
+    return any(hasattr(child, "processor") for child in module.children())
 
 
 def _place(name: str, path: str) -> str:

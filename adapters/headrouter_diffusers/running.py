@@ -1,15 +1,15 @@
 """The forward pass that runs in this thread, and which of its sites is attending.
 
 Everything that intercepts a model asks here first, and leaves alone whatever does not belong to the forward pass of a
-tapped
-model: other models, other threads, the text encoders, side calls.
+tapped model: other models, other threads, the text encoders, side calls.
 """
 
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import final
+from weakref import WeakKeyDictionary
 
 from torch.nn import Module
 
@@ -64,6 +64,23 @@ _local = _Local()
 def current() -> Forward | None:
     """The tapped forward pass that runs in this thread, if any."""
     return _local.forward
+
+
+_guard = threading.Lock()
+_owned: "WeakKeyDictionary[Module, AbstractContextManager[bool]]" = WeakKeyDictionary()
+
+
+@contextmanager
+def exclusively(model: Module) -> Iterator[None]:
+    """Let one thread at a time use the pipeline that ``model`` is the heart of.
+
+    Tokenizers fail when two threads encode at once, an autoencoder changes its precision while it works, and hooks that
+    offload weights move them under another thread's feet.
+    """
+    with _guard:
+        lock = _owned.setdefault(model, threading.RLock())
+    with lock:
+        yield
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The tap: lets a listener hear and change the joint attention of a model, and leaves the model as it was.
 
 It intercepts the attention operation, where query and key already carry normalisation and rotary embedding and both
-streams are joined, so it needs no code per model and composes with LoRA weights, quantisation, fused projections and
-chosen kernels.
+streams are joined, so it needs no code per model and composes with LoRA weights, quantisation, fused projections,
+chosen kernels and compiled blocks.
 """
 
 import threading
@@ -17,10 +17,10 @@ from headrouter.backbone import Listener
 from headrouter.errors import IncompatibleError
 from headrouter.joint_attention import Site, TokenLayout
 from headrouter.rows import BatchRow
-from headrouter_diffusers.operation import tapped_backends
+from headrouter_diffusers.interception import tapped_backends
 from headrouter_diffusers.processors import noting_sites
 from headrouter_diffusers.refusals import refuse_unsteerable
-from headrouter_diffusers.running import Forward, entering
+from headrouter_diffusers.running import Forward, current, entering
 from headrouter_diffusers.sites import SiteRule, find_sites
 from headrouter_diffusers.text_stream import listening_blocks
 
@@ -69,8 +69,8 @@ class Tap:
         with _lock:
             if self._model in _attached:
                 raise IncompatibleError(
-                    f"{type(self._model).__name__} is already being steered. Leave the first `attach` before the"
-                    " second."
+                    f"{type(self._model).__name__} is already being steered, by another edit with the same pipeline. Wait"
+                    " until that one has ended, or give each its own pipeline."
                 )
             _attached.add(self._model)
         try:
@@ -88,8 +88,15 @@ class Tap:
         """Enter around each call of the model, with the rows of its batch and its sequence.
 
         Raises:
-            IncompatibleError: after the call, if a joint site did not attend exactly once.
+            IncompatibleError: after the call, if a joint site did not attend exactly once; before it, if the model is
+                called from within its own attention.
         """
+        around = current()
+        if around is not None and around.site_of(self._found[0].attention) is not None:
+            raise IncompatibleError(
+                f"{type(self._model).__name__} is called from within one of its own attention layers. A method may evaluate"
+                " its model between two steps; inside an attention layer use a pipeline of your own."
+            )
         if self._listener is None:
             yield
             return

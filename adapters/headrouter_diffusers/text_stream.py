@@ -1,4 +1,7 @@
-"""The text stream as it enters the blocks of a model."""
+"""The blocks of a model as they are entered: the text stream by way of the listener, and the site that is next.
+
+A compiled block is entered before its compiled code, which sees no hook that came after it.
+"""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +16,7 @@ from headrouter_diffusers.running import Forward, current
 from headrouter_diffusers.sites import FoundSite
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Hook = Callable[[Module, tuple[Any, ...], dict[str, Any]], Arguments | None]
 
 
 @contextmanager
@@ -20,13 +24,34 @@ def listening_blocks(sites: Iterable[FoundSite]) -> Iterator[None]:
     """Pass the text stream through the listener before each block of a joint site."""
     with ExitStack() as stack:
         for found in sites:
-            if found.joint and found.rule.text is not None:
-                handle = found.block.register_forward_pre_hook(_hook(found, found.rule.text), with_kwargs=True)
-                stack.callback(handle.remove)
+            if not found.joint:
+                continue
+            hook = None if found.rule.text is None else _hook(found, found.rule.text)
+            code: Any = found.block._compiled_call_impl
+            if code is not None:
+                found.block._compiled_call_impl = _entered(found, code, hook)
+                stack.callback(setattr, found.block, "_compiled_call_impl", code)
+            elif hook is not None:
+                stack.callback(found.block.register_forward_pre_hook(hook, with_kwargs=True).remove)
         yield
 
 
-def _hook(found: FoundSite, name: str) -> Callable[[Module, tuple[Any, ...], dict[str, Any]], Arguments | None]:
+def _entered(found: FoundSite, code: Callable[..., Any], hook: Hook | None) -> Callable[..., Any]:
+    """Compiled code whose attention operation is that of the block's site."""
+
+    def enter(*args: Any, **kwargs: Any) -> Any:
+        forward = current()
+        if forward is None or forward.site_of(found.attention) is not found:
+            return code(*args, **kwargs)
+        if hook is not None:
+            args, kwargs = hook(found.block, args, kwargs) or (args, kwargs)
+        with forward.awaiting(found.site):
+            return code(*args, **kwargs)
+
+    return enter
+
+
+def _hook(found: FoundSite, name: str) -> Hook:
     place = list(inspect.signature(type(found.block).forward).parameters).index(name) - 1  # without self
 
     def hook(_: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:

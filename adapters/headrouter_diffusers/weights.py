@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, Rep
 from safetensors import SafetensorError, safe_open
 
 from headrouter.errors import IncompatibleError, WeightsError
+from headrouter.files import path_of
 
 _INDEX = "model_index.json"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -30,7 +32,9 @@ def find_weights(source: str, backbone: str, wanted: str, others: Mapping[str, s
         WeightsError: weights missing, gated, damaged, or pickled.
         IncompatibleError: the weights belong to another kind of pipeline.
     """
-    folder = Path(source).expanduser()
+    folder = path_of(source, "model")
+    with suppress(RuntimeError):  # a home that nobody has
+        folder = folder.expanduser()
     if folder.is_file():
         raise WeightsError(f"`model` {source!r} is a file; give the folder of a diffusers pipeline, or a hub id.")
     local = folder.is_dir()
@@ -55,7 +59,7 @@ def find_weights(source: str, backbone: str, wanted: str, others: Mapping[str, s
 def _read(index_file: Path) -> dict[str, Any]:
     try:
         index = json.loads(index_file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{index_file} is damaged: {error}. Fetch it again.") from error
     if not isinstance(index, dict):
         raise WeightsError(f"{index_file} does not describe a pipeline. Fetch it again.")

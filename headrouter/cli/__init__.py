@@ -5,6 +5,7 @@ A subcommand module has ``add(subcommands)``, which describes its arguments and 
 """
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -12,10 +13,11 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NoReturn
 
 from headrouter import __version__
 from headrouter.cli import conformance, doctor, edit, plugins, presets, reconstruct
-from headrouter.errors import HeadRouterError, PluginWarning, PromptWarning
+from headrouter.errors import HeadRouterError, InvalidInputError, PluginWarning, PromptWarning
 
 COMMANDS = (edit, reconstruct, plugins, presets, conformance, doctor)
 """headrouter's own subcommands, in the order of ``--help``; a new one is added here."""
@@ -36,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     for library in ("torchao", "torch.utils._pytree"):
         logging.getLogger(library).setLevel(logging.ERROR)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may not be text
     with warnings.catch_warnings():
         warnings.simplefilter("always", PluginWarning)
         warnings.simplefilter("always", PromptWarning)
@@ -60,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with headrouter's own subcommands and those of the plug-ins."""
     from headrouter.plugins import registry
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="headrouter", description="Text-guided editing of real images on multimodal diffusion transformers."
     )
     parser.add_argument("--version", action="version", version=f"headrouter {__version__}")
@@ -74,6 +78,13 @@ def build_parser() -> argparse.ArgumentParser:
                 "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors"
             )
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments as everything else is said."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(str(InvalidInputError(message)))
 
 
 def _run(argv: Sequence[str]) -> int:

@@ -65,20 +65,17 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Edit, save, and say what came out."""
-    from headrouter.picture import writable_folder
+    from headrouter.picture import output_folder
 
     if arguments.record:
         _only_machine(arguments)
-        folder = writable_folder(arguments.output)
-        result = _again(arguments)
-    else:
-        if not arguments.image or not arguments.prompt:
-            raise InvalidInputError("give a picture and at least one `--prompt`, or `--from` an earlier result.json.")
-        folder = writable_folder(arguments.output)
-        result = _edit(arguments)
-    result.save(folder)
-    if arguments.sheet:
-        _draw_sheets(result, folder)
+    elif not arguments.image or not arguments.prompt:
+        raise InvalidInputError("give a picture and at least one `--prompt`, or `--from` an earlier result.json.")
+    with output_folder(arguments.output) as folder:
+        result = _again(arguments) if arguments.record else _edit(arguments)
+        result.save(folder)
+        if arguments.sheet:
+            _draw_sheets(result, folder)
     for number, prompt in enumerate(result.prompts):
         print(f"{folder / f'edit-{number}.png'}  {prompt.text}")
     print(f"{folder / 'result.json'}  {result.cost}")

@@ -8,6 +8,7 @@ from string import Template
 
 from headrouter import __version__
 from headrouter.errors import InvalidInputError
+from headrouter.files import path_of
 
 KINDS = ("backbone", "inversion", "method")
 EXTRA = {"backbone": ("testing",), "inversion": (), "method": ()}
@@ -39,6 +40,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
         raise InvalidInputError(
             f"`NAME` must be lower-case letters, digits, '.', '_', '-', first a letter or digit (got {name!r})."
         )
+    folder = path_of(folder, "--output")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InvalidInputError(f"`--output` {folder} exists and is not an empty folder; nothing was written.")
     module = f"headrouter_{re.sub(r'[._-]', '_', name)}"
@@ -57,10 +59,13 @@ def write(name: str, kind: str, folder: Path) -> Path:
         **{f"{module}/{extra}.py": f"{kind}_{extra}.py" for extra in EXTRA[kind]},
         "tests/test_conformance.py": f"{kind}_test.py",
     }
-    for page, template in pages.items():
-        path = folder / page
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(Template(_read(template)).substitute(words), encoding="utf-8")
+    texts = {page: Template(_read(template)).substitute(words) for page, template in pages.items()}
+    try:
+        for page, text in texts.items():
+            (folder / page).parent.mkdir(parents=True, exist_ok=True)
+            (folder / page).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(f"`--output` {folder} cannot be written to: {error.strerror or error}.") from error
     return folder
 
 

@@ -26,7 +26,7 @@ def size_of(text: str) -> Any:
     """``--size`` as width and height, or ``auto``."""
     if text == "auto":
         return "auto"
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text)
     if match is None:
         raise InvalidInputError(f"`--size` must look like 1024x768, or be auto (got {text!r}).")
     return int(match[1]), int(match[2])

@@ -6,6 +6,7 @@ similarity, which is 1 for the picture itself. Both include what the model's aut
 
 import argparse
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from headrouter.cli.options import add_machine, machine_of, size_of
@@ -49,16 +50,16 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def run(arguments: argparse.Namespace) -> int:
     """Reconstruct by each trajectory in turn, on one loaded model, and print the table."""
     from headrouter.assembly import inversion_of
-    from headrouter.picture import save_picture, writable_folder
+    from headrouter.picture import output_folder, save_picture
 
     names = list(dict.fromkeys(arguments.inversion or _all()))
     inversions = {name: inversion_of(name) for name in names}
-    folder = writable_folder(arguments.output) if arguments.output else None
     rows = []
-    for name, found in _reconstructed(arguments, inversions):
-        rows.append([name, *_numbers(found)])
-        if folder is not None:
-            save_picture(found.image, folder / f"{name.replace(':', '-')}.png")
+    with output_folder(arguments.output) if arguments.output else nullcontext() as folder:
+        for name, found in _reconstructed(arguments, inversions):
+            rows.append([name, *_numbers(found)])
+            if folder is not None:
+                save_picture(found.image, folder / f"{name.replace(':', '-')}.png")
     print(table(["inversion", "PSNR dB", "SSIM", "model calls", "seconds"], rows, terminal_width()))
     return 0
 

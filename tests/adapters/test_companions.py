@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from diffusers import FirstBlockCacheConfig, FluxImg2ImgPipeline
-from diffusers.hooks import apply_first_block_cache
+from diffusers import ContextParallelConfig, FluxImg2ImgPipeline, hooks
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+from headrouter_diffusers.refusals import refuse_unsteerable
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
 from headrouter_flux.backbone import FluxParameters
 from headrouter_sd3.backbone import SD3Parameters
@@ -26,6 +26,11 @@ def lora(pipeline):
     torch.manual_seed(0)
     targets = ["to_q", "to_v", "add_k_proj"]
     pipeline.transformer.add_adapter(LoraConfig(r=2, target_modules=targets, init_lora_weights=False))
+
+
+def half_a_lora(pipeline):
+    lora(pipeline)
+    pipeline.transformer.set_adapters(["default"], [0.5])
 
 
 def fused(pipeline):
@@ -56,7 +61,17 @@ def half(pipeline):
     pipeline.to(torch.bfloat16)
 
 
-COMPANIONS = (lora, fused, math_backend, checkpointing, layerwise_casting, model_offload, group_offload, half)
+COMPANIONS = (
+    lora,
+    half_a_lora,
+    fused,
+    math_backend,
+    checkpointing,
+    layerwise_casting,
+    model_offload,
+    group_offload,
+    half,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +97,7 @@ def test_it_comes_along(kind, companion):
     plain, before = backbone.velocity(latents, 0.7, rows), state(pipeline.transformer)
     assert plain.dtype == torch.float32
     assert plain.isfinite().all()
-    if companion in (lora, half, layerwise_casting):
+    if companion in (lora, half_a_lora, half, layerwise_casting):
         assert not torch.equal(plain, without), "the companion acts"
     else:
         torch.testing.assert_close(plain, without, rtol=1e-4, atol=1e-4)
@@ -117,24 +132,81 @@ def refused(kind, pipeline, match):
         load(kind, pipeline)
 
 
-def test_feature_caches_are_refused():
+CACHES = {
+    "first block": lambda: hooks.FirstBlockCacheConfig(threshold=0.1),
+    "TaylorSeer": hooks.TaylorSeerCacheConfig,
+    "MagCache": lambda: hooks.MagCacheConfig(num_inference_steps=4, mag_ratios=torch.ones(4)),
+    "SeaCache": hooks.SeaCacheConfig,
+    "text keys and values": hooks.TextKVCacheConfig,
+    "FasterCache": lambda: hooks.FasterCacheConfig(
+        spatial_attention_block_skip_range=2,
+        attention_weight_callback=lambda _: 0.5,
+        tensor_format="BCHW",
+        current_timestep_callback=lambda: 0,
+    ),
+    "pyramid attention broadcast": lambda: hooks.PyramidAttentionBroadcastConfig(
+        spatial_attention_block_skip_range=2, current_timestep_callback=lambda: 500
+    ),
+}
+
+
+def apply(cache, model):
+    """diffusers' own function for this cache, which models need that have no ``enable_cache``."""
+    configuration = CACHES[cache]()
+    name = {
+        "FirstBlockCacheConfig": "apply_first_block_cache",
+        "TaylorSeerCacheConfig": "apply_taylorseer_cache",
+        "MagCacheConfig": "apply_mag_cache",
+        "SeaCacheConfig": "apply_sea_cache",
+        "TextKVCacheConfig": "apply_text_kv_cache",
+        "FasterCacheConfig": "apply_faster_cache",
+        "PyramidAttentionBroadcastConfig": "apply_pyramid_attention_broadcast",
+    }[type(configuration).__name__]
+    getattr(hooks, name)(model, configuration)
+
+
+def test_every_cache_of_diffusers_is_tried():
+    assert {type(make()).__name__ for make in CACHES.values()} == {
+        name
+        for name in vars(hooks)
+        if name.endswith("CacheConfig") or ("Broadcast" in name and name.endswith("Config"))
+    }
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_feature_caches_are_refused(cache):
     pipeline = tiny_flux()
     backbone = load("flux", pipeline)
-    pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.1))
+    pipeline.transformer.enable_cache(CACHES[cache]())
+    refused("flux", pipeline, "disable_cache")
     with pytest.raises(IncompatibleError, match=r"disable_cache"), backbone.attach(Plain()):
         pass
     pipeline.transformer.disable_cache()
     with backbone.attach(Plain()):
         pass
     other = tiny_sd3()
-    apply_first_block_cache(other.transformer, FirstBlockCacheConfig(threshold=0.1))
-    refused("sd3", other, "fbc_")
+    apply(cache, other.transformer)
+    refused("sd3", other, "carries the hook '.*'.*Feature caches")
 
 
-def test_compiled_models_are_refused():
+def test_skipped_layers_are_refused():
+    pipeline = tiny_sd3()
+    hooks.apply_layer_skip(pipeline.transformer, hooks.LayerSkipConfig(indices=[0], fqn="transformer_blocks"))
+    refused("sd3", pipeline, "layer_skip.*skipped layers")
+
+
+def test_compiled_models_other_than_by_blocks_are_refused():
     pipeline = tiny_flux()
-    pipeline.transformer.transformer_blocks[1].compile(backend="eager")
-    refused("flux", pipeline, r"transformer_blocks\.1 is compiled")
+    pipeline.transformer.transformer_blocks[1].attn.compile(backend="eager")
+    refused("flux", pipeline, r"at transformer_blocks\.1\.attn is compiled.*only whole blocks")
+    pipeline = tiny_flux()
+    pipeline.transformer.compile(backend="eager")
+    refused("flux", pipeline, r"Model is compiled with torch\.compile.*compile_repeated_blocks")
+    pipeline = tiny_sd3()
+    pipeline.transformer.transformer_blocks[1] = torch.compile(
+        pipeline.transformer.transformer_blocks[1], backend="eager"
+    )
+    refused("sd3", pipeline, r"at transformer_blocks\.1 is compiled")
     pipeline = tiny_sd3()
     pipeline.transformer = torch.compile(pipeline.transformer, backend="eager")
     refused("sd3", pipeline, r"is compiled with torch\.compile")
@@ -144,6 +216,10 @@ def test_parallel_models_are_refused():
     pipeline = tiny_flux()
     pipeline.transformer._parallel_config = object()
     refused("flux", pipeline, "parallel over devices")
+    model = tiny_flux().transformer
+    hooks.apply_context_parallel(model, ContextParallelConfig(ring_degree=2), model._cp_plan)
+    with pytest.raises(IncompatibleError, match="parallel over devices"):
+        refuse_unsteerable(model)
 
 
 def test_an_image_prompts_attention_is_passed_by():

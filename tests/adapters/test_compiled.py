@@ -1,0 +1,115 @@
+"""Blocks compiled with torch.compile: steered as the uncompiled ones, heard as often, and traced no more than once.
+
+Traced into one graph with ``fullgraph``, so a break of the graph is an error, and run without code generation, which
+takes minutes on a CPU and is not what the tap has a part in.
+"""
+
+import pytest
+import torch
+from headrouter_auraflow.testing import subjects as auraflow_subjects
+from headrouter_diffusers.testing import tiny_flux, tiny_sd35
+from headrouter_flux.backbone import FluxParameters
+from headrouter_sd3.backbone import SD3Parameters
+from torch._dynamo.utils import counters
+
+from headrouter.errors import IncompatibleError
+
+from .conftest import Plain, Steering, noise, rows_of
+from .test_tap import state
+
+
+def build(kind):
+    if kind == "auraflow":
+        return auraflow_subjects()[0].build()
+    return FluxParameters().load("tiny", tiny_flux()) if kind == "flux" else SD3Parameters().load("tiny", tiny_sd35())
+
+
+def compile_blocks(backbone, **options):
+    for path in {site.path.rpartition(".")[0] for site in backbone.sites}:
+        backbone.pipeline.transformer.get_submodule(path).compile(backend="aot_eager", **options)
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("kind", ["flux", "sd3.5-medium", "auraflow"])
+def test_compiled_blocks_are_steered(kind):
+    backbone = build(kind)
+    rows, latents, model = rows_of(backbone, "a cat", "a dog"), noise(backbone, 2), backbone.pipeline.transformer
+    listener = Steering()
+    with backbone.attach(listener):
+        eager = backbone.velocity(latents, 0.7, rows)
+    plain_eager = backbone.velocity(latents, 0.7, rows)
+    compile_blocks(backbone, fullgraph=True)
+    plain, before = backbone.velocity(latents, 0.7, rows), state(model)
+    codes = [vars(module).get("_compiled_call_impl") for module in model.modules()]
+    torch.testing.assert_close(plain, plain_eager, rtol=1e-5, atol=1e-5)
+    heard = Plain()
+    with backbone.attach(heard):
+        torch.testing.assert_close(backbone.velocity(latents, 0.7, rows), plain, rtol=1e-6, atol=1e-6)
+    assert [event.site for event in heard.events] == list(backbone.sites)
+    assert [stream.site for stream in heard.streams] == list(backbone.sites)
+    graphs = []
+    for _ in range(2):
+        compiled = Steering()
+        with backbone.attach(compiled):
+            steered = backbone.velocity(latents, 0.7, rows)
+        torch.testing.assert_close(steered, eager, rtol=1e-5, atol=1e-5)
+        assert len(compiled.events) == len(listener.events)
+        assert len(compiled.streams) == len(listener.streams)
+        graphs.append(
+            counters["stats"]["unique_graphs"]
+        )  # a steered text may have other strides, and a graph of its own
+    assert (steered - plain).norm() > 1e-3 * plain.norm()
+    assert torch.equal(backbone.velocity(latents, 0.7, rows), plain)
+    assert [*graphs, counters["stats"]["unique_graphs"]] == graphs[:1] * 3, "another listener needs no other graph"
+    assert not counters["graph_break"]
+    assert state(model) == before
+    assert [vars(module).get("_compiled_call_impl") for module in model.modules()] == codes
+
+
+def test_a_compiled_model_is_unsteered_outside_of_velocity_and_after_a_failure():
+    class Failing(Steering):
+        def attention(self, event):
+            if event.site.index == 1:
+                raise IncompatibleError("no")
+            return super().attention(event)
+
+    backbone = build("sd3.5-medium")
+    compile_blocks(backbone, fullgraph=True)
+    rows, latents, listener = rows_of(backbone, "a cat"), noise(backbone), Steering()
+    heard = []
+    hook = backbone.pipeline.transformer.register_forward_pre_hook(
+        lambda _, args, kwargs: heard.append((args, kwargs)), with_kwargs=True
+    )
+    plain = backbone.velocity(latents, 0.7, rows)
+    hook.remove()
+    ((args, kwargs),) = heard
+    with torch.no_grad():
+        alone = backbone.pipeline.transformer(*args, **kwargs)[0]
+        with backbone.attach(listener):
+            assert torch.equal(backbone.pipeline.transformer(*args, **kwargs)[0], alone)
+    assert not listener.events
+    with pytest.raises(IncompatibleError, match=r"^no$"), backbone.attach(Failing()):
+        backbone.velocity(latents, 0.7, rows)
+    assert torch.equal(backbone.velocity(latents, 0.7, rows), plain)
+
+
+def test_kernels_that_the_user_chose_run_in_compiled_blocks():
+    backbone = build("flux")
+    rows, latents = rows_of(backbone, "a cat"), noise(backbone)
+    for module in backbone.pipeline.transformer.modules():
+        if hasattr(module, "processor"):
+            module.processor._attention_backend = "_native_math"
+    plain = backbone.velocity(latents, 0.7, rows)
+    compile_blocks(backbone)
+    listener = Plain()
+    with backbone.attach(listener):
+        torch.testing.assert_close(backbone.velocity(latents, 0.7, rows), plain, rtol=1e-5, atol=1e-5)
+    assert len(listener.events) == len(backbone.sites)
+    assert not any(event._native for event in listener.events)

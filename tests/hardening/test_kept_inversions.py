@@ -1,0 +1,181 @@
+"""A kept inversion damaged at every offset is refused, or is what it was."""
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.torch import save
+
+from headrouter import Editor
+from headrouter.inverted import Inverted
+
+from .conftest import cases
+from .fake import Fake, uses
+from .told import DAMAGES, damaged, refused
+
+PICTURE = Image.fromarray((np.random.default_rng(0).random((16, 16, 3)) * 255).astype(np.uint8))
+
+
+def tool() -> Editor:
+    return Editor(Fake(), "rf", None, progress=False)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, bytes, Inverted]]:
+    made = tool().invert(PICTURE, "a cat", steps=2)
+    path = made.save(tmp_path_factory.mktemp("kept") / "cat.safetensors")
+    yield path, path.read_bytes(), made
+
+
+def holds(path: Path, made: Inverted) -> None:
+    """Refused when it is read or when it is used, or the same latents."""
+    told, read = refused(lambda: Inverted.load(path))
+    if read is None:
+        assert "`inversion`" in told
+        return
+    assert torch.equal(read.latents, made.latents)
+    assert read.latents.dtype == torch.float32
+    told, _ = refused(lambda: read.refuse_unless(made.identity, tuple(made.latents.shape)))
+    assert told or read.identity == made.identity
+    assert str(read.cost + read.cost)
+
+
+def test_every_offset(kept: Any) -> None:
+    """Cut there; and one bit of it flipped."""
+    path, data, made = kept
+    for at in range(len(data)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ (1 << at % 8)]) + data[at + 1 :])
+        holds(path, made)
+        if at % 4 == 0:
+            path.write_bytes(data[:at])
+            assert refused(lambda: Inverted.load(path))[0]
+
+
+@given(st.floats(0, 1), st.sampled_from(DAMAGES), st.binary(min_size=1, max_size=12), st.booleans())
+@cases(600)
+def test_other_damage(kept: Any, place: float, how: str, noise: bytes, head: bool) -> None:
+    path, data, made = kept
+    size = 8 + struct.unpack("<Q", data[:8])[0]
+    part = damaged(data[:size], place, how, noise) + data[size:] if head else damaged(data, place, how, noise)
+    path.write_bytes(part)
+    holds(path, made)
+
+
+def written(latents: torch.Tensor, record: Any, raw: bool = False) -> bytes:
+    return save({"latents": latents}, {"headrouter": record if raw else json.dumps(record)})
+
+
+def record_of(made: Inverted, **changes: Any) -> dict[str, Any]:
+    import hashlib
+
+    latents = changes.pop("latents", made.latents)
+    digest = hashlib.sha256(latents.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+    cost = {"calls": 2, "rows": 2, "seconds": 0.1, "peak_memory": 1}
+    return {"format": 1, "identity": dict(made.identity), "cost": cost, "sha256": digest, **changes}
+
+
+COSTS: list[Any] = [
+    None, 3, [], {}, {"calls": "2"}, {"calls": None}, {"calls": 1.5}, {"calls": [1]}, {"seconds": "1"},
+    {"seconds": float("nan")}, {"seconds": -1}, {"peak_memory": float("inf")}, {"calls": True}, {"calls": -1}, {"other": 1},
+]  # fmt: skip
+RECORDS: list[dict[str, Any]] = [
+    *({"cost": cost} for cost in COSTS if cost != {}),
+    *({"identity": identity} for identity in (None, 3, "abc", [], [["a", 1]], [1, 2], True)),
+    *({"format": found} for found in (None, 0, 2, "1", [1], {}, 1.5, True)),
+    *({"sha256": found} for found in (None, "", "0" * 64, 3, [], {})),
+]
+
+
+@pytest.mark.parametrize("changes", RECORDS, ids=lambda changes: json.dumps(changes)[:60])
+def test_records_of_wrong_types_are_refused(kept: Any, changes: dict[str, Any]) -> None:
+    path, _, made = kept
+    path.write_bytes(written(made.latents, record_of(made, **changes)))
+    assert refused(lambda: Inverted.load(path))[0]
+
+
+RAW = [
+    "",
+    "null",
+    "[]",
+    "3",
+    "{",
+    "{}",
+    '"text"',
+    "[" * 100_000,
+    '{"a":' * 50_000,
+    "9" * 5000,
+    '{"format": NaN}',
+    "\x00",
+]
+
+
+@pytest.mark.parametrize("text", RAW, ids=lambda text: text[:12])
+def test_records_that_are_none_are_refused(kept: Any, text: str) -> None:
+    path, _, made = kept
+    path.write_bytes(written(made.latents, text, raw=True))
+    assert refused(lambda: Inverted.load(path))[0]
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "bfloat16", "float64", "int32", "uint8", "bool", "int64", "float8_e4m3fn"]
+)
+def test_latents_of_another_type_are_refused(kept: Any, dtype: str) -> None:
+    path, _, made = kept
+    latents = made.latents.to(getattr(torch, dtype))
+    path.write_bytes(written(latents, record_of(made, latents=latents)))
+    assert "float32" in refused(lambda: Inverted.load(path))[0]
+
+
+def test_bits_of_another_type_are_refused(kept: Any) -> None:
+    """The bytes, and so their hash, are those that were written; what they mean is not."""
+    path, data, _ = kept
+    for other in (b'"I32"', b'"U32"'):
+        path.write_bytes(data.replace(b'"F32"', other))
+        assert "float32" in refused(lambda: Inverted.load(path))[0]
+
+
+def test_latents_that_are_not_finite_are_refused(kept: Any) -> None:
+    path, _, made = kept
+    latents = made.latents.clone()
+    latents[0, 0, 0, 0] = torch.nan
+    path.write_bytes(written(latents, record_of(made, latents=latents)))
+    assert "finite" in refused(lambda: Inverted.load(path))[0]
+
+
+NOT_FILES: list[Any] = [
+    "",
+    ".",
+    "nowhere.safetensors",
+    "\0",
+    "x" * 5000,
+    "half\udcff",
+    3,
+    1.5,
+    [],
+    {},
+    b"\0",
+    True,
+    object,
+]
+
+
+@pytest.mark.parametrize("given_path", NOT_FILES, ids=lambda value: repr(value)[:20])
+def test_what_is_no_file_is_refused(given_path: Any) -> None:
+    before = uses.copy()
+    assert refused(lambda: tool().edit(PICTURE, "a dog", inversion=given_path))[0]
+    assert uses == before
+
+
+@pytest.mark.parametrize(
+    "path", ["", ".", "x.png", "nowhere/x.safetensors", "\0.safetensors", "y" * 300 + ".safetensors"]
+)
+def test_names_that_cannot_be_written_are_refused(kept: Any, path: str) -> None:
+    assert refused(lambda: kept[2].save(path))[0]
