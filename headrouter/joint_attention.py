@@ -7,10 +7,11 @@ may change the three before attention and the per-head output after it.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from headrouter import kernels
@@ -158,7 +159,7 @@ class JointAttention:
 
     def _text_to_image(self, row: int, positions: Sequence[int], heads: slice) -> Tensor:
         image, one = self.layout.image, slice(row, row + 1)
-        keys = torch.as_tensor(positions, device=self.key.device, dtype=torch.long) + self.layout.text.start
+        keys = indices(tuple(positions), self.key.device) + self.layout.text.start
         return kernels.probabilities(
             self.query[one, heads, image],
             self.key[one, heads][:, :, keys],
@@ -166,6 +167,17 @@ class JointAttention:
             self.scale,
             kernels.select_bias(self.bias, row, heads, image, keys),
         )[0]
+
+
+@lru_cache(maxsize=64)
+def indices(positions: tuple[int, ...], device: torch.device) -> Int[Tensor, "positions"]:
+    """Positions as a tensor on ``device``, made once: copying numbers to an accelerator waits for all that it still has to do.
+
+    >>> indices((2, 5), torch.device("cpu")).tolist()
+    [2, 5]
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(positions, dtype=torch.long, device=device)
 
 
 def _same(kept: tuple[Tensor, ...], current: tuple[Tensor, ...]) -> bool:
