@@ -7,10 +7,11 @@ may change the three before attention and the per-head output after it.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from headrouter import kernels
@@ -192,7 +193,7 @@ class JointAttention:
 
     def _text_to_image(self, row: int, positions: Sequence[int], heads: slice) -> Tensor:
         image, one = self.layout.image, slice(row, row + 1)
-        keys = torch.as_tensor(positions, device=self.key.device, dtype=torch.long) + self.layout.text.start
+        keys = indices(tuple(positions), self.key.device) + self.layout.text.start
         taken = self._taken.get((row, image.start, image.stop))
         query, key = (self.query[one, :, image], self.key[one]) if taken is None else self._joined(row, taken)
         return kernels.probabilities(
@@ -240,6 +241,17 @@ class _Taken:
     source: int
     queries: slice
     keys: tuple[slice, ...]
+
+
+@lru_cache(maxsize=64)
+def indices(positions: tuple[int, ...], device: torch.device) -> Int[Tensor, "positions"]:
+    """Positions as a tensor on ``device``, made once: copying numbers to an accelerator waits for all that it still has to do.
+
+    >>> indices((2, 5), torch.device("cpu")).tolist()
+    [2, 5]
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(positions, dtype=torch.long, device=device)
 
 
 def _same(kept: tuple[Tensor, ...], current: tuple[Tensor, ...]) -> bool:

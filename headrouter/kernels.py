@@ -3,10 +3,15 @@
 Shape suffixes: B rows, H heads, S tokens of the joint sequence, Q chosen queries, K chosen keys, D channels of a head.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention import SDPBackend
+
+aten = torch.ops.aten
 
 CHUNK_ELEMENTS = 2**24
 """Largest number of attention logits held at a time by the chunked passes (64 MiB in float32)."""
@@ -21,28 +26,62 @@ def attend_with_log_sum_exp(
 ) -> tuple[Float[Tensor, "b h s d"], Float[Tensor, "b h s"]]:
     """Attention output and the log-sum-exp of each query's logits (float32).
 
-    Where PyTorch's fused kernel gives both, this is one pass, and its output is what ``scaled_dot_product_attention`` computes
-    with that kernel. Elsewhere the log-sum-exp comes from a second, chunked pass.
+    The kernel is the one that ``scaled_dot_product_attention`` chooses for these tensors. Where it gives both it is called by
+    its own name, and the output is bit-equal to plain attention. Elsewhere the log-sum-exp comes from a second, chunked pass.
     """
     if bias is None and query_BHSD.shape == key_BHSD.shape == value_BHSD.shape:
-        if query_BHSD.device.type == "cpu":
-            output, log_sum_exp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                query_BHSD, key_BHSD, value_BHSD, 0.0, False, scale=scale
-            )
-            return output, log_sum_exp.float()
-        if query_BHSD.device.type == "cuda" and _flash_is_possible(query_BHSD, key_BHSD, value_BHSD):
-            output, log_sum_exp, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
-                query_BHSD, key_BHSD, value_BHSD, 0.0, False, False, scale=scale
-            )
-            return output, log_sum_exp[..., : query_BHSD.shape[2]].float()
+        choice = torch._fused_sdp_choice(query_BHSD, key_BHSD, value_BHSD, scale=scale)
+        padded = query_BHSD.device.type == "cuda" and query_BHSD.shape[-1] % 8 != 0  # by PyTorch, before the kernel
+        kernel = None if padded else fused_kernel(query_BHSD.device.type, choice)
+        if kernel is not None:
+            output, log_sum_exp = kernel(query_BHSD, key_BHSD, value_BHSD, scale)
+            rows, heads, tokens, _ = query_BHSD.shape
+            return output, log_sum_exp.reshape(rows, heads, -1)[..., :tokens].float()  # some kernels pad
     output = functional.scaled_dot_product_attention(query_BHSD, key_BHSD, value_BHSD, attn_mask=bias, scale=scale)
     return output, log_sum_exp_chunked(query_BHSD, key_BHSD, scale, bias)
 
 
-def _flash_is_possible(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    """Whether this GPU's flash kernel takes these tensors as they are."""
-    parameters = torch.backends.cuda.SDPAParams(query, key, value, None, 0.0, False, False)
-    return query.shape[-1] % 8 == 0 and torch.backends.cuda.can_use_flash_attention(parameters)
+Kernel = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
+"""Attention of query, key and value with a scale: output and log-sum-exp."""
+
+
+def fused_kernel(device: str, choice: int) -> Kernel | None:
+    """The kernel that a number of :class:`torch.nn.attention.SDPBackend` means on a type of device, if it gives the log-sum-exp."""
+    return _FUSED.get((device, choice))
+
+
+def _flash_on_cpu(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    output, log_sum_exp = aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, False, scale=scale)
+    return output, log_sum_exp
+
+
+def _flash(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    output, log_sum_exp, *_ = aten._scaled_dot_product_flash_attention(
+        query, key, value, 0.0, False, False, scale=scale
+    )
+    return output, log_sum_exp
+
+
+def _efficient(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    output, log_sum_exp, *_ = aten._scaled_dot_product_efficient_attention(
+        query, key, value, None, True, 0.0, False, scale=scale
+    )
+    return output, log_sum_exp
+
+
+def _cudnn(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    output, log_sum_exp, *_ = aten._scaled_dot_product_cudnn_attention(
+        query, key, value, None, True, 0.0, False, False, scale=scale
+    )
+    return output, log_sum_exp
+
+
+_FUSED: dict[tuple[str, int], Kernel] = {
+    ("cpu", int(SDPBackend.FLASH_ATTENTION.value)): _flash_on_cpu,
+    ("cuda", int(SDPBackend.FLASH_ATTENTION.value)): _flash,
+    ("cuda", int(SDPBackend.EFFICIENT_ATTENTION.value)): _efficient,
+    ("cuda", int(SDPBackend.CUDNN_ATTENTION.value)): _cudnn,
+}
 
 
 def log_sum_exp_chunked(

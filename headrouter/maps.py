@@ -6,7 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from headrouter.joint_attention import JointAttention, TokenLayout
+from headrouter.joint_attention import JointAttention, TokenLayout, indices
 from headrouter.method import Method, MethodRun, Needs, Setting
 
 
@@ -60,7 +60,9 @@ class _WordMapsRun(MethodRun):
         rows, columns = event.layout.grid
         if self._sum is None:
             self._sum = torch.zeros(len(self._numbers), self._positions, rows, columns, device=maps.device)
-        self._sum[edit, list(positions)] += maps.view(-1, rows, columns) / len(self._needs.attention)
+        self._sum[edit].index_add_(
+            0, indices(positions, maps.device), maps.view(-1, rows, columns) / len(self._needs.attention)
+        )
 
     def evidence(self) -> Mapping[str, Tensor]:
         """``text_maps`` [edit, text position, grid row, grid column]; zero at positions that hold no word."""

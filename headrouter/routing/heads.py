@@ -27,11 +27,15 @@ def dissimilarity(
     >>> dissimilarity(r, r).tolist(), dissimilarity(r, torch.tensor([[[6.0, 8.0]], [[0.0, 2.0]], [[1.0, 0.0]]])).tolist()
     ([0.0, 0.0, 0.0], [0.0, 1.0, 0.0])
     """
-    source, edit = source_output.float().flatten(1), edit_output.float().flatten(1)
-    source_norm, edit_norm = source.norm(dim=1, keepdim=True), edit.norm(dim=1, keepdim=True)
-    difference = source / source_norm - edit / edit_norm
-    present = ((source_norm > 0) & (edit_norm > 0)).squeeze(1)
-    return torch.where(present, 0.5 * difference.square().sum(dim=1), 0.0)
+    source_norm, edit_norm = _norm(source_output)[:, None, None], _norm(edit_output)[:, None, None]
+    difference = (source_output / source_norm).sub_(edit_output / edit_norm)
+    present = ((source_norm > 0) & (edit_norm > 0)).flatten()
+    return torch.where(present, 0.5 * difference.square_().sum(dim=(1, 2)), 0.0)
+
+
+def _norm(output: Float[Tensor, "heads tokens channels"]) -> Float[Tensor, "heads"]:
+    """Euclidean norm of each head, summed in float32 without a copy of ``output``, whatever its dtype and strides."""
+    return torch.linalg.vector_norm(output, dim=(1, 2), dtype=torch.float32)
 
 
 def normalised(dissimilarities: Float[Tensor, "*layers heads"]) -> Float[Tensor, "*layers heads"]:

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.joint_attention import JointAttention, TextStream
+from headrouter.joint_attention import JointAttention, TextStream, indices
 from headrouter.method import Method, MethodRun, Needs, Setting
 from headrouter.moments import Moment, window
 from headrouter.routing import heads, tokens
@@ -150,39 +150,41 @@ class _HeadRouterRun(MethodRun):
         return self._needs if step in self._steps else Needs()
 
     def wants_log_sum_exp(self, event: JointAttention) -> bool:
-        return self._method.image_tokens == "attention" or self._method.where == "words"
+        method = self._method
+        return method.image_tokens == "attention" or (method.gamma > 0 and method.where == "words")
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
         edits = [place for place, item in enumerate(event.rows) if item.is_edit]
         if not edits:
             return output
-        rows = list(output.unbind(0))
+        result = output.clone()  # keeps the strides in which the kernel wrote it, so that nobody has to copy it again
         for place in edits:
             item = event.rows[place]
-            row = rows[place]
+            row = result[place]
             if self._method.image_tokens == "attention":
-                row = self._refine(event, place, row)
+                self._refine(event, place, row)
             elif self._method.image_tokens == "features" and event.site.index in self._feature_sites:
-                row = self._refine_features(event, row)
+                self._refine_features(event, row)
             if self._method.gamma > 0 and item.pair is not None:
                 weights = self._weights(event, item.row, output[item.pair], output[place])[:, None, None]
                 if self._method.where == "words":
                     weights = 1 + (weights - 1) * self._reach(event, place)[:, None]
-                row = row * weights.to(row.dtype)
-            rows[place] = row
-        return torch.stack(rows)
+                row *= weights  # in float32, rounded once
+        return result
 
     def text(self, stream: TextStream) -> Tensor:
         """t_b ← (1 − ρ)·t_b + ρ·t_{b−1}, t_{b−1} the mixed input of the block before; anew in every forward."""
         previous = self._previous_text
         hidden = stream.hidden
         if previous is not None and previous[0] == stream.clock.forward and previous[1].shape == hidden.shape:
-            mixed = (1 - self._method.rho) * hidden + self._method.rho * previous[1]
-            chosen = [
-                item.is_edit or (self._method.text_rows == "both" and item.half == "conditional")
-                for item in stream.rows
-            ]
-            hidden = torch.where(torch.tensor(chosen, device=hidden.device)[:, None, None], mixed, hidden)
+            chosen = tuple(
+                place
+                for place, item in enumerate(stream.rows)
+                if item.is_edit or (self._method.text_rows == "both" and item.half == "conditional")
+            )
+            at = indices(chosen, hidden.device)
+            mixed = (1 - self._method.rho) * hidden[at] + self._method.rho * previous[1][at]
+            hidden = hidden.index_copy(0, at, mixed)
         self._previous_text = (stream.clock.forward, hidden)
         return hidden
 
@@ -213,7 +215,8 @@ class _HeadRouterRun(MethodRun):
         reach[event.layout.image] = attention / attention.amax().clamp(min=torch.finfo(torch.float32).tiny)
         return reach
 
-    def _refine(self, event: JointAttention, place: int, output: Tensor) -> Tensor:
+    def _refine(self, event: JointAttention, place: int, output: Tensor) -> None:
+        """Eq. 20, into ``output`` [heads, tokens, channels] of one row."""
         method, layout, text = self._method, event.layout, event.layout.text
         row = event.rows[place].row
         positions = {
@@ -222,29 +225,24 @@ class _HeadRouterRun(MethodRun):
             "all": tuple(range(text.stop - text.start)),
         }[method.keys]
         if not positions:
-            return output
-        value = event.value[place][:, text][:, list(positions)]
-        added = torch.zeros_like(output[:, layout.image], dtype=torch.float32)
+            return
+        value = event.value[place][:, text].index_select(1, indices(positions, output.device))
+        image = output[:, layout.image]
         change, largest, smallest = [], [], []
         for chosen, block in event.text_to_image(place, positions):
             weights = tokens.token_weights(block, method.alpha, method.amplitude, method.token_form)
-            added[chosen] = tokens.refinement(weights, block, value[chosen])
+            image[chosen] = tokens.refined(image[chosen], weights, block, value[chosen])
             change.append((weights - 1).abs().mean(dim=(1, 2)))
             largest.append(weights.amax())
             smallest.append(weights.amin())
         self._record("token_weight_change", event, row, torch.cat(change).mean())
         self._record("token_weight_ratio", event, row, torch.stack(largest).amax() / torch.stack(smallest).amin())
-        refined = output.clone()
-        refined[:, layout.image] = (output[:, layout.image].float() + added).to(output.dtype)
-        return refined
 
-    def _refine_features(self, event: JointAttention, output: Tensor) -> Tensor:
+    def _refine_features(self, event: JointAttention, output: Tensor) -> None:
         method, image = self._method, event.layout.image
         form: Literal["literal", "centred"] = "literal" if method.token_form == "literal" else "centred"
         weights = tokens.feature_weights(output[:, image], method.alpha, method.amplitude, form)
-        refined = output.clone()
-        refined[:, image] = (weights * output[:, image].float()).to(output.dtype)
-        return refined
+        output[:, image] = weights * output[:, image].float()
 
     def _record(self, name: str, event: JointAttention, row: Row, value: Tensor) -> None:
         if name not in self._records:
