@@ -156,6 +156,25 @@ class JointAttention:
                     self._blocks[name] = kept
             yield chosen, kept[1]
 
+    def image_to_text(
+        self, row: int, positions: Sequence[int]
+    ) -> Iterator[tuple[slice, Float[Tensor, "heads queries image_tokens"]]]:
+        """Probabilities A[i, j] of the text queries i at ``positions`` (within the text) for image key j, one row, float32.
+
+        The softmax runs over all keys of the sequence, so a row sums to less than 1: the text has its share. Only the chosen
+        queries are computed. They come as ``(heads, block)``, a chunk of heads at a time so that memory stays bounded.
+        """
+        heads, layout, one = self.query.shape[1], self.layout, slice(row, row + 1)
+        queries = torch.as_tensor(positions, device=self.query.device, dtype=torch.long) + layout.text.start
+        chunk = max(1, kernels.CHUNK_ELEMENTS // max(1, layout.length * len(positions)))
+        for start in range(0, heads, chunk):
+            chosen = slice(start, min(start + chunk, heads))
+            query, key = self.query[one, chosen][:, :, queries], self.key[one, chosen]
+            whole = kernels.select_bias(self.bias, row, chosen, queries, slice(None))
+            log_sum_exp = kernels.log_sum_exp_chunked(query, key, self.scale, whole)
+            block = kernels.select_bias(self.bias, row, chosen, queries, layout.image)
+            yield chosen, kernels.probabilities(query, key[:, :, layout.image], log_sum_exp, self.scale, block)[0]
+
     def _text_to_image(self, row: int, positions: Sequence[int], heads: slice) -> Tensor:
         image, one = self.layout.image, slice(row, row + 1)
         keys = torch.as_tensor(positions, device=self.key.device, dtype=torch.long) + self.layout.text.start

@@ -1,0 +1,117 @@
+"""Whether head weights from a measured profile edit better than those from the edit at hand. Drawn world only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+from PIL import Image
+
+from headrouter.inversion import Inversion
+from headrouter.method import Method
+from headrouter.routing.method import HeadRouter
+from headrouter_analysis.pairs import chosen_semantics
+from headrouter_analysis.profile import Profile
+from headrouter_analysis.routing import ProfileRouting
+from headrouter_analysis.runs import Runs, batches
+from headrouter_analysis.statistics import Array, bootstrap
+
+VARIANTS: Final = ("plain", "instance-adaptive", "profile", "profile, shuffled")
+MEASURES: Final = ("edited", "kept", "error")
+"""Whether the edited semantic is as asked; the share of the other seven that is as before; RMS distance to the truth, of 255."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class RoutingTrial:
+    """Edits by each way of routing.
+
+    Attributes:
+        semantics: Semantic of each edit.
+        values: ``[variant, edit, measure]``.
+    """
+
+    semantics: tuple[str, ...]
+    values: Array
+
+    def mean(self, variant: str) -> dict[str, Any]:
+        """Each measure with its 95 % interval."""
+        place = VARIANTS.index(variant)
+        return {name: bootstrap(self.values[place, :, number]).as_dict() for number, name in enumerate(MEASURES)}
+
+    def difference(self, first: str, second: str) -> dict[str, Any]:
+        """Each measure, first minus second, edit by edit, with its 95 % interval."""
+        values = self.values[VARIANTS.index(first)] - self.values[VARIANTS.index(second)]
+        return {name: bootstrap(values[:, number]).as_dict() for number, name in enumerate(MEASURES)}
+
+
+def try_routing(
+    runs: Runs,
+    inversion: Inversion,
+    profile: str,
+    *,
+    edits: int,
+    weights: Mapping[str, Any] | None = None,
+    semantics: Sequence[str] = (),
+    seed: int = 0,
+    batch: int = 8,
+    progress: bool = False,
+) -> RoutingTrial:
+    """Edit drawn scenes, ``edits`` of each semantic, in four ways from one inversion, and read the results.
+
+    ``weights`` holds γ, k, δ and the form, the same for all. Refinement of tokens is off: head weights alone differ.
+    """
+    from headrouter_shapes.caption import VARIANTS as WORDINGS
+    from headrouter_shapes.caption import caption
+    from headrouter_shapes.render import render_array
+    from headrouter_shapes.scene import edit, sample_scene
+
+    shared = dict(weights or {})
+    known = Profile.load(profile).semantics
+    jobs = []
+    for semantic in chosen_semantics(known, semantics):
+        generator = np.random.default_rng((seed, 11, known.index(semantic)))
+        for number in range(edits):
+            scene = sample_scene(generator)
+            jobs.append((semantic, scene, edit(scene, semantic, generator), int(generator.integers(WORDINGS)), number))
+    found: list[list[Array]] = [[] for _ in VARIANTS]
+    for part in _by_semantic(jobs, batch, progress):
+        semantic = part[0][0]
+        variants: list[list[Method]] = [
+            [],
+            [HeadRouter(image_tokens="off", rho=0.0, **shared)],
+            [ProfileRouting(profile=profile, semantic=semantic, **shared)],
+            [ProfileRouting(profile=profile, semantic=semantic, shuffle=seed, **shared)],
+        ]
+        drawn = render_array([scene for _, scene, _, _, _ in part])
+        texts = [(caption(scene, wording), caption(target, wording)) for _, scene, target, wording, _ in part]
+        seeds = [seed * 1_000_003 + number for _, _, _, _, number in part]
+        edited = runs.edit(inversion, [Image.fromarray(one) for one in drawn], texts, seeds, variants)
+        for place, pictures in enumerate(edited):
+            found[place].append(_measured(pictures, [target for _, _, target, _, _ in part], semantic))
+    return RoutingTrial(tuple(job[0] for job in jobs), np.stack([np.concatenate(parts) for parts in found]))
+
+
+def _by_semantic(jobs: Sequence[Any], size: int, progress: bool) -> Any:
+    """Batches none of which holds two semantics."""
+    groups: list[list[Any]] = []
+    for job in jobs:
+        if not groups or groups[-1][0][0] != job[0] or len(groups[-1]) == size:
+            groups.append([])
+        groups[-1].append(job)
+    for (group,) in batches(groups, 1, "batches", progress=progress):
+        yield group
+
+
+def _measured(pictures: Sequence[Image.Image], targets: Sequence[Any], semantic: str) -> Array:
+    """[edit, measure]"""
+    from headrouter_shapes.oracle import read
+    from headrouter_shapes.render import render_array
+
+    pixels = np.stack([np.asarray(picture) for picture in pictures])
+    distance = np.sqrt(np.square(pixels.astype(np.float64) - render_array(targets)).mean(axis=(1, 2, 3)))
+    rows = []
+    for reading, target, error in zip(read(pixels), targets, distance, strict=True):
+        right = {name: reading.attributes[name] == value for name, value in target.attributes.items()}
+        rows.append([right.pop(semantic), np.mean(list(right.values())), error])
+    return np.array(rows, dtype=np.float64)
