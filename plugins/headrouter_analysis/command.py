@@ -106,7 +106,7 @@ def command_line(arguments: argparse.Namespace) -> str:
         elif action.nargs == 0:
             words.append(action.option_strings[-1])
         elif action.nargs == "+":
-            words += [action.option_strings[-1], *map(str, value)]
+            words += [action.option_strings[-1], *map(str, value or ())]
         else:
             for one in value if isinstance(value, list) else [value]:
                 words += [action.option_strings[-1], str(one)]

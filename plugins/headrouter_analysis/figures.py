@@ -26,8 +26,7 @@ def save(figure: Any, path: Path) -> Path:
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     with Image.open(buffer) as picture:
-        small = picture.convert("RGB").quantize(192, dither=Image.Dither.NONE)
-    return save_picture(small, path)
+        return save_picture(picture.convert("RGB"), path)
 
 
 def _figure(width: float, height: float) -> Any:
