@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from headrouter.errors import InvalidInputError
 from headrouter.prompt import Prompt
+from headrouter_analysis.depth import TextShare
 from headrouter_analysis.maps import AttentionMaps, Direction
 from headrouter_analysis.runs import Runs, batches
 from headrouter_analysis.statistics import Array, Interval, area_under_curve, bootstrap, overlap
@@ -56,13 +57,14 @@ class Masked:
 @final
 @dataclass(frozen=True, slots=True)
 class BlockScore:
-    """How well one block's maps find objects, mean over pictures."""
+    """How well one block's maps find objects, and how much of the image's attention its text gets, mean over pictures."""
 
     block: int
     path: str
     stream: str
     area_under_curve: Interval
     overlap: Interval
+    text_share: Interval
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -72,6 +74,7 @@ class BlockScore:
             "stream": self.stream,
             "auc": self.area_under_curve.as_dict(),
             "iou": self.overlap.as_dict(),
+            "text": self.text_share.as_dict(),
         }
 
 
@@ -100,20 +103,25 @@ def rank_blocks(
         raise InvalidInputError("`pictures` must be at least 1.")
     if threshold is not None and not 0 < threshold < 1:
         raise InvalidInputError(f"`threshold` must lie between 0 and 1 (got {threshold}).")
-    areas, overlaps = [], []
+    areas, overlaps, shares = [], [], []
     for part in batches(items, batch, "pictures", progress=progress):
         method = AttentionMaps(direction=direction, words=tuple((item.word,) for item in part), keep=("block",))
         sampled = runs.look(
-            [item.picture for item in part], [item.prompt for item in part], [item.seed for item in part], [method]
+            [item.picture for item in part],
+            [item.prompt for item in part],
+            [item.seed for item in part],
+            [method, TextShare()],
         )
+        shares += sampled.evidence[1]["text_share"].nanmean(dim=1).sum(dim=-1).tolist()
         for item, maps in zip(part, sampled.evidence[0]["attention_maps"][:, 0], strict=True):
             coverage = item.coverage((maps.shape[1], maps.shape[2]))
             scores = maps.flatten(1).double().numpy()
             areas.append([area_under_curve(one, coverage) for one in scores])
             overlaps.append([overlap(one, coverage, threshold) for one in scores])
+    measured = [np.array(values) for values in (areas, overlaps, shares)]
     scored = [
-        BlockScore(site.index, site.path, site.stream, bootstrap(area), bootstrap(iou))
-        for site, area, iou in zip(runs.backbone.sites, np.array(areas).T, np.array(overlaps).T, strict=True)
+        BlockScore(site.index, site.path, site.stream, *(bootstrap(measure[:, site.index]) for measure in measured))
+        for site in runs.backbone.sites
     ]
     return sorted(scored, key=lambda score: -score.area_under_curve.mean)
 

@@ -46,29 +46,30 @@ def overlays(picture: Image.Image, maps: Tensor, rows: Sequence[str], columns: S
         title: Of the figure.
     """
     width, height = picture.size
-    figure = _figure(1.35 * len(columns) + 1.6, 1.4 * height / width * len(rows) + 0.7)
-    panels = figure.subplots(len(rows), len(columns), squeeze=False)
+    figure = _figure(1.35 * (1 + len(columns)) + 1.6, 1.4 * height / width * len(rows) + 0.7)
+    panels = figure.subplots(len(rows), 1 + len(columns), squeeze=False)
     for row, name in enumerate(rows):
         low, high = float(maps[row].min()), float(maps[row].max())
-        for column, heading in enumerate(columns):
+        for column, heading in enumerate(["picture", *columns]):
             axes = panels[row, column]
             axes.imshow(picture, extent=(0, width, height, 0), interpolation="nearest")
-            shown = axes.imshow(
-                maps[row, column].numpy(),
-                extent=(0, width, height, 0),
-                interpolation="bilinear",
-                cmap="magma",
-                alpha=0.75,
-                vmin=low,
-                vmax=high if high > low else low + 1e-12,
-            )
+            if column:
+                shown = axes.imshow(
+                    maps[row, column - 1].numpy(),
+                    extent=(0, width, height, 0),
+                    interpolation="bilinear",
+                    cmap="magma",
+                    alpha=0.75,
+                    vmin=low,
+                    vmax=high if high > low else low + 1e-12,
+                )
             axes.set(xticks=[], yticks=[])
             if row == 0:
                 axes.set_title(heading, fontsize=8)
-            if column == 0:
-                axes.set_ylabel(name, fontsize=9)
+        panels[row, 0].set_ylabel(name, fontsize=9)
         bar = figure.colorbar(shown, ax=list(panels[row]), shrink=0.85, pad=0.01)
         bar.ax.tick_params(labelsize=6)
+        bar.ax.yaxis.get_offset_text().set_fontsize(6)
         bar.formatter.set_powerlimits((-2, 3))
     figure.suptitle(title, fontsize=9)
     return figure
@@ -87,7 +88,7 @@ def depth(share: Tensor, words: Mapping[str, Sequence[int]], title: str) -> Any:
     blocks = np.arange(len(share))
     everything = sorted({position for positions in words.values() for position in positions})
     whole.plot(blocks, share.sum(dim=1).numpy(), "k-o", markersize=3, label="all text tokens")
-    whole.plot(blocks, share[:, everything].sum(dim=1).numpy(), "C0-o", markersize=3, label="tokens of words")
+    whole.plot(blocks, share[:, everything].sum(dim=1).numpy(), "C0-o", markersize=3, label="tokens of these words")
     for number, (word, positions) in enumerate(words.items()):
         style = ("-", "--", ":")[number // 10 % 3]
         single.plot(blocks, share[:, list(positions)].mean(dim=1).numpy(), f"C{number % 10}{style}", label=word)
@@ -104,11 +105,16 @@ def depth(share: Tensor, words: Mapping[str, Sequence[int]], title: str) -> Any:
 
 
 def ranking(scores: Sequence[BlockScore], title: str, overlap_name: str) -> Any:
-    """Area under the curve and overlap of each block with their intervals, in the order of the blocks."""
+    """Area under the curve, overlap and share of the text of each block with their intervals, in the order of the blocks."""
     ordered = sorted(scores, key=lambda score: score.block)
-    figure = _figure(max(5.0, 0.28 * len(ordered) + 2), 3.0)
+    figure = _figure(max(7.5, 0.42 * len(ordered) + 3), 3.0)
     place = np.arange(len(ordered))
-    for axes, name, colour in zip(figure.subplots(1, 2), ("area_under_curve", "overlap"), ("C0", "C1"), strict=True):
+    drawn = (
+        ("area_under_curve", "C0", "area under the curve"),
+        ("overlap", "C1", overlap_name),
+        ("text_share", "C2", "share of attention that text gets"),
+    )
+    for axes, (name, colour, heading) in zip(figure.subplots(1, 3), drawn, strict=True):
         intervals = [getattr(score, name) for score in ordered]
         means = np.array([one.mean for one in intervals])
         errors = np.array([[one.mean - one.low for one in intervals], [one.high - one.mean for one in intervals]])
@@ -117,7 +123,7 @@ def ranking(scores: Sequence[BlockScore], title: str, overlap_name: str) -> Any:
         axes.set_xlabel("block", fontsize=8)
         axes.tick_params(labelsize=7)
         axes.set_ylim(0, 1)
-        axes.set_title("area under the curve" if name == "area_under_curve" else overlap_name, fontsize=9)
+        axes.set_title(heading, fontsize=9)
     figure.axes[0].axhline(0.5, color="grey", lw=0.8, ls="--")
     figure.suptitle(title, fontsize=9)
     return figure

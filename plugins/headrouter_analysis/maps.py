@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from headrouter.errors import InvalidInputError
-from headrouter.joint_attention import JointAttention
+from headrouter.joint_attention import JointAttention, TokenLayout
 from headrouter.method import Method, MethodRun, Needs, Setting
 from headrouter.moments import Moment, window
 from headrouter.rows import Row
@@ -94,6 +94,18 @@ class _AttentionMapsRun(MethodRun):
     def wants_log_sum_exp(self, event: JointAttention) -> bool:
         return self._method.direction == "T2I"
 
+    def begin_forward(self, layout: TokenLayout) -> None:
+        """Refuse what would be too large, before the first block runs."""
+        steps, blocks, heads = (size if axis in self._method.keep else 1 for axis, size in self._sizes.items())
+        tokens = layout.grid[0] * layout.grid[1]
+        megabytes = 4e-6 * len(self._numbers) * self._words * blocks * heads * tokens * (1 + steps)
+        if megabytes > self._method.most_megabytes:
+            raise InvalidInputError(
+                f"`keep` {list(self._method.keep)} would hold {megabytes:.0f} MB of maps ({self._words} words, {steps} steps, "
+                f"{blocks} blocks, {heads} heads, {tokens} tokens each), more than `most_megabytes` "
+                f"{self._method.most_megabytes:g}. Keep fewer axes, or name words, blocks or heads."
+            )
+
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
         if event.clock.step != self._step:
             self._flush()
@@ -123,22 +135,11 @@ class _AttentionMapsRun(MethodRun):
         if not self._parts:
             heads, tokens = maps.shape[1:]
             blocks = len(self._blocks) if "block" in self._method.keep else 1
-            self._refuse_large(blocks, heads, tokens)
             zeros = maps.new_zeros(self._words, blocks, heads, tokens)
             self._parts = [(zeros.clone(), [0] * len(self._blocks)) for _ in self._numbers]
         sums, counts = self._parts[edit]
         counts[block] += 1
         sums[: len(maps), block if "block" in self._method.keep else 0] += maps
-
-    def _refuse_large(self, blocks: int, heads: int, tokens: int) -> None:
-        steps = self._sizes["step"] if "step" in self._method.keep else 1
-        megabytes = 4e-6 * len(self._numbers) * self._words * blocks * heads * tokens * (1 + steps)
-        if megabytes > self._method.most_megabytes:
-            raise InvalidInputError(
-                f"`keep` {list(self._method.keep)} would hold {megabytes:.0f} MB of maps ({self._words} words, {steps} steps, "
-                f"{blocks} blocks, {heads} heads, {tokens} tokens each), more than `most_megabytes` "
-                f"{self._method.most_megabytes:g}. Keep fewer axes, or name words, blocks or heads."
-            )
 
     def _flush(self) -> None:
         """The step is over: its mean over evaluations, and over blocks where they are not kept, goes into the total."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from headrouter.errors import InvalidInputError
 from headrouter.routing.heads import normalised
+from headrouter_analysis.statistics import Z
 
 KIND = "head sensitivity"
 FORMAT = 1
@@ -83,7 +84,7 @@ class Profile:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, from which :meth:`load` makes the same profile."""
-        half = 1.959964 * self.deviation / math.sqrt(self.pairs)
+        half = Z * self.deviation / math.sqrt(self.pairs)
         return {
             "kind": KIND,
             "format": FORMAT,

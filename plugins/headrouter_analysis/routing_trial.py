@@ -1,8 +1,8 @@
 """Whether head weights from a measured profile edit better than those from the edit at hand. Drawn world only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 from PIL import Image
@@ -16,9 +16,22 @@ from headrouter_analysis.routing import ProfileRouting
 from headrouter_analysis.runs import Runs, batches
 from headrouter_analysis.statistics import Array, bootstrap
 
+if TYPE_CHECKING:
+    from headrouter_shapes.scene import Scene
+
 VARIANTS: Final = ("plain", "instance-adaptive", "profile", "profile, shuffled")
 MEASURES: Final = ("edited", "kept", "error")
 """Whether the edited semantic is as asked; the share of the other seven that is as before; RMS distance to the truth, of 255."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Job:
+    semantic: str
+    scene: "Scene"
+    target: "Scene"
+    wording: int
+    seed: int
 
 
 @final
@@ -68,42 +81,42 @@ def try_routing(
 
     shared = dict(weights or {})
     known = Profile.load(profile).semantics
-    jobs = []
+    jobs: list[_Job] = []
     for semantic in chosen_semantics(known, semantics):
         generator = np.random.default_rng((seed, 11, known.index(semantic)))
         for number in range(edits):
             scene = sample_scene(generator)
-            jobs.append((semantic, scene, edit(scene, semantic, generator), int(generator.integers(WORDINGS)), number))
+            target, wording = edit(scene, semantic, generator), int(generator.integers(WORDINGS))
+            jobs.append(_Job(semantic, scene, target, wording, seed * 1_000_003 + number))
     found: list[list[Array]] = [[] for _ in VARIANTS]
     for part in _by_semantic(jobs, batch, progress):
-        semantic = part[0][0]
+        semantic = part[0].semantic
         variants: list[list[Method]] = [
             [],
             [HeadRouter(image_tokens="off", rho=0.0, **shared)],
             [ProfileRouting(profile=profile, semantic=semantic, **shared)],
             [ProfileRouting(profile=profile, semantic=semantic, shuffle=seed, **shared)],
         ]
-        drawn = render_array([scene for _, scene, _, _, _ in part])
-        texts = [(caption(scene, wording), caption(target, wording)) for _, scene, target, wording, _ in part]
-        seeds = [seed * 1_000_003 + number for _, _, _, _, number in part]
-        edited = runs.edit(inversion, [Image.fromarray(one) for one in drawn], texts, seeds, variants)
+        drawn = [Image.fromarray(one) for one in render_array([job.scene for job in part])]
+        texts = [(caption(job.scene, job.wording), caption(job.target, job.wording)) for job in part]
+        edited = runs.edit(inversion, drawn, texts, [job.seed for job in part], variants)
         for place, pictures in enumerate(edited):
-            found[place].append(_measured(pictures, [target for _, _, target, _, _ in part], semantic))
-    return RoutingTrial(tuple(job[0] for job in jobs), np.stack([np.concatenate(parts) for parts in found]))
+            found[place].append(_measured(pictures, [job.target for job in part], semantic))
+    return RoutingTrial(tuple(job.semantic for job in jobs), np.stack([np.concatenate(parts) for parts in found]))
 
 
-def _by_semantic(jobs: Sequence[Any], size: int, progress: bool) -> Any:
+def _by_semantic(jobs: Sequence[_Job], size: int, progress: bool) -> Iterator[list[_Job]]:
     """Batches none of which holds two semantics."""
-    groups: list[list[Any]] = []
+    groups: list[list[_Job]] = []
     for job in jobs:
-        if not groups or groups[-1][0][0] != job[0] or len(groups[-1]) == size:
+        if not groups or groups[-1][0].semantic != job.semantic or len(groups[-1]) == size:
             groups.append([])
         groups[-1].append(job)
     for (group,) in batches(groups, 1, "batches", progress=progress):
         yield group
 
 
-def _measured(pictures: Sequence[Image.Image], targets: Sequence[Any], semantic: str) -> Array:
+def _measured(pictures: Sequence[Image.Image], targets: Sequence["Scene"], semantic: str) -> Array:
     """[edit, measure]"""
     from headrouter_shapes.oracle import read
     from headrouter_shapes.render import render_array

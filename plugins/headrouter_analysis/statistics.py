@@ -94,11 +94,6 @@ class Running:
         assert self._squares is not None, "nothing was added"
         return (self._squares / max(1, self.count - 1)).sqrt()
 
-    @property
-    def half_width(self) -> Tensor:
-        """Half the 95 % interval of the mean, by the normal distribution."""
-        return Z * self.deviation / math.sqrt(self.count)
-
 
 def area_under_curve(scores: Array, coverage: Array) -> float:
     """Probability that a random point inside scores higher than one outside; equal scores count half.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from headrouter_analysis.blocks import Masked, rank_blocks
+from headrouter_analysis.depth import TextShare
 from headrouter_analysis.noised import Noised
 from headrouter_analysis.runs import Runs
 from PIL import Image
@@ -64,6 +65,17 @@ def test_the_informative_block_is_found(block: int, direction: str, text_first: 
     others = [score.area_under_curve for score in scores[1:]]
     assert all(one.high < scores[0].area_under_curve.low for one in others)
     assert len({score.block for score in scores}) == 3
+
+
+def test_the_share_of_the_text_is_measured_beside_it() -> None:
+    scores = rank_blocks(Runs(ToyMMDiT(), steps=2, size=(16, 24)), ITEMS)
+    runs = Runs(ToyMMDiT(), steps=2, size=(16, 24))
+    for number, item in enumerate(ITEMS):
+        shown = runs.look([item.picture], [item.prompt], [item.seed], [TextShare()])
+        share = shown.evidence[0]["text_share"][0].mean(dim=0).sum(dim=-1)
+        whole = share if number == 0 else whole + share
+    for score in scores:
+        assert score.text_share.mean == pytest.approx(float(whole[score.block]) / len(ITEMS), abs=1e-6)
 
 
 def test_batches_change_nothing() -> None:

@@ -57,7 +57,6 @@ def test_running_mean_and_deviation_are_those_of_the_whole() -> None:
         running.add(value)
     assert running.count == 17
     assert torch.allclose(running.mean, values.mean(dim=0)) and torch.allclose(running.deviation, values.std(dim=0))
-    assert torch.allclose(running.half_width, 1.959964 * values.std(dim=0) / math.sqrt(17))
 
 
 def test_intervals_hold_the_mean_and_cover_it_about_as_often_as_they_say() -> None:

@@ -1,9 +1,13 @@
 """``headrouter analyze drop``."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from headrouter.errors import InvalidInputError
 from headrouter_analysis.command import add_analysis, load, model_of, positive, record
+
+if TYPE_CHECKING:
+    from headrouter_analysis.profile import Profile
 
 TEXT = """What a picture loses without the heads that moved most (arXiv:2411.15034, sec. 3.1). Drawn world only: it can be read.
 
