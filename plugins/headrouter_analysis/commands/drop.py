@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def drawn_world_profile(arguments: argparse.Namespace) -> "Profile":  # type: ignore[name-defined]
+def drawn_world_profile(arguments: argparse.Namespace) -> "Profile":
     """The profile, if model and profile are of the drawn world, whose pictures can be read."""
     from headrouter_analysis.profile import Profile
 
