@@ -18,7 +18,7 @@ from reprlib import Repr
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, RootModel, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails
 
 from headrouter.errors import InvalidInputError
@@ -161,6 +161,8 @@ def _origin(path: Path, kind: str, document: Document | None, overrides: Sequenc
 
 def _names_at(annotation: Any, path: Path) -> set[str]:
     """The field names of every model that may stand at ``path`` below ``annotation``."""
+    if isinstance(annotation, type) and issubclass(annotation, RootModel):
+        return _names_at(annotation.model_fields["root"].annotation, path)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if not path:
             return set(annotation.model_fields)

@@ -191,11 +191,30 @@ class JointAttention:
                     self._blocks[name] = kept
             yield chosen, kept[1]
 
+    def image_to_text(
+        self, row: int, positions: Sequence[int]
+    ) -> Iterator[tuple[slice, Float[Tensor, "heads queries image_tokens"]]]:
+        """Probabilities A[i, j] of the text queries i at ``positions`` (within the text) for image key j, one row, float32.
+
+        The softmax runs over all keys of the sequence, so a row sums to less than 1: the text has its share. Only the chosen
+        queries are computed. They come as ``(heads, block)``, a chunk of heads at a time so that memory stays bounded.
+        """
+        heads, layout = self.query.shape[1], self.layout
+        places = indices(tuple(positions), self.query.device)
+        queries, (text_query, whole_key) = places + layout.text.start, self._queries_and_keys(row, layout.text)
+        chunk = max(1, kernels.CHUNK_ELEMENTS // max(1, layout.length * len(positions)))
+        for start in range(0, heads, chunk):
+            chosen = slice(start, min(start + chunk, heads))
+            query, key = text_query[:, chosen][:, :, places], whole_key[:, chosen]
+            whole = kernels.select_bias(self.bias, row, chosen, queries, slice(None))
+            log_sum_exp = kernels.log_sum_exp_chunked(query, key, self.scale, whole)
+            block = kernels.select_bias(self.bias, row, chosen, queries, layout.image)
+            yield chosen, kernels.probabilities(query, key[:, :, layout.image], log_sum_exp, self.scale, block)[0]
+
     def _text_to_image(self, row: int, positions: Sequence[int], heads: slice) -> Tensor:
         image, one = self.layout.image, slice(row, row + 1)
         keys = indices(tuple(positions), self.key.device) + self.layout.text.start
-        taken = self._taken.get((row, image.start, image.stop))
-        query, key = (self.query[one, :, image], self.key[one]) if taken is None else self._joined(row, taken)
+        query, key = self._queries_and_keys(row, image)
         return kernels.probabilities(
             query[:, heads],
             key[:, heads][:, :, keys],
@@ -203,6 +222,13 @@ class JointAttention:
             self.scale,
             kernels.select_bias(self.bias, row, heads, image, keys),
         )[0]
+
+    def _queries_and_keys(self, row: int, queries: slice) -> tuple[Tensor, Tensor]:
+        """The query of a part of the layout and the key of the whole sequence, whose products are the logits of one row."""
+        taken = self._taken.get((row, queries.start, queries.stop))
+        if taken is None:
+            return self.query[row : row + 1, :, queries], self.key[row : row + 1]
+        return self._joined(row, taken)
 
     def _joined(self, row: int, taken: "_Taken") -> tuple[Tensor, Tensor]:
         """Query and key of twice the channels whose products are the logits: the source's for keys that are taken, else own ones.

@@ -150,7 +150,9 @@ def _slice_queries(bias: Tensor | None, chosen: slice) -> Tensor | None:
     return bias if bias is None or bias.shape[-2] == 1 else bias[..., chosen, :]
 
 
-def select_bias(bias: Tensor | None, row: int, heads: slice, queries: slice, keys: Tensor | slice) -> Tensor | None:
+def select_bias(
+    bias: Tensor | None, row: int, heads: slice, queries: slice | Tensor, keys: slice | Tensor
+) -> Tensor | None:
     """The part of a mask or bias ``[B or 1, H or 1, S or 1, S or 1]`` for one row, chosen heads, queries and keys."""
     if bias is None:
         return None

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,14 @@ import numpy as np
 import torch
 from diffusers import FirstBlockCacheConfig
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+from headrouter_analysis.blocks import Masked, rank_blocks
+from headrouter_analysis.dropout import HeadDropout
+from headrouter_analysis.heads import analyse_heads
+from headrouter_analysis.maps import AttentionMaps
+from headrouter_analysis.pairs import Pair
+from headrouter_analysis.routing import ProfileRouting
+from headrouter_analysis.runs import Runs
+from headrouter_analysis.swap import HeadSwap
 from headrouter_blending.method import LocalBlend
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
 from headrouter_euler.euler import Euler
@@ -155,6 +164,50 @@ def injects(*replace: Any) -> Callable[[Parts], None]:
             for one in (method, None)
         ]
         assert np.abs(np.asarray(images[0]).astype(int) - np.asarray(images[1])).max() <= 1
+
+    return feature
+
+
+def attention_maps(parts: Parts) -> None:
+    """Of both directions, whatever is kept; averages of what is kept are what is kept of averages."""
+    for direction in ("T2I", "I2T"):
+        words, every = (("dog", "a photo"),), ("step", "block", "head")
+        methods = [AttentionMaps(direction=direction, words=words, keep=keep) for keep in ((), every)]
+        result = editor(parts, method=methods).edit(PICTURE, TARGET, SOURCE, size=SIZE, maps=False)
+        mean, whole = (evidence["attention_maps"] for _, evidence in result.evidence)
+        assert whole.shape == (1, 2, 3, len(editor(parts).backbone.sites), 4, 4, 6)
+        assert torch.allclose(whole.mean(dim=(2, 3, 4)), mean, atol=1e-6)
+        assert float(mean.min()) > 0 and float(mean.sum(dim=(-1, -2)).max()) < (1 if direction == "I2T" else 24)
+
+
+def ranking_of_blocks(parts: Parts) -> None:
+    """Every block once."""
+    mask = np.zeros((32, 48))
+    mask[:16, 10:30] = 1
+    backbone = editor(parts).backbone
+    scores = rank_blocks(Runs(backbone, steps=2, size=SIZE), [Masked(PICTURE, mask, SOURCE, "cat")])
+    assert sorted(score.block for score in scores) == list(range(len(backbone.sites)))
+    assert all(0 <= score.area_under_curve.mean <= 1 for score in scores)
+
+
+def analysis_of_heads(parts: Parts) -> None:
+    """A profile is measured, saved, and routes an edit."""
+    pairs = [Pair("animal", "a cat", "a dog", 1), Pair("colour", "a red cat", "the cat", 2)]
+    analysis = analyse_heads(Runs(editor(parts).backbone, steps=2, size=SIZE), pairs)
+    assert bool((analysis.profile.mean > 0).all())
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "heads.json").write_text(json.dumps(analysis.profile.as_dict()))
+        routed = latents(parts, method=ProfileRouting(profile=folder, semantic="animal", gamma=1.0))
+    assert not np.array_equal(routed, latents(parts))
+
+
+def acts_on_heads(method: Any) -> Callable[[Parts], None]:
+    """Chosen heads are dropped or exchanged: the edit changes; without a head it does not."""
+
+    def feature(parts: Parts) -> None:
+        plain = latents(parts)
+        assert not np.array_equal(latents(parts, method=method(heads=((0, 1), (1, 0), (2, 2)))), plain)
+        assert np.array_equal(latents(parts, method=method()), plain)
 
     return feature
 
@@ -336,6 +389,11 @@ FEATURES: dict[str, Callable[[Parts], None]] = {
     "injection, regions of attention": injects("T2I", "I2I"),
     "local blending, your mask": blends,
     "local blending by words, with injection": blends_by_words,
+    "maps by block, step and head, both directions": attention_maps,
+    "ranking of blocks": ranking_of_blocks,
+    "analysis of heads, profile routing": analysis_of_heads,
+    "head dropout": acts_on_heads(HeadDropout),
+    "head swap": acts_on_heads(HeadSwap),
     "several edits, together or in groups": several_edits,
     "kept inversions": kept_inversion,
     "the same edit from its record": same_edit_from_its_record,

@@ -1,0 +1,75 @@
+"""Looks into joint attention: word maps, ranking of blocks, sensitivity of heads; and methods that drop, swap or weigh heads.
+
+Importing this package loads neither torch nor matplotlib.
+"""
+
+from argparse import ArgumentParser, _SubParsersAction
+from collections.abc import Callable
+
+from headrouter.plugin import MethodSpec, hookimpl
+
+headrouter_api = 1
+
+
+@hookimpl
+def register_methods(register: Callable[[MethodSpec], None]) -> None:
+    """Two that only look, three that act on heads."""
+    register(
+        MethodSpec(
+            name="attention-maps",
+            target="headrouter_analysis.maps:AttentionMaps",
+            requires={"joint-attention", "prompt-words"},
+            summary="Changes nothing; records maps of words by block, step and head, text keys or image keys.",
+        )
+    )
+    register(
+        MethodSpec(
+            name="text-share",
+            target="headrouter_analysis.depth:TextShare",
+            requires={"joint-attention"},
+            summary="Changes nothing; records how much of its attention the image gives to each text token, by block.",
+        )
+    )
+    register(
+        MethodSpec(
+            name="head-sensitivity",
+            target="headrouter_analysis.sensitivity:HeadSensitivity",
+            requires={"joint-attention"},
+            summary="Changes nothing; records how far each head's output is from the source's.",
+        )
+    )
+    register(
+        MethodSpec(
+            name="head-dropout",
+            target="headrouter_analysis.dropout:HeadDropout",
+            provides={"acts"},
+            requires={"joint-attention"},
+            summary="Puts zero or the mean in the place of chosen heads' output.",
+        )
+    )
+    register(
+        MethodSpec(
+            name="head-swap",
+            target="headrouter_analysis.swap:HeadSwap",
+            provides={"acts"},
+            requires={"joint-attention"},
+            summary="Gives the edit the source's output of chosen heads, or swaps them.",
+        )
+    )
+    register(
+        MethodSpec(
+            name="profile-routing",
+            target="headrouter_analysis.routing:ProfileRouting",
+            provides={"acts"},
+            requires={"joint-attention"},
+            summary="Weighs heads by their measured sensitivity to a semantic, the same for every edit.",
+        )
+    )
+
+
+@hookimpl
+def register_commands(subcommands: "_SubParsersAction[ArgumentParser]") -> None:
+    """``headrouter analyze``."""
+    from headrouter_analysis import command
+
+    command.add(subcommands)

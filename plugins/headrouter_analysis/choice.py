@@ -1,0 +1,55 @@
+"""Which blocks and heads a method acts on, checked against the model."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from headrouter.errors import InvalidInputError
+from headrouter.joint_attention import JointAttention, Site
+
+Heads = tuple[tuple[int, int], ...]
+"""Pairs of a joint layer's number and a head of it."""
+
+Tokens = Literal["all", "image"]
+
+
+def chosen_blocks(blocks: Sequence[int] | None, sites: Sequence[Site]) -> list[int]:
+    """Numbers of joint layers, ascending, each once; all of them if None.
+
+    Raises:
+        InvalidInputError: one that the model does not have, or none at all.
+    """
+    chosen = sorted(set(range(len(sites)) if blocks is None else blocks))
+    unknown = [block for block in chosen if not 0 <= block < len(sites)]
+    if unknown or not chosen:
+        raise InvalidInputError(
+            f"`blocks` {unknown or 'none'} do not exist: the model has joint layers 0 to {len(sites) - 1}."
+        )
+    return chosen
+
+
+def chosen_heads(heads: Heads, sites: Sequence[Site]) -> dict[int, list[int]]:
+    """Heads by joint layer.
+
+    Raises:
+        InvalidInputError: a layer or head that the model does not have.
+    """
+    chosen: dict[int, list[int]] = {}
+    for block, head in dict.fromkeys(heads):
+        if not 0 <= block < len(sites) or not 0 <= head < sites[block].heads:
+            most = max(site.heads for site in sites) - 1
+            raise InvalidInputError(
+                f"`heads` [{block}, {head}] does not exist: the model has joint layers 0 to {len(sites) - 1} with heads 0 to "
+                f"{most}; a head is given as [layer, head]."
+            )
+        chosen.setdefault(block, []).append(head)
+    return chosen
+
+
+def token_places(event: JointAttention, tokens: Tokens) -> Tensor:
+    """Positions of the joint sequence that a method acts on."""
+    layout, device = event.layout, event.query.device
+    part = layout.image if tokens == "image" else slice(0, layout.length)
+    return torch.arange(part.start, part.stop, device=device)

@@ -1,0 +1,64 @@
+"""How strongly the text holds the image, block by block: arXiv:2411.15034, sec. 3.2."""
+
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from torch import Tensor
+
+from headrouter.joint_attention import JointAttention
+from headrouter.method import Method, MethodRun, Needs, Setting
+
+
+@final
+class TextShare(Method):
+    """Changes nothing; records the mean over image queries and heads of the attention that each text token gets, by block.
+
+    Every text position counts, padding and special tokens too: models attend to them. The share of all text is the sum over
+    positions, and what is left of 1 goes to image tokens.
+    """
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Attention alone: words are found afterwards."""
+        return frozenset({"joint-attention"})
+
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run."""
+        return _TextShareRun(setting)
+
+
+@final
+class _TextShareRun(MethodRun):
+    def __init__(self, setting: Setting):
+        self._blocks, self._steps = len(setting.sites), setting.steps
+        self._numbers = {row: n for n, row in enumerate(row for row in setting.rows if not row.is_source)}
+        self._sum: Tensor | None = None
+        self._count = torch.zeros(len(self._numbers), setting.steps, self._blocks, 1)
+
+    def needs(self, step: int) -> Needs:
+        return Needs(attention=frozenset(range(self._blocks)))
+
+    def wants_log_sum_exp(self, event: JointAttention) -> bool:
+        return True
+
+    def after(self, event: JointAttention, output: Tensor) -> Tensor:
+        length = event.layout.text.stop - event.layout.text.start
+        for place, item in enumerate(event.rows):
+            if not item.is_edit or not length:
+                continue
+            total = torch.stack(
+                [block.mean(dim=1).sum(dim=0) for _, block in event.text_to_image(place, range(length))]
+            )
+            if self._sum is None:
+                self._sum = torch.zeros(len(self._numbers), self._steps, self._blocks, length, device=total.device)
+            at = self._numbers[item.row], event.clock.step, event.site.index
+            self._sum[at] += total.sum(dim=0) / event.query.shape[1]
+            self._count[at] += 1
+        return output
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        """``text_share`` [edit, step, block, text position]: a probability; NaN at steps that were not run."""
+        if self._sum is None:
+            return {}
+        return {"text_share": torch.where(self._count > 0, self._sum.cpu() / self._count, torch.nan)}

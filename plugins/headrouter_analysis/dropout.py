@@ -1,0 +1,93 @@
+"""Head dropout: what a picture loses without some heads, arXiv:2411.15034, sec. 3.1."""
+
+from collections.abc import Mapping
+from typing import Literal, final
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from headrouter.errors import InvalidInputError
+from headrouter.joint_attention import JointAttention
+from headrouter.method import Method, MethodRun, Needs, Setting
+from headrouter.moments import Moment, window
+from headrouter.rows import BatchRow
+from headrouter_analysis.choice import Heads, Tokens, chosen_heads, token_places
+
+
+@final
+class HeadDropout(Method):
+    """Puts zero, or the mean over the same tokens, in the place of chosen heads' output, before the output projection."""
+
+    heads: Heads = Field((), description="Heads that are dropped, each [layer, head]; none changes nothing.")
+    fill: Literal["zero", "mean"] = Field(
+        "zero",
+        description="What stands in their place: zero, or the mean over the tokens, of text and image separately.",
+    )
+    tokens: Tokens = Field("all", description="Tokens whose output is dropped: all, or those of the image.")
+    rows: Literal["edit", "source", "all"] = Field("edit", description="Rows in which heads are dropped.")
+    halves: Literal["conditional", "both"] = Field(
+        "conditional", description="Whether guidance's unconditional half is spared."
+    )
+    start: Moment = Field(0, description="First step, or fraction of the steps.")
+    stop: Moment = Field(1.0, description="First step after those, or fraction.")
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Attention."""
+        return frozenset({"joint-attention"})
+
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run.
+
+        Raises:
+            InvalidInputError: a head that the model does not have, or no source row where the source's heads shall be dropped.
+        """
+        if self.rows == "source" and not any(row.is_source for row in setting.rows):
+            raise InvalidInputError(
+                "`rows` 'source' needs a source row, and this run has none. Choose 'edit' or 'all'."
+            )
+        return _HeadDropoutRun(self, setting)
+
+
+@final
+class _HeadDropoutRun(MethodRun):
+    def __init__(self, method: HeadDropout, setting: Setting):
+        self._method = method
+        self._steps = window(method.start, method.stop, setting.steps)
+        self._heads = chosen_heads(method.heads, setting.sites)
+        source = method.rows != "edit" and any(row.is_source for row in setting.rows)
+        self._needs = Needs(attention=frozenset(self._heads), pair=source and bool(self._heads))
+
+    def needs(self, step: int) -> Needs:
+        return self._needs if step in self._steps else Needs()
+
+    def after(self, event: JointAttention, output: Tensor) -> Tensor:
+        rows = [place for place, item in enumerate(event.rows) if self._acts_on(item)]
+        if not rows:
+            return output
+        tokens = token_places(event, self._method.tokens)
+        heads = torch.tensor(self._heads[event.site.index], device=output.device)
+        replaced = output.clone()
+        for place in rows:
+            kept = output[place][heads]
+            filled = torch.zeros_like(kept) if self._method.fill == "zero" else _mean(event, kept)
+            replaced[place, heads[:, None], tokens] = filled[:, tokens]
+        return replaced
+
+    def _acts_on(self, item: BatchRow) -> bool:
+        if item.half == "unconditional" and self._method.halves == "conditional":
+            return False
+        return self._method.rows == "all" or (self._method.rows == "source") == item.row.is_source
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        return {}
+
+
+def _mean(event: JointAttention, output: Tensor) -> Tensor:
+    """[heads, tokens, channels]: at every token the mean over its part, text, image or registers."""
+    mean = torch.empty_like(output)
+    for part in (event.layout.text, event.layout.image, event.layout.registers):
+        if part.stop > part.start:
+            mean[:, part] = output[:, part].mean(dim=1, keepdim=True)
+    return mean

@@ -1,0 +1,194 @@
+"""Maps of words: where in the picture a word acts, or what a word looks at, by block, step and head.
+
+T2I (text keys, image queries): A[i, j] of image query i and the word's keys j, the share of its attention that an image token gives
+to the word. I2T (image keys, text queries): A[j, i] of the word's queries j and image key i, the share of its attention that the
+word gives to an image token. Both are blocks of one softmax over all keys; neither is renormalised.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Final, Literal, final
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from headrouter.errors import InvalidInputError
+from headrouter.joint_attention import JointAttention, TokenLayout
+from headrouter.method import Method, MethodRun, Needs, Setting
+from headrouter.moments import Moment, window
+from headrouter.rows import Row
+from headrouter_analysis.choice import chosen_blocks
+
+Direction = Literal["T2I", "I2T"]
+Axis = Literal["step", "block", "head"]
+AXES: Final[tuple[Axis, ...]] = ("step", "block", "head")
+
+
+@final
+class AttentionMaps(Method):
+    """Changes nothing; records maps of words of every edit's prompt, averaged over every axis that is not kept.
+
+    A word of several tokens, in several tokenizers or at several places of the prompt, is the mean over its tokens. Averages are
+    plain means: over the chosen heads of a block, over the chosen blocks, and over the steps (a step of several evaluations is the
+    mean of them).
+    """
+
+    direction: Direction = Field("T2I", description="Text keys and image queries, or image keys and text queries.")
+    words: tuple[tuple[str, ...], ...] = Field(
+        (), description="Words of each edit; one entry serves every edit, and none takes every word of each prompt."
+    )
+    keep: tuple[Axis, ...] = Field(("block",), description="Axes that are not averaged: step, block, head.")
+    blocks: tuple[int, ...] | None = Field(None, description="Joint layers that are looked at; all if not given.")
+    heads: tuple[int, ...] | None = Field(None, description="Heads of each of them; all if not given.")
+    start: Moment = Field(0, description="First step that is looked at, or fraction of the steps.")
+    stop: Moment = Field(1.0, description="First step after those, or fraction.")
+    most_megabytes: float = Field(1024, gt=0, description="Refuse to hold more than this, in MB of 10⁶ bytes.")
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Words must have positions."""
+        return frozenset({"joint-attention", "prompt-words"})
+
+    def words_of(self, row: Row, number: int) -> tuple[str, ...]:
+        """The words that are recorded for an edit, the ``number``-th of the run."""
+        if not self.words:
+            return tuple(dict.fromkeys(word.casefold() for word in row.prompt.words))
+        return self.words[number if len(self.words) > 1 else 0]
+
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run.
+
+        Raises:
+            InvalidInputError: a word that is not in the prompt, words for another number of edits, a block or head that the model
+                does not have.
+        """
+        if len(self.words) > 1 and len(self.words) != setting.edits:
+            raise InvalidInputError(
+                f"`words` must have one entry, or one for each of the {setting.edits} edits of the run (got {len(self.words)})."
+            )
+        return _AttentionMapsRun(self, setting)
+
+
+@final
+class _AttentionMapsRun(MethodRun):
+    def __init__(self, method: AttentionMaps, setting: Setting):
+        self._method = method
+        self._steps = window(method.start, method.stop, setting.steps)
+        self._blocks = chosen_blocks(method.blocks, setting.sites)
+        self._heads = _heads(method.heads, max(setting.sites[block].heads for block in self._blocks))
+        edits = [row for row in setting.rows if not row.is_source]
+        self._places = {row: _places(row, method.words_of(row, number)) for number, row in enumerate(edits)}
+        self._numbers = {row: number for number, row in enumerate(edits)}
+        self._sizes = {"step": len(self._steps), "block": len(self._blocks), "head": len(self._heads)}
+        self._words = max((len(places) for places in self._places.values()), default=0)
+        self._grid: tuple[int, int] | None = None
+        self._totals: Tensor | None = None
+        self._parts: list[tuple[Tensor, list[int]]] = []
+        self._step: int | None = None
+        self._seen = 0
+
+    def needs(self, step: int) -> Needs:
+        return Needs(attention=frozenset(self._blocks)) if step in self._steps else Needs()
+
+    def wants_log_sum_exp(self, event: JointAttention) -> bool:
+        return self._method.direction == "T2I"
+
+    def begin_forward(self, layout: TokenLayout) -> None:
+        """Refuse what would be too large, before the first block runs."""
+        steps, blocks, heads = (size if axis in self._method.keep else 1 for axis, size in self._sizes.items())
+        tokens = layout.grid[0] * layout.grid[1]
+        megabytes = 4e-6 * len(self._numbers) * self._words * blocks * heads * tokens * (1 + steps)
+        if megabytes > self._method.most_megabytes:
+            raise InvalidInputError(
+                f"`keep` {list(self._method.keep)} would hold {megabytes:.0f} MB of maps ({self._words} words, {steps} steps, "
+                f"{blocks} blocks, {heads} heads, {tokens} tokens each), more than `most_megabytes` "
+                f"{self._method.most_megabytes:g}. Keep fewer axes, or name words, blocks or heads."
+            )
+
+    def after(self, event: JointAttention, output: Tensor) -> Tensor:
+        if event.clock.step != self._step:
+            self._flush()
+            self._step = event.clock.step
+        self._grid = event.layout.grid
+        for place, item in enumerate(event.rows):
+            if item.is_edit and self._places[item.row]:
+                maps = self._maps(event, place, self._places[item.row])
+                self._add(self._numbers[item.row], self._blocks.index(event.site.index), maps)
+        return output
+
+    def _maps(self, event: JointAttention, place: int, places: list[tuple[int, ...]]) -> Tensor:
+        """[words, heads, image tokens] of one row in one block; heads are already their mean unless they are kept."""
+        positions = sorted({position for word in places for position in word})
+        share = torch.zeros(len(places), len(positions), device=event.query.device)
+        for number, word in enumerate(places):
+            share[number, [positions.index(position) for position in word]] = 1 / len(word)
+        text_keys = self._method.direction == "T2I"
+        blocks = event.text_to_image(place, positions) if text_keys else event.image_to_text(place, positions)
+        equation = "hnk,wk->whn" if text_keys else "hkn,wk->whn"
+        everything = torch.cat([torch.einsum(equation, block, share) for _, block in blocks], dim=1)
+        kept = everything[:, self._heads]
+        return kept if "head" in self._method.keep else kept.mean(dim=1, keepdim=True)
+
+    def _add(self, edit: int, block: int, maps: Tensor) -> None:
+        """Add to the sums of the step that is running, one tensor ``[words, blocks, heads, tokens]`` for each edit."""
+        if not self._parts:
+            heads, tokens = maps.shape[1:]
+            blocks = len(self._blocks) if "block" in self._method.keep else 1
+            zeros = maps.new_zeros(self._words, blocks, heads, tokens)
+            self._parts = [(zeros.clone(), [0] * len(self._blocks)) for _ in self._numbers]
+        sums, counts = self._parts[edit]
+        counts[block] += 1
+        sums[: len(maps), block if "block" in self._method.keep else 0] += maps
+
+    def _flush(self) -> None:
+        """The step is over: its mean over evaluations, and over blocks where they are not kept, goes into the total."""
+        if self._step is None or not self._parts:
+            return
+        evaluations = max(max(counts) for _, counts in self._parts)
+        averaged = evaluations * (1 if "block" in self._method.keep else len(self._blocks))
+        step = torch.stack([sums for sums, _ in self._parts]) / averaged
+        for sums, counts in self._parts:
+            sums.zero_()
+            counts[:] = [0] * len(counts)
+        keeps_steps = "step" in self._method.keep
+        if self._totals is None:
+            shape = (*step.shape[:2], self._sizes["step"] if keeps_steps else 1, *step.shape[2:])
+            self._totals = step.new_full(shape, math.nan if keeps_steps else 0.0)
+        if keeps_steps:
+            self._totals[:, :, self._steps.index(self._step)] = step
+        else:
+            self._totals[:, :, 0] += step
+        self._seen += 1
+        self._step = None
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        """``attention_maps`` [edit, word, …kept axes in the order step, block, head…, grid row, grid column], float32.
+
+        Words in the order of :meth:`AttentionMaps.words_of`; NaN where another edit has more words, and at steps that were not run.
+        """
+        self._flush()
+        if self._totals is None or self._grid is None:
+            return {}
+        maps = self._totals.cpu() / (1 if "step" in self._method.keep else self._seen)
+        for row, number in self._numbers.items():
+            maps[number, len(self._places[row]) :] = math.nan
+        kept = [size for axis, size in self._sizes.items() if axis in self._method.keep]
+        return {"attention_maps": maps.reshape(*maps.shape[:2], *kept, *self._grid)}
+
+
+def _places(row: Row, words: tuple[str, ...]) -> list[tuple[int, ...]]:
+    """Text positions of each word; those of a word that no tokenizer covers are refused by name."""
+    places = [row.prompt.find(word) for word in words]
+    missing = [word for word, positions in zip(words, places, strict=True) if not positions]
+    if missing:
+        raise InvalidInputError(f"`words` {missing} of the prompt {row.prompt.text!r} have no tokens in this model.")
+    return places
+
+
+def _heads(heads: tuple[int, ...] | None, count: int) -> list[int]:
+    chosen = list(range(count)) if heads is None else list(dict.fromkeys(heads))
+    unknown = [head for head in chosen if not 0 <= head < count]
+    if unknown or not chosen:
+        raise InvalidInputError(f"`heads` {unknown or 'none'} do not exist: the model has heads 0 to {count - 1}.")
+    return chosen

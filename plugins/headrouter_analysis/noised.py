@@ -1,0 +1,38 @@
+"""A trajectory that follows a known picture instead of the model: what the model sees of it at each noise level."""
+
+from collections.abc import Sequence
+from typing import final
+
+from headrouter.directions import OneWay
+from headrouter.inversion import Problem, State, Velocity, per_row
+from headrouter.rows import Row
+
+
+@final
+class Noised(OneWay):
+    """Evaluates the model at x = (1 − σ_i)·x_0 + σ_i·ε, the same ε at every step, and ignores its answer. Ends at x_0."""
+
+    def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
+        """Guidance has no effect on where it goes."""
+        return guidance
+
+    def sampling_steps(self, steps: int) -> range:
+        """All."""
+        return range(steps)
+
+    def needs_source(self, step: int, steps: int) -> bool:
+        """Never."""
+        return False
+
+    def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
+        """The picture at the first noise level."""
+        return _at(problem.sigmas[0], rows, problem)
+
+    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+        """Show the picture to the model, and go on to the next noise level."""
+        velocity(state.latents, problem.sigmas[step], rows)
+        return _at(problem.sigmas[step + 1], rows, problem)
+
+
+def _at(sigma: float, rows: Sequence[Row], problem: Problem) -> State:
+    return State(per_row((1 - sigma) * problem.source + sigma * problem.noise("start", 0), rows))

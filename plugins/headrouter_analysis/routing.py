@@ -1,0 +1,98 @@
+"""Profile routing: head weights from a measured profile instead of from the edit at hand."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Literal, final
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from headrouter.errors import InvalidInputError
+from headrouter.joint_attention import JointAttention
+from headrouter.method import Method, MethodRun, Needs, Setting
+from headrouter.moments import Moment, window
+from headrouter.routing.heads import head_weights
+from headrouter_analysis.profile import By, Profile
+
+
+@final
+class ProfileRouting(Method):
+    """Multiplies each head of the edit's conditional row by w_h = 1 + γ·sigmoid(k·(d̃_h − δ)), with d̃_h from a profile.
+
+    Eq. 16–18 of arXiv:2411.15034 as in ``headrouter``, but d̃ is the sensitivity of the head to the edit's semantic, measured
+    beforehand over many pairs and stretched over the heads of each layer. It needs no source row.
+    """
+
+    profile: str = Field(min_length=1, description="File or folder that `headrouter analyze heads` wrote.")
+    semantic: str = Field(min_length=1, description="The edit's semantic, one of the profile's.")
+    by: By = Field("sensitivity", description="Rank heads by how far they move, or by how much more than expected.")
+    gamma: float = Field(0.2, ge=0, le=10, description="γ, largest increment.", json_schema_extra={"knob": "push"})
+    k: float = Field(10.0, ge=0, le=1000, description="k, steepness of the sigmoid over d̃.")
+    delta: float = Field(0.5, ge=0, le=1, description="δ, centre of the sigmoid over d̃.")
+    form: Literal["literal", "anchored"] = Field("literal", description="Eq. 16, or a form that is exactly 1 at d̃ = 0.")
+    shuffle: int | None = Field(
+        None, ge=0, description="Seed by which d̃ is shuffled over the heads of each layer: a control, not a setting."
+    )
+    start: Moment = Field(0, description="First steered step, or fraction of the steps.")
+    stop: Moment = Field(1.0, description="First step after the steered ones, or fraction.")
+
+    @model_validator(mode="after")
+    def _profile_is_there(self) -> "ProfileRouting":
+        self._loaded.index(self.semantic)
+        return self
+
+    @cached_property
+    def _loaded(self) -> Profile:
+        return Profile.load(self.profile)
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Attention."""
+        return frozenset({"joint-attention"})
+
+    @property
+    def weights(self) -> Tensor:
+        """w_h [blocks, heads], float32."""
+        rank = self._loaded.normalised(self.semantic, self.by)
+        if self.shuffle is not None:
+            generator = torch.Generator().manual_seed(self.shuffle)
+            order = torch.stack([torch.randperm(rank.shape[1], generator=generator) for _ in rank])
+            rank = rank.gather(1, order)
+        return head_weights(rank, self.gamma, self.k, self.delta, self.form).float()
+
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run.
+
+        Raises:
+            InvalidInputError: the profile is of a model with other layers or heads.
+        """
+        weights = self.weights
+        heads = {site.heads for site in setting.sites}
+        if weights.shape[0] != len(setting.sites) or heads != {weights.shape[1]}:
+            raise InvalidInputError(
+                f"`profile` '{self.profile}' has {weights.shape[0]} layers of {weights.shape[1]} heads, this model has "
+                f"{len(setting.sites)} of {max(heads)}. Measure a profile of this model with `headrouter analyze heads`."
+            )
+        return _ProfileRoutingRun(self, weights, setting)
+
+
+@final
+class _ProfileRoutingRun(MethodRun):
+    def __init__(self, method: ProfileRouting, weights: Tensor, setting: Setting):
+        self._steps = window(method.start, method.stop, setting.steps)
+        self._needs = Needs(attention=frozenset(range(len(setting.sites))) if method.gamma > 0 else frozenset())
+        self._weights = weights
+
+    def needs(self, step: int) -> Needs:
+        return self._needs if step in self._steps else Needs()
+
+    def after(self, event: JointAttention, output: Tensor) -> Tensor:
+        weights = self._weights[event.site.index].to(output)[:, None, None]
+        return torch.stack(
+            [row * weights if item.is_edit else row for item, row in zip(event.rows, output.unbind(0), strict=True)]
+        )
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        """``profile_weights`` [layer, head]: the weights that were used."""
+        return {"profile_weights": self._weights.clone()}

@@ -1,0 +1,181 @@
+"""Runs that an analysis is made of: generations, pairs from the same noise, and looks at noised pictures, many in one batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, final
+
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from headrouter.assembly import inversion_of
+from headrouter.backbone import Backbone
+from headrouter.engine import Engine, Sampled
+from headrouter.errors import InvalidInputError
+from headrouter.inversion import Inversion, Problem
+from headrouter.method import Method
+from headrouter.noise import Noise
+from headrouter.picture import to_picture, to_tensor, working_size
+from headrouter.prompt import Prompt
+from headrouter.rows import Row
+from headrouter_analysis.noised import Noised
+
+Item = TypeVar("Item")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """A model and the settings that all runs of an analysis share.
+
+    Attributes:
+        backbone: The model.
+        steps: Steps of the time grid; the model's default if None.
+        guidance: Guidance of generations; the model's default if None.
+        size: Width and height in pixels; a square of the model's training area if None.
+    """
+
+    backbone: Backbone
+    steps: int | None = None
+    guidance: float | None = None
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no model can run."""
+        if self.steps is not None and self.steps < 1:
+            raise InvalidInputError(f"`steps` must be at least 1 (got {self.steps}).")
+        if self.guidance is not None and not 0 < self.guidance < 1000:
+            raise InvalidInputError(
+                f"`guidance` must be above 0, for maps and heads are those of the prompt (got {self.guidance})."
+            )
+        if self.size is not None and any(side < 1 or side % self.backbone.size_multiple for side in self.size):
+            raise InvalidInputError(
+                f"`size` must be positive multiples of {self.backbone.size_multiple} (got {self.size})."
+            )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Plain data, for records."""
+        width, height = self._size
+        return {"steps": self._steps, "guidance": self._guidance, "width": width, "height": height}
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], methods: Sequence[Method] = ()) -> Sampled:
+        """One picture of each prompt, each from its own seed, by Euler steps."""
+        *texts, negative = self._encode(prompts)
+        rows = [Row(text, negative, self._guidance, edit=0, image=i) for i, text in enumerate(texts)]
+        return self._sample(inversion_of("euler"), rows, seeds, methods)
+
+    def compare(
+        self, pairs: Sequence[tuple[str, str]], seeds: Sequence[int], methods: Sequence[Method], *, keep: bool = False
+    ) -> Sampled:
+        """Two pictures of each pair from the same noise: the first prompt is the source's row, the second the edit's.
+
+        With ``keep`` both stay to the end, in the order first, second, first, …; without, the last step may drop the first.
+        """
+        *texts, negative = self._encode([text for pair in pairs for text in pair])
+        rows = [
+            Row(text, negative, self._guidance, edit=None if place % 2 == 0 else 0, image=place // 2)
+            for place, text in enumerate(texts)
+        ]
+        return self._sample(inversion_of("euler"), rows, seeds, methods, keep=keep)
+
+    def look(
+        self, pictures: Sequence[Image.Image], prompts: Sequence[str], seeds: Sequence[int], methods: Sequence[Method]
+    ) -> Sampled:
+        """Show the model noised pictures at every noise level of the grid, each with its prompt, without guidance."""
+        *texts, negative = self._encode(prompts)
+        rows = [Row(text, negative, 1.0, edit=0, image=i) for i, text in enumerate(texts)]
+        source = self.backbone.encode_image(self._pixels(pictures))
+        return self._sample(Noised(), rows, seeds, methods, source)
+
+    def edit(
+        self,
+        inversion: Inversion,
+        pictures: Sequence[Image.Image],
+        pairs: Sequence[tuple[str, str]],
+        seeds: Sequence[int],
+        variants: Sequence[Sequence[Method]],
+    ) -> list[list[Image.Image]]:
+        """Edit each picture, from the first prompt of its pair to the second, once for each list of methods.
+
+        All variants start from one inversion.
+        """
+        *texts, empty = self._encode([text for pair in pairs for text in pair])
+        sources, targets = texts[::2], texts[1::2]
+        latents = self.backbone.encode_image(self._pixels(pictures))
+        problem = self._problem(seeds, latents)
+        if inversion.inverts:
+            known = sources if inversion.inversion_prompt == "source" else [empty] * len(sources)
+            given = [Row(text, empty, inversion.inversion_guidance, image=i) for i, text in enumerate(known)]
+            problem = replace(problem, inverted=Engine(self.backbone).invert(inversion, given, problem)[0])
+        guide = inversion.sampling_guidance
+        rows = [
+            Row(text, empty, guide(edit is None, self._guidance), edit=edit, image=i)
+            for i, both in enumerate(zip(sources, targets, strict=True))
+            for edit, text in zip((None, 0), both, strict=True)
+        ]
+        found = []
+        for methods in variants:
+            sampled = Engine(self.backbone).sample(inversion, methods, rows, problem)
+            edits = [place for place, row in enumerate(sampled.rows) if not row.is_source]
+            found.append(self._decoded(sampled.latents[edits]))
+        return found
+
+    def pictures(self, sampled: Sampled) -> list[Image.Image]:
+        """What was drawn."""
+        return self._decoded(sampled.latents)
+
+    def _decoded(self, latents: torch.Tensor) -> list[Image.Image]:
+        return [to_picture(self.backbone.decode(row[None])[0]) for row in latents]
+
+    def _pixels(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
+        return torch.cat([to_tensor(picture, self._size) for picture in pictures]).to(self.backbone.device)
+
+    def _problem(self, seeds: Sequence[int], source: torch.Tensor | None = None) -> Problem:
+        noise = Noise(seeds, self.backbone.latent_shape(*self._size), self.backbone.device)
+        sigmas = tuple(self.backbone.sigmas(self._steps, *self._size).tolist())
+        return Problem(sigmas, noise("start", 0) if source is None else source, noise)
+
+    def _sample(
+        self,
+        inversion: Inversion,
+        rows: Sequence[Row],
+        seeds: Sequence[int],
+        methods: Sequence[Method],
+        source: torch.Tensor | None = None,
+        *,
+        keep: bool = False,
+    ) -> Sampled:
+        problem = self._problem(seeds, source)
+        return Engine(self.backbone).sample(inversion, methods, rows, problem, phase="generate", keep_source=keep)
+
+    def _encode(self, prompts: Sequence[str]) -> list[Prompt]:
+        """Each prompt, and the empty one; a prompt that is there twice is encoded once."""
+        different = list(dict.fromkeys([*prompts, ""]))
+        encoded = dict(zip(different, self.backbone.encode_prompts(different), strict=True))
+        return [encoded[text] for text in [*prompts, ""]]
+
+    @property
+    def _steps(self) -> int:
+        return self.steps or self.backbone.defaults.steps
+
+    @property
+    def _guidance(self) -> float:
+        return self.backbone.defaults.guidance if self.guidance is None else self.guidance
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        if self.size is not None:
+            return self.size
+        return working_size((1, 1), self.backbone.defaults.area, self.backbone.size_multiple)
+
+
+def batches(items: Sequence[Item], size: int, label: str, *, progress: bool = False) -> Iterator[Sequence[Item]]:
+    """Items a batch at a time, with a bar that counts items."""
+    if size < 1:
+        raise InvalidInputError(f"`batch` must be at least 1 (got {size}).")
+    with tqdm(total=len(items), desc=label, disable=None if progress else True, leave=False) as bar:
+        for start in range(0, len(items), size):
+            batch = items[start : start + size]
+            yield batch
+            bar.update(len(batch))

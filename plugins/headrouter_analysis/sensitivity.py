@@ -1,0 +1,68 @@
+"""How far each head's output is from that of the paired row: arXiv:2411.15034, sec. 3.1 and eq. 12."""
+
+from collections.abc import Mapping
+from typing import Literal, final
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from headrouter.errors import IncompatibleError
+from headrouter.joint_attention import JointAttention
+from headrouter.method import Method, MethodRun, Needs, Setting
+from headrouter.routing.heads import dissimilarity
+
+
+@final
+class HeadSensitivity(Method):
+    """Changes nothing; records c_h = 1 − cos of every head's output in an edit's row and in its source's.
+
+    ``compare`` ``image`` leaves the text out, which differs between two prompts before any attention; ``all`` is what the
+    release compares. Where a model discards the text's output, it is left out in both.
+    """
+
+    compare: Literal["all", "image"] = Field("image", description="Tokens whose features enter the cosine.")
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Attention."""
+        return frozenset({"joint-attention"})
+
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run.
+
+        Raises:
+            IncompatibleError: there is no source row to compare with.
+        """
+        if not any(row.is_source for row in setting.rows):
+            raise IncompatibleError("Head sensitivity compares an edit with its source, and this run has no source.")
+        return _HeadSensitivityRun(self, setting)
+
+
+@final
+class _HeadSensitivityRun(MethodRun):
+    def __init__(self, method: HeadSensitivity, setting: Setting):
+        self._compare = method.compare
+        self._blocks = len(setting.sites)
+        self._numbers = {row: n for n, row in enumerate(row for row in setting.rows if not row.is_source)}
+        heads = max(site.heads for site in setting.sites)
+        self._sum = torch.zeros(len(self._numbers), setting.steps, self._blocks, heads)
+        self._count = torch.zeros_like(self._sum)
+
+    def needs(self, step: int) -> Needs:
+        return Needs(attention=frozenset(range(self._blocks)), pair=True)
+
+    def after(self, event: JointAttention, output: Tensor) -> Tensor:
+        compared = (
+            output[:, :, event.layout.image] if self._compare == "image" or not event.site.text_output else output
+        )
+        for place, item in enumerate(event.rows):
+            if item.is_edit and item.pair is not None:
+                at = self._numbers[item.row], event.clock.step, event.site.index, slice(0, output.shape[1])
+                self._sum[at] += dissimilarity(compared[item.pair], compared[place]).cpu()
+                self._count[at] += 1
+        return output
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        """``head_dissimilarity`` [edit, step, block, head], 0 to 2; NaN at steps that were not run."""
+        return {"head_dissimilarity": torch.where(self._count > 0, self._sum / self._count, torch.nan)}

@@ -1,0 +1,183 @@
+"""Means with intervals, shares with intervals, areas under curves, and a permutation test. Numbers in, numbers out."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Array = npt.NDArray[np.float64]
+
+Z: Final = 1.959964
+"""Two-sided 95 % point of the normal distribution."""
+RESAMPLES: Final = 2000
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and its 95 % interval, of ``count`` values."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Plain data, rounded to six digits."""
+        low, mean, high = (float(f"{value:.6g}") for value in (self.low, self.mean, self.high))
+        return {"mean": mean, "low": low, "high": high, "count": self.count}
+
+    def __str__(self) -> str:
+        """Mean [low, high]."""
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def bootstrap(values: Sequence[float] | Array, seed: int = 0) -> Interval:
+    """Mean of independent values and its percentile interval over 2000 resamplings with replacement.
+
+    >>> bootstrap([1.0, 1.0, 1.0])
+    Interval(mean=1.0, low=1.0, high=1.0, count=3)
+    """
+    array = np.asarray(values, dtype=np.float64)
+    chosen = np.random.default_rng(seed).integers(0, len(array), (RESAMPLES, len(array)))
+    low, high = np.quantile(array[chosen].mean(axis=1), [0.025, 0.975])
+    return Interval(float(array.mean()), float(low), float(high), len(array))
+
+
+def wilson(successes: int, count: int) -> Interval:
+    """A share and its interval by Wilson's score.
+
+    >>> interval = wilson(8, 10)
+    >>> interval.mean, round(interval.low, 3), round(interval.high, 3)
+    (0.8, 0.49, 0.943)
+    """
+    share, square = successes / count, Z * Z
+    centre = (share + square / (2 * count)) / (1 + square / count)
+    half = Z / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count * count))
+    return Interval(share, centre - half, centre + half, count)
+
+
+@final
+class Running:
+    """Mean and variance of tensors that come one after the other, none of which is kept (Welford, Technometrics 4(3), 1962)."""
+
+    def __init__(self) -> None:
+        """Nothing seen yet."""
+        self.count = 0
+        self._mean: Tensor | None = None
+        self._squares: Tensor | None = None
+
+    def add(self, value: Tensor) -> None:
+        """One more value, always of the same shape."""
+        value = value.double()
+        if self._mean is None or self._squares is None:
+            self._mean, self._squares = torch.zeros_like(value), torch.zeros_like(value)
+        self.count += 1
+        difference = value - self._mean
+        self._mean = self._mean + difference / self.count
+        self._squares = self._squares + difference * (value - self._mean)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of what was seen, float64."""
+        assert self._mean is not None, "nothing was added"
+        return self._mean
+
+    @property
+    def deviation(self) -> Tensor:
+        """Standard deviation, n − 1 in the denominator; zero for a single value."""
+        assert self._squares is not None, "nothing was added"
+        return (self._squares / max(1, self.count - 1)).sqrt()
+
+
+def area_under_curve(scores: Array, coverage: Array) -> float:
+    """Probability that a random point inside scores higher than one outside; equal scores count half.
+
+    Each score stands for a cell of which the share ``coverage`` in [0, 1] is inside, so this is the area under the ROC curve of the
+    map over the pixels of a mask. By ranks: with cells in ascending order and O the part outside, Σ_i inside_i·(O below i + ½·O
+    equal to i) / (inside · outside). NaN where nothing is inside, or everything.
+
+    >>> area_under_curve(np.array([0.1, 0.4, 0.4, 0.9]), np.array([0.0, 1.0, 0.0, 1.0]))
+    0.875
+    """
+    inside, outside = coverage.sum(), (1 - coverage).sum()
+    if inside <= 0 or outside <= 0:
+        return math.nan
+    _, place = np.unique(scores, return_inverse=True)
+    outside_at, inside_at = np.bincount(place, 1 - coverage), np.bincount(place, coverage)
+    below = np.cumsum(outside_at) - outside_at
+    return float((inside_at * (below + outside_at / 2)).sum() / (inside * outside))
+
+
+def overlap(scores: Array, coverage: Array, threshold: float | None = None) -> float:
+    """Intersection over union of the cells that score at least ``threshold`` times the highest, and the covered area.
+
+    Without a threshold, the best over all of them: an upper bound that knows the answer, for comparing maps with each other.
+    """
+    inside = coverage.sum()
+    if threshold is not None:
+        chosen = scores >= threshold * scores.max()
+        hit = coverage[chosen].sum()
+        return float(hit / (inside + chosen.sum() - hit))
+    order = np.argsort(-scores, kind="stable")
+    hit, count = np.cumsum(coverage[order]), np.arange(1, len(order) + 1)
+    last = np.append(np.diff(scores[order]) != 0, True)  # a threshold takes all cells of equal score
+    return float((hit / (inside + count - hit))[last].max())
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PermutationTest:
+    """How much groups differ, and how much they would by chance.
+
+    Attributes:
+        observed: Share of the variance of profiles that lies between the groups, 0 to 1.
+        expected: Its mean when labels are shuffled.
+        ninety_fifth: Its 95th percentile then.
+        p: Share of shufflings that reach ``observed``, with the one that was observed.
+    """
+
+    observed: float
+    expected: float
+    ninety_fifth: float
+    p: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "between semantics": round(self.observed, 5),
+            "by chance": round(self.expected, 5),
+            "by chance, 95th percentile": round(self.ninety_fifth, 5),
+            "p": round(self.p, 5),
+        }
+
+
+def differ_by_group(
+    profiles: Array, groups: npt.NDArray[np.intp], *, shuffles: int = 1000, seed: int = 0
+) -> PermutationTest:
+    """Whether rows of different groups have different profiles, against shuffled labels.
+
+    Args:
+        profiles: ``[samples, features]``.
+        groups: Group number of each sample.
+        shuffles: Number of shufflings of the labels.
+        seed: Of them.
+    """
+    centred = profiles - profiles.mean(axis=0)
+    total = float(np.square(centred).sum())
+    member = np.eye(int(groups.max()) + 1)[groups]
+    sizes = member.sum(axis=0)[:, None]
+
+    def between(labels: Array) -> float:
+        return float((np.square(labels.T @ centred) / sizes).sum() / total) if total > 0 else 0.0
+
+    generator = np.random.default_rng(seed)
+    chance = np.array([between(generator.permutation(member)) for _ in range(shuffles)])
+    observed = between(member)
+    p = (1 + int((chance >= observed).sum())) / (1 + shuffles)
+    return PermutationTest(observed, float(chance.mean()), float(np.quantile(chance, 0.95)), p)

@@ -1,0 +1,81 @@
+"""Head swap: what some heads carry from one picture to another, arXiv:2411.15034, sec. 3.1."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Literal, final
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from headrouter.errors import IncompatibleError
+from headrouter.joint_attention import JointAttention
+from headrouter.method import Method, MethodRun, Needs, Setting
+from headrouter.moments import Moment, window
+from headrouter_analysis.choice import Heads, Tokens, chosen_heads, token_places
+
+
+@final
+class HeadSwap(Method):
+    """Gives an edit's row the output of chosen heads of its source's row of the same half, and, for ``both``, the other way too."""
+
+    heads: Heads = Field((), description="Heads that are exchanged, each [layer, head]; none changes nothing.")
+    into: Literal["edit", "both"] = Field(
+        "edit", description="Whether only the edit takes the source's output, or each takes the other's."
+    )
+    tokens: Tokens = Field("all", description="Tokens whose output is exchanged: all, or those of the image.")
+    halves: Literal["conditional", "both"] = Field(
+        "conditional", description="Whether guidance's unconditional half is spared."
+    )
+    start: Moment = Field(0, description="First step, or fraction of the steps.")
+    stop: Moment = Field(1.0, description="First step after those, or fraction.")
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Attention."""
+        return frozenset({"joint-attention"})
+
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run.
+
+        Raises:
+            InvalidInputError: a head that the model does not have.
+            IncompatibleError: there is no source, or several edits for one source to swap with.
+        """
+        if not any(row.is_source for row in setting.rows):
+            raise IncompatibleError("Head swap takes from a source row, and this run has no source.")
+        edits = Counter(row.image for row in setting.rows if not row.is_source)
+        if self.into == "both" and max(edits.values(), default=0) > 1:
+            raise IncompatibleError(
+                "`into` 'both' swaps a source with one edit, and this run has several. Give one prompt, `max_rows=2`, or "
+                "`into` 'edit'."
+            )
+        return _HeadSwapRun(self, setting)
+
+
+@final
+class _HeadSwapRun(MethodRun):
+    def __init__(self, method: HeadSwap, setting: Setting):
+        self._method = method
+        self._steps = window(method.start, method.stop, setting.steps)
+        self._heads = chosen_heads(method.heads, setting.sites)
+        self._needs = Needs(attention=frozenset(self._heads), pair=bool(self._heads))
+
+    def needs(self, step: int) -> Needs:
+        return self._needs if step in self._steps else Needs()
+
+    def after(self, event: JointAttention, output: Tensor) -> Tensor:
+        tokens = token_places(event, self._method.tokens)
+        heads = torch.tensor(self._heads[event.site.index], device=output.device)[:, None]
+        swapped = output.clone()
+        for place, item in enumerate(event.rows):
+            spared = item.half == "unconditional" and self._method.halves == "conditional"
+            if item.row.is_source or item.pair is None or spared:
+                continue
+            swapped[place, heads, tokens] = output[item.pair, heads, tokens]
+            if self._method.into == "both":
+                swapped[item.pair, heads, tokens] = output[place, heads, tokens]
+        return swapped
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        return {}

@@ -1,0 +1,86 @@
+"""Statistics against brute force and known answers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from headrouter_analysis.statistics import (
+    Running,
+    area_under_curve,
+    bootstrap,
+    differ_by_group,
+    overlap,
+    wilson,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+CELLS = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5]), st.integers(0, 4)), min_size=2, max_size=12)
+
+
+def pixels(cells: list[tuple[float, int]]) -> list[tuple[float, bool]]:
+    """Every cell as four pixels, of which so many are inside."""
+    return [(score, number < inside) for score, inside in cells for number in range(4)]
+
+
+@given(CELLS)
+def test_area_under_the_curve_counts_pairs_of_pixels(cells: list[tuple[float, int]]) -> None:
+    scores, coverage = np.array([c[0] for c in cells]), np.array([c[1] / 4 for c in cells])
+    inside = [score for score, within in pixels(cells) if within]
+    outside = [score for score, within in pixels(cells) if not within]
+    area = area_under_curve(scores, coverage)
+    if not inside or not outside:
+        assert math.isnan(area)
+        return
+    pairs = [(a > b) + 0.5 * (a == b) for a in inside for b in outside]
+    assert area == pytest.approx(np.mean(pairs))
+
+
+@given(CELLS, st.sampled_from([0.3, 0.5, 1.0]))
+def test_overlap_counts_pixels(cells: list[tuple[float, int]], threshold: float) -> None:
+    scores, coverage = np.array([c[0] for c in cells]), np.array([c[1] / 4 for c in cells])
+
+    def counted(least: float) -> float:
+        both = sum(score >= least and within for score, within in pixels(cells))
+        either = sum(score >= least or within for score, within in pixels(cells))
+        return both / either if either else 0.0
+
+    assert overlap(scores, coverage, threshold) == pytest.approx(counted(threshold * scores.max()))
+    assert overlap(scores, coverage) == pytest.approx(max(counted(least) for least in scores))
+
+
+def test_running_mean_and_deviation_are_those_of_the_whole() -> None:
+    values = torch.randn(17, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 5 + 100
+    running = Running()
+    for value in values:
+        running.add(value)
+    assert running.count == 17
+    assert torch.allclose(running.mean, values.mean(dim=0)) and torch.allclose(running.deviation, values.std(dim=0))
+
+
+def test_intervals_hold_the_mean_and_cover_it_about_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        interval = bootstrap(generator.normal(3.0, 2.0, 40))
+        assert interval.low < interval.mean < interval.high
+        covered += interval.low <= 3.0 <= interval.high
+    assert 0.88 <= covered / 200 <= 0.99
+    assert bootstrap([1.0, 2.0], seed=0) == bootstrap([1.0, 2.0], seed=0)
+
+
+def test_wilson_stays_within_shares() -> None:
+    assert wilson(0, 10).low == pytest.approx(0, abs=1e-12) and wilson(0, 10).high == pytest.approx(0.2775, abs=1e-4)
+    assert wilson(10, 10).high == pytest.approx(1)
+
+
+def test_groups_that_differ_are_told_from_groups_that_do_not() -> None:
+    generator = np.random.default_rng(2)
+    groups = np.repeat(np.arange(4), 10)
+    noise = generator.normal(size=(40, 6))
+    same, other = differ_by_group(noise, groups), differ_by_group(noise + 1.5 * np.eye(4, 6)[groups], groups)
+    assert same.p > 0.05 and same.observed == pytest.approx(same.expected, abs=0.05)
+    assert other.p < 0.01 and other.observed > other.ninety_fifth > other.expected
+    constant = differ_by_group(np.ones((4, 2)), np.array([0, 0, 1, 1]))
+    assert (constant.observed, constant.p) == (0.0, 1.0)
