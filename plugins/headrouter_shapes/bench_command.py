@@ -11,7 +11,7 @@ from headrouter.cli.overrides import parse_overrides
 from headrouter.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from headrouter_shapes.bench.configuration import Configuration
+    from headrouter_shapes.bench.configuration import Configuration, Placed
     from headrouter_shapes.bench.records import Row
 
 EXAMPLES = """examples:
@@ -102,10 +102,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _chosen(arguments: argparse.Namespace) -> "list[Configuration]":
     from fnmatch import fnmatchcase
 
+    from headrouter_shapes.bench import read_study
     from headrouter_shapes.bench.configuration import read_configuration
-    from headrouter_shapes.bench.study import read_study
 
-    overrides = parse_overrides(arguments.param)
+    overrides = _parameters(arguments.param)
     if arguments.config is None:
         names = arguments.method or ["headrouter"]
         data = {
@@ -134,8 +134,19 @@ def _chosen(arguments: argparse.Namespace) -> "list[Configuration]":
     return kept
 
 
+def _parameters(texts: "list[str]") -> "list[Placed]":
+    """``--param``, which is what other commands call ``--set``."""
+    from headrouter_shapes.bench.configuration import Placed
+
+    try:
+        found = parse_overrides(texts)
+    except InvalidInputError as error:
+        raise InvalidInputError(str(error).replace("--set", "--param")) from error
+    return [Placed(one.path, one.value, f"--param {'.'.join(one.path)}") for one in found]
+
+
 def _count(size: str) -> int:
-    from headrouter_shapes.bench.cases import SIZES
+    from headrouter_shapes.bench.sets import SIZES
 
     if size in SIZES:
         return SIZES[size]
@@ -151,8 +162,8 @@ def _report(rows: "list[Row]", arguments: argparse.Namespace, count: int, chosen
     from headrouter.cli.table import table, terminal_width
     from headrouter.files import write_whole
     from headrouter_shapes.bench import plots, report, running
-    from headrouter_shapes.bench.cases import cases
     from headrouter_shapes.bench.records import Records
+    from headrouter_shapes.bench.sets import cases
 
     folder = Path(arguments.out) / arguments.cases
     summaries = report.summarise(rows)

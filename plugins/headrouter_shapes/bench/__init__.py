@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 __all__ = ["Case", "Configuration", "Row", "cases", "configure", "read_study", "run"]
 
 _MODULES = {
-    "Case": "cases",
+    "Case": "sets",
     "Configuration": "configuration",
     "Row": "records",
-    "cases": "cases",
+    "cases": "sets",
     "configure": "configuration",
     "read_study": "study",
     "run": "running",
 }
 
 if TYPE_CHECKING:
-    from headrouter_shapes.bench.cases import Case
     from headrouter_shapes.bench.configuration import Configuration, configure
     from headrouter_shapes.bench.records import Row
     from headrouter_shapes.bench.running import run
+    from headrouter_shapes.bench.sets import Case, cases
     from headrouter_shapes.bench.study import read_study
 
 

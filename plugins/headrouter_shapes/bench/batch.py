@@ -18,9 +18,9 @@ from headrouter.engine import Engine
 from headrouter.inversion import Problem
 from headrouter.noise import Noise
 from headrouter.rows import Row
-from headrouter_shapes.bench.cases import Case
 from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Pictures
+from headrouter_shapes.bench.sets import Case
 from headrouter_shapes.drawing import PICTURE_SIZE
 from headrouter_shapes.pool import to_pictures, to_tensor
 from headrouter_shapes.render import render_array

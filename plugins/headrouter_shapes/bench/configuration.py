@@ -38,6 +38,18 @@ class Knobs(Parameters):
     seed: int = Field(0, ge=0, lt=2**31, description="of all noise; each source picture has its own noise")
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Placed(Override):
+    """A value to put at a path, and the place that it is from: a line of a file, or an option."""
+
+    place: str = ""
+
+    @property
+    def origin(self) -> str:
+        """How messages call it."""
+        return self.place
+
+
 @dataclasses.dataclass(frozen=True)
 class Configuration:
     """How edits are done.

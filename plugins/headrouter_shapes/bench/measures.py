@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrouter.errors import InvalidInputError
-from headrouter_shapes.bench.cases import Case
+from headrouter_shapes.bench.sets import Case
 from headrouter_shapes.evaluate import psnr
 from headrouter_shapes.oracle import Reading, read
 from headrouter_shapes.render import changed_region, render_array

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from headrouter.files import write_whole
 from headrouter.picture import save_picture
-from headrouter_shapes.bench.cases import KINDS, Case
 from headrouter_shapes.bench.records import Records
 from headrouter_shapes.bench.report import Summary
+from headrouter_shapes.bench.sets import KINDS, Case
 from headrouter_shapes.drawing import PICTURE_SIZE
 from headrouter_shapes.render import render_array
 

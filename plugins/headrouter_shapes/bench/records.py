@@ -21,9 +21,9 @@ from headrouter.errors import InvalidInputError
 from headrouter.picture import load_picture, save_picture, writable_folder
 from headrouter.result import write_record
 from headrouter_shapes.bench.batch import Spent
-from headrouter_shapes.bench.cases import Case
 from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Measures, Pictures
+from headrouter_shapes.bench.sets import Case
 
 _CONFIGURATION: Final = "configuration.json"
 _RESULTS: Final = "results.jsonl"
@@ -37,7 +37,7 @@ class Row:
         backbone, configuration: Names.
         hash: Of the configuration.
         set: Of cases.
-        case, source_number, kind, change: What was edited, see :class:`~headrouter_shapes.bench.cases.Case`.
+        case, source_number, kind, change: What was edited, see :class:`~headrouter_shapes.bench.sets.Case`.
         seed: Of the noise.
         measures: How right it is.
         spent: What it took; seconds are its share of its batch.

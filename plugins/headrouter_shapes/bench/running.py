@@ -20,11 +20,11 @@ from headrouter.inversion import Inversion
 from headrouter.method import Method
 from headrouter.picture import writable_folder
 from headrouter_shapes.bench.batch import Kept, Spent, edit_batch
-from headrouter_shapes.bench.cases import EDITS_PER_SOURCE, SIZES, Case
-from headrouter_shapes.bench.cases import cases as cases_of
 from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Measures, Pictures, measure
 from headrouter_shapes.bench.records import Records, Row
+from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, SIZES, Case
+from headrouter_shapes.bench.sets import cases as cases_of
 from headrouter_shapes.bench.study import refuse_doubles
 
 BATCH: Final = 8

@@ -13,30 +13,17 @@ configurations:
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from headrouter.configuration import Override
 from headrouter.errors import HeadRouterError, InvalidInputError
 from headrouter.yaml_document import Document, read_yaml
-from headrouter_shapes.bench.configuration import Configuration, read_configuration
+from headrouter_shapes.bench.configuration import Configuration, Placed, read_configuration
 
 SHIPPED: Final = Path(__file__).parent / "studies"
 """Studies that come with the package."""
 _TOP: Final = ("backbone", "model", "configurations")
-
-
-@dataclass(frozen=True, slots=True)
-class Swept(Override):
-    """One value of a grid, which knows its place in the file."""
-
-    place: str = ""
-
-    @property
-    def origin(self) -> str:
-        """How messages call it."""
-        return self.place
 
 
 def read_study(
@@ -137,7 +124,7 @@ def _variants(entry: Any, part: Document) -> Iterator[tuple[str, list[Override]]
     labels = [path if last.count(name) > 1 else name for path, name in zip(sweep, last, strict=True)]
     choices = [
         [
-            Swept(tuple(path.split(".")), value, part.locate(("sweep", path, index)))
+            Placed(tuple(path.split(".")), value, part.locate(("sweep", path, index)))
             for index, value in enumerate(values)
         ]
         for path, values in sweep.items()
