@@ -76,6 +76,17 @@ class Document:
             return self.name
         return f"{self.name}:{place.start_mark.line + 1}:{place.start_mark.column + 1}"
 
+    def at(self, *path: str | int) -> "Document":
+        """The part at ``path``, a document of its own whose values know their places all the same.
+
+        >>> parse_yaml("a:\\n  b: [1, 2]", "x.yaml").at("a", "b").locate((1,))
+        'x.yaml:2:10'
+        """
+        data, node = self.data, self.node
+        for part in path:
+            data, node = data[part], _child(node, part)[1]
+        return Document(data, self.name, node)
+
 
 def read_yaml(path: str | Path) -> Document:
     """Read a YAML file; :class:`InvalidInputError` when it is not there, not text or not YAML."""

@@ -38,7 +38,8 @@ def register_models(register: Callable[[Model], None]) -> None:
 
 @hookimpl
 def register_commands(subcommands: "_SubParsersAction[ArgumentParser]") -> None:
-    """``headrouter demo``."""
-    from headrouter_shapes import demo
+    """``headrouter demo`` and ``headrouter bench``."""
+    from headrouter_shapes import bench_command, demo
 
     demo.add(subcommands)
+    bench_command.add(subcommands)

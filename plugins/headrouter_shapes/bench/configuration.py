@@ -1,0 +1,217 @@
+"""A configuration: everything that decides how the edits of the benchmark are done, resolved and with a hash."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import Field, create_model
+
+from headrouter import __version__
+from headrouter.assembly import Methods, inversion_of, methods_of, model_of, name_of, part_class, with_knob, with_preset
+from headrouter.assembly import refuse_misfits as refuse
+from headrouter.backbone import BackboneParameters, Defaults
+from headrouter.configuration import Override, Parameters, validate
+from headrouter.errors import InvalidInputError
+from headrouter.inversion import Inversion
+from headrouter.method import Method
+from headrouter.plugins import registry
+from headrouter.routing.method import NoMethod
+from headrouter.yaml_document import Document
+
+WORLD: Final = Defaults(steps=28, guidance=3.0, area=64 * 64)
+"""What suits a model of the drawn world whose registration does not say, for instance a folder."""
+_MACHINE: Final = frozenset({"device", "dtype", "offload"})
+
+
+class Knobs(Parameters):
+    """What a configuration says beside its parts, as in :meth:`headrouter.editor.Editor.edit`."""
+
+    preset: str | None = Field(None, description="values that somebody found to work, see `headrouter presets`")
+    keep: float | None = Field(None, description="how much of the source to keep, η of `rf`")
+    push: float | None = Field(None, description="how strongly to push the edit, γ of `headrouter`")
+    steps: int | None = Field(None, ge=1, le=10_000, description="steps of the time grid")
+    guidance: float | None = Field(None, ge=0, lt=1000, description="guidance while sampling")
+    seed: int = Field(0, ge=0, lt=2**31, description="of all noise; each source picture has its own noise")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Placed(Override):
+    """A value to put at a path, and the place that it is from: a line of a file, or an option."""
+
+    place: str = ""
+
+    @property
+    def origin(self) -> str:
+        """How messages call it."""
+        return self.place
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """How edits are done.
+
+    Attributes:
+        name: For tables and folders; unique within a backbone.
+        backbone: How the backbone is loaded.
+        model: Short name, hub id or folder of its weights.
+        inversion: The trajectory.
+        methods: What steers, in order.
+        steps, guidance, seed: Of the run, resolved.
+        still: Not an edit but a picture as it is: ``source``, or ``target``, the true one, through the autoencoder.
+    """
+
+    name: str
+    backbone: BackboneParameters
+    model: str
+    inversion: Inversion
+    methods: tuple[Method, ...]
+    steps: int
+    guidance: float
+    seed: int = 0
+    still: str = ""
+
+    @property
+    def backbone_name(self) -> str:
+        """The registered name of the backbone."""
+        return name_of("backbone", self.backbone)
+
+    @property
+    def slug(self) -> str:
+        """The name as a folder."""
+        return "".join(letter if letter.isalnum() or letter in "._=+" else "-" for letter in self.name)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All that the results depend on, as plain data; what concerns the machine alone is left out."""
+        loading = self.backbone.model_dump(mode="json", exclude=set(_MACHINE))
+        what: dict[str, Any] = {"still": self.still}
+        if not self.still:
+            inversion, methods = self.inversion.model_dump(mode="json"), self.methods
+            what = {
+                "inversion": {"name": name_of("inversion", self.inversion), **inversion},
+                "methods": [{"name": name_of("method", one), **one.model_dump(mode="json")} for one in methods],
+                "steps": self.steps,
+                "guidance": self.guidance,
+                "seed": self.seed,
+            }
+        weights = weights_of(self.backbone_name, self.model)
+        return {"backbone": {"name": self.backbone_name, **loading}, "weights": weights, **what, "version": __version__}
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of :attr:`record`, 16 hexadecimal digits."""
+        text = json.dumps(self.record, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def configure(
+    name: str,
+    backbone: str | BackboneParameters = "sd3.5",
+    inversion: str | Inversion = "rf",
+    method: Methods = "headrouter",
+    *,
+    model: str = "shapes",
+    **knobs: Any,
+) -> Configuration:
+    """Compose a configuration from names or objects, as :class:`headrouter.editor.Editor` does.
+
+    Raises:
+        HeadRouterError: parts that do not exist or do not fit, before any model is loaded.
+    """
+    chosen = part_class("backbone", backbone)() if isinstance(backbone, str) else backbone
+    return resolve(name, chosen, model, inversion_of(inversion), methods_of(method), validate(Knobs, knobs))
+
+
+def read_configuration(
+    name: str, model: str, data: Mapping[str, Any] | Document, overrides: Sequence[Override] = ()
+) -> Configuration:
+    """Compose a configuration from plain data.
+
+    Args:
+        name: Of the configuration.
+        model: Of the weights.
+        data: ``backbone``, ``inversion`` and ``method``, each the name of a part or a mapping of ``name`` and the part's
+            parameters (``method`` also a list of these), and the fields of :class:`Knobs`.
+        overrides: Values that replace those in ``data``.
+
+    Raises:
+        InvalidInputError: all errors at once, each with its place where ``data`` has places.
+    """
+    tree = data.data if isinstance(data, Document) else data
+    if not isinstance(tree, Mapping):
+        raise InvalidInputError(f"a configuration must be a mapping (got {tree!r}).")
+    whole = [override for override in overrides if override.path in (("backbone",), ("inversion",), ("method",))]
+    tree = {"backbone": "sd3.5", "inversion": "rf", "method": "headrouter", **tree}
+    tree |= {override.path[0]: override.value for override in whole}
+    kinds: dict[str, Any] = {}
+    for kind in ("backbone", "inversion"):
+        kinds[kind], tree[kind] = _part(kind, tree[kind])
+    listed = isinstance(tree["method"], list)
+    methods = [_part("method", one) for one in (tree["method"] if listed else [tree["method"]])]
+    classes = tuple(kind for kind, _ in methods)
+    kinds["method"] = tuple[classes] if listed else classes[0]  # type: ignore[valid-type]
+    tree["method"] = [values for _, values in methods] if listed else methods[0][1]
+    required: dict[str, Any] = {field: (kind, ...) for field, kind in kinds.items()}
+    shape = create_model("Configuration", __base__=Knobs, **required)
+    place = dataclasses.replace(data, data=tree) if isinstance(data, Document) else tree
+    rest = [override for override in overrides if override not in whole]
+    given: Any = validate(shape, place, rest)
+    knobs = Knobs(**{field: getattr(given, field) for field in Knobs.model_fields})
+    chosen = given.method if listed else (given.method,)
+    return resolve(name, given.backbone, model, given.inversion, chosen, knobs)
+
+
+def _part(kind: Any, value: Any) -> tuple[Any, dict[str, Any]]:
+    """The class of a part, and its parameters without the name; None is the method that does nothing."""
+    if value is None and kind == "method":
+        value = "none"
+    values = dict(value) if isinstance(value, Mapping) else {"name": value}
+    name = values.pop("name", None)
+    if not isinstance(name, str):
+        raise InvalidInputError(f"`{kind}` must be a name, or a mapping with a `name` and parameters (got {value!r}).")
+    return part_class(kind, name), values
+
+
+def resolve(
+    name: str,
+    backbone: BackboneParameters,
+    model: str,
+    inversion: Inversion,
+    methods: Sequence[Method],
+    knobs: Knobs,
+) -> Configuration:
+    """Settle steps, guidance, presets and knobs in the order in which :class:`headrouter.editor.Editor` does."""
+    kind = name_of("backbone", backbone)
+    refuse(frozenset(registry().backbone(kind).provides), kind, (inversion, *methods))
+    defaults = model_of(kind, model)[1] or WORLD
+    steps = knobs.steps or inversion.steps or defaults.steps
+    if knobs.preset is not None:
+        inversion, methods = with_preset(knobs.preset, inversion, methods, steps)
+    inversion, methods = with_knob("keep", knobs.keep, inversion, methods)
+    inversion, methods = with_knob("push", knobs.push, inversion, methods)
+    inversion.sampling_steps(steps)
+    wishes = (knobs.guidance, inversion.guidance, defaults.guidance)
+    guidance = next(float(wish) for wish in wishes if wish is not None)
+    acting = tuple(method for method in methods if not isinstance(method, NoMethod))
+    inversion = type(inversion)(**{**inversion.model_dump(), "steps": steps, "guidance": None})
+    return Configuration(name, backbone, model, inversion, acting, steps, guidance, knobs.seed)
+
+
+def weights_of(backbone: str, model: str) -> str:
+    """What tells one set of weights from another: the hash of a folder's tensors and configurations, or a hub id."""
+    source = model_of(backbone, model)[0]
+    return _folder_hash(Path(source)) if Path(source).is_dir() else source
+
+
+@functools.cache
+def _folder_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            digest.update(f"{file.relative_to(folder)}\n".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]

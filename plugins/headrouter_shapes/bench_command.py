@@ -1,0 +1,179 @@
+"""``headrouter bench shapes``: measure edits of drawn pictures, whose right answer is known.
+
+Each edit changes one word of a caption. It succeeds if the result shows the new value and, where the picture should
+change, is nearer to the true target than to the source. What must not change is measured in decibels.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from headrouter.cli.overrides import parse_overrides
+from headrouter.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from headrouter_shapes.bench.configuration import Configuration, Placed
+    from headrouter_shapes.bench.records import Row
+
+EXAMPLES = """examples:
+  headrouter bench shapes --out out/                                   # rf and HeadRouter as they are
+  headrouter bench shapes --inversion euler --method none --guidance 3 --out out/
+  headrouter bench shapes --config parts --backbone sd3.5 --workers 2 --out out/
+  headrouter bench shapes --config study.yaml --only "rf *" --size full --out out/
+
+A study that comes with the package is named without .yaml: frontier, parts, trajectories, windows.
+OUT receives table.md, summary.png, and for each configuration a sheet, every picture and a line of JSON for each
+edit. A run that was interrupted continues where it stopped when it is started again. Choose by the set `tune`; use
+`test` once, for what you report.
+"""
+_ALONE = ("name", "inversion", "method", "preset", "keep", "push", "steps", "guidance", "seed")
+
+
+def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Describe the command."""
+    bench = subcommands.add_parser("bench", help="measure how right edits are", description="Measure edits.")
+    parser = bench.add_subparsers(title="benchmarks", metavar="NAME", dest="benchmark", required=True).add_parser(
+        "shapes",
+        help="edits of drawn pictures, measured against the true answer",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where results go, or are continued")
+    parser.add_argument("--set", dest="cases", default="tune", metavar="NAME", help="tune (default) or test")
+    parser.add_argument(
+        "--size", default="quick", metavar="SIZE", help="quick: 80 edits (default); full: 400; or a number of edits"
+    )
+    parser.add_argument("--config", metavar="STUDY", help="YAML file of configurations, or the name of a study")
+    parser.add_argument("--only", action="append", metavar="PATTERN", help="only configurations so named, e.g. 'rf *'")
+    parser.add_argument("--list", action="store_true", help="only list the configurations, after checking them")
+    parser.add_argument("--no-references", action="store_true", help="leave the reference rows out")
+    parts = parser.add_argument_group("what edits", "With --config, --backbone and --model go before the file's.")
+    parts.add_argument("--backbone", action="append", metavar="NAME", help="default: sd3.5; repeat for several")
+    parts.add_argument("--model", metavar="NAME", help="weights: short name or folder (default: shapes)")
+    alone = parser.add_argument_group("one configuration", "Without --config.")
+    alone.add_argument("--name", help="of the configuration (default: told from its parts)")
+    alone.add_argument("--inversion", metavar="NAME", help="trajectory (default: rf)")
+    alone.add_argument(
+        "--method", action="append", metavar="NAME", help="what steers (default: headrouter); repeat for several"
+    )
+    alone.add_argument("--preset", metavar="NAME", help="values that somebody found to work")
+    alone.add_argument("--keep", type=float, metavar="0..1", help="how much of the source to keep (η)")
+    alone.add_argument("--push", type=float, metavar="0..", help="how strongly to push the edit (γ)")
+    alone.add_argument("--steps", type=int, help="steps of the time grid")
+    alone.add_argument("--guidance", type=float, help="weight of the prompt")
+    alone.add_argument("--seed", type=int, help="of all noise (default: 0)")
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="PART.NAME=VALUE", help="any parameter: method.gamma=0.3"
+    )
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--workers", type=int, default=1, help="threads, each with a model of its own (default: 1)")
+    machine.add_argument("--batch", type=int, metavar="N", help="edits in one model call (default: 8)")
+    machine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    machine.add_argument("--no-progress", action="store_true", help="no progress bar")
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, save, and print the table."""
+    from headrouter_shapes.bench import running
+
+    chosen = _chosen(arguments)
+    if arguments.list:
+        for one in chosen:
+            print(f"{one.backbone_name}  {one.name}  {one.hash}")
+        return 0
+    count = _count(arguments.size)
+    rows = running.run(
+        chosen,
+        arguments.out,
+        set=arguments.cases,
+        count=count,
+        workers=arguments.workers,
+        batch=running.BATCH if arguments.batch is None else arguments.batch,
+        with_references=not arguments.no_references,
+        device=arguments.device,
+        progress=not arguments.no_progress,
+    )
+    _report(rows, arguments, count, chosen)
+    return 0
+
+
+def _chosen(arguments: argparse.Namespace) -> "list[Configuration]":
+    from fnmatch import fnmatchcase
+
+    from headrouter_shapes.bench import read_study
+    from headrouter_shapes.bench.configuration import read_configuration
+
+    overrides = _parameters(arguments.param)
+    if arguments.config is None:
+        names = arguments.method or ["headrouter"]
+        data = {
+            "inversion": arguments.inversion or "rf",
+            "method": names[0] if len(names) == 1 else names,
+            **{key: getattr(arguments, key) for key in _ALONE[3:] if getattr(arguments, key) is not None},
+        }
+        words = [str(data["inversion"]), *names, *(f"{key}={data[key]}" for key in _ALONE[3:] if key in data)]
+        name = arguments.name or " ".join([*words, *arguments.param])
+        chosen = [
+            read_configuration(name, arguments.model or "shapes", {**data, "backbone": backbone}, overrides)
+            for backbone in arguments.backbone or ["sd3.5"]
+        ]
+    else:
+        if ignored := [f"--{key}" for key in _ALONE if getattr(arguments, key) is not None]:
+            raise InvalidInputError(
+                f"`--config` says what each configuration is; leave out {', '.join(ignored)}, or change one parameter of "
+                "all configurations with `--param`."
+            )
+        chosen = read_study(arguments.config, arguments.backbone or (), arguments.model, overrides)
+    only = arguments.only or ["*"]
+    kept = [one for one in chosen if any(fnmatchcase(one.name, pattern) for pattern in only)]
+    if not kept:
+        known = ", ".join(dict.fromkeys(one.name for one in chosen))
+        raise InvalidInputError(f"`--only` fits none of the configurations: {known}.")
+    return kept
+
+
+def _parameters(texts: "list[str]") -> "list[Placed]":
+    """``--param``, which is what other commands call ``--set``."""
+    from headrouter_shapes.bench.configuration import Placed
+
+    try:
+        found = parse_overrides(texts)
+    except InvalidInputError as error:
+        raise InvalidInputError(str(error).replace("--set", "--param")) from error
+    return [Placed(one.path, one.value, f"--param {'.'.join(one.path)}") for one in found]
+
+
+def _count(size: str) -> int:
+    from headrouter_shapes.bench.sets import SIZES
+
+    if size in SIZES:
+        return SIZES[size]
+    if not size.isdecimal():
+        raise InvalidInputError(f"`--size` must be quick, full or a number of edits (got {size!r}).")
+    return int(size)
+
+
+def _report(rows: "list[Row]", arguments: argparse.Namespace, count: int, chosen: "list[Configuration]") -> None:
+    from itertools import groupby
+    from pathlib import Path
+
+    from headrouter.cli.table import table, terminal_width
+    from headrouter.files import write_whole
+    from headrouter_shapes.bench import plots, report, running
+    from headrouter_shapes.bench.records import Records
+    from headrouter_shapes.bench.sets import cases
+
+    folder = Path(arguments.out) / arguments.cases
+    summaries = report.summarise(rows)
+    write_whole(folder / "table.md", report.markdown(summaries, f"Shapes, set {arguments.cases}").encode())
+    plots.save_frontier(summaries, folder / "summary.png")
+    some = cases(arguments.cases, count)
+    for one in [*([] if arguments.no_references else running.references(chosen)), *chosen]:
+        records = Records(Path(arguments.out), arguments.cases, one)
+        plots.save_case_sheet(records, some, records.folder / "sheet.png")
+    for backbone, group in groupby(summaries, key=lambda one: one.backbone):
+        print(f"\n{backbone}, {count} edits of the set {arguments.cases}\n")
+        print(table(report.HEADINGS, [report.cells(one) for one in group], terminal_width()))
+    print(f"\n{folder / 'table.md'}, {folder / 'summary.png'}, and sheet.png in the folder of each configuration")
