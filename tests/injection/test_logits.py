@@ -67,6 +67,9 @@ def test_taken_logits_equal_the_explicit_softmax(
         block = torch.cat([part for _, part in joint.text_to_image(row, (1, 4))])
         expected = matrix[:, where.image][:, :, [where.text.start + 1, where.text.start + 4]]
         torch.testing.assert_close(block, expected, atol=1e-5, rtol=1e-5)
+        block = torch.cat([part for _, part in joint.image_to_text(row, (1, 4))])
+        expected = matrix[:, [where.text.start + 1, where.text.start + 4]][:, :, where.image]
+        torch.testing.assert_close(block, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_rows_take_from_their_own_sources() -> None:
