@@ -5,6 +5,7 @@ plot is the mean PSNR to the drawing with its 95 % interval. The dashed line is 
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,27 +13,31 @@ from pathlib import Path
 from typing import Final, TypedDict
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from headrouter.assembly import inversion_of
+from headrouter.assembly import backbone_of
 from headrouter.backbone import Backbone
-from headrouter.editor import Editor
 from headrouter.errors import HeadRouterError, InvalidInputError
-from headrouter.picture import psnr
+from headrouter_shapes.bench.batch import edit_batch
+from headrouter_shapes.bench.configuration import configure
+from headrouter_shapes.bench.intervals import mean
+from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, SIZES, Case, cases
 from headrouter_shapes.build import BACKBONES
-from headrouter_shapes.evaluate import evaluation_scenes
+from headrouter_shapes.evaluate import psnr
 from headrouter_shapes.files import replacing
-from headrouter_shapes.folder import load_pipeline
-from headrouter_shapes.pool import to_pictures, to_tensor
 from headrouter_shapes.render import render_array
-from headrouter_shapes.sampling import decode_latents, encode_pictures
-from headrouter_shapes.weights import model_path
 
-TRAJECTORIES: Final = ("euler", "rf", "rf-sde", "rf-solver", "fireflow", "flowedit", "sdedit")
-STEPS: Final = (2, 4, 7, 14, 28, 60)
-CALLS: Final = (4, 120)
-"""Fewest and most model calls that are shown."""
+_TWO_CALLS: Final = (2, 4, 7, 14, 28, 60)
+STEPS: Final = {
+    "euler": _TWO_CALLS,
+    "rf": _TWO_CALLS,
+    "rf-sde": _TWO_CALLS,
+    "rf-solver": (1, 2, 4, 7, 14, 30),
+    "fireflow": (1, 3, 6, 13, 27, 59),
+    "flowedit": (3, 5, 8, 16, 32, 70),
+    "sdedit": (6, 11, 20, 40, 80, 160),
+}
+"""Numbers of steps of each trajectory that take 4 to 120 model calls."""
 
 
 class Point(TypedDict):
@@ -46,37 +51,34 @@ class Point(TypedDict):
     psnr: list[float]
 
 
-def points(
-    backbone: Backbone, name: str, pictures: Sequence[Image.Image], captions: Sequence[str], guidance: float
-) -> Iterator[Point]:
-    """Reconstruct all pictures by every trajectory at every number of steps that stays within :data:`CALLS`."""
-    for inversion in tqdm(TRAJECTORIES, desc=f"{name}, guidance {guidance:g}", unit="trajectory"):
-        editor = Editor(backbone, inversion_of(inversion), None, progress=False)
-        for steps in STEPS:
-            found = []
-            for picture, caption in zip(pictures, captions, strict=True):
-                found.append(editor.reconstruct(picture, caption, steps=steps, guidance=guidance))
-                if not CALLS[0] <= found[0].cost.calls <= CALLS[1]:
-                    break
-            else:
-                yield Point(
-                    backbone=name,
-                    guidance=guidance,
-                    inversion=inversion,
-                    steps=steps,
-                    calls=found[0].cost.calls,
-                    psnr=[one.psnr for one in found],
-                )
+def drawings(count: int) -> list[Case]:
+    """Return the first ``count`` sources of the benchmark's *tune* set, each to be edited into itself.
 
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean of values and half the width of its 95 % interval (normal).
-
-    >>> interval([1.0, 3.0])
-    (2.0, 1.96)
+    Raises:
+        InvalidInputError: none, or more than the set has.
     """
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return float(np.mean(values)), round(1.96 * spread / len(values) ** 0.5, 12)
+    most = SIZES["full"] // EDITS_PER_SOURCE
+    if not 1 <= count <= most:
+        raise InvalidInputError(f"`--pictures` must be between 1 and {most}; got {count}.")
+    first = cases("tune", EDITS_PER_SOURCE * count)[::EDITS_PER_SOURCE]
+    return [dataclasses.replace(case, target=case.source) for case in first]
+
+
+def points(backbone: Backbone, name: str, some: Sequence[Case], guidance: float) -> Iterator[Point]:
+    """Reconstruct all drawings by every trajectory at each of its :data:`STEPS`."""
+    drawn = render_array([case.source for case in some])
+    for inversion in tqdm(STEPS, desc=f"{name}, guidance {guidance:g}", unit="trajectory"):
+        for steps in STEPS[inversion]:
+            chosen = configure(inversion, name, inversion, "none", steps=steps, guidance=guidance)
+            found, spent = edit_batch(backbone, chosen, some, {})
+            yield Point(
+                backbone=name,
+                guidance=guidance,
+                inversion=inversion,
+                steps=steps,
+                calls=round(spent.calls),
+                psnr=psnr(found, drawn).tolist(),
+            )
 
 
 def plot(measured: Sequence[Point], ceilings: dict[str, float], path: Path) -> None:
@@ -89,23 +91,13 @@ def plot(measured: Sequence[Point], ceilings: dict[str, float], path: Path) -> N
     axes = figure.subplots(len(guidances), len(backbones), sharex=True, sharey=True, squeeze=False)
     for row, guidance in zip(axes, guidances, strict=True):
         for axis, backbone in zip(row, backbones, strict=True):
-            for number, inversion in enumerate(TRAJECTORIES):
-                chosen = [
-                    p
-                    for p in measured
-                    if (p["backbone"], p["guidance"], p["inversion"]) == (backbone, guidance, inversion)
-                ]
-                means, halves = zip(*(interval(p["psnr"]) for p in chosen), strict=True) if chosen else ((), ())
-                axis.errorbar(
-                    [p["calls"] for p in chosen],
-                    means,
-                    halves,
-                    label=inversion,
-                    marker="o",
-                    ms=3,
-                    lw=1.2,
-                    color=f"C{number}",
-                )
+            for number, inversion in enumerate(STEPS):
+                place = (backbone, guidance, inversion)
+                chosen = [p for p in measured if (p["backbone"], p["guidance"], p["inversion"]) == place]
+                found = [mean(p["psnr"], range(len(p["psnr"]))) for p in chosen]
+                calls, middle = [p["calls"] for p in chosen], [one.value for one in found]
+                half = [one.high - one.value if np.isfinite(one.high) else 0.0 for one in found]
+                axis.errorbar(calls, middle, half, label=inversion, marker="o", ms=3, lw=1.2, color=f"C{number}")
             axis.axhline(ceilings[backbone], color="gray", ls="--", lw=1, label="autoencoder alone")
             axis.set(xscale="log", title=f"{backbone}, guidance {guidance:g}", xlabel="model calls", ylabel="PSNR, dB")
             axis.set_xticks([4, 8, 16, 28, 56, 112], labels=["4", "8", "16", "28", "56", "112"])
@@ -121,8 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("backbones", nargs="*", default=list(BACKBONES), help=f"which of {', '.join(BACKBONES)} (all)")
     parser.add_argument("--pictures", type=int, default=8)
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 3.0])
-    parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument("--device", default=None, help="where to run (CUDA where there is one)")
+    parser.add_argument("--device", default="auto", help="where to run (CUDA where there is one)")
     parser.add_argument("--out", type=Path, required=True, help="folder for reconstruction.json and reconstruction.png")
     return parser
 
@@ -134,21 +125,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unknown = [name for name in chosen.backbones if name not in BACKBONES]
         if unknown:
             raise InvalidInputError(f"`backbones` must be of {', '.join(BACKBONES)}; got {', '.join(unknown)}.")
-        if chosen.pictures < 1:
-            raise InvalidInputError(f"`--pictures` must be at least 1; got {chosen.pictures}.")
-        scenes, captions = evaluation_scenes(chosen.pictures, chosen.seed)
-        drawn = render_array(scenes)
-        pictures = [Image.fromarray(picture) for picture in drawn]
+        some = drawings(chosen.pictures)
         measured: list[Point] = []
         ceilings = {}
         for name in chosen.backbones:
-            pipeline = load_pipeline(model_path(name))
-            returned = to_pictures(decode_latents(pipeline, encode_pictures(pipeline, to_tensor(drawn))))
-            pairs = zip(pictures, returned, strict=True)
-            ceilings[name] = float(np.mean([psnr(Image.fromarray(one), picture) for picture, one in pairs]))
-            backbone = Editor(name, "euler", None, model="shapes", device=chosen.device, progress=False).backbone
+            values = {"device": chosen.device, "dtype": "float32"}
+            backbone, _ = backbone_of(name, (), model="shapes", pipeline=None, values=values)
+            still = dataclasses.replace(configure("autoencoder", name, "euler", "none"), still="target")
+            returned, _ = edit_batch(backbone, still, some, {})
+            ceilings[name] = float(psnr(returned, render_array([case.source for case in some])).mean())
             for guidance in chosen.guidance:
-                measured += points(backbone, name, pictures, captions, guidance)
+                measured += points(backbone, name, some, guidance)
     except HeadRouterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
