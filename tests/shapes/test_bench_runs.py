@@ -133,6 +133,12 @@ def test_plain_generation_is_a_reference_unless_it_is_there_already() -> None:
     ]
 
 
+def test_each_backbone_has_references_of_its_own() -> None:
+    """SD3 and SD3.5 are loaded with the same parameters; they are two models all the same."""
+    both = [configure(name, name, "euler", None, model="somebody/weights") for name in ("sd3", "sd3.5")]
+    assert [one.backbone_name for one in running.references(both)] == ["sd3", "sd3", "sd3.5", "sd3.5"]
+
+
 def test_the_table_and_the_plot_are_written(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (done / "out/tune/table.md").read_text()
     assert (
@@ -227,6 +233,7 @@ WRONG = {
     "configurations:\n  - {name: a}\n  - {name: a, steps: 4}": r"'a' stands for two configurations",
     "configuration: []\nconfigurations: [{name: a}]": r"x.yaml:1:1: `configuration`: unknown name",
     "configurations: []": r"must be a mapping with a list of `configurations`",
+    "backbone: {name: sd3.5, dtype: bfloat16}\nconfigurations: [{name: a}]": r"'a': `backbone.dtype` is no part of a",
     "backbone: sd4\nconfigurations: [{name: a}]": r"configuration 'a': .*sd4",
 }
 

@@ -89,8 +89,7 @@ def edit_batch(
         sees = inversion.inversion_prompt == "source"
         prompts = [encode(case.source_prompt) if sees else empty for case in sources]
         key = (
-            configuration.backbone.model_dump_json(),
-            configuration.model,
+            *configuration.loading,
             name_of("inversion", inversion),
             repr(inversion.inversion_parameters),
             steps,

@@ -80,6 +80,11 @@ class Configuration:
         return name_of("backbone", self.backbone)
 
     @property
+    def loading(self) -> tuple[str, str, str]:
+        """What one loaded model serves: name, parameters and weights of the backbone."""
+        return self.backbone_name, self.backbone.model_dump_json(), self.model
+
+    @property
     def slug(self) -> str:
         """The name as a folder."""
         return "".join(letter if letter.isalnum() or letter in "._=+" else "-" for letter in self.name)
@@ -186,6 +191,10 @@ def resolve(
 ) -> Configuration:
     """Settle steps, guidance, presets and knobs in the order in which :class:`headrouter.editor.Editor` does."""
     kind = name_of("backbone", backbone)
+    if given := sorted(backbone.model_fields_set & _MACHINE):
+        raise InvalidInputError(
+            f"`backbone.{given[0]}` is no part of a configuration: the benchmark runs in float32, where `--device` says."
+        )
     refuse(frozenset(registry().backbone(kind).provides), kind, (inversion, *methods))
     defaults = model_of(kind, model)[1] or WORLD
     steps = knobs.steps or inversion.steps or defaults.steps

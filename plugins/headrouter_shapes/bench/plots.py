@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -27,6 +28,7 @@ _GAP: Final = 6
 _LINE: Final = 14
 _MARGIN: Final = 84
 _MOST: Final = 10
+_FONT: Final = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 CAP: Final = 99.0
 """PSNR of equal pictures, dB."""
 
@@ -42,7 +44,7 @@ def save_case_sheet(records: Records, cases: Sequence[Case], path: Path) -> None
     height = 2 * _LINE + 3 * _TILE + _GAP
     size = (_MARGIN + columns * (_TILE + _GAP), 2 * _LINE + len(bands) * height)
     sheet = Image.new("RGB", size, "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(_FONT, 10)
     configuration = records.configuration
     pen.text((_GAP, 4), f"{configuration.backbone_name}: {configuration.name}", "black", font)
     for band, (kind, some) in enumerate(bands):

@@ -41,7 +41,7 @@ def references(configurations: Sequence[Configuration]) -> list[Configuration]:
     ``target``: the true target through the autoencoder, which no edit can surpass by much.
     """
     found: list[Configuration] = []
-    for _, group in itertools.groupby(configurations, key=lambda one: one.backbone.model_dump_json()):
+    for _, group in itertools.groupby(configurations, key=lambda one: one.loading):
         members = list(group)
         first = replace(members[0], methods=(), seed=0)
         found.append(replace(first, name="reference source", still="source"))
@@ -95,7 +95,7 @@ def run(
     records = [Records(folder, set, one) for one in chosen]
     missing = sum(case.number not in one.rows for one in records for case in cases)
     with _threads(workers), tqdm(total=missing, unit="edit", disable=None if progress else True) as bar:
-        backbones = itertools.groupby(records, key=lambda one: one.configuration.backbone.model_dump_json())
+        backbones = itertools.groupby(records, key=lambda one: one.configuration.loading)
         for _, group in backbones:
             for record, some, pictures, measures, spent in _run(list(group), cases, workers, batch, device):
                 bar.set_description(f"{record.configuration.backbone_name} {record.configuration.name}"[:40], False)
