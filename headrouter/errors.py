@@ -5,6 +5,7 @@ the value that came and the next step. The command line prints it without a trac
 """
 
 from typing import Final
+from unicodedata import category
 
 LONGEST: Final = 2_000
 """Characters of a message; of a longer one, which repeats what the user gave, the middle is left out."""
@@ -23,7 +24,8 @@ class HeadRouterError(Exception):
         if len(text) > LONGEST:
             text = f"{text[: LONGEST // 2]} […] {text[-LONGEST // 2 :]}"
         return "".join(
-            one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in text
+            one if one.isprintable() or one == "\n" or category(one) == "Zs" else one.encode("unicode_escape").decode()
+            for one in text
         )
 
 

@@ -94,8 +94,8 @@ class Tap:
         around = current()
         if around is not None and around.site_of(self._found[0].attention) is not None:
             raise IncompatibleError(
-                f"{type(self._model).__name__} is called from within one of its own attention layers. A method may evaluate"
-                " its model between two steps; inside an attention layer use a pipeline of your own."
+                f"{type(self._model).__name__} is called from within one of its own attention layers, where it would be"
+                " steered as if it were the run itself. Call it before the run, or call a pipeline of your own."
             )
         if self._listener is None:
             yield

@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with headrouter's own subcommands and those of the plug-ins."""
     from headrouter.plugins import registry
 
-    parser = _Parser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="headrouter", description="Text-guided editing of real images on multimodal diffusion transformers."
     )
     parser.add_argument("--version", action="version", version=f"headrouter {__version__}")

@@ -25,7 +25,7 @@ def subjects_of(name: str, model: str | None = None) -> list[Checked]:
 
     Raises:
         UnknownNameError: nothing has that name.
-        InvalidInputError: a backbone has no small models, and no model is given.
+        InvalidInputError: a backbone has no small models, and no model is given; or a model, and it is no backbone.
     """
     found = [*_backbones(name, model), *_parts(name), *_plugins(name)]
     if not found:
@@ -39,6 +39,8 @@ def subjects_of(name: str, model: str | None = None) -> list[Checked]:
         raise UnknownNameError(
             f"nothing is called {name!r}. Known: {', '.join(known)}, and plug-ins: `headrouter plugins`."
         )
+    if model is not None and _entry("backbone", name) is None:
+        raise InvalidInputError(f"`--model` gives weights to a backbone, and {name!r} is none; leave it out.")
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import FirstBlockCacheConfig
+from diffusers import hooks
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from headrouter_analysis.blocks import Masked, rank_blocks
 from headrouter_analysis.dropout import HeadDropout
@@ -319,6 +319,11 @@ def lora(pipeline: Any) -> None:
     pipeline.transformer.add_adapter(adapter)
 
 
+def half_a_lora(pipeline: Any) -> None:
+    lora(pipeline)
+    pipeline.transformer.set_adapters(["default"], [0.5])
+
+
 def eight_bits(pipeline: Any) -> None:
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
@@ -337,15 +342,63 @@ def checkpointing(pipeline: Any) -> None:
     pipeline.transformer.enable_gradient_checkpointing()
 
 
-def compiled(pipeline: Any) -> None:
-    for block in pipeline.transformer.transformer_blocks:
-        block.compile(backend="eager")
+def offloaded(pipeline: Any) -> None:
+    pipeline.enable_model_cpu_offload(device="cpu")
 
 
-def cached(pipeline: Any) -> None:
-    from diffusers.hooks import apply_first_block_cache
+def offloaded_by_group(pipeline: Any) -> None:
+    pipeline.enable_group_offload(torch.device("cpu"), offload_type="leaf_level")
 
-    apply_first_block_cache(pipeline.transformer, FirstBlockCacheConfig(threshold=0.1))
+
+def layerwise(pipeline: Any) -> None:
+    pipeline.transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
+
+
+def compiled(parts: Parts) -> None:
+    """One block of each kind, since compiling takes long, and one step of generation: a listener that changes nothing
+    changes no bit, and steering is what it is without compilation, to one level of 256."""
+    _backbone, pipeline = parts
+    tool = editor(parts, Euler(steps=1))
+    strong = HeadRouter(gamma=0.0, image_tokens="off", rho=0.5)
+
+    def picture(method: Methods) -> np.ndarray[Any, Any]:
+        made = tool.generate([SOURCE, TARGET], method=method, guidance=1.0, size=SIZE)
+        return np.asarray(made[1]).astype(np.float64)
+
+    uncompiled = picture(strong)
+    torch._dynamo.reset()
+    for blocks in (
+        pipeline.transformer.transformer_blocks,
+        getattr(pipeline.transformer, "single_transformer_blocks", ()),
+    ):
+        for block in blocks[:1]:
+            block.compile(backend="eager", fullgraph=True)
+    plain = picture(None)
+    assert np.array_equal(picture("maps"), plain)
+    assert np.abs(uncompiled - plain).max() >= 1, "steering must change the picture"
+    assert np.abs(picture(strong) - uncompiled).max() <= 1
+
+
+def compiled_whole(pipeline: Any) -> None:
+    pipeline.transformer.compile(backend="eager")
+
+
+def parallel(pipeline: Any) -> None:
+    pipeline.transformer._parallel_config = object()
+
+
+def cached(kind: str, **values: Any) -> Callable[[Any], None]:
+    """A cache by diffusers' own function, which works for models that have no ``enable_cache``, too."""
+    name, configuration = {
+        "first block": ("apply_first_block_cache", "FirstBlockCacheConfig"),
+        "TaylorSeer": ("apply_taylorseer_cache", "TaylorSeerCacheConfig"),
+        "MagCache": ("apply_mag_cache", "MagCacheConfig"),
+        "FasterCache": ("apply_faster_cache", "FasterCacheConfig"),
+        "broadcast": ("apply_pyramid_attention_broadcast", "PyramidAttentionBroadcastConfig"),
+        "SeaCache": ("apply_sea_cache", "SeaCacheConfig"),
+        "skip": ("apply_layer_skip", "LayerSkipConfig"),
+    }[kind]
+    return lambda pipeline: getattr(hooks, name)(pipeline.transformer, getattr(hooks, configuration)(**values))
 
 
 def offload(kind: str) -> Callable[[Parts], None]:
@@ -403,12 +456,34 @@ FEATURES: dict[str, Callable[[Parts], None]] = {
     "presets on `rf`": preset,
     "presets of `rf` on `euler`": preset_elsewhere,
     "LoRA": with_companion(lora),
+    "LoRA at half weight": with_companion(half_a_lora),
     "8-bit weights (torchao)": with_companion(eight_bits),
     "fused projections": with_companion(fused),
     "other attention kernels": with_companion(other_kernels),
     "gradient checkpointing": with_companion(checkpointing),
-    "torch.compile": with_companion(compiled),
-    "feature caches": with_companion(cached),
+    "layerwise casting (float8)": with_companion(layerwise),
+    "`enable_model_cpu_offload`": with_companion(offloaded),
+    "`enable_group_offload`": with_companion(offloaded_by_group),
+    "torch.compile of each block": compiled,
+    "torch.compile of the whole model": with_companion(compiled_whole),
+    "FirstBlockCache": with_companion(cached("first block", threshold=0.1)),
+    "TaylorSeer": with_companion(cached("TaylorSeer")),
+    "MagCache": with_companion(cached("MagCache", num_inference_steps=4, mag_ratios=torch.ones(4))),
+    "FasterCache": with_companion(
+        cached(
+            "FasterCache",
+            spatial_attention_block_skip_range=2,
+            attention_weight_callback=lambda _: 0.5,
+            tensor_format="BCHW",
+            current_timestep_callback=lambda: 0,
+        )
+    ),
+    "PyramidAttentionBroadcast": with_companion(
+        cached("broadcast", spatial_attention_block_skip_range=2, current_timestep_callback=lambda: 500)
+    ),
+    "SeaCache": with_companion(cached("SeaCache")),
+    "skipped layers": with_companion(cached("skip", indices=[0], fqn="transformer_blocks")),
+    "parallel over devices": with_companion(parallel),
     "`offload=model` without accelerator": offload("model"),
     "`offload=group` without accelerator": offload("group"),
 }

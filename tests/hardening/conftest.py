@@ -43,7 +43,7 @@ class FakePlugin:
         register(Model("toy", "fake", "toy", summary="Random weights."))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _fake_backbone() -> Iterator[None]:
     register(FakePlugin(), name="fake")
     yield

@@ -1,5 +1,6 @@
 """Damaged and strange pictures, as bytes, files, arrays and objects: read as RGB, or refused in a sentence."""
 
+import os
 import struct
 import zlib
 from io import BytesIO
@@ -292,3 +293,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         code, _ = command("edit", name, "--prompt", "a dog", "--backbone", "fake", "-o", output, output=output)
         assert code == 2
         assert not output.exists()
+
+
+def test_devices_and_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in ("/dev/null", "/dev/zero", tmp_path / "pipe.png"):
+        assert "is a device or a pipe" in refused(lambda path=path: load_picture(path))[0]

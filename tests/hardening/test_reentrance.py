@@ -2,16 +2,18 @@
 or a clear sentence."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from headrouter_diffusers import autoencoder
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_euler.euler import Euler
 from headrouter_flux.backbone import FluxParameters
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_sd3.backbone import SD3Backbone, SD3Parameters
 from PIL import Image
 
 from headrouter import Editor
@@ -253,3 +255,32 @@ def test_two_threads_on_two_pipelines() -> None:
     for number, results in found.items():
         assert len(results) == 3
         assert all(np.abs(result.astype(int) - alone[number]).max() <= 1 for result in results)
+
+
+def test_parts_of_one_pipeline_are_used_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = tiny_sd3()
+    tools = [SD3Parameters().load("tiny", pipeline) for _ in range(2)]
+    inside: list[int] = []
+    together: list[int] = []
+
+    def slow(*_: Any) -> torch.Tensor:
+        inside.append(1)
+        time.sleep(0.05)
+        together.append(len(inside))
+        inside.pop()
+        return torch.zeros(1)
+
+    for name in ("encode", "decode"):
+        monkeypatch.setattr(autoencoder, name, slow)
+    monkeypatch.setattr(SD3Backbone, "_encode_prompt", lambda *_: {"prompt_embeds": slow()})
+    works: list[Callable[[Backbone], Any]] = [
+        lambda backbone: backbone.decode(torch.zeros(1, 4, 8, 12)),
+        lambda backbone: backbone.encode_image(torch.zeros(1, 3, 32, 48)),
+        lambda backbone: backbone.encode_prompts(["a cat"]),
+    ]
+    threads = [threading.Thread(target=work, args=(tool,)) for tool in tools for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == [1] * 6

@@ -1,0 +1,73 @@
+"""Short runs of methods on the toy model, for checks."""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+from headrouter.engine import Engine, Sampled
+from headrouter.inversion import Inversion, Problem, State, Velocity, per_row
+from headrouter.method import Method
+from headrouter.noise import Noise
+from headrouter.prompt import Prompt
+from headrouter.rows import Row
+from headrouter.testing.toy import ToyMMDiT
+
+STEPS = 4
+
+
+@final
+class _Plain(Inversion):
+    """Euler's method from noise."""
+
+    @property
+    def inversion_prompt(self) -> Any:
+        return "source"
+
+    @property
+    def inversion_guidance(self) -> float:
+        return 1.0
+
+    def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
+        return guidance
+
+    def inversion_steps(self, steps: int) -> range:
+        return range(0)
+
+    def sampling_steps(self, steps: int) -> range:
+        return range(steps)
+
+    def needs_source(self, step: int, steps: int) -> bool:
+        return False
+
+    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+        return state
+
+    def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
+        return State(per_row(problem.noise("start", 0), rows))
+
+    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+        current, following = problem.sigmas[step], problem.sigmas[step + 1]
+        return State(state.latents + (following - current) * velocity(state.latents, current, rows))
+
+
+def method_rows(toy: ToyMMDiT, *prompts: str, image: int = 0, guidance: float = 3.0) -> list[Row]:
+    """A source, and edits after it, of the picture of this number."""
+    texts: list[Prompt] = toy.encode_prompts([*prompts, ""])
+    *prompted, nothing = texts
+    return [
+        Row(text, nothing, guidance, edit=None if index == 0 else index - 1, image=image)
+        for index, text in enumerate(prompted)
+    ]
+
+
+def sample(
+    toy: ToyMMDiT, methods: Sequence[Method], rows: Sequence[Row], seeds: Sequence[int], **asked: Any
+) -> Sampled:
+    """Rows taken from noise by these methods; one seed for each picture."""
+    noise = Noise(seeds, toy.latent_shape(24, 16), toy.device)
+    problem = Problem(tuple(toy.sigmas(STEPS, 24, 16).tolist()), noise("y0", 0), noise)
+    return Engine(toy).sample(_Plain(), methods, rows, problem, **asked)
+
+
+def edited(toy: ToyMMDiT, *methods: Method, prompts: Sequence[str] = ("a cat", "a dog"), **asked: Any) -> Sampled:
+    """One picture, edited by these methods."""
+    return sample(toy, methods, method_rows(toy, *prompts), [1], **asked)
