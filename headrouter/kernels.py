@@ -36,7 +36,7 @@ def attend_with_log_sum_exp(
         if kernel is not None:
             output, log_sum_exp = kernel(query_BHSD, key_BHSD, value_BHSD, scale)
             rows, heads, tokens, _ = query_BHSD.shape
-            return output, log_sum_exp.reshape(rows, heads, -1)[..., :tokens].float()  # some kernels pad
+            return output, log_sum_exp.reshape(rows, heads, -1).narrow(-1, 0, tokens).float()  # some kernels pad
     output = functional.scaled_dot_product_attention(query_BHSD, key_BHSD, value_BHSD, attn_mask=bias, scale=scale)
     return output, log_sum_exp_chunked(query_BHSD, key_BHSD, scale, bias)
 
