@@ -53,6 +53,11 @@ class Size:
         """Number of image tokens."""
         return self.side**2
 
+    @property
+    def label(self) -> str:
+        """What matters to the cost of attention."""
+        return f"{self.heads} heads, {self.text} + {self.image} tokens"
+
 
 FLUX_BLOCK = Size()
 """One double block of FLUX.1-dev, a picture of 1024 × 1024 pixels and the longest prompt."""

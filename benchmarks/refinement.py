@@ -121,7 +121,7 @@ def measure(
 ) -> Iterator[Figure]:
     """Both, at the attention shape of FLUX.1-dev unless told otherwise."""
     device = torch.device(device)
-    name = f"{str(dtype).removeprefix('torch.')}, {size.heads} heads, {size.text} + {size.image} tokens"
+    name = f"{str(dtype).removeprefix('torch.')}, {size.label}"
     router = HeadRouter(gamma=0, rho=0)
     words = attention(models.TARGET, size, dtype, device)
     five = attention(FIVE_WORDS, size, dtype, device)

@@ -59,7 +59,7 @@ def measure(
         progress(f"{name}: drawing weights")
         forward = models.forward(models.flux(size, dtype), size)
         say = partial(_say, progress, name)
-        yield from compare(forward, name, rounds, warm_up=0, progress=say)
+        yield from compare(forward, f"{name}, {size.label}", rounds, warm_up=0, progress=say)
 
 
 def _say(progress: Progress, name: str, line: str) -> None:
