@@ -1,7 +1,9 @@
 """A model's forward pass of a source and an edit with all of HeadRouter, over the same pass plain.
 
 The adapter, the tap, the engine and the method are the ones that edit pictures; the method has its defaults: head routing,
-refinement of image tokens, mixing of text. Only the weights are random, and there is one block instead of 57.
+refinement of image tokens, mixing of text (of which one block alone has none). Only the weights are random, and there is one double
+block instead of 57 blocks. With fewer heads than FLUX.1-dev's 24 the ratio is larger: what steering adds grows with the
+heads, what a block takes nearly with their square.
 """
 
 from collections.abc import Iterator, Sequence

@@ -66,7 +66,7 @@ def test_steering_measures_the_real_thing_at_both_precisions():
     assert (plain.latents[1] - steered.latents[1]).abs().max() > 1e-3
     figures = list(steering.measure(silent, size=models.TINY, rounds=1))
     assert [figure.what for figure in figures] == [
-        f"HeadRouter, {name}, over plain" for name in ("bfloat16", "float32")
+        f"HeadRouter, {name}, 4 heads, 24 + 36 tokens, over plain" for name in ("bfloat16", "float32")
     ]
     assert all(figure.goal == ("≤", 1.10) and "on the clock" in figure.note for figure in figures)
 
