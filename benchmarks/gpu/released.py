@@ -30,6 +30,7 @@ def sd35_medium(setting: Setting) -> Iterator[Figure]:
 
 
 def _of(setting: Setting, name: str, forward: models.Forward) -> Iterator[Figure]:
+    name += ", tiny" if setting.tiny else ""
     transformer = forward.backbone.pipeline.transformer  # type: ignore[attr-defined]
     count = sum(parameter.numel() for parameter in transformer.parameters())
     yield Figure(f"{name}: parameters", count / 1e9, "billion")

@@ -30,7 +30,13 @@ def test_every_part_gives_a_figure_or_a_row_that_says_why_not(tmp_path, capsys):
     assert len(exact) == 2 * 4 + 1 + 1, "identity of four models, one kernel, compilation"
     assert all(figure["met"] for figure in exact)
     whats = " ".join(figure["what"] for figure in figures)
-    for part in ("log-sum-exp against", "compiled", "refinement of", "SD3.5-medium: peak", "FLUX.1-dev: peak"):
+    for part in (
+        "log-sum-exp against",
+        "compiled",
+        "refinement of",
+        "SD3.5-medium, tiny: peak",
+        "FLUX.1-dev, tiny: peak",
+    ):
         assert part in whats
 
 

@@ -61,7 +61,7 @@ def test_peak_memory_sees_a_known_allocation_and_its_release():
 
 def test_peak_memory_does_not_count_what_was_there_before():
     before = torch.zeros(MIB)
-    assert peak_bytes(lambda: before.neg()) == 4 * MIB
+    assert peak_bytes(before.neg) == 4 * MIB
 
 
 def test_a_figure_is_the_median_with_its_quartiles_and_knows_its_goal():
