@@ -1,6 +1,8 @@
 # make test    set up .venv and run every check
 # make demo    set up .venv, edit a drawn picture, say what came out
 # make format  let ruff rewrite the code
+# make benchmarks  measure what steering costs, and write docs/benchmarks.md
+# make gpu     measure on a CUDA GPU; WHEELS=folder brings packages along (docs/benchmarks.md)
 # make features  try every feature on every kind of model, and write docs/features.md
 #
 # PYTHON=python3.12 chooses the interpreter that .venv is made with.
@@ -12,7 +14,7 @@ STAMP := $(VENV)/installed
 PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := test
-.PHONY: setup test lint demo format features clean
+.PHONY: setup test lint demo format features benchmarks gpu clean
 
 setup: $(STAMP)
 
@@ -45,5 +47,20 @@ features: export OMP_NUM_THREADS := 1
 features: $(STAMP)
 	cd tests && ../$(BIN)/python -W ignore -m features.test_features
 
+benchmarks: export HF_HUB_OFFLINE := 1
+benchmarks: export OMP_NUM_THREADS := 1
+benchmarks: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+# No .venv and no network: the interpreter with PyTorch for CUDA as it is, other packages from wheels.
+OUT ?= out/gpu
+ROUNDS ?= 10
+DEVICE ?= cuda
+gpu: export HF_HUB_OFFLINE := 1
+gpu: export PYTHONPATH := $(CURDIR)/.gpu:$(CURDIR):$(CURDIR)/adapters:$(CURDIR)/inversions:$(CURDIR)/plugins:$(PYTHONPATH)
+gpu:
+	$(if $(WHEELS),$(PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target .gpu $(WHEELS)/*.whl)
+	$(PYTHON) -m benchmarks.gpu --device $(DEVICE) --rounds $(ROUNDS) --out "$(OUT)" $(TINY) $(PARTS)
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .gpu $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -27,7 +27,7 @@ def attend_with_log_sum_exp(
     """Attention output and the log-sum-exp of each query's logits (float32).
 
     The kernel is the one that ``scaled_dot_product_attention`` chooses for these tensors. Where it gives both it is called by
-    its own name, and the output is bit-equal to plain attention. Elsewhere the log-sum-exp comes from a second, chunked pass.
+    its own name, and its output is that of plain attention. Elsewhere the log-sum-exp comes from a second, chunked pass.
     """
     if bias is None and query_BHSD.shape == key_BHSD.shape == value_BHSD.shape:
         choice = torch._fused_sdp_choice(query_BHSD, key_BHSD, value_BHSD, scale=scale)
@@ -36,7 +36,7 @@ def attend_with_log_sum_exp(
         if kernel is not None:
             output, log_sum_exp = kernel(query_BHSD, key_BHSD, value_BHSD, scale)
             rows, heads, tokens, _ = query_BHSD.shape
-            return output, log_sum_exp.reshape(rows, heads, -1)[..., :tokens].float()  # some kernels pad
+            return output, log_sum_exp.reshape(rows, heads, -1).narrow(-1, 0, tokens).float()  # some kernels pad
     output = functional.scaled_dot_product_attention(query_BHSD, key_BHSD, value_BHSD, attn_mask=bias, scale=scale)
     return output, log_sum_exp_chunked(query_BHSD, key_BHSD, scale, bias)
 

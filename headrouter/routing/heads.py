@@ -35,7 +35,8 @@ def dissimilarity(
 
 def _norm(output: Float[Tensor, "heads tokens channels"]) -> Float[Tensor, "heads"]:
     """Euclidean norm of each head, summed in float32 without a copy of ``output``, whatever its dtype and strides."""
-    return torch.linalg.vector_norm(output, dim=(1, 2), dtype=torch.float32)
+    norm: Tensor = torch.linalg.vector_norm(output, dim=(1, 2), dtype=torch.float32)
+    return norm
 
 
 def normalised(dissimilarities: Float[Tensor, "*layers heads"]) -> Float[Tensor, "*layers heads"]:

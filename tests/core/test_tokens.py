@@ -7,8 +7,10 @@ from torch.nn import functional
 from headrouter import kernels
 from headrouter.clock import Clock
 from headrouter.joint_attention import JointAttention, Site, TokenLayout
+from headrouter.method import Setting
 from headrouter.prompt import Prompt
-from headrouter.routing.tokens import feature_weights, refined_output_reference, refinement, token_weights
+from headrouter.routing.method import HeadRouter
+from headrouter.routing.tokens import feature_weights, refined, refined_output_reference, refinement, token_weights
 from headrouter.rows import Row, batch_rows
 
 TEXT, GRID = 7, (3, 5)
@@ -133,3 +135,31 @@ def test_feature_weights_normalise_over_tokens_for_each_channel() -> None:
     output = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0))
     expected = 1.5 * torch.sigmoid(4 * (6 * output.softmax(dim=1) - 1))
     assert torch.allclose(feature_weights(output, 1.5, 4.0, "centred"), expected)
+
+
+def test_one_product_adds_the_refinement() -> None:
+    generator = torch.Generator().manual_seed(0)
+    output, weights, block, value = (
+        torch.rand(shape, generator=generator) for shape in ((2, 9, 5), (2, 9, 3), (2, 9, 3), (2, 3, 5))
+    )
+    assert torch.allclose(refined(output, weights, block, value), output + refinement(weights, block, value), atol=1e-6)
+    assert torch.equal(refined(output, torch.ones_like(weights), block, value), output)
+
+
+def test_head_weights_are_not_rounded_to_the_models_precision() -> None:
+    """In bfloat16 the weight itself is not rounded (1.0013 would be 1), only the product."""
+    joint = event(True)
+    joint.query, joint.key, joint.value = (tensor.bfloat16() for tensor in (joint.query, joint.key, joint.value))
+    rows = tuple(item.row for item in joint.rows)
+    run = HeadRouter(image_tokens="off", rho=0).begin(Setting("sample", 1, (joint.site,), rows, (1.0, 0.0)))
+    output = joint.attend()
+    kept = output.clone()
+    steered = run.after(joint, output)
+    assert torch.equal(output, kept), "what was given is not written into"
+    assert steered.stride() == output.stride(), "and its strides are kept"
+    assert torch.equal(steered[0], output[0])
+    for edit in (0, 1):
+        weights = run.evidence()["head_weights"][edit, 0, 0]
+        assert not torch.equal(weights, weights.bfloat16().float())
+        expected = (output[1 + edit].float() * weights[:, None, None]).bfloat16()
+        assert torch.equal(steered[1 + edit], expected)

@@ -1,0 +1,78 @@
+"""``docs/benchmarks.md``, from the figures in the JSON files beside it."""
+
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figure import Figure, records, table
+
+NAMES = ("steering", "refinement", "together", "startup")
+FOLDER = Path(__file__).parents[1] / "docs"
+
+
+def update(folder: Path, name: str, figures: list[Figure], machine: str) -> None:
+    """Put the figures of one benchmark in place of its last ones, and write the page again."""
+    path = folder / "benchmarks.json"
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known[name] = {"machine": machine, "figures": records(figures)}
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write(folder)
+
+
+def write(folder: Path) -> None:
+    """Write the page from the JSON files."""
+    path, gpu = folder / "benchmarks.json", folder / "benchmarks-gpu.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    parts = [_HEAD, *(_part(name, known.get(name)) for name in NAMES)]
+    found = json.loads(gpu.read_text(encoding="utf-8")) if gpu.exists() else None
+    figures = "There are no figures from a GPU yet.\n" if found is None else _figures(found)
+    parts.append(_GPU.format(figures=figures))
+    (folder / "benchmarks.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def _part(name: str, record: Mapping[str, Any] | None) -> str:
+    description = (import_module(f"benchmarks.{name}").__doc__ or "").strip()
+    figures = "Not measured yet.\n" if record is None else _figures(record)
+    return f"## {name.capitalize()}\n\n{description}\n\n{figures}"
+
+
+def _figures(record: Mapping[str, Any]) -> str:
+    return f"{table(map(Figure.from_record, record['figures']))}\n{record['machine']}.\n"
+
+
+_HEAD = """# Benchmarks
+
+What steering costs. Each figure is a ratio of things that ran in turns in one process (fresh processes for start-up): the median
+over the rounds, with its quartiles. On the CPU everything runs on one thread, and seconds are those that the processor worked for
+the process, because other work on a machine disturbs the clock; where it matters the ratio on the clock is given too. Peak memory
+on the CPU is the sum of all allocations and releases that PyTorch's profiler records.
+
+    make benchmarks                        # all of them: a quarter of an hour on an idle machine
+    python -m benchmarks startup together  # some of them
+
+Either writes this page and `benchmarks.json` beside it.
+"""
+
+_GPU = """## On a GPU
+
+    make gpu WHEELS=folder
+
+needs Python 3.10 or newer with pip and PyTorch 2.9 or newer, a CUDA GPU, and no network. The other packages are wheels in the
+folder, brought along from a machine that has a network, for the Python and the system of the other one:
+
+    pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \\
+        --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \\
+        -c constraints.txt -r benchmarks/gpu/packages.txt -d folder
+
+It installs them into a folder of its own, `.gpu` (without `WHEELS` it takes what is installed), and writes `gpu.md` and
+`gpu.json` to `out/gpu`. `OUT=`, `PARTS=` and `ROUNDS=` choose a folder, some of the parts, and the rounds (ten); `DEVICE=cpu
+TINY=--tiny` tries everything on small models. Parts: `identity` (attached without steering, every bit is the same),
+`kernels` (each fused kernel's log-sum-exp against the chunked one), `compile`, `offload` (by model and by group, against none),
+`refinement` (as above), `sd3.5-medium` and `flux-dev` (random weights of the models' sizes, at 1024 × 1024 pixels: cost of
+steering and peak memory). Every part gives figures, or a row that says what went wrong; the exit status is 0 if all is measured and
+meets its goal. `gpu.json` copied to `docs/benchmarks-gpu.json` appears here after `python -m benchmarks --page`.
+
+{figures}"""

@@ -1,0 +1,177 @@
+"""Each benchmark runs at a tiny size and writes what it measured; no figure's size is asserted."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks import __main__ as command
+from benchmarks import models, page, refinement, startup, steering, together
+from benchmarks.figure import Figure
+from benchmarks.memory import peak_bytes
+from headrouter.joint_attention import JointAttention
+from headrouter.method import Method, MethodRun, Needs, Setting
+from headrouter.routing.method import HeadRouter
+from headrouter.routing.tokens import refined_output_reference
+
+ROOT = Path(__file__).parents[2]
+
+
+def silent(line: str) -> None:
+    """Show no progress."""
+
+
+class Slow(Method):
+    """Works for a quarter of a second at each attention."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset()
+
+    def begin(self, setting: Setting) -> MethodRun:
+        return _SlowRun()
+
+
+class _SlowRun(MethodRun):
+    def needs(self, step: int) -> Needs:
+        return Needs(attention=frozenset({0}))
+
+    def after(self, event: JointAttention, output: Tensor) -> Tensor:
+        until = time.process_time() + 0.25
+        while time.process_time() < until:
+            pass
+        return output
+
+    def evidence(self):
+        return {}
+
+
+def test_a_slow_method_raises_the_ratio():
+    forward = models.forward(models.flux(models.TINY, torch.float32), models.TINY)
+    (fast,) = steering.compare(forward, "x", 3)
+    (slow,) = steering.compare(forward, "x", 3, method=Slow())
+    assert slow.value > 2 * fast.value
+    assert slow.goal == ("≤", 1.1) and slow.met is False
+
+
+def test_steering_measures_the_real_thing_at_both_precisions():
+    """The same rows and one call each; steered, the edit differs and the source does not."""
+    forward = models.forward(models.flux(models.TINY, torch.float32), models.TINY)
+    plain, steered = forward(), forward(HeadRouter())
+    assert [(run.cost.calls, run.cost.rows, len(run.rows)) for run in (plain, steered)] == [(1, 2, 2)] * 2
+    assert torch.equal(plain.latents[0], steered.latents[0])
+    assert (plain.latents[1] - steered.latents[1]).abs().max() > 1e-3
+    figures = list(steering.measure(silent, size=models.TINY, rounds=1))
+    assert [figure.what for figure in figures] == [
+        f"HeadRouter, {name}, 4 heads, 24 + 36 tokens, over plain" for name in ("bfloat16", "float32")
+    ]
+    assert all(figure.goal == ("≤", 1.10) and "on the clock" in figure.note for figure in figures)
+
+
+def test_the_full_size_is_the_released_one():
+    block, flux = models.FLUX_BLOCK, models.FLUX_DEV
+    assert (block.heads, block.width, block.image, block.text) == (24, 128, 4096, 512)
+    with torch.device("meta"):
+        transformer = models.flux_transformer(flux)
+        medium = models.sd35_transformer(models.SD35_MEDIUM)
+    assert sum(parameter.numel() for parameter in transformer.parameters()) == 11_901_408_320
+    assert sum(parameter.numel() for parameter in medium.parameters()) == pytest.approx(2.24e9, rel=0.02)
+
+
+def test_what_refinement_compares_is_equation_20():
+    method = HeadRouter(gamma=0, rho=0)
+    given = refinement.attention(models.TARGET, models.TINY, torch.float32, "cpu")
+    positions = given.row.prompt.positions
+    assert len(positions) == 16
+    tensors = (given.query[0], given.key[0], given.value[0])
+    expected = refined_output_reference(
+        *tensors,
+        given.layout,
+        positions,
+        method.alpha,
+        method.amplitude,
+        method.token_form,
+        given.query.shape[-1] ** -0.5,
+    )
+    explicit, ours = refinement.explicit_refinement(given, method)[0], refinement.steered(given, method)[0][0]
+    assert torch.allclose(explicit, expected, atol=1e-5) and torch.allclose(ours, expected, atol=1e-5)
+    assert (ours - refinement.plain(given)[0]).abs().max() > 1e-3, "the refinement must do something"
+
+
+def test_the_explicit_way_holds_the_matrix_and_ours_does_not():
+    size = models.Size(heads=4, width=16, text=24, side=12)
+    given = refinement.attention(models.TARGET, size, torch.float32, "cpu")
+    matrix = 4 * size.heads * (size.text + size.image) ** 2
+    assert peak_bytes(lambda: refinement.explicit_refinement(given, HeadRouter())) >= 2 * matrix
+    assert peak_bytes(lambda: refinement.steered(given, HeadRouter(gamma=0, rho=0))) < matrix
+
+
+def test_refinement_gives_time_memory_and_agreement():
+    figures = {figure.what: figure for figure in refinement.measure(silent, size=models.TINY, rounds=1)}
+    shape = "float32, 4 heads, 24 + 36 tokens"
+    for task, goal in (("refinement of 16 keys", 10), ("capture of 5 keys", 50)):
+        assert figures[f"{task}, {shape}: time that the explicit way adds over ours"].goal == ("≥", goal)
+        assert figures[f"{task}, {shape}: peak memory that the explicit way adds over ours"].goal == ("≥", 10)
+        assert figures[f"{task}, {shape}: largest relative difference"].met is True
+
+
+def test_a_wrong_method_shows_as_a_difference():
+    words = refinement.attention(models.TARGET, models.TINY, torch.float32, "cpu")
+    right, wrong = (HeadRouter(gamma=0, rho=0, alpha=alpha) for alpha in (2.0, 2.2))
+    task = refinement.Task("x", words, wrong, lambda: refinement.explicit_refinement(words, right), 10)
+    assert task.difference() > 1e-3
+
+
+def test_edits_together_count_their_rows():
+    """rf with guidance: N rows to invert; then a source and k edits, two halves each."""
+    steps, (figure,) = 2, together.measure(silent, counts=(2,), rounds=1, steps=2)
+    one_call, two_calls = steps + steps * 2 * 3, 2 * (steps + steps * 2 * 2)
+    assert figure.note.endswith(f"rows {one_call} and {two_calls}, {one_call / two_calls:.2f}")
+    assert figure.goal == ("≤", 0.6) and figure.value > 0
+    assert len(set(together.prompts(8))) == 8
+
+
+def test_startup_runs_fresh_processes():
+    figures = list(startup.measure(silent, rounds=1))
+    assert [figure.goal for figure in figures] == [None, ("≤", 3.0)]
+    assert startup.fresh(["-c", "sum(range(10**7))"]).work > startup.fresh(["-c", ""]).work
+    with pytest.raises(Exception, match="exit status"):
+        startup.fresh(["-c", "raise SystemExit(3)"])
+
+
+def test_the_command_writes_the_page_and_the_figures(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(startup, "measure", lambda progress, rounds: [Figure("x", float(rounds), goal=("≤", 2))])
+    monkeypatch.setattr(together, "measure", lambda progress, rounds: 1 / 0)
+    assert command.main(["startup", "--rounds", "2", "--out", str(tmp_path)]) == 0
+    assert command.main(["together", "--rounds", "2", "--out", str(tmp_path)]) == 1
+    known = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert [figure["value"] for figure in known["startup"]["figures"]] == [2.0]
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert "| x | 2 × |  | ≤ 2 | yes |" in text and "| x | 2 × |" in capsys.readouterr().out
+    assert "error: ZeroDivisionError" in text
+    assert text.count("Not measured yet.") == 2
+    assert "There are no figures from a GPU yet." in text
+
+
+def test_figures_from_a_gpu_appear_on_the_page(tmp_path):
+    record = {"machine": "a machine", "figures": page.records([Figure("y", 3.0)])}
+    (tmp_path / "benchmarks-gpu.json").write_text(json.dumps(record))
+    assert command.main(["--page", "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert "| y | 3 × |" in text and "no figures from a GPU" not in text
+
+
+def test_an_unknown_benchmark_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["steam"])
+    assert "no benchmark steam; there are steering" in capsys.readouterr().err
+
+
+def test_the_page_of_the_repository_is_that_of_its_figures(tmp_path):
+    for path in (ROOT / "docs").glob("benchmarks*.json"):
+        (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    page.write(tmp_path)
+    assert (tmp_path / "benchmarks.md").read_text() == (ROOT / "docs" / "benchmarks.md").read_text()
