@@ -92,7 +92,7 @@ def test_the_kernel() -> None:
 
 
 def test_a_map_of_nothing_masks_nothing() -> None:
-    assert not blend_mask(torch.zeros(1, 4, 4), (8, 8), 0.3).any()
+    assert not any(blend_mask(torch.zeros(1, 4, 4), (8, 8), theta).any() for theta in (0.0, 0.3))
 
 
 # Planted attention, through the method.
