@@ -72,13 +72,18 @@ def edits(arguments: argparse.Namespace) -> None:
         for name, result in edited(scene, target, backbone, arguments):
             found = read(np.asarray(result.image)[None])[0].attributes
             same = found["shape"] == target.shape, found[arguments.semantic] == getattr(target, arguments.semantic)
-            table[name].append((*same, _psnr(result.image, result.source, outside)))
+            inside = float(np.mean(np.asarray(result.mask()) > 0)) if result.has_mask() else 1.0
+            table[name].append((*same, _psnr(result.image, result.source, outside), inside))
     print(f"{arguments.pairs} edits of {arguments.semantic}, {arguments.inversion}, {arguments.steps} steps")
-    print("| methods | shape right | edit right | background, dB | better than none |\n|---|---|---|---|---|")
+    print(
+        "| methods | shape right | edit right | background, dB | better than none | mask |\n|---|---|---|---|---|---|"
+    )
     for name, rows in table.items():
-        shape, right, decibels = np.array(rows, dtype=float).T
+        shape, right, decibels, inside = np.array(rows, dtype=float).T
         better = np.mean(decibels > np.array(table["none"])[:, 2])
-        print(f"| {name} | {shape.mean():.0%} | {right.mean():.0%} | {decibels.mean():.1f} | {better:.0%} |")
+        print(
+            f"| {name} | {shape.mean():.0%} | {right.mean():.0%} | {decibels.mean():.1f} | {better:.0%} | {inside.mean():.0%} |"
+        )
 
 
 def _psnr(first: Image.Image, second: Image.Image, where: np.ndarray[Any, Any]) -> float:

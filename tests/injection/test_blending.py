@@ -1,6 +1,7 @@
 """Local blending: the mask is what the formula says, the latents are the source's outside it, and bad input is refused in time."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,17 @@ def test_the_mask_of_planted_attention_is_the_expected_region(order: str) -> Non
         assert torch.equal(masks[edit, 0].bool(), expected)
         assert torch.equal(blended[1 + edit], torch.where(expected, 1.0 + edit, 0.0).expand(4, -1, -1))
     assert torch.equal(blended[0], latents[0])
+
+
+def test_each_picture_keeps_its_own_source() -> None:
+    toy = ToyMMDiT()
+    first, second = rows(toy, "a cat", "a dog"), rows(toy, "red", "blue")
+    both = [*first, *(replace(row, image=1) for row in second)]
+    (run,) = Engine(toy).begin(TRAJECTORIES["euler"], [LocalBlend(mask=HALF)], both, problem(toy))
+    latents = torch.arange(4.0)[:, None, None, None].expand(4, 1, 6, 8)
+    blended = run.end_step(0, latents, both)
+    assert blended[..., :4].unique(dim=0).flatten(1)[:, 0].tolist() == [0, 1, 2, 3]
+    assert [row.unique().item() for row in blended[..., 4:]] == [0, 0, 2, 2]
 
 
 def test_steps_count_once_and_all_so_far_count() -> None:
