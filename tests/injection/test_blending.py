@@ -208,17 +208,17 @@ def test_the_order_of_methods_does_not_matter(replace: str) -> None:
     assert 0 < one.evidence[1]["masks"].mean() < 1
 
 
-def test_only_the_chosen_columns_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: set[tuple[int, ...]] = set()
+def test_only_the_chosen_columns_of_conditional_halves_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: set[tuple[str, tuple[int, ...]]] = set()
     plain = JointAttention.text_to_image
 
     def watched(self: JointAttention, row: int, positions: tuple[int, ...]) -> Any:
-        asked.add(tuple(positions))
+        asked.add((self.rows[row].half, tuple(positions)))
         return plain(self, row, positions)
 
     monkeypatch.setattr(JointAttention, "text_to_image", watched)
     sample(ToyMMDiT(), LocalBlend())
-    assert asked == {(1, 2)}
+    assert asked == {("conditional", (1, 2))}
 
 
 # Whole runs.
