@@ -38,7 +38,11 @@ VARIANTS: dict[str, list[Method]] = {
     "injection": [Injection()],
     "local-blend": [LocalBlend()],
     "injection, local-blend": [Injection(), LocalBlend()],
+    "injection longer": [Injection(tau=0.4)],
+    "local-blend to the end": [LocalBlend(blend=1.0)],
 }
+FIRST = tuple(VARIANTS)[:4]
+"""Those with the published constants."""
 LEVELS = (0.9, 0.7, 0.5)
 """Noise levels at which blocks are looked at: those of the first half of an edit."""
 
@@ -57,7 +61,7 @@ def edited(
     picture, asked = render(scene), {"steps": arguments.steps, "seed": arguments.seed}
     tool = Editor(backbone, arguments.inversion, None, progress=False)
     kept = tool.invert(picture, caption(scene), **asked) if tool.inversion.inverts else None
-    for name in arguments.methods or VARIANTS:
+    for name in arguments.methods:
         methods = VARIANTS[name]
         editor = Editor(backbone, arguments.inversion, methods, progress=False)
         yield name, editor.edit(picture, caption(target), caption(scene), inversion=kept, maps=False, **asked)
@@ -66,7 +70,7 @@ def edited(
 def edits(arguments: argparse.Namespace) -> None:
     """What the world's oracle reads in the edits, and how far the background moved."""
     backbone = Editor("sd3.5", model="shapes", progress=False).backbone
-    table: dict[str, list[tuple[float, ...]]] = {name: [] for name in arguments.methods or VARIANTS}
+    table: dict[str, list[tuple[float, ...]]] = {name: [] for name in arguments.methods}
     for scene, generator in scenes(arguments.pairs, arguments.seed):
         target = edit(scene, arguments.semantic, generator)
         outside = ~changed_region(scene, target)
@@ -154,7 +158,7 @@ def sheet(arguments: argparse.Namespace) -> None:
         results = dict(edited(scene, target, backbone, arguments))
         last = list(results.values())[-1]
         rows.append([last.source, render(target), *(result.image for result in results.values()), last.mask()])
-    titles = ["source", "right answer", *(arguments.methods or VARIANTS), "mask"]
+    titles = ["source", "right answer", *arguments.methods, "mask"]
     side, gap, head = 96, 6, 16
     picture = Image.new("RGB", (len(titles) * (side + gap) + gap, len(rows) * (side + gap) + head + gap), "white")
     draw = ImageDraw.Draw(picture)

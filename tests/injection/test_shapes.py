@@ -20,11 +20,10 @@ from headrouter import Editor
 from headrouter.method import Method
 
 PAIRS, STEPS = 5, 8
-VARIANTS: dict[str, tuple[str, list[Method]]] = {
-    "plain": ("euler", []),
-    "injection": ("euler", [Injection(tau=0.4)]),
-    "plain flowedit": ("flowedit", []),
-    "blended flowedit": ("flowedit", [LocalBlend()]),
+VARIANTS: dict[str, list[Method]] = {
+    "plain": [],
+    "injection": [Injection(tau=0.4)],
+    "local-blend": [LocalBlend(blend=1.0)],
 }
 
 
@@ -45,24 +44,31 @@ def overlap(picture: Image.Image, target: Scene) -> float:
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, np.ndarray[Any, Any]]:
-    """For each variant and pair: overlap with the drawn object, mean squared error outside the changed region."""
+    """For each variant and pair: overlap with the drawn object, mean squared error outside the changed region.
+
+    The error is to the source's row, which is what blending keeps: how near that row is to the picture is the trajectory's affair.
+    """
     backbone = Editor("sd3.5", model="shapes", progress=False).backbone
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in VARIANTS}
     for scene, target in scenes():
-        picture, outside = render(scene), ~changed_region(scene, target)
-        for name, (inversion, methods) in VARIANTS.items():
-            editor = Editor(backbone, inversion, methods, progress=False)
-            image = editor.edit(picture, caption(target), caption(scene), steps=STEPS, maps=False).image
-            error = np.asarray(image).astype(float)[outside] - np.asarray(picture).astype(float)[outside]
+        outside, plain = ~changed_region(scene, target), Editor(backbone, "euler", None, progress=False)
+        kept = plain.invert(render(scene), caption(scene), steps=STEPS)
+        asked = {"source_prompt": caption(scene), "steps": STEPS, "inversion": kept, "maps": False}
+        source = np.asarray(plain.edit(render(scene), caption(scene), **asked).image).astype(float)
+        for name, methods in VARIANTS.items():
+            image = (
+                Editor(backbone, "euler", methods, progress=False).edit(render(scene), caption(target), **asked).image
+            )
+            error = np.asarray(image).astype(float)[outside] - source[outside]
             found[name].append((overlap(image, target), float((error**2).mean())))
     return {name: np.array(rows) for name, rows in found.items()}
 
 
 def test_injection_keeps_the_shape(figures: dict[str, np.ndarray[Any, Any]]) -> None:
     steered, plain = (figures[name][:, 0].mean() for name in ("injection", "plain"))
-    assert steered > plain, (steered, plain)
+    assert steered > plain + 0.02, (steered, plain)
 
 
 def test_local_blending_keeps_the_background(figures: dict[str, np.ndarray[Any, Any]]) -> None:
-    steered, plain = (figures[name][:, 1].mean() for name in ("blended flowedit", "plain flowedit"))
+    steered, plain = (figures[name][:, 1].mean() for name in ("local-blend", "plain"))
     assert steered < 0.9 * plain, (steered, plain)
