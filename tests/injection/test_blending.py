@@ -1,6 +1,7 @@
 """Local blending: the mask is what the formula says, the latents are the source's outside it, and bad input is refused in time."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_the_kernel() -> None:
 
 
 def test_a_map_of_nothing_masks_nothing() -> None:
-    assert not blend_mask(torch.zeros(1, 4, 4), (8, 8), 0.3).any()
+    assert not any(blend_mask(torch.zeros(1, 4, 4), (8, 8), theta).any() for theta in (0.0, 0.3))
 
 
 # Planted attention, through the method.
@@ -151,6 +152,17 @@ def test_the_mask_of_planted_attention_is_the_expected_region(order: str) -> Non
     assert torch.equal(blended[0], latents[0])
 
 
+def test_each_picture_keeps_its_own_source() -> None:
+    toy = ToyMMDiT()
+    first, second = rows(toy, "a cat", "a dog"), rows(toy, "red", "blue")
+    both = [*first, *(replace(row, image=1) for row in second)]
+    (run,) = Engine(toy).begin(TRAJECTORIES["euler"], [LocalBlend(mask=HALF)], both, problem(toy))
+    latents = torch.arange(4.0)[:, None, None, None].expand(4, 1, 6, 8)
+    blended = run.end_step(0, latents, both)
+    assert blended[..., :4].unique(dim=0).flatten(1)[:, 0].tolist() == [0, 1, 2, 3]
+    assert [row.unique().item() for row in blended[..., 4:]] == [0, 0, 2, 2]
+
+
 def test_steps_count_once_and_all_so_far_count() -> None:
     """Two evaluations of one spot in step 0, one of another in step 1: at step 1 both spots weigh the same."""
     run, chosen = run_of(LocalBlend(blend=1.0, source_words=()), "x one x", "x x two")
@@ -196,17 +208,17 @@ def test_the_order_of_methods_does_not_matter(replace: str) -> None:
     assert 0 < one.evidence[1]["masks"].mean() < 1
 
 
-def test_only_the_chosen_columns_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: set[tuple[int, ...]] = set()
+def test_only_the_chosen_columns_of_conditional_halves_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: set[tuple[str, tuple[int, ...]]] = set()
     plain = JointAttention.text_to_image
 
     def watched(self: JointAttention, row: int, positions: tuple[int, ...]) -> Any:
-        asked.add(tuple(positions))
+        asked.add((self.rows[row].half, tuple(positions)))
         return plain(self, row, positions)
 
     monkeypatch.setattr(JointAttention, "text_to_image", watched)
     sample(ToyMMDiT(), LocalBlend())
-    assert asked == {(1, 2)}
+    assert asked == {("conditional", (1, 2))}
 
 
 # Whole runs.

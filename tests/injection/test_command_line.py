@@ -26,6 +26,11 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "photo.png"
 
 
+def pixels(path: Path) -> np.ndarray[Any, Any]:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
 def edit(model: Path, photo: Path, *more: Any) -> int:
     asked = ["--model", model, "--source", "a red cat", "--prompt", "a red dog", "--steps", 3, "--size", "48x32"]
     methods = ["--method", "injection", "--method", "local-blend", "--inversion", "euler"]
@@ -45,12 +50,12 @@ def test_both_methods_with_their_parameters_and_again(model: Path, photo: Path, 
         first, second = record["methods"]
         assert (first["name"], first["replace"], first["tau"]) == ("injection", ["I2I", "qk"], 2)
         assert (second["name"], second["target_words"], second["theta"]) == ("local-blend", words, 0.3)
-        assert Image.open(tmp_path / "out" / "mask-0.png").size == (48, 32)
+        assert pixels(tmp_path / "out" / "mask-0.png").shape == (32, 48)
         if words is None:
             mask.unlink()
         assert main(["edit", "--no-progress", "--from", str(tmp_path / "out"), "-o", str(tmp_path / "again")]) == 0
         for name in ("edit-0.png", "mask-0.png"):
-            one, other = (np.asarray(Image.open(tmp_path / folder / name)) for folder in ("out", "again"))
+            one, other = (pixels(tmp_path / folder / name) for folder in ("out", "again"))
             assert np.array_equal(one, other)
 
 

@@ -1,0 +1,74 @@
+"""On the bundled model, where the right answer is drawn: injection keeps the shape, local blending the background.
+
+The model is small and not trained to the end, so the margins are loose; `benchmarks/injection.py` has the figures.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from headrouter_blending.method import LocalBlend
+from headrouter_injection.method import Injection
+from headrouter_shapes.caption import caption
+from headrouter_shapes.render import changed_region, mask, render
+from headrouter_shapes.scene import Scene, edit, sample_scene
+from PIL import Image
+
+from headrouter import Editor
+from headrouter.method import Method
+
+PAIRS, STEPS = 5, 8
+VARIANTS: dict[str, list[Method]] = {
+    "plain": [],
+    "injection": [Injection(tau=0.4)],
+    "local-blend": [LocalBlend(blend=1.0)],
+}
+
+
+def scenes() -> Iterator[tuple[Scene, Scene]]:
+    """Held-out scenes, and the same in another colour."""
+    generator = np.random.default_rng(0)
+    for _ in range(PAIRS):
+        scene = replace(sample_scene(generator, held_out=True), number="one", style="filled", texture="plain")
+        yield scene, edit(scene, "colour", generator)
+
+
+def overlap(picture: Image.Image, target: Scene) -> float:
+    """Intersection over union of what differs from the background and the drawn object."""
+    pixels, truth = np.asarray(picture).astype(float), mask(target) > 0.5
+    found = np.abs(pixels - np.asarray(render(target)).astype(float)[0, 0]).max(axis=-1) > 40
+    return float((found & truth).sum() / (found | truth).sum())
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, np.ndarray[Any, Any]]:
+    """For each variant and pair: overlap with the drawn object, mean squared error outside the changed region.
+
+    The error is to the source's row, which is what blending keeps: how near that row is to the picture is the trajectory's affair.
+    """
+    backbone = Editor("sd3.5", model="shapes", progress=False).backbone
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in VARIANTS}
+    for scene, target in scenes():
+        outside, plain = ~changed_region(scene, target), Editor(backbone, "euler", None, progress=False)
+        kept = plain.invert(render(scene), caption(scene), steps=STEPS)
+        asked = {"source_prompt": caption(scene), "steps": STEPS, "inversion": kept, "maps": False}
+        source = np.asarray(plain.edit(render(scene), caption(scene), **asked).image).astype(float)
+        for name, methods in VARIANTS.items():
+            image = (
+                Editor(backbone, "euler", methods, progress=False).edit(render(scene), caption(target), **asked).image
+            )
+            error = np.asarray(image).astype(float)[outside] - source[outside]
+            found[name].append((overlap(image, target), float((error**2).mean())))
+    return {name: np.array(rows) for name, rows in found.items()}
+
+
+def test_injection_keeps_the_shape(figures: dict[str, np.ndarray[Any, Any]]) -> None:
+    steered, plain = (figures[name][:, 0].mean() for name in ("injection", "plain"))
+    assert steered > plain + 0.02, (steered, plain)
+
+
+def test_local_blending_keeps_the_background(figures: dict[str, np.ndarray[Any, Any]]) -> None:
+    steered, plain = (figures[name][:, 1].mean() for name in ("local-blend", "plain"))
+    assert steered < 0.9 * plain, (steered, plain)
