@@ -229,6 +229,13 @@ def test_profiles_that_do_not_fit_are_refused_when_they_are_named(tmp_path, chan
         ProfileRouting(profile=profile(tmp_path, **changes), semantic=semantic)
 
 
+def test_routing_by_no_profile_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="`profile` must name a file"):
+        outputs([ProfileRouting()])
+    with pytest.raises(ValueError, match="`profile` must name a file"):
+        ProfileRouting(semantic="colour")
+
+
 def test_a_profile_of_another_model_and_runs_that_lack_a_row_are_refused(tmp_path) -> None:
     known = Profile(("thing",), torch.rand(2, 2, 4).double()[:1], torch.zeros(1, 2, 4).double(), 3, {})
     (tmp_path / "heads.json").write_text(json.dumps(known.as_dict()))
