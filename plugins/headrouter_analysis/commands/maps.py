@@ -180,7 +180,7 @@ def _refuse_many_panels(names: dict[str, list[int]]) -> None:
     panels = math.prod(len(names[axis]) for axis in kept)
     if panels > figures.MOST_PANELS:
         raise InvalidInputError(
-            f"`--per` {' and '.join(kept)} would draw {panels} panels for each word, more than {figures.MOST_PANELS}. Choose some of them "
+            f"`--per` {' and '.join(kept)} would draw {panels} panels for each word, more than {figures.MOST_PANELS}. Choose some "
             "with `--blocks` or `--heads`, or fewer `--steps`."
         )
 
