@@ -165,6 +165,7 @@ def differences(rows: Sequence[tuple[str, float, float, float]], title: str, axi
     axes.errorbar(means, place, xerr=errors, fmt="o", markersize=4, capsize=2, color="C0")
     axes.axvline(0, color="grey", lw=0.8, ls="--")
     axes.set_yticks(place, [row[0] for row in rows], fontsize=8)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel(axis, fontsize=8)
     axes.tick_params(labelsize=7)
     axes.set_title(title, fontsize=9)

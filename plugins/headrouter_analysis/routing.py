@@ -24,8 +24,8 @@ class ProfileRouting(Method):
     beforehand over many pairs and stretched over the heads of each layer. It needs no source row.
     """
 
-    profile: str = Field(min_length=1, description="File or folder that `headrouter analyze heads` wrote.")
-    semantic: str = Field(min_length=1, description="The edit's semantic, one of the profile's.")
+    profile: str = Field("", description="File or folder that `headrouter analyze heads` wrote; a run needs one.")
+    semantic: str = Field("", description="The edit's semantic, one of the profile's.")
     by: By = Field("sensitivity", description="Rank heads by how far they move, or by how much more than expected.")
     gamma: float = Field(0.2, ge=0, le=10, description="γ, largest increment.", json_schema_extra={"knob": "push"})
     k: float = Field(10.0, ge=0, le=1000, description="k, steepness of the sigmoid over d̃.")
@@ -39,11 +39,16 @@ class ProfileRouting(Method):
 
     @model_validator(mode="after")
     def _profile_is_there(self) -> "ProfileRouting":
-        self._loaded.index(self.semantic)
+        if self.profile or self.semantic:
+            self._loaded.index(self.semantic)
         return self
 
     @cached_property
     def _loaded(self) -> Profile:
+        if not self.profile:
+            raise InvalidInputError(
+                "`profile` must name a file that `headrouter analyze heads` wrote, and `semantic` one of its semantics."
+            )
         return Profile.load(self.profile)
 
     @property
@@ -65,7 +70,7 @@ class ProfileRouting(Method):
         """Take part in a run.
 
         Raises:
-            InvalidInputError: the profile is of a model with other layers or heads.
+            InvalidInputError: there is no profile, or it is of a model with other layers or heads.
         """
         weights = self.weights
         heads = {site.heads for site in setting.sites}

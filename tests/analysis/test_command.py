@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from headrouter_analysis import command
+from headrouter_analysis import command, figures
 from headrouter_analysis.pairs import BUNDLED
 from PIL import Image
 
@@ -203,6 +203,7 @@ def test_bad_input_is_refused_before_a_model_is_loaded(words, said, no_model, pi
         (["maps", "--prompt", PROMPT, "--blocks", "7"], "`blocks` [7] do not exist: the model has joint layers 0 to 2"),
         (["maps", "--prompt", PROMPT, "--heads", "9"], "`heads` [9] do not exist: the model has heads 0 to 3"),
         (["maps", "--prompt", PROMPT, "--size", "17x16"], "multiples of 4"),
+        (["maps", "--prompt", PROMPT, "--per", "block", "--per", "head"], "block and head would draw 12 panels"),
         (["heads", "--steps", "0"], "`steps` must be at least 1"),
         (["heads", "--guidance", "0"], "`guidance` must be above 0"),
     ],
@@ -212,6 +213,7 @@ def test_what_the_model_does_not_have_is_refused_before_it_runs(words, said, mon
         def velocity(self, *given):
             pytest.fail("the model was run")
 
+    monkeypatch.setattr(figures, "MOST_PANELS", 11)
     monkeypatch.setattr(assembly, "backbone_of", lambda *given, **values: (Still(), {}))
     assert run(*words, "-o", str(tmp_path)) == 2
     assert said in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from headrouter_analysis.dropout import HeadDropout
@@ -12,6 +13,7 @@ from headrouter_analysis.profile import Profile
 from headrouter_analysis.routing import ProfileRouting
 from headrouter_analysis.runs import Runs
 from headrouter_analysis.sensitivity import HeadSensitivity
+from headrouter_analysis.statistics import differ_by_group
 from headrouter_analysis.swap import HeadSwap
 from torch.nn import functional
 
@@ -105,7 +107,10 @@ def test_the_analysis_is_the_mean_over_pairs_whatever_the_batch(tmp_path) -> Non
     values = torch.stack([one[0].mean(dim=0) for one in single]).double()
     assert torch.allclose(whole.profile.mean[1], values[6:].mean(dim=0), atol=1e-6)
     assert torch.allclose(whole.profile.deviation[0], values[:6].std(dim=0), atol=1e-6)
-    assert 0 < whole.specialisation.p <= 1
+    profiles = values.log().flatten(1)
+    shape = (profiles - profiles.mean(dim=1, keepdim=True)).numpy()
+    expected = differ_by_group(shape, np.repeat([0, 1], 6))
+    assert whole.specialisation.observed == pytest.approx(expected.observed, rel=1e-3)
     path = tmp_path / "heads.json"
     path.write_text(json.dumps(whole.profile.as_dict()))
     again = Profile.load(tmp_path)
@@ -227,6 +232,13 @@ def test_heads_that_are_not_there_are_refused(tmp_path, build, said) -> None:
 def test_profiles_that_do_not_fit_are_refused_when_they_are_named(tmp_path, changes, semantic, said) -> None:
     with pytest.raises(ValueError, match=said):
         ProfileRouting(profile=profile(tmp_path, **changes), semantic=semantic)
+
+
+def test_routing_by_no_profile_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="`profile` must name a file"):
+        outputs([ProfileRouting()])
+    with pytest.raises(ValueError, match="`profile` must name a file"):
+        ProfileRouting(semantic="colour")
 
 
 def test_a_profile_of_another_model_and_runs_that_lack_a_row_are_refused(tmp_path) -> None:

@@ -7,16 +7,18 @@ import torch
 from headrouter_analysis.depth import TextShare
 from headrouter_analysis.maps import AttentionMaps
 from headrouter_analysis.runs import Runs
+from PIL import Image
 
 from headrouter import kernels
 from headrouter.clock import Clock
+from headrouter.editor import Editor
 from headrouter.errors import InvalidInputError
 from headrouter.joint_attention import JointAttention, Site, TokenLayout
 from headrouter.prompt import Prompt
 from headrouter.rows import Row, batch_rows
 from headrouter.testing.toy import ToyMMDiT
 
-from .world import overheard
+from .world import Touched, overheard, softmax
 
 PROMPTS = ["a red dog, a cat", "the blue red house"]
 WORDS = (("red", "a"), ("house", "blue red"))
@@ -56,9 +58,28 @@ def test_maps_are_blocks_of_the_softmax_averaged_over_what_is_not_kept(direction
 
 def test_chosen_blocks_heads_and_steps_are_the_ones_that_are_averaged() -> None:
     method = AttentionMaps(words=WORDS, keep=("head",), blocks=(2, 0), heads=(3, 1), start=1, stop=3)
-    sampled, seen = overheard(True, PROMPTS, [method])
+    kept = AttentionMaps(words=WORDS, keep=("block",), blocks=(2, 0, 2))
+    sampled, seen = overheard(True, PROMPTS, [method, kept])
     reference = expected(seen, "T2I")[:, :, 1:3][:, :, :, [0, 2]][:, :, :, :, [3, 1]].mean(dim=(2, 3))
     assert torch.allclose(sampled.evidence[0]["attention_maps"], reference, atol=1e-6)
+    ascending = expected(seen, "T2I")[:, :, :, [0, 2]].mean(dim=(2, 4))
+    assert torch.allclose(sampled.evidence[1]["attention_maps"], ascending, atol=1e-6)
+
+
+def test_a_step_of_two_evaluations_is_their_mean() -> None:
+    toy, seen = Touched(), {}
+    toy.touch = lambda event: seen.setdefault((event.clock.step, event.clock.stage), []).append(
+        softmax(event)[-1][:, event.layout.image][..., event.layout.text.start + 1].mean(dim=0)
+    )
+    methods = [AttentionMaps(words=(("dog",),), keep=("step",)), AttentionMaps(words=(("dog",),), keep=())]
+    editor = Editor(toy, "rf-solver", methods, progress=False)
+    result = editor.edit(Image.new("RGB", (16, 16), "teal"), "a dog", "a cat", steps=2, size=(16, 16), maps=False)
+    assert len(seen) == 4, "two steps of two stages"
+    stages = {key: torch.stack(blocks).mean(dim=0) for key, blocks in seen.items()}
+    steps = torch.stack([(stages[step, 0] + stages[step, 1]) / 2 for step in (0, 1)]).view(2, 4, 4)
+    (_, by_step), (_, mean) = result.evidence
+    assert torch.allclose(by_step["attention_maps"][0, 0], steps, atol=1e-6)
+    assert torch.allclose(mean["attention_maps"][0, 0], steps.mean(dim=0), atol=1e-6)
 
 
 def test_every_word_is_recorded_if_none_is_named() -> None:

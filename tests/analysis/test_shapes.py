@@ -5,15 +5,18 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from headrouter_analysis.blocks import drawn_masks, rank_blocks
 from headrouter_analysis.dropping import Dropping, measure_dropping
 from headrouter_analysis.heads import analyse_heads
 from headrouter_analysis.pairs import drawn_pairs
+from headrouter_analysis.profile import Profile
 from headrouter_analysis.routing_trial import VARIANTS, try_routing
 from headrouter_analysis.runs import Runs
 from headrouter_rf.rf import RFInversion
 
 from headrouter.assembly import backbone_of
+from headrouter.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,22 @@ def test_a_profile_is_measured_and_used(runs: Runs, tmp_path) -> None:
     difference = trial.difference("profile", "plain")["error"]["mean"]
     assert math.isclose(difference, trial.values[2, 0, 2] - trial.values[0, 0, 2], rel_tol=1e-4)
     assert set(trial.mean(VARIANTS[0])) == {"edited", "kept", "error"}
+
+
+def test_an_edit_from_the_command_line_drops_and_weighs_heads(tmp_path, capsys) -> None:
+    mean = torch.rand(1, 6, 6, generator=torch.Generator().manual_seed(0)).double()
+    (tmp_path / "heads.json").write_text(json.dumps(Profile(("colour",), mean, mean, 2, {}).as_dict()))
+    item, out = drawn_masks(1)[0], tmp_path / "out"
+    item.picture.save(tmp_path / "picture.png")
+    asked = ["edit", str(tmp_path / "picture.png"), "--model", "shapes", "--steps", "2", "--prompt", item.prompt]
+    asked += ["--method", "head-dropout", "--method", "profile-routing", "--no-progress", "-o", str(out)]
+    asked += ["--set", "method.0.heads=[[2, 2], [4, 1]]", "--set", f"method.1.profile={tmp_path / 'heads.json'}"]
+    assert main([*asked, "--set", "method.1.semantic=shape"]) == 2
+    assert "'shape' is not in the profile; it has: colour" in capsys.readouterr().err
+    assert main([*asked, "--set", "method.1.semantic=colour"]) == 0
+    dropout, routing = json.loads((out / "result.json").read_text())["methods"]
+    assert (dropout["name"], dropout["heads"]) == ("head-dropout", [[2, 2], [4, 1]])
+    assert (routing["name"], routing["semantic"]) == ("profile-routing", "colour")
 
 
 def test_shares_of_what_changed_are_paired_by_picture() -> None:

@@ -1,6 +1,7 @@
 """``headrouter analyze maps``."""
 
 import argparse
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         heads=None if arguments.heads is None else tuple(arguments.heads),
     )
     runs = load(arguments, [method])
+    _refuse_many_panels(_axis_names(runs, method))
     methods = [method, TextShare()]
     prompts, seeds = [arguments.prompt], [arguments.seed]
     if picture is None:
@@ -169,6 +171,18 @@ def _axis_names(runs: "Runs", method: Any) -> dict[str, list[int]]:
         "head": heads,
     }
     return {axis: list(numbers) for axis, numbers in every.items() if axis in method.keep}
+
+
+def _refuse_many_panels(names: dict[str, list[int]]) -> None:
+    from headrouter_analysis import figures
+
+    kept = list(names)[-2:]
+    panels = math.prod(len(names[axis]) for axis in kept)
+    if panels > figures.MOST_PANELS:
+        raise InvalidInputError(
+            f"`--per` {' and '.join(kept)} would draw {panels} panels for each word, more than {figures.MOST_PANELS}. Choose some "
+            "with `--blocks` or `--heads`, or fewer `--steps`."
+        )
 
 
 def _panels(maps: "Tensor", names: dict[str, list[int]]) -> "tuple[Tensor, list[str], list[str]]":
