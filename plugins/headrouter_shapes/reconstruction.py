@@ -92,8 +92,8 @@ def plot(measured: Sequence[Point], ceilings: dict[str, float], path: Path) -> N
     for row, guidance in zip(axes, guidances, strict=True):
         for axis, backbone in zip(row, backbones, strict=True):
             for number, inversion in enumerate(STEPS):
-                place = (backbone, guidance, inversion)
-                chosen = [p for p in measured if (p["backbone"], p["guidance"], p["inversion"]) == place]
+                drawn = (backbone, guidance, inversion)
+                chosen = [p for p in measured if (p["backbone"], p["guidance"], p["inversion"]) == drawn]
                 found = [mean(p["psnr"], range(len(p["psnr"]))) for p in chosen]
                 calls, middle = [p["calls"] for p in chosen], [one.value for one in found]
                 half = [one.high - one.value if np.isfinite(one.high) else 0.0 for one in found]
