@@ -46,8 +46,8 @@ def overlap(picture: Image.Image, target: Scene) -> float:
 def figures() -> dict[str, np.ndarray[Any, Any]]:
     """For each variant and pair: overlap with the drawn object, mean squared error away from the changed region.
 
-    A mask is made on 8 × 8 tokens, smoothed and widened, so it is larger than the object: what is 12 pixels away counts. The error is
-    to the source's row, which is what blending keeps: how near that row is to the picture is the trajectory's affair.
+    A mask is made on 8 × 8 tokens, smoothed and widened, so it is larger than the object: what is 12 pixels away counts. The error
+    is to the source's row, which is what blending keeps: how near that row is to the picture is the trajectory's affair.
     """
     backbone = Editor("sd3.5", model="shapes", progress=False).backbone
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in VARIANTS}
