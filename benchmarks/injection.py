@@ -186,7 +186,7 @@ def main() -> None:
         command.add_argument("--semantic", default="colour")
         command.add_argument("--inversion", default="euler")
         command.add_argument(
-            "--methods", nargs="+", choices=VARIANTS, help="all if not given; the last one's mask is drawn"
+            "--methods", nargs="+", choices=VARIANTS, default=FIRST, help="the last one's mask is drawn"
         )
         command.add_argument("--steps", type=int, default=14)
     arguments = parser.parse_args()

@@ -44,14 +44,15 @@ def overlap(picture: Image.Image, target: Scene) -> float:
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, np.ndarray[Any, Any]]:
-    """For each variant and pair: overlap with the drawn object, mean squared error outside the changed region.
+    """For each variant and pair: overlap with the drawn object, mean squared error away from the changed region.
 
-    The error is to the source's row, which is what blending keeps: how near that row is to the picture is the trajectory's affair.
+    A mask is made on 8 × 8 tokens, smoothed and widened, so it is larger than the object: what is 12 pixels away counts. The error
+    is to the source's row, which is what blending keeps: how near that row is to the picture is the trajectory's affair.
     """
     backbone = Editor("sd3.5", model="shapes", progress=False).backbone
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in VARIANTS}
     for scene, target in scenes():
-        outside, plain = ~changed_region(scene, target), Editor(backbone, "euler", None, progress=False)
+        outside, plain = ~changed_region(scene, target, margin=12), Editor(backbone, "euler", None, progress=False)
         kept = plain.invert(render(scene), caption(scene), steps=STEPS)
         asked = {"source_prompt": caption(scene), "steps": STEPS, "inversion": kept, "maps": False}
         source = np.asarray(plain.edit(render(scene), caption(scene), **asked).image).astype(float)
@@ -71,4 +72,4 @@ def test_injection_keeps_the_shape(figures: dict[str, np.ndarray[Any, Any]]) -> 
 
 def test_local_blending_keeps_the_background(figures: dict[str, np.ndarray[Any, Any]]) -> None:
     steered, plain = (figures[name][:, 1].mean() for name in ("local-blend", "plain"))
-    assert steered < 0.9 * plain, (steered, plain)
+    assert steered < 0.6 * plain, (steered, plain)
