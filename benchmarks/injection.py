@@ -1,7 +1,6 @@
 """Injection and local blending on the bundled drawn world, where the right answer is known pixel by pixel.
 
     python benchmarks/injection.py edits --pairs 20      which methods keep shape and background
-    python benchmarks/injection.py blocks --pictures 24  which blocks' attention shows where a word acts
     python benchmarks/injection.py sheet injection.png   what they look like
 
 Pictures are held-out scenes with one filled object. The same arguments give the same table.
@@ -13,25 +12,19 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
-from headrouter_blending.mask import normalised, smoothed
 from headrouter_blending.method import LocalBlend
 from headrouter_injection.method import Injection
 from headrouter_shapes.caption import caption
 from headrouter_shapes.oracle import read
-from headrouter_shapes.render import changed_region, mask, render
+from headrouter_shapes.render import changed_region, render
 from headrouter_shapes.scene import Scene, edit, sample_scene
 from PIL import Image, ImageDraw
-from torch import Tensor
 
 from headrouter import Editor
-from headrouter.backbone import Backbone, Listener
-from headrouter.clock import Clock
-from headrouter.joint_attention import JointAttention, TextStream, TokenLayout
+from headrouter.backbone import Backbone
 from headrouter.method import Method
-from headrouter.picture import save_picture, to_tensor
+from headrouter.picture import save_picture
 from headrouter.result import Result
-from headrouter.rows import BatchRow, Row
 
 VARIANTS: dict[str, list[Method]] = {
     "none": [],
@@ -43,8 +36,6 @@ VARIANTS: dict[str, list[Method]] = {
 }
 FIRST = tuple(VARIANTS)[:4]
 """Those with the published constants."""
-LEVELS = (0.9, 0.7, 0.5)
-"""Noise levels at which blocks are looked at: those of the first half of an edit."""
 
 
 def scenes(count: int, seed: int) -> Iterator[tuple[Scene, np.random.Generator]]:
@@ -69,7 +60,7 @@ def edited(
 
 def edits(arguments: argparse.Namespace) -> None:
     """What the world's oracle reads in the edits, and how far the background moved."""
-    backbone = Editor("sd3.5", model="shapes", progress=False).backbone
+    backbone = Editor(arguments.backbone, model="shapes", progress=False).backbone
     table: dict[str, list[tuple[float, ...]]] = {name: [] for name in arguments.methods}
     for scene, generator in scenes(arguments.pairs, arguments.seed):
         target = edit(scene, arguments.semantic, generator)
@@ -97,61 +88,9 @@ def _psnr(first: Image.Image, second: Image.Image, where: np.ndarray[Any, Any]) 
     return float(10 * np.log10(255**2 / max(float(np.mean((a - b) ** 2)), 1e-9)))
 
 
-class BlockMaps(Listener):
-    """Notes for each joint block how much image tokens attend to some words of the first row's prompt."""
-
-    def __init__(self, positions: tuple[int, ...]):
-        self.positions = positions
-        self.maps: dict[int, Tensor] = {}
-
-    @property
-    def clock(self) -> Clock:
-        return Clock("sample", 0, 1, 0, 1.0, 0)
-
-    def begin_forward(self, rows: tuple[BatchRow, ...], layout: TokenLayout) -> None:
-        self.maps.clear()
-
-    def attention(self, event: JointAttention) -> Tensor:
-        found = torch.cat([block for _, block in event.text_to_image(0, self.positions)])
-        self.maps[event.site.index] = found.mean(dim=(0, 2)).view(event.layout.grid)
-        return event.attend()
-
-    def text(self, stream: TextStream) -> Tensor:
-        return stream.hidden
-
-
-def blocks(arguments: argparse.Namespace) -> None:
-    """How well each block's map of the words for the object tells its pixels from others: area under the ROC curve."""
-    backbone = Editor("sd3.5", model="shapes", progress=False).backbone
-    scores: list[list[float]] = []
-    for number, (scene, _) in enumerate(scenes(arguments.pictures, arguments.seed)):
-        prompt, nothing = backbone.encode_prompts([caption(scene), ""])
-        latents = backbone.encode_image(to_tensor(render(scene)))
-        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(number))
-        size = (latents.shape[-2], latents.shape[-1])
-        truth = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(mask(scene))[None], size)[0] > 0.5
-        for word in (scene.shape, scene.colour):
-            listener = BlockMaps(prompt.find(word))
-            for sigma in LEVELS:
-                with backbone.attach(listener):
-                    backbone.velocity((1 - sigma) * latents + sigma * noise, sigma, [Row(prompt, nothing, 1.0)])
-                maps = normalised(smoothed(torch.stack([listener.maps[site.index] for site in backbone.sites])), size)
-                scores.append([_area(one[truth], one[~truth]) for one in maps])
-    mean = np.mean(scores, axis=0)
-    order = [int(block) for block in np.argsort(-mean)]
-    print(f"{arguments.pictures} pictures, levels {LEVELS}; blocks, best first: {order}")
-    print("area under the curve:", ", ".join(f"block {block} {mean[block]:.3f}" for block in order))
-
-
-def _area(inside: Tensor, outside: Tensor) -> float:
-    """Probability that a place inside has a larger value than one outside; ties count half."""
-    difference = inside[:, None] - outside[None]
-    return float(((difference > 0).float() + 0.5 * (difference == 0)).mean())
-
-
 def sheet(arguments: argparse.Namespace) -> None:
     """Source, the drawing that the edit should be, each variant, and the last one's mask; a row for each scene."""
-    backbone = Editor("sd3.5", model="shapes", progress=False).backbone
+    backbone = Editor(arguments.backbone, model="shapes", progress=False).backbone
     rows = []
     for scene, generator in scenes(arguments.pairs, arguments.seed):
         target = edit(scene, arguments.semantic, generator)
@@ -173,15 +112,13 @@ def sheet(arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, function in (("edits", edits), ("blocks", blocks), ("sheet", sheet)):
+    for name, function in (("edits", edits), ("sheet", sheet)):
         command = commands.add_parser(name)
         command.set_defaults(run=function)
         command.add_argument("--seed", type=int, default=0)
         if name == "sheet":
             command.add_argument("path")
-        if name == "blocks":
-            command.add_argument("--pictures", type=int, default=24)
-            continue
+        command.add_argument("--backbone", default="sd3.5", choices=("flux", "sd3", "sd3.5"))
         command.add_argument("--pairs", type=int, default=24 if name == "edits" else 4)
         command.add_argument("--semantic", default="colour")
         command.add_argument("--inversion", default="euler")
