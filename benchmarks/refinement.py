@@ -58,7 +58,7 @@ class Attention:
 
     def run(self, method: Method) -> MethodRun:
         """A method about to see it."""
-        return method.begin(Setting("sample", 1, (self.site,), (self.row,), (1.0, 0.0)))
+        return method.begin(Setting("sample", 1, (self.site,), (self.row,), (1.0, 0.0), range(1)))
 
     def softmax(self) -> Tensor:
         """All S×S probabilities, ``[1, heads, tokens, tokens]``."""

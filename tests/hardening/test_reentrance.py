@@ -59,7 +59,7 @@ class Calling(Method):
         return frozenset()
 
     def begin(self, setting: Setting) -> MethodRun:
-        return _Run(self.place, calls.pop(self.place))
+        return _Run(self.place)
 
 
 calls: dict[str, Callable[[], Any]] = {}
@@ -67,8 +67,8 @@ calls: dict[str, Callable[[], Any]] = {}
 
 
 class _Run(MethodRun):
-    def __init__(self, place: str, call: Callable[[], Any]) -> None:
-        self.place, self.call, self.called = place, call, False
+    def __init__(self, place: str) -> None:
+        self.place, self.called = place, False
 
     def needs(self, step: int) -> Needs:
         return Needs(attention=frozenset({1}), latents=True)
@@ -76,7 +76,7 @@ class _Run(MethodRun):
     def _now(self, place: str) -> None:
         if place == self.place and not self.called:
             self.called = True
-            self.call()
+            calls.pop(self.place)()
 
     def after(self, event: Any, output: Any) -> Any:
         self._now("attention")
