@@ -66,17 +66,17 @@ def test_flux_reads_and_writes_the_patches_of_sd3(lively: dict[str, ShapesPipeli
     torch.testing.assert_close(reader(plain), theirs_reader(both), rtol=1e-4, atol=1e-5)
 
 
-def test_a_sibling_starts_ahead() -> None:
+def test_sd3_starts_ahead_of_an_untrained_pipeline() -> None:
     trained = load_pipeline(model_path("sd3.5"))
     clean, noise, levels = encode_pictures(trained, draw(5, 0, 8)), starting_noise(3, 8), torch.linspace(0.1, 1.0, 8)
     prompts = [caption(scene) for scene in training_scenes(5, 0, 8)]
-    for backbone, limit in (("sd3", 1.2), ("flux", 1.6)):
-        fresh = build_pipeline(backbone, trained.vae)
-        transplant(trained, fresh)
-        with torch.no_grad():
-            noisy = torch.lerp(clean, noise, levels[:, None, None, None])
-            made = velocity(fresh, noisy, levels, encode_prompts(fresh, prompts))
-        assert functional.mse_loss(made, noise - clean) < limit
+    fresh = build_pipeline("sd3", trained.vae)
+    transplant(trained, fresh)
+    with torch.no_grad():
+        noisy = torch.lerp(clean, noise, levels[:, None, None, None])
+        made = velocity(fresh, noisy, levels, encode_prompts(fresh, prompts))
+    untrained = (noise - clean).square().mean()  # a fresh pipeline says zero
+    assert functional.mse_loss(made, noise - clean) < 0.6 * untrained
 
 
 def test_flux_is_not_a_place_to_start_others_from(lively: dict[str, ShapesPipeline]) -> None:
