@@ -1,7 +1,7 @@
 """Starting one backbone from another: what their weights have in common is copied, the rest starts fresh.
 
-The three backbones read the same captions, patches and noise levels. What a trained one knows of those need not be learned
-again, so a sibling starts far ahead of random weights.
+The three backbones read the same captions, patches and noise levels, and what a trained one knows of those need not be learned
+again. How far ahead that puts a model depends on how much they share: docs/shapes.md has the figures.
 """
 
 from collections.abc import Iterator
