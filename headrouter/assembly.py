@@ -125,20 +125,25 @@ def model_of(backbone: str, model: str | None) -> tuple[str, Defaults | None]:
 def with_preset(
     name: str, inversion: Inversion, methods: Sequence[Method], steps: int
 ) -> tuple[Inversion, tuple[Method, ...]]:
-    """Give a component the values of a preset, except those that the user set; step numbers are scaled to ``steps``.
+    """Give the parts the values of a preset, except those that the user set; step numbers are scaled to ``steps``.
+
+    A preset may have values for several components, registered under the same name: each part that takes part gets its own.
 
     Raises:
         UnknownNameError: no preset of that name.
-        IncompatibleError: its component takes no part.
+        IncompatibleError: none of its components takes part.
     """
-    kinds: list[tuple[Kind, Parameters]] = [("inversion", inversion), *(("method", method) for method in methods)]
-    for kind, part in kinds:
-        owner = name_of(kind, part)
-        if any(fold(preset.name) == fold(name) for preset in _presets_of(kind, part)):
-            tuned = changed(part, _scaled(part, registry().preset(kind, owner, name), steps))
-            if isinstance(tuned, Inversion):
-                return tuned, tuple(methods)
-            return inversion, tuple(tuned if method is part else method for method in methods)  # type: ignore[misc]
+
+    def tuned(kind: Kind, part: Part) -> Part | None:
+        if all(fold(preset.name) != fold(name) for preset in _presets_of(kind, part)):
+            return None
+        return changed(part, _scaled(part, registry().preset(kind, name_of(kind, part), name), steps))
+
+    found_inversion = tuned("inversion", inversion)
+    found_methods = [tuned("method", method) for method in methods]
+    if found_inversion is not None or any(found is not None for found in found_methods):
+        pairs = zip(methods, found_methods, strict=True)
+        return found_inversion or inversion, tuple(found or method for method, found in pairs)
     preset = resolve("preset", name, registry().entries("preset")).item
     assert isinstance(preset, Preset)
     kind, component = preset.component

@@ -9,7 +9,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, final
 
 import torch
@@ -21,13 +21,10 @@ from headrouter import __version__
 from headrouter.assembly import (
     Methods,
     backbone_of,
-    changed,
     inversion_of,
     methods_of,
     name_of,
     refuse_misfits,
-    with_knob,
-    with_preset,
 )
 from headrouter.backbone import Backbone, BackboneParameters
 from headrouter.clock import Phase
@@ -36,39 +33,15 @@ from headrouter.engine import Engine, Progress, Sampled
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.inversion import Inversion, Problem
 from headrouter.inverted import Inverted
+from headrouter.job import Job, checked_size, grid, prepare, refuse_idle_negative
 from headrouter.maps import WordMaps
-from headrouter.method import Method
 from headrouter.noise import Noise
-from headrouter.picture import Source, load_picture, to_picture, to_tensor, working_size
+from headrouter.picture import Source, to_picture, working_size
 from headrouter.prompt import Prompt
 from headrouter.reconstruction import Reconstruction
 from headrouter.request import Request, Size, request_of
-from headrouter.result import FORMAT, Result, merge_evidence, picture_hash
+from headrouter.result import FORMAT, Result, merge_evidence
 from headrouter.rows import Row
-
-_NOT_OF_THE_MODEL = frozenset({"name", "model", "pipeline", "device", "dtype", "offload"})
-"""In a backbone's record: what its name says already, and what concerns the machine alone."""
-_LARGEST = 8192**2
-"""Pixels of the largest size to work at, far beyond what any model was trained for."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """One picture, prepared for one run."""
-
-    picture: Image.Image
-    size: tuple[int, int]
-    inversion: Inversion
-    methods: tuple[Method, ...]
-    steps: int
-    guidance: float
-    seed: int
-    source: Prompt
-    targets: tuple[Prompt, ...]
-    negative: Prompt
-    empty: Prompt
-    problem: Problem
 
 
 @final
@@ -174,14 +147,12 @@ class Editor:
             maps=maps,
         )
         kept = inversion if inversion is None or isinstance(inversion, Inverted) else Inverted.load(inversion)
-        job = self._job(image, asked)
+        job = prepare(image, asked, self.backbone, self.inversion, self.methods)
         if maps and "prompt-words" in self.backbone.provides and not any(isinstance(m, WordMaps) for m in job.methods):
             job = replace(job, methods=(*job.methods, WordMaps()))
         engine = self._engine("edit")
         for group in self._groups(job.targets):
-            engine.begin(
-                job.inversion, job.methods, self._rows(job, group), job.problem
-            )  # refuses before the model runs
+            engine.begin(job.inversion, job.methods, job.rows(group), job.problem)  # refuses before the model runs
         start = self._start(job, kept)
         problem = _from(job.problem, start)
         groups = [self._sample(job, problem, group) for group in self._groups(job.targets)]
@@ -226,7 +197,7 @@ class Editor:
             seed=seed,
             size=size,
         )
-        job = self._job(image, asked)
+        job = prepare(image, asked, self.backbone, self.inversion, self.methods)
         start = self._start(job, None)
         if start is None:
             raise IncompatibleError(f"`inversion` {name_of('inversion', job.inversion)!r} has no inversion to keep.")
@@ -256,7 +227,7 @@ class Editor:
             seed=seed,
             size=size,
         )
-        job = self._job(image, asked)
+        job = prepare(image, asked, self.backbone, self.inversion, self.methods)
         start = self._start(job, None)
         found = self._reconstruct(job, _from(job.problem, start))
         return found if start is None else replace(found, cost=start.cost + found.cost)
@@ -284,92 +255,38 @@ class Editor:
         asked = request_of(
             prompt=prompts, negative_prompt=negative_prompt, steps=steps, guidance=guidance, seed=seed, size=size
         )
-        self._refuse_idle_negative(asked)
+        refuse_idle_negative(asked, self.backbone)
         methods = methods_of(method)
         refuse_misfits(self.backbone.provides, self.backbone.name, methods)
         side = working_size((1, 1), self.backbone.defaults.area, self.backbone.size_multiple)
-        width, height = self._checked_size(side if asked.size == "auto" else asked.size)
-        steps = asked.steps or self.inversion.steps or self.backbone.defaults.steps
+        size = checked_size(side if asked.size == "auto" else asked.size, self.backbone)
+        steps = asked.steps or self.backbone.defaults.steps
         guidance = self.backbone.defaults.guidance if asked.guidance is None else asked.guidance
         *targets, negative = self.backbone.encode_prompts([*asked.prompt, negative_prompt])
         rows = [Row(prompt, negative, guidance, edit=number) for number, prompt in enumerate(targets)]
-        noise = Noise([seed], self.backbone.latent_shape(width, height), self.backbone.device)
-        problem = Problem(self._grid(steps, width, height), noise("start", 0), noise)
+        noise = Noise([seed], self.backbone.latent_shape(*size), self.backbone.device)
+        problem = Problem(grid(self.backbone, steps, size), noise("start", 0), noise)
         sampled = self._engine("generate").sample(inversion_of("euler"), methods, rows, problem, phase="generate")
         return [to_picture(picture) for picture in self.backbone.decode(sampled.latents)]
 
-    def _job(self, image: Source, asked: Request) -> _Job:
-        self._refuse_idle_negative(asked)
-        picture = load_picture(image)
-        defaults, multiple = self.backbone.defaults, self.backbone.size_multiple
-        own = working_size(picture.size, defaults.area, multiple)
-        width, height = self._checked_size(own if asked.size == "auto" else asked.size)
-        inversion = self.inversion if asked.steps is None else changed(self.inversion, {"steps": asked.steps})
-        steps, methods = inversion.steps or defaults.steps, self.methods
-        if asked.preset is not None:
-            inversion, methods = with_preset(asked.preset, inversion, methods, steps)
-        inversion, methods = with_knob("keep", asked.keep, inversion, methods)
-        inversion, methods = with_knob("push", asked.push, inversion, methods)
-        inversion.sampling_steps(steps)  # refuses what cannot be met, before a model runs
-        wishes = (asked.guidance, inversion.guidance, defaults.guidance)
-        guidance = next(wish for wish in wishes if wish is not None)
-        texts = [asked.source_prompt, *asked.prompt, asked.negative_prompt, ""]
-        source, *targets, negative, empty = self.backbone.encode_prompts(texts)
-        latents = self.backbone.encode_image(to_tensor(picture, (width, height)).to(self.backbone.device))
-        noise = Noise([asked.seed], self.backbone.latent_shape(width, height), self.backbone.device)
-        problem = Problem(self._grid(steps, width, height), latents, noise, size=picture.size)
-        return _Job(
-            picture,
-            (width, height),
-            inversion,
-            methods,
-            steps,
-            guidance,
-            asked.seed,
-            source,
-            tuple(targets),
-            negative,
-            empty,
-            problem,
-        )
-
-    def _refuse_idle_negative(self, asked: Request) -> None:
-        if asked.negative_prompt and "negative-prompt" not in self.backbone.provides:
-            raise IncompatibleError(
-                f"`negative_prompt` {asked.negative_prompt!r} would have no effect: {self.backbone.name} is told its guidance as a "
-                "number and evaluates no negative prompt. Leave it out, or let the backbone guide in two passes where it can "
-                "(`guidance_kind='two-pass'` for Flux)."
-            )
-
-    def _start(self, job: _Job, given: Inverted | None) -> Inverted | None:
+    def _start(self, job: Job, given: Inverted | None) -> Inverted | None:
         """Noise to start from: computed, or what the user kept, if it belongs to the job."""
         inversion = job.inversion
         if not inversion.inverts:
             if given is not None:
                 raise IncompatibleError(f"`inversion`: {name_of('inversion', inversion)!r} starts from no inversion.")
             return None
-        identity = self._identity(job)
+        identity = job.identity(self.backbone.name, self._backbone_record)
         if given is not None:
             given.refuse_unless(identity, tuple(job.problem.source.shape))
             return given
-        prompt = job.source if inversion.inversion_prompt == "source" else job.empty
-        negative = job.negative if inversion.inversion_prompt == "source" else job.empty
-        rows = [Row(prompt, negative, inversion.inversion_guidance)]
-        latents, cost = self._engine("invert").invert(inversion, rows, job.problem)
+        latents, cost = self._engine("invert").invert(inversion, job.inversion_rows(), job.problem)
         return Inverted(latents, identity, cost)
 
-    def _sample(self, job: _Job, problem: Problem, targets: Sequence[Prompt], label: str = "edit") -> Sampled:
-        return self._engine(label).sample(job.inversion, job.methods, self._rows(job, targets), problem)
+    def _sample(self, job: Job, problem: Problem, targets: Sequence[Prompt], label: str = "edit") -> Sampled:
+        return self._engine(label).sample(job.inversion, job.methods, job.rows(targets), problem)
 
-    def _rows(self, job: _Job, targets: Sequence[Prompt]) -> list[Row]:
-        """The source's row and a row for each edit."""
-        guide = job.inversion.sampling_guidance
-        rows = [Row(job.source, job.negative, guide(True, job.guidance))]
-        return rows + [
-            Row(prompt, job.negative, guide(False, job.guidance), edit=n) for n, prompt in enumerate(targets)
-        ]
-
-    def _reconstruct(self, job: _Job, problem: Problem) -> Reconstruction:
+    def _reconstruct(self, job: Job, problem: Problem) -> Reconstruction:
         sampled = self._sample(replace(job, methods=()), problem, [job.source], "reconstruct")
         (picture,) = self._pictures(sampled.latents[[not row.is_source for row in sampled.rows]], job)
         return Reconstruction.compare(picture, job.picture, sampled.cost)
@@ -378,48 +295,15 @@ class Editor:
         most = len(targets) if self.max_rows is None else self.max_rows - 1
         return [targets[first : first + most] for first in range(0, len(targets), most)]
 
-    def _grid(self, steps: int, width: int, height: int) -> tuple[float, ...]:
-        return tuple(self.backbone.sigmas(steps, width, height).tolist())
-
-    def _pictures(self, latents: Tensor, job: _Job) -> list[Image.Image]:
+    def _pictures(self, latents: Tensor, job: Job) -> list[Image.Image]:
         pictures = [to_picture(self.backbone.decode(row[None])[0]) for row in latents]
         size = job.picture.size
         return [one if one.size == size else one.resize(size, Image.Resampling.LANCZOS) for one in pictures]
 
-    def _checked_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        width, height = size
-        multiple = self.backbone.size_multiple
-        if width <= 0 or height <= 0 or width % multiple or height % multiple:
-            raise InvalidInputError(f"`size` must be positive multiples of {multiple} pixels, got {width}x{height}.")
-        if width * height > _LARGEST:
-            raise InvalidInputError(
-                f"`size` must hold at most {_LARGEST} pixels, got {width}x{height}. Work at a smaller size."
-            )
-        return width, height
-
     def _engine(self, label: str) -> Engine:
         return Engine(self.backbone, _bar(label) if self.progress else None)
 
-    def _identity(self, job: _Job) -> dict[str, Any]:
-        """Everything that an inversion depends on, and nothing else, so that one serves many edits."""
-        sees_source = job.inversion.inversion_prompt == "source"
-        guided = sees_source and job.inversion.inversion_guidance != 1
-        backbone, trajectory = self._backbone_record, job.inversion.inversion_parameters
-        return {
-            "picture": picture_hash(job.picture),
-            "source prompt": job.source.text if sees_source else "",
-            "negative prompt": job.negative.text if guided else "",
-            "backbone": self.backbone.name,
-            **{f"backbone.{name}": value for name, value in backbone.items() if name not in _NOT_OF_THE_MODEL},
-            "size": list(job.size),
-            "steps": job.steps,
-            "seed": job.seed,
-            "trajectory": name_of("inversion", job.inversion),
-            **{f"inversion.{name}": value for name, value in trajectory.items()},
-            "version of headrouter": __version__,
-        }
-
-    def _record(self, job: _Job, cost: Cost, asked: Request) -> dict[str, Any]:
+    def _record(self, job: Job, cost: Cost, asked: Request) -> dict[str, Any]:
         methods = [method for method in job.methods if not isinstance(method, WordMaps)]
         return {
             "headrouter": {"format": FORMAT, "version": __version__, "torch": torch.__version__},

@@ -1,0 +1,145 @@
+"""One picture, prepared for one run: what the user asked for, settled and checked before the model runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from PIL import Image
+
+from headrouter import __version__
+from headrouter.assembly import changed, name_of, with_knob, with_preset
+from headrouter.backbone import Backbone
+from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.inversion import Inversion, Problem
+from headrouter.method import Method
+from headrouter.noise import Noise
+from headrouter.picture import Source, load_picture, to_tensor, working_size
+from headrouter.prompt import Prompt
+from headrouter.request import Request
+from headrouter.result import picture_hash
+from headrouter.rows import Row
+
+_NOT_OF_THE_MODEL = frozenset({"name", "model", "pipeline", "device", "dtype", "offload"})
+"""In a backbone's record: what its name says already, and what concerns the machine alone."""
+_LARGEST = 8192**2
+"""Pixels of the largest size to work at, far beyond what any model was trained for."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One picture, prepared for one run.
+
+    Attributes:
+        picture: As the user gave it; ``size`` is the width and height to work at.
+        inversion, methods, steps, guidance, seed: With presets and knobs applied and defaults filled in.
+        source, targets, negative, empty: Prompts, encoded.
+        problem: What the trajectory starts from.
+    """
+
+    picture: Image.Image
+    size: tuple[int, int]
+    inversion: Inversion
+    methods: tuple[Method, ...]
+    steps: int
+    guidance: float
+    seed: int
+    source: Prompt
+    targets: tuple[Prompt, ...]
+    negative: Prompt
+    empty: Prompt
+    problem: Problem
+
+    def rows(self, targets: Sequence[Prompt]) -> list[Row]:
+        """The source's row and a row for each of ``targets``."""
+        guide = self.inversion.sampling_guidance
+        edits = [Row(prompt, self.negative, guide(False, self.guidance), edit=n) for n, prompt in enumerate(targets)]
+        return [Row(self.source, self.negative, guide(True, self.guidance)), *edits]
+
+    def inversion_rows(self) -> list[Row]:
+        """The row that the inversion runs on."""
+        sees = self.inversion.inversion_prompt == "source"
+        prompts = (self.source, self.negative) if sees else (self.empty, self.empty)
+        return [Row(*prompts, self.inversion.inversion_guidance)]
+
+    def identity(self, backbone: str, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything that an inversion depends on, and nothing else, so that one serves many edits.
+
+        Args:
+            backbone: Its name.
+            record: Its parameters.
+        """
+        sees_source = self.inversion.inversion_prompt == "source"
+        guided = sees_source and self.inversion.inversion_guidance != 1
+        return {
+            "picture": picture_hash(self.picture),
+            "source prompt": self.source.text if sees_source else "",
+            "negative prompt": self.negative.text if guided else "",
+            "backbone": backbone,
+            **{f"backbone.{name}": value for name, value in record.items() if name not in _NOT_OF_THE_MODEL},
+            "size": list(self.size),
+            "steps": self.steps,
+            "seed": self.seed,
+            "trajectory": name_of("inversion", self.inversion),
+            **{f"inversion.{name}": value for name, value in self.inversion.inversion_parameters.items()},
+            "version of headrouter": __version__,
+        }
+
+
+def prepare(
+    image: Source, asked: Request, backbone: Backbone, inversion: Inversion, methods: tuple[Method, ...]
+) -> Job:
+    """Settle what was asked; the model is used for prompts and latents only.
+
+    Raises:
+        HeadRouterError: what cannot be done.
+    """
+    refuse_idle_negative(asked, backbone)
+    picture = load_picture(image)
+    defaults = backbone.defaults
+    own = working_size(picture.size, defaults.area, backbone.size_multiple)
+    width, height = size = checked_size(own if asked.size == "auto" else asked.size, backbone)
+    inversion = inversion if asked.steps is None else changed(inversion, {"steps": asked.steps})
+    steps = inversion.steps or defaults.steps
+    if asked.preset is not None:
+        inversion, methods = with_preset(asked.preset, inversion, methods, steps)
+    inversion, methods = with_knob("keep", asked.keep, inversion, methods)
+    inversion, methods = with_knob("push", asked.push, inversion, methods)
+    inversion.sampling_steps(steps)  # refuses what cannot be met, before a model runs
+    wishes = (asked.guidance, inversion.guidance, defaults.guidance)
+    guidance = next(wish for wish in wishes if wish is not None)
+    texts = [asked.source_prompt, *asked.prompt, asked.negative_prompt, ""]
+    source, *targets, negative, empty = backbone.encode_prompts(texts)
+    latents = backbone.encode_image(to_tensor(picture, size).to(backbone.device))
+    noise = Noise([asked.seed], backbone.latent_shape(width, height), backbone.device)
+    problem = Problem(grid(backbone, steps, size), latents, noise, size=picture.size)
+    rest = (source, tuple(targets), negative, empty, problem)
+    return Job(picture, size, inversion, methods, steps, guidance, asked.seed, *rest)
+
+
+def refuse_idle_negative(asked: Request, backbone: Backbone) -> None:
+    """Refuse a negative prompt where nothing would evaluate it."""
+    if asked.negative_prompt and "negative-prompt" not in backbone.provides:
+        raise IncompatibleError(
+            f"`negative_prompt` {asked.negative_prompt!r} would have no effect: {backbone.name} is told its guidance as a "
+            "number and evaluates no negative prompt. Leave it out, or let the backbone guide in two passes where it can "
+            "(`guidance_kind='two-pass'` for Flux)."
+        )
+
+
+def checked_size(size: tuple[int, int], backbone: Backbone) -> tuple[int, int]:
+    """Return a width and height that the backbone can work at."""
+    width, height = size
+    multiple = backbone.size_multiple
+    if width <= 0 or height <= 0 or width % multiple or height % multiple:
+        raise InvalidInputError(f"`size` must be positive multiples of {multiple} pixels, got {width}x{height}.")
+    if width * height > _LARGEST:
+        raise InvalidInputError(
+            f"`size` must hold at most {_LARGEST} pixels, got {width}x{height}. Work at a smaller size."
+        )
+    return size
+
+
+def grid(backbone: Backbone, steps: int, size: tuple[int, int]) -> tuple[float, ...]:
+    """Return the backbone's noise levels for a number of steps at a size, as numbers."""
+    return tuple(backbone.sigmas(steps, *size).tolist())
