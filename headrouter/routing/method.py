@@ -39,9 +39,14 @@ class HeadRouter(Method):
     delta: float = Field(0.5, ge=0, le=1, description="δ, centre of the sigmoid over d̃.")
     form: Literal["literal", "anchored"] = Field("literal", description="Eq. 16, or a form that is exactly 1 at d̃ = 0.")
     compare: Literal["all", "image"] = Field("all", description="Tokens whose features enter the cosine of eq. 12.")
-    where: Literal["everywhere", "words"] = Field(
+    amplify: Literal["output", "difference"] = Field(
+        "output",
+        description="Multiply a head's output (eq. 18), or only what it differs by from the source's: "
+        "v_e + (w − 1)·(v_e − v_r), which leaves alone what the branches agree on.",
+    )
+    where: Literal["everywhere", "image", "words"] = Field(
         "everywhere",
-        description="Multiply a head's output everywhere (paper), or in the image as far as the changed words reach.",
+        description="Weigh heads in all tokens (paper), in image tokens, or there as far as the changed words reach.",
     )
 
     image_tokens: Literal["attention", "features", "off"] = Field(
@@ -166,10 +171,14 @@ class _HeadRouterRun(MethodRun):
             elif self._method.image_tokens == "features" and event.site.index in self._feature_sites:
                 self._refine_features(event, row)
             if self._method.gamma > 0 and item.pair is not None:
-                weights = self._weights(event, item.row, output[item.pair], output[place])[:, None, None]
-                if self._method.where == "words":
-                    weights = 1 + (weights - 1) * self._reach(event, place)[:, None]
-                row *= weights  # in float32, rounded once
+                source, edit = output[item.pair], output[place]
+                gain = self._weights(event, item.row, source, edit)[:, None, None] - 1
+                if self._method.where != "everywhere":
+                    gain = gain * self._reach(event, place)[:, None]
+                if self._method.amplify == "output":
+                    row *= 1 + gain  # in float32, rounded once
+                else:
+                    row += gain * (edit.float() - source.float())
         return result
 
     def text(self, stream: TextStream) -> Tensor:
@@ -207,12 +216,19 @@ class _HeadRouterRun(MethodRun):
         return weights
 
     def _reach(self, event: JointAttention, place: int) -> Tensor:
-        """How far the changed words reach, [tokens] in [0, 1]: their attention over its largest; 1 for text tokens."""
-        reach = torch.ones(event.layout.length, device=event.query.device)
+        """Share of a head's weight that acts in each token, [tokens] in [0, 1]; none in text.
+
+        In the image 1, or with ``where="words"`` the attention to the changed words over its largest.
+        """
+        reach = torch.zeros(event.layout.length, device=event.query.device)
+        image = reach[event.layout.image]
+        if self._method.where == "image":
+            image.fill_(1.0)
+            return reach
         positions = self._changed[event.rows[place].row]
-        blocks = [block for _, block in event.text_to_image(place, positions)] if positions else []
-        attention = torch.cat(blocks).sum(dim=(0, 2)) if blocks else torch.zeros_like(reach[event.layout.image])
-        reach[event.layout.image] = attention / attention.amax().clamp(min=torch.finfo(torch.float32).tiny)
+        if positions:
+            attention = torch.cat([block for _, block in event.text_to_image(place, positions)]).sum(dim=(0, 2))
+            image.copy_(attention / attention.amax().clamp(min=torch.finfo(torch.float32).tiny))
         return reach
 
     def _refine(self, event: JointAttention, place: int, output: Tensor) -> None:

@@ -112,10 +112,38 @@ def test_head_weights_act_as_far_as_the_changed_words_reach(toy: ToyMMDiT) -> No
     prompt, layout = event.rows[place].prompt, event.layout
     keys = torch.tensor(sorted({*prompt.find("blue"), *prompt.find("dog")})) + layout.text.start
     attention = explicit(event, place)[:, layout.image][..., keys].mean(dim=0).sum(dim=-1)
-    reach = torch.ones(layout.length)
+    reach = torch.zeros(layout.length)
     reach[layout.image] = attention / attention.max()
     assert 0 < reach[layout.image].min() < 0.95
     assert torch.allclose(output[place], plain * (1 + (weights - 1) * reach[:, None]), atol=1e-4)
+
+
+def test_head_weights_act_in_the_image_alone(toy: ToyMMDiT) -> None:
+    event, everywhere, place = run(toy, HeadRouter(**ROUTE, image_tokens="off"))
+    _, output, _ = run(toy, HeadRouter(**ROUTE, image_tokens="off", where="image"))
+    image, text = event.layout.image, event.layout.text
+    assert torch.equal(output[place][:, image], everywhere[place][:, image])
+    assert torch.equal(output[place][:, text], event.attend()[place][:, text])
+
+
+@pytest.mark.parametrize("where", ["everywhere", "image"])
+def test_the_difference_is_amplified_by_the_head_weights(toy: ToyMMDiT, where: str) -> None:
+    event, everywhere, place = run(toy, HeadRouter(**ROUTE, image_tokens="off"))
+    _, output, _ = run(toy, HeadRouter(**ROUTE, image_tokens="off", amplify="difference", where=where))
+    plain, pair = event.attend(), event.rows[place].pair
+    weights = (everywhere[place] / plain[place])[:, :1, :1]
+    wanted = plain[place] + (weights - 1) * (plain[place] - plain[pair])
+    touched = event.layout.image if where == "image" else slice(None)
+    assert torch.allclose(output[place][:, touched], wanted[:, touched], atol=1e-5)
+    assert float((wanted - everywhere[place])[:, touched].abs().max()) > 1e-3
+    if where == "image":
+        assert torch.equal(output[place][:, event.layout.text], plain[place][:, event.layout.text])
+
+
+def test_where_the_branches_agree_an_amplified_difference_changes_nothing(toy: ToyMMDiT) -> None:
+    steered = HeadRouter(gamma=5.0, k=0.0, rho=0.0, image_tokens="off", amplify="difference")
+    event, output, place = run(toy, steered, edit="a red cat", source="a red cat")
+    assert torch.equal(output[place], event.attend()[place])
 
 
 def test_equal_prompts_have_no_words_to_steer_by(toy: ToyMMDiT) -> None:

@@ -427,6 +427,7 @@ FEATURES: dict[str, Callable[[Parts], None]] = {
     "head routing, anchored": steers(gamma=1.0, form="anchored"),
     "head routing, image tokens compared": steers(gamma=1.0, compare="image"),
     "head routing, where changed words reach": steers(gamma=1.0, where="words"),
+    "head routing of the difference, image tokens": steers(gamma=1.0, amplify="difference", where="image"),
     "image tokens, share": steers(image_tokens="attention", token_form="share", nu=3.0),
     "image tokens, centred": steers(image_tokens="attention", token_form="centred", nu=8.0),
     "image tokens, literal": steers(image_tokens="attention", token_form="literal", nu=40.0),
