@@ -46,6 +46,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--config", metavar="STUDY", help="YAML file of configurations, or the name of a study")
     parser.add_argument("--only", action="append", metavar="PATTERN", help="only configurations so named, e.g. 'rf *'")
     parser.add_argument("--list", action="store_true", help="only list the configurations, after checking them")
+    parser.add_argument("--against", metavar="NAME", help="also compare each configuration with this one, edit by edit")
     parser.add_argument("--no-references", action="store_true", help="leave the reference rows out")
     parts = parser.add_argument_group("what edits", "With --config, --backbone and --model go before the file's.")
     parts.add_argument("--backbone", action="append", metavar="NAME", help="default: sd3.5; repeat for several")
@@ -84,6 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{one.backbone_name}  {one.name}  {one.hash}")
         return 0
     count = _count(arguments.size)
+    if arguments.against is not None:
+        _refuse_absent(arguments.against, chosen)
     rows = running.run(
         chosen,
         arguments.out,
@@ -134,6 +137,15 @@ def _chosen(arguments: argparse.Namespace) -> "list[Configuration]":
     return kept
 
 
+def _refuse_absent(baseline: str, chosen: "list[Configuration]") -> None:
+    for backbone in dict.fromkeys(one.backbone_name for one in chosen):
+        names = [one.name for one in chosen if one.backbone_name == backbone]
+        if baseline not in names:
+            raise InvalidInputError(
+                f"`--against` {baseline!r} is none of the configurations of {backbone}: {', '.join(names)}."
+            )
+
+
 def _parameters(texts: "list[str]") -> "list[Placed]":
     """``--param``, which is what other commands call ``--set``."""
     from headrouter_shapes.bench.configuration import Placed
@@ -162,12 +174,15 @@ def _report(rows: "list[Row]", arguments: argparse.Namespace, count: int, chosen
     from headrouter.cli.table import table, terminal_width
     from headrouter.files import write_whole
     from headrouter_shapes.bench import plots, report, running
+    from headrouter_shapes.bench.paired import paired_rows
     from headrouter_shapes.bench.records import Records
     from headrouter_shapes.bench.sets import cases
 
     folder = Path(arguments.out) / arguments.cases
     summaries = report.summarise(rows)
-    write_whole(folder / "table.md", report.markdown(summaries, f"Shapes, set {arguments.cases}").encode())
+    paired = {} if arguments.against is None else paired_rows(rows, arguments.against)
+    text = report.markdown(summaries, f"Shapes, set {arguments.cases}", paired)
+    write_whole(folder / "table.md", text.encode())
     plots.save_frontier(summaries, folder / "summary.png")
     some = cases(arguments.cases, count)
     for one in [*([] if arguments.no_references else running.references(chosen)), *chosen]:
@@ -176,4 +191,7 @@ def _report(rows: "list[Row]", arguments: argparse.Namespace, count: int, chosen
     for backbone, group in groupby(summaries, key=lambda one: one.backbone):
         print(f"\n{backbone}, {count} edits of the set {arguments.cases}\n")
         print(table(report.HEADINGS, [report.cells(one) for one in group], terminal_width()))
+        if compared := paired.get(backbone):
+            print(f"\nagainst {arguments.against}, edit by edit; positive is better\n")
+            print(table(report.PAIRED_HEADINGS, [report.paired_cells(one) for one in compared], terminal_width()))
     print(f"\n{folder / 'table.md'}, {folder / 'summary.png'}, and sheet.png in the folder of each configuration")

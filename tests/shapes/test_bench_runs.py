@@ -148,6 +148,21 @@ def test_the_table_and_the_plot_are_written(done: Path, capsys: pytest.CaptureFi
         assert plot.width > 500
     assert main(command(done)) == 0  # all is there: no model is needed
     assert "steered gamma=0.2" in capsys.readouterr().out
+    assert "edit by edit" not in text
+
+
+@pytest.mark.usefixtures("unloaded")
+def test_configurations_are_compared_with_one_of_them(
+    done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = copied(done, tmp_path)
+    assert main([*command(folder), "--against", "plain"]) == 0
+    text = (folder / "out/tune/table.md").read_text()
+    _, _, compared = text.partition("Against plain, edit by edit, sd3.5")
+    assert "| steered gamma=0.2 |" in compared and "| plain |" not in compared
+    assert "against plain, edit by edit" in capsys.readouterr().out
+    assert main([*command(folder), "--against", "steered"]) == 2
+    assert "none of the configurations of sd3.5: plain, steered gamma=0.2" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("unloaded")

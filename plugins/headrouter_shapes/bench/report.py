@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from headrouter_shapes.bench.intervals import Estimate, mean, rate
+from headrouter_shapes.bench.paired import Paired
 from headrouter_shapes.bench.records import Row
 from headrouter_shapes.bench.sets import KINDS
 
 HEADINGS = (
-    *("#", "configuration", "success", "reads new", "others kept", "to truth, dB", "kept, dB"),
+    *("#", "configuration", "success", "reads new", "others kept", "to truth, dB", "kept, dB", "kept if right, dB"),
     *("calls", "rows", "s/edit", "CPU s/edit"),
 )
+
+PAIRED_HEADINGS = ("configuration", "success, points", "kept where both are right, dB", "to truth, dB")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Summary:
         backbone, configuration: Names.
         success, reads_new, others_kept: Rates.
         truth, kept: Mean PSNR, dB.
+        kept_if_right: The same as kept, of edits that succeed; an edit that changes nothing keeps everything.
         by_kind: Rate of success of each kind of edit.
         calls, rows, seconds, processor: Of an edit, on average.
     """
@@ -36,6 +40,7 @@ class Summary:
     others_kept: Estimate
     truth: Estimate
     kept: Estimate
+    kept_if_right: Estimate
     by_kind: Mapping[str, Estimate]
     calls: float
     rows: float
@@ -52,6 +57,7 @@ def summarise(rows: Sequence[Row]) -> list[Summary]:
 def _summary(number: int, rows: Sequence[Row]) -> Summary:
     sources = [row.source_number for row in rows]
     kinds = [row.kind for row in rows]
+    right = [row for row in rows if row.measures.success]
     by_kind = {kind: [row for row in rows if row.kind == kind] for kind in KINDS}
     return Summary(
         number,
@@ -62,6 +68,11 @@ def _summary(number: int, rows: Sequence[Row]) -> Summary:
         others_kept=rate([row.measures.others_kept for row in rows], sources, kinds),
         truth=mean([row.measures.truth for row in rows], sources, kinds),
         kept=mean([row.measures.kept for row in rows], sources, kinds),
+        kept_if_right=mean(
+            [row.measures.kept for row in right],
+            [row.source_number for row in right],
+            [row.kind for row in right],
+        ),
         by_kind={
             kind: rate([row.measures.success for row in some], [row.source_number for row in some])
             for kind, some in by_kind.items()
@@ -79,12 +90,19 @@ def cells(summary: Summary) -> list[str]:
         str(summary.number),
         summary.configuration,
         *(percent(one) for one in (summary.success, summary.reads_new, summary.others_kept)),
-        *(decibels(one) for one in (summary.truth, summary.kept)),
+        *(decibels(one) for one in (summary.truth, summary.kept, summary.kept_if_right)),
         f"{summary.calls:.0f}",
         f"{summary.rows:.0f}",
         f"{summary.seconds:.2f}",
         f"{summary.processor:.2f}",
     ]
+
+
+def paired_cells(paired: Paired) -> list[str]:
+    """One line of the table under :data:`PAIRED_HEADINGS`."""
+    success = paired.success
+    points = dataclasses.replace(success, value=100 * success.value, low=100 * success.low, high=100 * success.high)
+    return [paired.configuration, decibels(points), decibels(paired.kept), decibels(paired.truth)]
 
 
 def percent(estimate: Estimate) -> str:
@@ -99,8 +117,8 @@ def decibels(estimate: Estimate) -> str:
     return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]" if estimate.count else "–"
 
 
-def markdown(summaries: Sequence[Summary], title: str) -> str:
-    """Two tables for each backbone: all edits together, and success by kind of edit."""
+def markdown(summaries: Sequence[Summary], title: str, paired: Mapping[str, Sequence[Paired]] | None = None) -> str:
+    """Tables for each backbone: all edits together, success by kind, and what ``paired`` has for it, by backbone."""
     lines = [f"# {title}", "", "Rates in per cent, PSNR in dB, each with its 95 % confidence interval."]
     for backbone, group in itertools.groupby(summaries, key=lambda one: one.backbone):
         members = list(group)
@@ -110,6 +128,9 @@ def markdown(summaries: Sequence[Summary], title: str) -> str:
             [str(one.number), one.configuration, *(percent(one.by_kind[kind]) for kind in KINDS)] for one in members
         ]
         lines += ["", f"Success by kind of edit, {backbone}:", "", *_table(("#", "configuration", *KINDS), by_kind)]
+        if compared := (paired or {}).get(backbone):
+            title = f"Against {compared[0].baseline}, edit by edit, {backbone}; positive is better:"
+            lines += ["", title, "", *_table(PAIRED_HEADINGS, [paired_cells(one) for one in compared])]
     return "\n".join(lines) + "\n"
 
 
