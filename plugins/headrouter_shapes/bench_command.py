@@ -43,6 +43,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument(
         "--size", default="quick", metavar="SIZE", help="quick: 80 edits (default); full: 400; or a number of edits"
     )
+    parser.add_argument("--kind", action="append", metavar="KIND", help="only edits of this kind; repeat for several")
     parser.add_argument("--config", metavar="STUDY", help="YAML file of configurations, or the name of a study")
     parser.add_argument("--only", action="append", metavar="PATTERN", help="only configurations so named, e.g. 'rf *'")
     parser.add_argument("--list", action="store_true", help="only list the configurations, after checking them")
@@ -94,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         count=count,
         workers=arguments.workers,
         batch=running.BATCH if arguments.batch is None else arguments.batch,
+        kinds=arguments.kind or (),
         with_references=not arguments.no_references,
         device=arguments.device,
         progress=not arguments.no_progress,
@@ -176,7 +178,6 @@ def _report(rows: "list[Row]", arguments: argparse.Namespace, count: int, chosen
     from headrouter_shapes.bench import plots, report, running
     from headrouter_shapes.bench.paired import paired_rows
     from headrouter_shapes.bench.records import Records
-    from headrouter_shapes.bench.sets import cases
 
     folder = Path(arguments.out) / arguments.cases
     summaries = report.summarise(rows)
@@ -184,12 +185,12 @@ def _report(rows: "list[Row]", arguments: argparse.Namespace, count: int, chosen
     text = report.markdown(summaries, f"Shapes, set {arguments.cases}", paired)
     write_whole(folder / "table.md", text.encode())
     plots.save_frontier(summaries, folder / "summary.png")
-    some = cases(arguments.cases, count)
+    some = running.chosen_cases(arguments.cases, count, arguments.kind or ())
     for one in [*([] if arguments.no_references else running.references(chosen)), *chosen]:
         records = Records(Path(arguments.out), arguments.cases, one)
         plots.save_case_sheet(records, some, records.folder / "sheet.png")
     for backbone, group in groupby(summaries, key=lambda one: one.backbone):
-        print(f"\n{backbone}, {count} edits of the set {arguments.cases}\n")
+        print(f"\n{backbone}, {len(some)} edits of the set {arguments.cases}\n")
         print(table(report.HEADINGS, [report.cells(one) for one in group], terminal_width()))
         if compared := paired.get(backbone):
             print(f"\nagainst {arguments.against}, edit by edit; positive is better\n")

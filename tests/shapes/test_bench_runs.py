@@ -152,6 +152,19 @@ def test_the_table_and_the_plot_are_written(done: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.usefixtures("unloaded")
+def test_kinds_of_edit_can_be_chosen(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = copied(done, tmp_path)
+    assert main([*command(folder), "--kind", "shape", "--kind", "style"]) == 0
+    text = (folder / "out/tune/table.md").read_text()
+    assert "## sd3.5, 2 edits" in text and "2 edits of the set tune" in capsys.readouterr().out
+    assert [case.kind for case in running.chosen_cases("tune", 8, ["style", "shape"])] == ["shape", "style"]
+    assert main([*command(folder), "--kind", "mood"]) == 2
+    assert "mood do not exist; choose from shape, colour" in capsys.readouterr().err
+    with pytest.raises(InvalidInputError, match="the first 4 edits have none of them"):
+        running.chosen_cases("tune", 4, ["style"])
+
+
+@pytest.mark.usefixtures("unloaded")
 def test_configurations_are_compared_with_one_of_them(
     done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

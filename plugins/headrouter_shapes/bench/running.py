@@ -23,7 +23,7 @@ from headrouter_shapes.bench.batch import Kept, Spent, edit_batch
 from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Measures, Pictures, measure
 from headrouter_shapes.bench.records import Records, Row
-from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, SIZES, Case
+from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, KINDS, SIZES, Case
 from headrouter_shapes.bench.sets import cases as cases_of
 from headrouter_shapes.bench.study import refuse_doubles
 
@@ -62,6 +62,7 @@ def run(
     count: int = SIZES["quick"],
     workers: int = 1,
     batch: int = BATCH,
+    kinds: Sequence[str] = (),
     with_references: bool = True,
     device: str = "auto",
     progress: bool = True,
@@ -75,6 +76,7 @@ def run(
         count: Edits: 80 is the quick size, 400 the full one.
         workers: Threads, each with a model of its own and one thread per operation.
         batch: Edits in one model call.
+        kinds: Only edits of these kinds, of those ``count``; all if empty.
         with_references: Also measure :func:`references`.
         device: Where the models run.
         progress: Show a bar.
@@ -88,7 +90,7 @@ def run(
     for name, value in (("workers", workers), ("batch", batch)):
         if value < 1:
             raise InvalidInputError(f"`{name}` must be at least 1 (got {value}).")
-    cases = cases_of(set, count)
+    cases = chosen_cases(set, count, kinds)
     chosen = [*(references(configurations) if with_references else ()), *configurations]
     refuse_doubles(chosen)
     folder = writable_folder(out)
@@ -103,6 +105,16 @@ def run(
                     record.add(case, picture, measured, spent)
                     bar.update()
     return [record.rows[case.number] for record in records for case in cases]
+
+
+def chosen_cases(name: str, count: int, kinds: Sequence[str] = ()) -> list[Case]:
+    """Return the edits of some kinds among the first ``count`` of a set; of all kinds if none is named."""
+    if unknown := sorted({*kinds} - {*KINDS}):
+        raise InvalidInputError(f"`kinds` {', '.join(unknown)} do not exist; choose from {', '.join(KINDS)}.")
+    chosen = [case for case in cases_of(name, count) if not kinds or case.kind in kinds]
+    if not chosen:
+        raise InvalidInputError(f"`kinds` {', '.join(kinds)}: the first {count} edits have none of them.")
+    return chosen
 
 
 def _run(records: Sequence[Records], cases: Sequence[Case], workers: int, batch: int, device: str) -> Iterator[_Done]:
