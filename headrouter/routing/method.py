@@ -1,7 +1,8 @@
 """HeadRouter as a method: head routing (IARouter) and dual-token refinement (DTR), arXiv:2411.15034.
 
-Differences from the paper, each an option: the prose of eq. 15 is read as its equation; γ, k, δ are validated and have an anchored
-form; eq. 19 has three readings, because the literal one with the released constants changes nothing at 4096 tokens.
+Every reading of the paper is an option, and the presets ``paper`` and ``release`` are its constants. The defaults are what the
+benchmark found best (docs/results.md): a head's weight amplifies what the head does otherwise than in the source's branch, in image
+tokens; of the readings of eq. 19 ``share``, on the words that the prompts differ in.
 """
 
 from collections.abc import Mapping
@@ -40,12 +41,12 @@ class HeadRouter(Method):
     form: Literal["literal", "anchored"] = Field("literal", description="Eq. 16, or a form that is exactly 1 at d̃ = 0.")
     compare: Literal["all", "image"] = Field("all", description="Tokens whose features enter the cosine of eq. 12.")
     amplify: Literal["output", "difference"] = Field(
-        "output",
+        "difference",
         description="Multiply a head's output (eq. 18), or only what it differs by from the source's: "
         "v_e + (w − 1)·(v_e − v_r), which leaves alone what the branches agree on.",
     )
     where: Literal["everywhere", "image", "words"] = Field(
-        "everywhere",
+        "image",
         description="Weigh heads in all tokens (paper), in image tokens, or there as far as the changed words reach.",
     )
 
@@ -58,10 +59,10 @@ class HeadRouter(Method):
         None,
         ge=0,
         le=1e6,
-        description="ν, amplitude inside the sigmoid; by default 5 for literal, else 1 (relative to 1/N).",
+        description="ν, amplitude inside the sigmoid; by default 5 for literal, else 2 (relative to 1/N).",
     )
     keys: Literal["words", "changed", "all"] = Field(
-        "words",
+        "changed",
         description="Text keys that are refined: of the prompt's words, of those that the source's prompt says otherwise, or "
         "all with padding and specials.",
     )
@@ -94,7 +95,7 @@ class HeadRouter(Method):
     @property
     def amplitude(self) -> float:
         """ν as it is used."""
-        return self.nu if self.nu is not None else 5.0 if self.token_form == "literal" else 1.0
+        return self.nu if self.nu is not None else 5.0 if self.token_form == "literal" else 2.0
 
     def begin(self, setting: Setting) -> MethodRun:
         """Take part in a run.

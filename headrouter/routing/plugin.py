@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from headrouter.plugin import MethodSpec, hookimpl
+from headrouter.plugin import MethodSpec, Preset, hookimpl
 
 headrouter_api = 1
 
@@ -34,3 +34,47 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
             summary="Changes nothing; records where in the picture each word of the prompt acts.",
         )
     )
+
+
+@hookimpl
+def register_presets(register: Callable[[Preset], None]) -> None:
+    """The paper's equations and the release, as they are written."""
+    literal: dict[str, int | float | str] = {
+        "gamma": 0.2,
+        "k": 1.0,
+        "delta": 0.5,
+        "form": "literal",
+        "compare": "all",
+        "amplify": "output",
+        "where": "everywhere",
+        "token_form": "literal",
+        "alpha": 2.0,
+        "nu": 5.0,
+        "keys": "all",
+        "rho": 0.1,
+        "start": 0,
+    }
+    for name, values, provenance, summary in (
+        (
+            "paper",
+            {"image_tokens": "attention", "text_rows": "edit"},
+            "arXiv:2411.15034, eq. 12–20, constants of its release",
+            "The equations to the letter.",
+        ),
+        (
+            "release",
+            {"image_tokens": "features", "text_rows": "both"},
+            "code of the authors' release of HeadRouter",
+            "What the released code does.",
+        ),
+    ):
+        register(
+            Preset(
+                name=name,
+                component=("method", "headrouter"),
+                reference_steps=28,
+                values={**literal, **values},
+                provenance=provenance,
+                summary=summary,
+            )
+        )

@@ -19,7 +19,7 @@ from headrouter.rows import Row
 from headrouter.testing.toy import ToyMMDiT
 
 Seen = tuple[JointAttention, torch.Tensor, int]
-ROUTE = {"gamma": 0.7, "rho": 0.0}
+ROUTE = {"gamma": 0.7, "rho": 0.0, "amplify": "output", "where": "everywhere"}
 
 
 class Watch(Method):
@@ -100,13 +100,13 @@ def test_changed_keys_are_those_of_the_changed_words(toy: ToyMMDiT) -> None:
         event.scale,
     )
     assert torch.allclose(output[place], wanted, atol=1e-5)
-    _, every, _ = run(toy, HeadRouter(gamma=0.0, rho=0.0, nu=2.0))
+    _, every, _ = run(toy, HeadRouter(gamma=0.0, rho=0.0, nu=2.0, keys="words"))
     assert float((every[place] - output[place]).abs().max()) > 1e-4
 
 
 def test_head_weights_act_as_far_as_the_changed_words_reach(toy: ToyMMDiT) -> None:
     event, everywhere, place = run(toy, HeadRouter(**ROUTE, image_tokens="off"))
-    _, output, _ = run(toy, HeadRouter(**ROUTE, image_tokens="off", where="words"))
+    _, output, _ = run(toy, HeadRouter(**{**ROUTE, "where": "words"}, image_tokens="off"))
     plain = event.attend()[place]
     weights = (everywhere[place] / plain)[:, :1, :1]
     prompt, layout = event.rows[place].prompt, event.layout
@@ -120,7 +120,7 @@ def test_head_weights_act_as_far_as_the_changed_words_reach(toy: ToyMMDiT) -> No
 
 def test_head_weights_act_in_the_image_alone(toy: ToyMMDiT) -> None:
     event, everywhere, place = run(toy, HeadRouter(**ROUTE, image_tokens="off"))
-    _, output, _ = run(toy, HeadRouter(**ROUTE, image_tokens="off", where="image"))
+    _, output, _ = run(toy, HeadRouter(**{**ROUTE, "where": "image"}, image_tokens="off"))
     image, text = event.layout.image, event.layout.text
     assert torch.equal(output[place][:, image], everywhere[place][:, image])
     assert torch.equal(output[place][:, text], event.attend()[place][:, text])
@@ -129,7 +129,7 @@ def test_head_weights_act_in_the_image_alone(toy: ToyMMDiT) -> None:
 @pytest.mark.parametrize("where", ["everywhere", "image"])
 def test_the_difference_is_amplified_by_the_head_weights(toy: ToyMMDiT, where: str) -> None:
     event, everywhere, place = run(toy, HeadRouter(**ROUTE, image_tokens="off"))
-    _, output, _ = run(toy, HeadRouter(**ROUTE, image_tokens="off", amplify="difference", where=where))
+    _, output, _ = run(toy, HeadRouter(**{**ROUTE, "amplify": "difference", "where": where}, image_tokens="off"))
     plain, pair = event.attend(), event.rows[place].pair
     weights = (everywhere[place] / plain[place])[:, :1, :1]
     wanted = plain[place] + (weights - 1) * (plain[place] - plain[pair])
@@ -147,7 +147,7 @@ def test_where_the_branches_agree_an_amplified_difference_changes_nothing(toy: T
 
 
 def test_equal_prompts_have_no_words_to_steer_by(toy: ToyMMDiT) -> None:
-    steered = HeadRouter(**ROUTE, where="words", keys="changed")
+    steered = HeadRouter(**{**ROUTE, "where": "words"}, keys="changed")
     event, output, place = run(toy, steered, edit="a red cat", source="a red cat")
     image = event.layout.image
     assert torch.allclose(output[place][:, image], event.attend()[place][:, image], atol=1e-6)

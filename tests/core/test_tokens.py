@@ -151,7 +151,9 @@ def test_head_weights_are_not_rounded_to_the_models_precision() -> None:
     joint = event(True)
     joint.query, joint.key, joint.value = (tensor.bfloat16() for tensor in (joint.query, joint.key, joint.value))
     rows = tuple(item.row for item in joint.rows)
-    run = HeadRouter(image_tokens="off", rho=0).begin(Setting("sample", 1, (joint.site,), rows, (1.0, 0.0), range(1)))
+    run = HeadRouter(image_tokens="off", rho=0, amplify="output", where="everywhere").begin(
+        Setting("sample", 1, (joint.site,), rows, (1.0, 0.0), range(1))
+    )
     output = joint.attend()
     kept = output.clone()
     steered = run.after(joint, output)
