@@ -40,24 +40,16 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
 def register_presets(register: Callable[[Preset], None]) -> None:
     """The paper's equations and the release, as they are written."""
     literal: dict[str, int | float | str] = {
-        "gamma": 0.2,
         "k": 1.0,
-        "delta": 0.5,
-        "form": "literal",
-        "compare": "all",
         "amplify": "output",
         "where": "everywhere",
         "token_form": "literal",
-        "alpha": 2.0,
-        "nu": 5.0,
         "keys": "all",
-        "rho": 0.1,
-        "start": 0,
     }
     for name, values, provenance, summary in (
         (
             "paper",
-            {"image_tokens": "attention", "text_rows": "edit"},
+            {},
             "arXiv:2411.15034, eq. 12–20, constants of its release",
             "The equations to the letter.",
         ),

@@ -6,7 +6,7 @@ Importing this package loads neither torch nor diffusers, numpy or Pillow.
 from argparse import ArgumentParser, _SubParsersAction
 from collections.abc import Callable
 
-from headrouter.plugin import Model, hookimpl
+from headrouter.plugin import Model, Preset, hookimpl
 from headrouter_shapes.weights import BUNDLED, model_path
 
 __all__ = ["model_path"]
@@ -34,6 +34,15 @@ def register_models(register: Callable[[Model], None]) -> None:
                 word_blocks=_WORD_BLOCKS[backbone],
             )
         )
+
+
+@hookimpl
+def register_presets(register: Callable[[Preset], None]) -> None:
+    """What the benchmark found for each kind of edit."""
+    from headrouter_shapes.presets import presets
+
+    for preset in presets():
+        register(preset)
 
 
 @hookimpl

@@ -8,6 +8,7 @@ from headrouter.errors import InvalidInputError
 BACKBONES: Final = ("sd3.5", "sd3", "flux")
 _SCENE: Final = {"shape": "star", "colour": "blue", "background": "mint", "variation": 7}
 _EDIT: Final = {"colour": "red"}
+_PRESET: Final = "drawn-colour"
 
 
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     scene, target = Scene(**_SCENE), Scene(**{**_SCENE, **_EDIT})  # type: ignore[arg-type]
     source_prompt, prompt = caption(scene, 0), caption(target, 0)
     editor = Editor(arguments.backbone, "rf", "headrouter", model="shapes")
-    result = editor.edit(render(scene), prompt, source_prompt, seed=arguments.seed)
+    result = editor.edit(render(scene), prompt, source_prompt, preset=_PRESET, seed=arguments.seed)
     result.save(folder)
     save_picture(edit_sheet(result), folder / "sheet.png")
     save_picture(render(target), folder / "truth.png")
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     editor = Editor(backbone="{arguments.backbone}", inversion="rf", model="shapes")
     result = editor.edit("{folder}/source.png", source_prompt="{source_prompt}",
-                         prompt="{prompt}", seed={arguments.seed})
+                         prompt="{prompt}", preset="{_PRESET}", seed={arguments.seed})
     result.save("out/")"""
     )
     return 0

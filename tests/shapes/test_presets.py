@@ -1,0 +1,43 @@
+"""Presets of the drawn world serve the trajectory and the method at once."""
+
+from typing import Any
+
+import pytest
+from headrouter_shapes.presets import RELEASE
+from headrouter_shapes.vocabulary import SEMANTICS
+from PIL import Image
+
+from headrouter.editor import Editor
+from headrouter.errors import IncompatibleError
+from headrouter.routing.method import HeadRouter
+from headrouter.testing.toy import ToyMMDiT
+
+PICTURE = Image.new("RGB", (32, 32), "teal")
+
+
+def record(*parts: Any, **values: Any) -> dict[str, Any]:
+    editor = Editor(ToyMMDiT(), *parts, progress=False)
+    return editor.edit(PICTURE, "a dog", "a cat", preset="drawn-colour", maps=False, **values).record
+
+
+def test_there_is_one_for_each_kind_of_edit() -> None:
+    assert set(RELEASE) == {"drawn", *(f"drawn-{kind}" for kind in SEMANTICS)}
+
+
+def test_both_parts_get_their_values() -> None:
+    made = record("rf", "headrouter", steps=14)
+    (method,) = made["methods"]
+    assert (made["inversion"]["eta"], made["inversion"]["stop"]) == (1.0, 9)
+    assert (method["gamma"], method["start"], method["stop"]) == (0.5, 9, 11)
+
+
+def test_what_the_user_sets_goes_first() -> None:
+    made = record("rf", HeadRouter(gamma=0.1), steps=28, keep=0.5)
+    assert (made["inversion"]["eta"], made["methods"][0]["gamma"], made["methods"][0]["start"]) == (0.5, 0.1, 18)
+
+
+def test_one_part_alone_gets_its_own() -> None:
+    assert record("rf", None, steps=28)["inversion"]["stop"] == 18
+    assert record("euler", "headrouter", steps=28)["methods"][0]["start"] == 18
+    with pytest.raises(IncompatibleError, match="takes no part here"):
+        record("euler", None, steps=4)
