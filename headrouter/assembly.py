@@ -144,12 +144,14 @@ def with_preset(
     if found_inversion is not None or any(found is not None for found in found_methods):
         pairs = zip(methods, found_methods, strict=True)
         return found_inversion or inversion, tuple(found or method for method, found in pairs)
-    preset = resolve("preset", name, registry().entries("preset")).item
-    assert isinstance(preset, Preset)
-    kind, component = preset.component
+    components = [preset.component for preset in registry().presets() if fold(preset.name) == fold(name)]
+    if not components:
+        resolve("preset", name, registry().entries("preset"))  # says what is meant
+    owners = " and the ".join(f"{kind} {component!r}" for kind, component in components)
+    choose = " or ".join(f"{kind} {component!r}" for kind, component in components)
+    part = "which takes no part here" if len(components) == 1 else "which take no part here"
     raise IncompatibleError(
-        f"`preset` {name!r} gives values to the {kind} {component!r}, which takes no part here: choose {kind} {component!r}, "
-        "or leave the preset out."
+        f"`preset` {name!r} gives values to the {owners}, {part}: choose {choose}, or leave the preset out."
     )
 
 
