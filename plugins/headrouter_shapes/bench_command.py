@@ -20,7 +20,7 @@ EXAMPLES = """examples:
   headrouter bench shapes --config parts --backbone sd3.5 --workers 2 --out out/
   headrouter bench shapes --config study.yaml --only "rf *" --size full --out out/
 
-A study that comes with the package is named without .yaml: frontier, parts, trajectories, windows.
+A study that comes with the package is named without .yaml: frontier, headline, parts, trajectories, windows.
 OUT receives table.md, summary.png, and for each configuration a sheet, every picture and a line of JSON for each
 edit. A run that was interrupted continues where it stopped when it is started again. Choose by the set `tune`; use
 `test` once, for what you report.
