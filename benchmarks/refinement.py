@@ -122,7 +122,7 @@ def measure(
     """Both, at the attention shape of FLUX.1-dev unless told otherwise."""
     device = torch.device(device)
     name = f"{str(dtype).removeprefix('torch.')}, {size.label}"
-    router = HeadRouter(gamma=0, rho=0)
+    router = HeadRouter(gamma=0, rho=0, keys="words")
     words = attention(models.TARGET, size, dtype, device)
     five = attention(FIVE_WORDS, size, dtype, device)
     tasks = (

@@ -82,7 +82,7 @@ def test_the_full_size_is_the_released_one():
 
 
 def test_what_refinement_compares_is_equation_20():
-    method = HeadRouter(gamma=0, rho=0)
+    method = HeadRouter(gamma=0, rho=0, keys="words")
     given = refinement.attention(models.TARGET, models.TINY, torch.float32, "cpu")
     positions = given.row.prompt.positions
     assert len(positions) == 16
@@ -105,8 +105,8 @@ def test_the_explicit_way_holds_the_matrix_and_ours_does_not():
     size = models.Size(heads=4, width=16, text=24, side=12)
     given = refinement.attention(models.TARGET, size, torch.float32, "cpu")
     matrix = 4 * size.heads * (size.text + size.image) ** 2
-    assert peak_bytes(lambda: refinement.explicit_refinement(given, HeadRouter())) >= 2 * matrix
-    assert peak_bytes(lambda: refinement.steered(given, HeadRouter(gamma=0, rho=0))) < matrix
+    assert peak_bytes(lambda: refinement.explicit_refinement(given, HeadRouter(keys="words"))) >= 2 * matrix
+    assert peak_bytes(lambda: refinement.steered(given, HeadRouter(gamma=0, rho=0, keys="words"))) < matrix
 
 
 def test_refinement_gives_time_memory_and_agreement():
@@ -120,7 +120,7 @@ def test_refinement_gives_time_memory_and_agreement():
 
 def test_a_wrong_method_shows_as_a_difference():
     words = refinement.attention(models.TARGET, models.TINY, torch.float32, "cpu")
-    right, wrong = (HeadRouter(gamma=0, rho=0, alpha=alpha) for alpha in (2.0, 2.2))
+    right, wrong = (HeadRouter(gamma=0, rho=0, keys="words", alpha=alpha) for alpha in (2.0, 2.2))
     task = refinement.Task("x", words, wrong, lambda: refinement.explicit_refinement(words, right), 10)
     assert task.difference() > 1e-3
 
