@@ -39,5 +39,5 @@ def test_what_the_user_sets_goes_first() -> None:
 def test_one_part_alone_gets_its_own() -> None:
     assert record("rf", None, steps=28)["inversion"]["stop"] == 18
     assert record("euler", "headrouter", steps=28)["methods"][0]["start"] == 18
-    with pytest.raises(IncompatibleError, match="inversion .rf. and the method .headrouter., which take no part here"):
+    with pytest.raises(IncompatibleError, match=r"inversion .rf. and the method .headrouter., which take no part here"):
         record("euler", None, steps=4)

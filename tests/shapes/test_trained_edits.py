@@ -1,7 +1,8 @@
 """Edits of the bundled model, steered as the benchmark found best, against the truth; and the same with a part broken.
 
-Margins are from ``headrouter bench shapes`` on the same 24 edits: the controller alone gets 16 right, with HeadRouter it
-is 21, at 33.2 dB of what must not change.
+Measured on these 24 edits: 21 are right, 23 keep all other attributes, and 33.2 dB is kept of what must not change. Without
+head weights 16 are right; without the controller 17, and 19.7 dB is kept; paired with another picture's source 20 are
+right, 20 keep the rest, and 32.2 dB is kept.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ from headrouter.routing import heads
 from headrouter.routing.method import HeadRouter
 
 EDITS, BATCH = 24, 8
-LEAST_RIGHT, LEAST_KEPT = 19, 31.5
+LEAST_RIGHT, LEAST_OTHERS, LEAST_KEPT = 19, 22, 32.7
 CONTROLLED = RFInversion(eta=1.0, stop=14)
 STEERED = HeadRouter(
     gamma=0.5, amplify="difference", where="image", image_tokens="off", rho=0.0, start=14, stop=18
@@ -55,8 +56,10 @@ def edited(backbone: Backbone) -> list[Measures]:
 def check(measures: list[Measures]) -> None:
     """What an edit of the bundled model must reach."""
     right = sum(one.success for one in measures)
+    others = sum(one.others_kept for one in measures)
     kept = float(np.nanmean([one.kept for one in measures]))
     assert right >= LEAST_RIGHT, f"{right} of {EDITS} edits are right"
+    assert others >= LEAST_OTHERS, f"{others} of {EDITS} edits keep all other attributes"
     assert kept >= LEAST_KEPT, f"{kept:.1f} dB of what must not change"
 
 
@@ -87,7 +90,7 @@ def pairs_across_pictures(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("breakage", "said"),
-    [(no_router, "edits are right"), (no_controller, "dB of what"), (pairs_across_pictures, "dB of what|are right")],
+    [(no_router, "edits are right"), (no_controller, "edits are right"), (pairs_across_pictures, "keep all other")],
 )
 def test_a_broken_part_is_noticed(
     breakage: Callable[[pytest.MonkeyPatch], None], said: str, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
