@@ -51,7 +51,8 @@ def wilson(rate: float, count: float) -> tuple[float, float]:
     """
     spread = Z * math.sqrt(rate * (1 - rate) / count + Z**2 / (4 * count**2))
     centre, scale = rate + Z**2 / (2 * count), 1 + Z**2 / count
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    low, high = (centre - spread) / scale, (centre + spread) / scale
+    return max(0.0, min(rate, low)), min(1.0, max(rate, high))  # the rate itself is inside, whatever rounding does
 
 
 def rate(successes: Sequence[bool], groups: Sequence[Hashable], kinds: Sequence[Hashable] = ()) -> Estimate:
