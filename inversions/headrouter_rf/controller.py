@@ -11,6 +11,7 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -29,7 +30,7 @@ class Controlled(TwoWay, ABC):
     In a step where η (or γ) is 1 the model has no say and is not called.
     """
 
-    sampling_only: ClassVar[frozenset[str]] = frozenset({"eta", "start", "stop", "decay"})
+    sampling_only: ClassVar[frozenset[str]] = frozenset({"eta", "start", "stop", "decay", "hold_source"})
 
     gamma: float = Field(0.5, ge=0, le=1, description="γ, pull towards Gaussian noise while inverting.")
     eta: float = Field(
@@ -42,6 +43,11 @@ class Controlled(TwoWay, ABC):
     start: Moment = Field(0, description="First controlled sampling step, or fraction of the steps.")
     stop: Moment = Field(0.25, description="First step after the controlled ones, or fraction.")
     decay: float = Field(0.0, ge=0, description="p: η falls as η·(1 − i/N)^p over the steps i; 0 keeps it constant.")
+    hold_source: bool = Field(
+        False,
+        description="Control the source's row wholly and in every step, so that methods compare with the picture itself and "
+        "not with its reconstruction.",
+    )
     told: Literal["target", "current"] = Field(
         "target", description="Noise level that the model is told while inverting: of the step's end, or of its start."
     )
@@ -90,12 +96,14 @@ class Controlled(TwoWay, ABC):
     def controlled(
         self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem
     ) -> Float[Tensor, "rows channels h w"]:
-        """v̂ = v + η_i·((x − y_0)/σ_i − v)."""
+        """v̂ = v + η_i·((x − y_0)/σ_i − v); of a source's row that is held, (x − y_0)/σ_i."""
         sigma, eta = problem.sigmas[step], self.controller(step, problem.steps)
-        if eta == 0:
+        held = [self.hold_source and row.is_source for row in rows]
+        if eta == 0 and not any(held):
             return velocity(state.latents, sigma, rows)
         pull = (state.latents - per_row(problem.source, rows)) / sigma
         if eta == 1:
             return pull
         drift = velocity(state.latents, sigma, rows)
-        return drift + eta * (pull - drift)
+        drift = drift + eta * (pull - drift)
+        return torch.stack([pull[place] if whole else drift[place] for place, whole in enumerate(held)])

@@ -30,8 +30,13 @@ def normalised(
 
     A map that is zero everywhere stays so.
     """
-    pooled = functional.max_pool2d(maps[:, None], 3, stride=1, padding=1)
-    upsampled = functional.interpolate(pooled, size=size, mode="nearest")[:, 0]
+    return _enlarged(functional.max_pool2d(maps[:, None], 3, stride=1, padding=1)[:, 0], size)
+
+
+def _enlarged(
+    maps: Float[Tensor, "maps rows columns"], size: tuple[int, int]
+) -> Float[Tensor, "maps latent_rows latent_columns"]:
+    upsampled = functional.interpolate(maps[:, None], size=size, mode="nearest")[:, 0]
     return upsampled / upsampled.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
 
 
@@ -40,3 +45,25 @@ def blend_mask(
 ) -> Bool[Tensor, "latent_rows latent_columns"]:
     """Where any of the maps, smoothed and normalised, is above θ."""
     return (normalised(smoothed(maps), size) > theta).any(dim=0)
+
+
+def departure(
+    source_output: Float[Tensor, "heads tokens channels"], edit_output: Float[Tensor, "heads tokens channels"]
+) -> Float[Tensor, "tokens"]:
+    """‖e − r‖ of each token over all heads and channels, over the largest; 0 where nothing differs.
+
+    >>> r, e = torch.zeros(2, 3, 1), torch.tensor([[[0.0], [3.0], [6.0]], [[0.0], [4.0], [8.0]]])
+    >>> departure(r, e).tolist(), departure(e, e).tolist()
+    ([0.0, 0.5, 1.0], [0.0, 0.0, 0.0])
+    """
+    distance = (edit_output.float() - source_output.float()).square().sum(dim=(0, 2)).sqrt()
+    return distance / distance.amax().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def departure_mask(
+    map: Float[Tensor, "rows columns"],  # noqa: A002
+    size: tuple[int, int],
+    theta: float,
+) -> Bool[Tensor, "latent_rows latent_columns"]:
+    """Where a map of departures, over its largest, is above θ: whole tokens, neither smoothed nor widened."""
+    return _enlarged(map[None], size)[0] > theta

@@ -1,26 +1,23 @@
 """Local blending as a method, arXiv:2508.07519: x_e ← where(mask, x_e, x_r) on the latents after a step.
 
 The mask is where image tokens attend to the words that differ: the source's words in the source's row, the target's in the edit's.
+Or, as an option of this project, where the edit's attention departs from its source's.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import final
+from typing import Literal, final
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import Self
 
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Method, MethodRun, Needs, Setting
+from headrouter.method import Method, MethodRun, Setting
 from headrouter.moments import Moment
 from headrouter.one_or_more import OneOrMore
 from headrouter.prompt import Prompt
 from headrouter.rows import Row
-from headrouter_blending.given import MaskText, Ranking, mask_pixels, on_latents
-from headrouter_blending.mask import blend_mask
-from headrouter_blending.running_mean import StepMean
+from headrouter_blending.given import MaskText, Ranking, mask_pixels
+from headrouter_blending.runs import DifferenceRun, GivenRun, WordsRun
 
 
 @final
@@ -30,6 +27,10 @@ class LocalBlend(Method):
     A is the attention of image queries to the chosen words, from query and key as the model made them, whatever other methods
     replace: mean over heads, over the words' tokens, over the chosen blocks and over the steps so far. Each edit has a mask of its
     own with its source. It composes with any method and any place in the list gives the same mask.
+
+    With ``mask_from="difference"`` no word is looked at: A is the distance ‖o_e − o_r‖ over all heads between the attention outputs
+    of the edit's and the source's row, in each image token, over the largest of the block; mean over blocks and steps. That is of the
+    outputs as the methods before it in the list leave them.
     """
 
     blend: Moment = Field(
@@ -37,8 +38,17 @@ class LocalBlend(Method):
         description="First steps of those that are run, or fraction of them, after which it blends; above 0 at least one. "
         "Published: 0.5.",
     )
-    theta: float = Field(
-        0.3, ge=0, lt=1, description="θ, share of a map's maximum above which a place is in the mask. Published: 0.3."
+    theta: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="θ, share of a map's maximum above which a place is in the mask; by default 0.3 for words, as published, "
+        "and 0.2 for differences.",
+    )
+    mask_from: Literal["words", "difference"] = Field(
+        "words",
+        description="What shows where the edit acts: attention to the words that differ (published), or how far the edit's "
+        "attention output departs from its source's, which needs neither words nor a ranking of blocks.",
     )
     source_words: OneOrMore[str] | None = Field(
         None, description="Words of the source prompt, whole; by default those where the target says something else."
@@ -65,19 +75,28 @@ class LocalBlend(Method):
     def _one_choice(self) -> Self:
         if self.blocks is not None and self.ranking is not None:
             raise ValueError("`blocks` and `ranking` both choose blocks; give one")
-        words = [
-            name for name in ("source_words", "target_words", "blocks", "ranking") if getattr(self, name) is not None
-        ]
-        if self.mask is not None and words:
-            raise ValueError(
-                f"`mask` leaves no use for {', '.join(f'`{name}`' for name in words)}; leave one or the other out"
-            )
+        looked = {"source_words", "target_words", "blocks", "ranking"}
+        useless = {"`mask`": looked if self.mask is not None else set()}
+        if self.mask_from == "difference":
+            useless["`mask_from` 'difference'"] = {"mask", *looked} - {"blocks"}
+        for reason, names in useless.items():
+            if given := [
+                f"`{name}`" for name in type(self).model_fields if name in names and getattr(self, name) is not None
+            ]:
+                raise ValueError(f"{reason} leaves no use for {', '.join(given)}; leave one or the other out")
         return self
 
     @property
     def requires(self) -> frozenset[str]:
-        """Words must have positions, unless the mask is the user's."""
-        return frozenset({"joint-attention", "prompt-words"} if self.mask is None else set())
+        """Words must have positions where they are looked at; the user's mask needs nothing."""
+        if self.mask is not None:
+            return frozenset()
+        return frozenset({"joint-attention", "prompt-words"} if self.mask_from == "words" else {"joint-attention"})
+
+    @property
+    def threshold(self) -> float:
+        """θ as it is used."""
+        return self.theta if self.theta is not None else 0.3 if self.mask_from == "words" else 0.2
 
     def begin(self, setting: Setting) -> MethodRun:
         """Take part in a run.
@@ -93,99 +112,16 @@ class LocalBlend(Method):
                 "`local-blend` out."
             )
         if self.mask is not None:
-            return _GivenRun(self, setting, _checked(mask_pixels(self.mask), setting.size))
-        return _WordsRun(self, setting, _blocks(self, setting))
-
-
-class _BlendRun(MethodRun):
-    """Blending with some mask, and the evidence of it."""
-
-    def __init__(self, method: LocalBlend, setting: Setting, blocks: Sequence[int] = ()):
-        self._steps = setting.first_steps(method.blend)
-        self._needs = Needs(attention=frozenset(blocks), latents=True, pair=True)
-        self._setting = setting
-        self._masks: dict[tuple[int, int], Tensor] = {}
-
-    def needs(self, step: int) -> Needs:
-        return self._needs if step in self._steps else Needs()
-
-    def _blended(self, step: int, latents: Tensor, rows: Sequence[Row], masks: Mapping[Row, Tensor]) -> Tensor:
-        """x_e ← where(mask, x_e, x_r) for each edit that has a mask."""
-        source_of = {row.image: index for index, row in enumerate(rows) if row.is_source}
-        blended = list(latents.unbind(0))
-        for index, row in enumerate(rows):
-            if row in masks:
-                blended[index] = torch.where(masks[row], latents[index], latents[source_of[row.image]])
-                self._masks[self._setting.edit_number(row), step] = masks[row].cpu()
-        return torch.stack(blended)
-
-    def evidence(self) -> Mapping[str, Tensor]:
-        """``masks`` [edit, step, row, column] of the latents: 1 where the edit was kept, 0 where the source; NaN without a mask."""
-        if not self._masks:
-            return {}
-        shape = next(iter(self._masks.values())).shape
-        masks = torch.full((self._setting.edits, self._setting.steps, *shape), torch.nan)
-        for place, mask in self._masks.items():
-            masks[place] = mask.float()
-        return {"masks": masks}
-
-
-@final
-class _GivenRun(_BlendRun):
-    """With the user's mask."""
-
-    def __init__(self, method: LocalBlend, setting: Setting, pixels: Tensor):
-        super().__init__(method, setting)
-        self._pixels = pixels
-
-    def end_step(self, step: int, latents: Tensor, rows: Sequence[Row]) -> Tensor:
-        mask = on_latents(self._pixels.to(latents.device), (latents.shape[-2], latents.shape[-1]))
-        blended = self._blended(step, latents, rows, {row: mask for row in rows if not row.is_source})
-        return latents if bool(mask.all()) else blended  # untouched latents keep what the trajectory remembers
-
-
-@final
-class _WordsRun(_BlendRun):
-    """With masks that attention to words gives."""
-
-    def __init__(self, method: LocalBlend, setting: Setting, blocks: Sequence[int]):
-        super().__init__(method, setting, blocks)
-        self._theta = method.theta
-        self._words: dict[Row, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-        self._maps: dict[tuple[Row, int], StepMean] = {}
+            return GivenRun(self.blend, setting, _checked(mask_pixels(self.mask), setting.size))
+        blocks = _blocks(self, setting)
+        if self.mask_from == "difference":
+            return DifferenceRun(self.blend, setting, blocks, self.threshold)
+        words: dict[Row, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         for row in setting.rows:
             source = setting.source_of(row)
             if not row.is_source and source is not None:
-                self._words[row] = _words(method, source.prompt, row.prompt)
-
-    def wants_log_sum_exp(self, event: JointAttention) -> bool:
-        return event.original() is event
-
-    def after(self, event: JointAttention, output: Tensor) -> Tensor:
-        original = event.original()
-        for place, item in enumerate(event.rows):
-            if item.is_edit and item.pair is not None:
-                for side, where, positions in zip((0, 1), (item.pair, place), self._words[item.row], strict=True):
-                    if positions:
-                        mean = self._maps.setdefault((item.row, side), StepMean())
-                        mean.add(event.clock.step, _map(original, where, positions))
-        return output
-
-    def end_step(self, step: int, latents: Tensor, rows: Sequence[Row]) -> Tensor:
-        size = (latents.shape[-2], latents.shape[-1])
-        masks = {}
-        for row in rows:
-            maps = [self._maps[row, side].mean() for side in (0, 1) if (row, side) in self._maps]
-            if maps:  # none until the model was first asked: a trajectory that is fully controlled does not ask
-                masks[row] = blend_mask(torch.stack(maps), size, self._theta)
-        return self._blended(step, latents, rows, masks) if masks else latents
-
-
-def _map(event: JointAttention, row: int, positions: tuple[int, ...]) -> Tensor:
-    """A of one row, mean over heads and over the text keys at ``positions``: [rows, columns] of the token grid."""
-    total = sum(block.sum(dim=(0, 2)) for _, block in event.text_to_image(row, positions))
-    assert isinstance(total, Tensor)
-    return total.view(event.layout.grid) / (event.query.shape[1] * len(positions))
+                words[row] = _words(self, source.prompt, row.prompt)
+        return WordsRun(self.blend, setting, blocks, self.threshold, words)
 
 
 def _words(method: LocalBlend, source: Prompt, target: Prompt) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -220,7 +156,8 @@ def _positions(name: str, words: tuple[str, ...] | None, prompt: Prompt, other: 
 def _blocks(method: LocalBlend, setting: Setting) -> tuple[int, ...]:
     """The blocks whose attention counts."""
     ranking = setting.word_blocks if method.ranking is None else method.ranking
-    chosen = ranking[: method.top] if method.blocks is None else method.blocks
+    best = range(len(setting.sites)) if method.mask_from == "difference" else ranking[: method.top]
+    chosen = tuple(best) if method.blocks is None else method.blocks
     if not chosen:
         raise InvalidInputError(
             "`method.blocks`: nobody has ranked the blocks of this model by how well their attention shows where a word acts. Give "

@@ -1,0 +1,135 @@
+"""Local blending in one run, by the user's mask, by words, or by where edit and source differ."""
+
+from collections.abc import Mapping, Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from headrouter.joint_attention import JointAttention
+from headrouter.method import MethodRun, Needs, Setting
+from headrouter.moments import Moment
+from headrouter.rows import Row
+from headrouter_blending.given import on_latents
+from headrouter_blending.mask import blend_mask, departure, departure_mask
+from headrouter_blending.running_mean import StepMean
+
+
+class _BlendRun(MethodRun):
+    """Blending with some mask, and the evidence of it."""
+
+    def __init__(self, blend: Moment, setting: Setting, blocks: Sequence[int] = ()):
+        self._steps = setting.first_steps(blend)
+        self._needs = Needs(attention=frozenset(blocks), latents=True, pair=True)
+        self._setting = setting
+        self._masks: dict[tuple[int, int], Tensor] = {}
+
+    def needs(self, step: int) -> Needs:
+        return self._needs if step in self._steps else Needs()
+
+    def _blended(self, step: int, latents: Tensor, rows: Sequence[Row], masks: Mapping[Row, Tensor]) -> Tensor:
+        """x_e ← where(mask, x_e, x_r) for each edit that has a mask."""
+        source_of = {row.image: index for index, row in enumerate(rows) if row.is_source}
+        blended = list(latents.unbind(0))
+        for index, row in enumerate(rows):
+            if row in masks:
+                blended[index] = torch.where(masks[row], latents[index], latents[source_of[row.image]])
+                self._masks[self._setting.edit_number(row), step] = masks[row].cpu()
+        return torch.stack(blended)
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        """``masks`` [edit, step, row, column] of the latents: 1 where the edit was kept, 0 where the source; NaN without a mask."""
+        if not self._masks:
+            return {}
+        shape = next(iter(self._masks.values())).shape
+        masks = torch.full((self._setting.edits, self._setting.steps, *shape), torch.nan)
+        for place, mask in self._masks.items():
+            masks[place] = mask.float()
+        return {"masks": masks}
+
+
+@final
+class GivenRun(_BlendRun):
+    """With the user's mask."""
+
+    def __init__(self, blend: Moment, setting: Setting, pixels: Tensor):
+        """``pixels``: bool [height, width] of the picture."""
+        super().__init__(blend, setting)
+        self._pixels = pixels
+
+    def end_step(self, step: int, latents: Tensor, rows: Sequence[Row]) -> Tensor:
+        mask = on_latents(self._pixels.to(latents.device), (latents.shape[-2], latents.shape[-1]))
+        blended = self._blended(step, latents, rows, {row: mask for row in rows if not row.is_source})
+        return latents if bool(mask.all()) else blended  # untouched latents keep what the trajectory remembers
+
+
+@final
+class WordsRun(_BlendRun):
+    """With masks that attention to words gives."""
+
+    def __init__(
+        self,
+        blend: Moment,
+        setting: Setting,
+        blocks: Sequence[int],
+        theta: float,
+        words: Mapping[Row, tuple[tuple[int, ...], tuple[int, ...]]],
+    ):
+        """``words``: text positions to look at in the source's row and in the edit's, for each edit."""
+        super().__init__(blend, setting, blocks)
+        self._theta, self._words = theta, words
+        self._maps: dict[tuple[Row, int], StepMean] = {}
+
+    def wants_log_sum_exp(self, event: JointAttention) -> bool:
+        return event.original() is event
+
+    def after(self, event: JointAttention, output: Tensor) -> Tensor:
+        original = event.original()
+        for place, item in enumerate(event.rows):
+            if item.is_edit and item.pair is not None:
+                for side, where, positions in zip((0, 1), (item.pair, place), self._words[item.row], strict=True):
+                    if positions:
+                        mean = self._maps.setdefault((item.row, side), StepMean())
+                        mean.add(event.clock.step, _map(original, where, positions))
+        return output
+
+    def end_step(self, step: int, latents: Tensor, rows: Sequence[Row]) -> Tensor:
+        size = (latents.shape[-2], latents.shape[-1])
+        masks = {}
+        for row in rows:
+            maps = [self._maps[row, side].mean() for side in (0, 1) if (row, side) in self._maps]
+            if maps:  # none until the model was first asked: a trajectory that is fully controlled does not ask
+                masks[row] = blend_mask(torch.stack(maps), size, self._theta)
+        return self._blended(step, latents, rows, masks) if masks else latents
+
+
+@final
+class DifferenceRun(_BlendRun):
+    """With masks of where an edit's attention output departs from its source's."""
+
+    def __init__(self, blend: Moment, setting: Setting, blocks: Sequence[int], theta: float):
+        """``blocks``: sites that count; ``theta``: share of the largest departure above which the edit may differ."""
+        super().__init__(blend, setting, blocks)
+        self._theta = theta
+        self._maps: dict[Row, StepMean] = {}
+
+    def after(self, event: JointAttention, output: Tensor) -> Tensor:
+        image = event.layout.image
+        for place, item in enumerate(event.rows):
+            if item.is_edit and item.pair is not None:
+                found = departure(output[item.pair][:, image], output[place][:, image])
+                self._maps.setdefault(item.row, StepMean()).add(event.clock.step, found.view(event.layout.grid))
+        return output
+
+    def end_step(self, step: int, latents: Tensor, rows: Sequence[Row]) -> Tensor:
+        size = (latents.shape[-2], latents.shape[-1])
+        maps = {row: self._maps[row].mean() for row in rows if row in self._maps}
+        masks = {row: departure_mask(found, size, self._theta) for row, found in maps.items()}
+        return self._blended(step, latents, rows, masks) if masks else latents
+
+
+def _map(event: JointAttention, row: int, positions: tuple[int, ...]) -> Tensor:
+    """A of one row, mean over heads and over the text keys at ``positions``: [rows, columns] of the token grid."""
+    total = sum(block.sum(dim=(0, 2)) for _, block in event.text_to_image(row, positions))
+    assert isinstance(total, Tensor)
+    return total.view(event.layout.grid) / (event.query.shape[1] * len(positions))
