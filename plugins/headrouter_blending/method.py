@@ -28,9 +28,9 @@ class LocalBlend(Method):
     replace: mean over heads, over the words' tokens, over the chosen blocks and over the steps so far. Each edit has a mask of its
     own with its source. It composes with any method and any place in the list gives the same mask.
 
-    With ``mask_from="difference"`` no word is looked at: A is the distance ‖o_e − o_r‖ over all heads between the attention outputs
-    of the edit's and the source's row, in each image token, over the largest of the block; mean over blocks and steps. Methods before
-    it in the list have changed those outputs.
+    With ``mask_from="difference"`` no word is looked at: A is the distance ‖o_e − o_r‖ over all heads between attention outputs of
+    the edit's and of the source's row, in each image token, over the largest of the block; mean over blocks and steps. Methods
+    before it in the list have changed those outputs.
     """
 
     blend: Moment = Field(

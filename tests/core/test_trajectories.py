@@ -9,7 +9,7 @@ from headrouter_rf.rf import RFInversion
 from pydantic import ValidationError
 
 from headrouter.errors import InvalidInputError
-from headrouter.inversion import Inversion
+from headrouter.inversion import Inversion, State
 from headrouter.testing.trajectories import Solved
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -93,6 +93,24 @@ def test_rf_with_gamma_one_reaches_the_noise(steps: int) -> None:
     result = solved.invert(RFInversion(gamma=1.0))
     assert float((result - NOISE).norm() / NOISE.norm()) < 1e-6
     assert solved.calls == 0
+
+
+@pytest.mark.parametrize("stop", [0, 3])
+def test_rf_holds_the_source_on_the_line_to_the_picture(stop: int) -> None:
+    """After every step the source's row is y_0 + σ·(x_1 − y_0); the edits are as they are without, and so are the calls."""
+    sigmas, calls, edits = grid(8), [], []
+    for hold in (False, True):
+        solved = Solved(lambda x, sigma: torch.sin(2 * x + sigma), sigmas, SOURCE, edits=1)
+        inversion, both = RFInversion(eta=0.7, stop=stop, hold_source=hold), torch.cat([SOURCE, SOURCE])
+        state = State(torch.cat([NOISE, NOISE]))
+        for step in range(8):
+            state = inversion.sample_step(step, state, solved.rows, solved._velocity, solved.problem)
+            line = both + sigmas[step + 1] * (torch.cat([NOISE, NOISE]) - both)
+            assert torch.allclose(state.latents[:2], line[:2], atol=1e-12) == hold
+            assert not torch.allclose(state.latents[2:], line[2:], atol=1e-3)
+        calls.append(solved.calls)
+        edits.append(state.latents[2:])
+    assert torch.equal(*edits) and calls[0] == calls[1] == 8
 
 
 def test_rf_without_control_is_euler() -> None:

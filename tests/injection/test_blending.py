@@ -12,6 +12,7 @@ from headrouter_blending.mask import blend_mask, gaussian_kernel, normalised, sm
 from headrouter_blending.method import LocalBlend
 from headrouter_injection.method import Injection
 from headrouter_rf.rf import RFInversion
+from headrouter_rf_sde.rf_sde import RFInversionSDE
 from PIL import Image
 from pydantic import ValidationError
 
@@ -41,6 +42,11 @@ class TestConformance(MethodConformance):
     @pytest.fixture(
         params=[
             MethodSubject("local-blend", LocalBlend(theta=0.9, blend=1.0), LocalBlend(blend=0)),
+            MethodSubject(
+                "local-blend-difference",
+                LocalBlend(mask_from="difference", theta=0.9, blend=1.0),
+                LocalBlend(mask_from="difference", blend=0),
+            ),
             MethodSubject(
                 "local-blend-mask", LocalBlend(mask=np.arange(24)[None].repeat(16, 0) < 12), LocalBlend(blend=0)
             ),
@@ -219,6 +225,64 @@ def test_only_the_chosen_columns_of_conditional_halves_are_computed(monkeypatch:
     monkeypatch.setattr(JointAttention, "text_to_image", watched)
     sample(ToyMMDiT(), LocalBlend())
     assert asked == {("conditional", (1, 2))}
+
+
+# Where edit and source differ.
+
+
+@pytest.mark.parametrize("order", ["ti", "it", "rit"])
+def test_the_mask_of_a_planted_difference_is_the_tokens_that_differ(order: str) -> None:
+    """By hand: departures 1, .5 and .25 of the largest; the mask is whole tokens above θ; halves without guidance alone count."""
+    run, chosen = run_of(LocalBlend(mask_from="difference", theta=0.4, blend=1.0), "a b", "a c", "a d")
+    where = layout(order, text=8, grid=(8, 10))
+    joint = event(where, chosen, channels=16, heads=2)
+    output = torch.zeros_like(joint.query)
+    first, second = (output[place][:, where.image].view(2, 8, 10, 16) for place in (1, 2))
+    first[0, 2, 3, :4], first[1, 5, 5, 0], first[:, 7, 9, 0] = 2.0, -2.0, 0.5 * 2**0.5
+    second[:, :, 0, 1] = 1.0
+    output[:, :, where.text] = torch.randn(2 + 1, 2, 8, 16)  # no concern of the mask
+    assert torch.equal(run.after(joint, output), output)
+    latents = torch.arange(3.0)[:, None, None, None].expand(3, 4, 16, 20).clone()
+    blended = run.end_step(0, latents, chosen)
+    expected = torch.zeros(2, 16, 20, dtype=torch.bool)
+    expected[0, 4:6, 6:8] = expected[0, 10:12, 10:12] = True
+    expected[1, :, :2] = True
+    assert torch.equal(run.evidence()["masks"][:, 0].bool(), expected)
+    for edit in range(2):
+        assert torch.equal(blended[1 + edit], torch.where(expected[edit], 1.0 + edit, 0.0).expand(4, -1, -1))
+
+
+@pytest.mark.parametrize("trajectory", list(TRAJECTORIES))
+def test_equal_prompts_differ_nowhere_and_the_edit_is_the_source(trajectory: str) -> None:
+    blend = LocalBlend(mask_from="difference", theta=0.9, blend=1.0)
+    prompts = ("a red cat", "a red cat")
+    equal = sample(ToyMMDiT(), blend, inversion=TRAJECTORIES[trajectory], prompts=prompts)
+    if trajectory != "flowedit":  # whose source and edit have guidance of their own
+        assert not equal.evidence[0]["masks"].nan_to_num(0).any()
+        assert torch.equal(equal.latents[1], equal.latents[0])
+    other = sample(ToyMMDiT(), blend, inversion=TRAJECTORIES[trajectory])
+    assert 0 < other.evidence[0]["masks"].nanmean() < 1, "another prompt differs somewhere, and not everywhere alike"
+
+
+def test_the_blocks_that_count_can_be_chosen() -> None:
+    """Of all blocks by default: the first alone gives another mask, and `top` counts for a ranking only."""
+    masks = [
+        sample(ToyMMDiT(), LocalBlend(mask_from="difference", theta=0.7, blend=1.0, **given)).evidence[0]["masks"]
+        for given in ({}, {"blocks": tuple(range(len(ToyMMDiT().sites)))}, {"top": 1}, {"blocks": (0,)})
+    ]
+    assert torch.equal(masks[0], masks[1]) and torch.equal(masks[0], masks[2])
+    assert not torch.equal(masks[0], masks[3])
+
+
+@pytest.mark.parametrize("inversion", [RFInversion(hold_source=True), RFInversionSDE(hold_source=True)])
+def test_outside_the_mask_a_held_source_is_the_picture(inversion: Any) -> None:
+    toy = ToyMMDiT()
+    held = sample(toy, LocalBlend(mask_from="difference", theta=0.7, blend=1.0), inversion=inversion)
+    outside = held.evidence[0]["masks"][0, -1] == 0
+    assert 0 < outside.float().mean() < 1
+    picture = problem(toy).source[0]
+    torch.testing.assert_close(held.latents[1][:, outside], picture[:, outside], atol=1e-5, rtol=0)
+    assert (held.latents[1][:, ~outside] - picture[:, ~outside]).abs().max() > 0.01
 
 
 # Whole runs.
