@@ -32,6 +32,10 @@ class Listener(ABC):
     def attention(self, event: JointAttention) -> Float[Tensor, "rows heads tokens channels"]:
         """Give the per-head output of this attention, usually by ``event.attend()``."""
 
+    def image_attention(self, event: JointAttention) -> Float[Tensor, "rows heads tokens channels"]:
+        """Give the per-head output of attention among image tokens alone; its layout has no text. As it is, unless overridden."""
+        return event.attend()
+
     @abstractmethod
     def text(self, stream: TextStream) -> Float[Tensor, "rows tokens channels"]:
         """Give the text stream that shall enter this block, usually ``stream.hidden`` itself."""
@@ -77,6 +81,11 @@ class Backbone(ABC):
     @abstractmethod
     def sites(self) -> tuple[Site, ...]:
         """Joint attention sites in execution order; ``sites[i].index == i``."""
+
+    @property
+    def image_sites(self) -> tuple[Site, ...]:
+        """Where image tokens attend among themselves alone, by the numbers of their blocks; nowhere, unless overridden."""
+        return ()
 
     @property
     @abstractmethod

@@ -40,7 +40,13 @@ class Dispatcher(Listener):
 
     def attention(self, event: JointAttention) -> Tensor:
         """Methods before, the real attention, methods after; in the order of the methods."""
-        acting = [run for run, needs in self._active if event.site.index in needs.attention]
+        return self._steered(event, [run for run, needs in self._active if event.site.index in needs.attention])
+
+    def image_attention(self, event: JointAttention) -> Tensor:
+        """The same among image tokens alone."""
+        return self._steered(event, [run for run, needs in self._active if event.site.index in needs.image_attention])
+
+    def _steered(self, event: JointAttention, acting: Sequence[MethodRun]) -> Tensor:
         for run in acting:
             run.before(event)
         output = event.attend(log_sum_exp=any(run.wants_log_sum_exp(event) for run in acting))

@@ -132,7 +132,8 @@ class Engine:
         """
         steps, known = inversion.sampling_steps(problem.steps), self.backbone.defaults.word_blocks
         sites, sigmas = self.backbone.sites, problem.sigmas
-        setting = Setting(phase, problem.steps, sites, tuple(rows), sigmas, steps, known, problem.size)
+        size, image_sites = problem.size, self.backbone.image_sites
+        setting = Setting(phase, problem.steps, sites, tuple(rows), sigmas, steps, known, size, image_sites)
         runs = [method.begin(setting) for method in methods]
         for method, run in zip(methods, runs, strict=True):
             _refuse_idle(method, run, steps, problem.steps)
@@ -153,7 +154,8 @@ class Engine:
         return _Velocity(self.backbone, self._meter, self._dispatcher, active, Clock(phase, step, steps, 0, 0.0, 0))
 
     def _attached(self, runs: Sequence[MethodRun], steps: range) -> AbstractContextManager[None]:
-        listens = any(run.needs(step).attention or run.needs(step).text for run in runs for step in steps)
+        needs = [run.needs(step) for run in runs for step in steps]
+        listens = any(need.attention or need.image_attention or need.text for need in needs)
         self._dispatcher = Dispatcher() if listens else None
         return nullcontext() if self._dispatcher is None else self.backbone.attach(self._dispatcher)
 

@@ -26,19 +26,21 @@ class Needs:
 
     Attributes:
         attention: Sites whose attention it acts on, by number.
+        image_attention: Image-only sites that it acts on, by the numbers of their blocks.
         text: Sites of the blocks whose text stream it acts on, by number.
         latents: Whether it changes the latents after the step.
         pair: Whether it compares with, or copies from, the source's row.
     """
 
     attention: frozenset[int] = frozenset()
+    image_attention: frozenset[int] = frozenset()
     text: frozenset[int] = frozenset()
     latents: bool = False
     pair: bool = False
 
     def __bool__(self) -> bool:
         """Whether it takes part at all."""
-        return bool(self.attention or self.text or self.latents)
+        return bool(self.attention or self.image_attention or self.text or self.latents)
 
 
 @final
@@ -55,6 +57,7 @@ class Setting:
         run: Steps that the trajectory runs, all or the last of them.
         word_blocks: Sites whose attention shows best where a word acts, best first; empty if nobody ranked them.
         size: Width and height of the user's picture in pixels, or None if there is no picture.
+        image_sites: Where the model attends among image tokens alone; most models do not.
     """
 
     phase: Phase
@@ -65,6 +68,7 @@ class Setting:
     run: range
     word_blocks: tuple[int, ...] = ()
     size: tuple[int, int] | None = None
+    image_sites: tuple[Site, ...] = ()
 
     @property
     def edits(self) -> int:

@@ -17,17 +17,16 @@ def listened(forward: Forward, operation: Operation, arguments: dict[str, Any], 
     """Run ``operation`` by way of the listener. Tensors are ``[rows, heads, tokens, channels]``."""
     query, key, value = (arguments.pop(name) for name in ("query", "key", "value"))
     attend: Attend = lambda query, key, value: operation(query=query, key=key, value=value, **arguments)  # noqa: E731
-    site, length = forward.armed, forward.layout.length
-    assert site is not None
+    site, layout = forward.attending(query.shape[2], key.shape[2])
     with forward.awaiting(None):
-        if query.shape[2] != length or key.shape[2] != length:
+        if site is None:
             return attend(query, key, value)  # a side call, for instance an image prompt's
         if arguments.get("is_causal"):
             raise IncompatibleError(f"{site.path} attends causally; joint attention looks both ways.")
         forward.fired[site.path] += 1
         event = JointAttention(
             site,
-            forward.layout,
+            layout,
             forward.rows,
             forward.listener.clock,
             query,
@@ -38,7 +37,8 @@ def listened(forward: Forward, operation: Operation, arguments: dict[str, Any], 
             bias=_four_dimensional(arguments.get("attn_mask")),
             native=native and not arguments.get("dropout_p") and not arguments.get("enable_gqa"),
         )
-        output = forward.listener.attention(event)
+        listener = forward.listener
+        output = listener.image_attention(event) if site.stream == "image" else listener.attention(event)
     assert output.shape[:3] == query.shape[:3], f"{site.path}: {tuple(output.shape)} for {tuple(query.shape)}"
     return output
 

@@ -55,7 +55,7 @@ def _noting(base: Any) -> Any:
                 return original(self, attention, *args, **kwargs)
         forward = current()
         found = None if forward is None else forward.site_of(attention)
-        if forward is None or found is None or not found.joint:
+        if forward is None or found is None:
             return original(self, attention, *args, **kwargs)
         with forward.awaiting(found.site), TapProductAttention():
             return original(self, attention, *args, **kwargs)

@@ -39,10 +39,27 @@ class Forward:
         self.armed: Site | None = None
         self.fired: Counter[str] = Counter()
         self._sites = sites
+        image = layout.image.stop - layout.image.start
+        self._image_layout = TokenLayout(slice(0, 0), slice(0, image), layout.grid, ())
+        self._image_sites = {found.block: found.site for found in sites.values() if not found.joint}
+        self._blocks = {found.site.path: found.block for found in sites.values()}
 
     def site_of(self, attention: Module) -> FoundSite | None:
         """The site of an attention module, None if it is not one of this model's."""
         return self._sites.get(attention)
+
+    def attending(self, queries: int, keys: int) -> tuple[Site | None, TokenLayout]:
+        """The site whose operation has come, told by the length of its sequence, and that sequence.
+
+        A compiled block is one operation after another for whoever awaits it: those over image tokens alone are its image site's.
+        """
+        site = self.armed
+        assert site is not None
+        if site.stream != "image" and queries == keys == self.layout.length:
+            return site, self.layout
+        if queries == keys == self._image_layout.length:
+            return self._image_sites.get(self._blocks[site.path]), self._image_layout
+        return None, self.layout
 
     @contextmanager
     def awaiting(self, site: Site | None) -> Iterator[None]:

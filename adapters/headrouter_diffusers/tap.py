@@ -55,7 +55,7 @@ class Tap:
 
     @property
     def image_sites(self) -> tuple[Site, ...]:
-        """Attention among image tokens only, by the numbers of their blocks. It is not given to the listener."""
+        """Attention among image tokens only, by the numbers of their blocks."""
         return tuple(found.site for found in self._found if not found.joint)
 
     @contextmanager

@@ -40,6 +40,11 @@ class Injection(Method):
     blocks: tuple[int, ...] | None = Field(
         None, description="Numbers of the joint blocks that replace; all if not given."
     )
+    image_attention: bool = Field(
+        False,
+        description="Replace also where image tokens attend among themselves alone (SD3.5-medium), what concerns image tokens; "
+        "by the numbers of the blocks.",
+    )
     first: int | None = Field(
         None, ge=1, description="Replace in the first n joint blocks only. Published: 38 for schnell, 30 for turbo."
     )
@@ -55,7 +60,7 @@ class Injection(Method):
     @property
     def requires(self) -> frozenset[str]:
         """Capability words that the backbone must provide."""
-        return frozenset({"joint-attention"})
+        return frozenset({"joint-attention", "image-attention"} if self.image_attention else {"joint-attention"})
 
     def begin(self, setting: Setting) -> MethodRun:
         """Take part in a run.
@@ -86,7 +91,8 @@ class _InjectionRun(MethodRun):
     def __init__(self, method: Injection, setting: Setting):
         self._steps = setting.first_steps(method.tau)
         blocks = range(method.first or len(setting.sites)) if method.blocks is None else method.blocks
-        self._needs = Needs(attention=frozenset(blocks), pair=True)
+        alone = {site.index for site in setting.image_sites} if method.image_attention else set()
+        self._needs = Needs(attention=frozenset(blocks), image_attention=frozenset(alone & {*blocks}), pair=True)
         parts = [part for name in method.replace for part in PROJECTIONS.get(name, ())]
         self._parts = list(dict.fromkeys(parts))
         self._regions = list(dict.fromkeys(REGIONS[name] for name in method.replace if name in REGIONS))
@@ -100,9 +106,11 @@ class _InjectionRun(MethodRun):
             return
         for name, tokens in self._parts:
             setattr(event, name, _copied(getattr(event, name), pairs, positions(event.layout, tokens)))
-        for queries, keys in self._regions:
-            for place, source in pairs:
-                event.take_logits(place, source, getattr(event.layout, queries), getattr(event.layout, keys))
+        for names in self._regions:
+            queries, keys = (getattr(event.layout, name) for name in names)
+            if queries.stop > queries.start and keys.stop > keys.start:  # image tokens alone have no regions of text
+                for place, source in pairs:
+                    event.take_logits(place, source, queries, keys)
 
     def evidence(self) -> Mapping[str, Tensor]:
         """None: what it does is in its parameters."""

@@ -1,13 +1,15 @@
 """Settings that the benchmark found for edits of drawn pictures, on `tune` of the bundled ``sd3.5``; docs/results.md.
 
 The controller of ``rf`` holds the picture until the named step of 28 and lets it go; HeadRouter, otherwise with its defaults,
-acts in the four steps after.
+acts in the four steps after. In ``drawn-kept`` the source's row is held to the end and local blending keeps to it what does not
+differ; HeadRouter then does without refinement of image tokens, which costs preservation.
 """
 
 from typing import Final
 
-from headrouter.plugin import Preset
+from headrouter.plugin import Kind, Preset
 
+Values = dict[str, int | float | str]
 STEPS: Final = 28
 WINDOW: Final = 4
 RELEASE: Final = {
@@ -20,19 +22,23 @@ RELEASE: Final = {
     "drawn-position": (14, "Another place."),
     "drawn-number": (14, "More or fewer objects."),
     "drawn-style": (18, "Another way of drawing."),
+    "drawn-kept": (14, "Any edit of a drawing; what does not differ is kept, by local blending."),
 }
 """Name of each preset: the step at which the controller lets go, and what it is for."""
+KEPT: Final = "drawn-kept"
 GAMMA: Final = 0.5
 
 
 def presets() -> list[Preset]:
-    """Return each preset twice, for the trajectory and for the method."""
-    made = []
+    """Return each preset for the trajectory and for the methods that it is about."""
+    made: list[Preset] = []
     for name, (release, summary) in RELEASE.items():
+        rf: Values = {"eta": 1.0, "start": 0, "stop": release}
+        router: Values = {"gamma": GAMMA, "start": release, "stop": release + WINDOW}
+        parts: dict[tuple[Kind, str], Values] = {("inversion", "rf"): rf, ("method", "headrouter"): router}
+        if name == KEPT:
+            rf["hold_source"], router["image_tokens"] = True, "off"
+            parts["method", "local-blend"] = {"mask_from": "difference", "blend": 1.0}
         provenance = "`headrouter bench shapes`, set tune, bundled sd3.5 (docs/results.md)"
-        for component, values in (
-            (("inversion", "rf"), {"eta": 1.0, "start": 0, "stop": release}),
-            (("method", "headrouter"), {"gamma": GAMMA, "start": release, "stop": release + WINDOW}),
-        ):
-            made.append(Preset(name, component, STEPS, values, provenance, summary))  # type: ignore[arg-type]
+        made += [Preset(name, component, STEPS, values, provenance, summary) for component, values in parts.items()]
     return made

@@ -48,6 +48,20 @@ class Steering(Plain):
         return super().text(stream) * 0.9
 
 
+class ImageOnly(Plain):
+    """Hears attention among image tokens too, and doubles it in conditional rows where told to."""
+
+    def __init__(self, factor=1.0):
+        super().__init__()
+        self.factor, self.alone = factor, []
+
+    def image_attention(self, event):
+        self.alone.append(event)
+        output = event.attend().clone()
+        output[[item.half == "conditional" for item in event.rows]] *= self.factor
+        return output
+
+
 def noise(backbone: Backbone, rows: int = 1, width: int = 48, height: int = 32, seed: int = 0) -> torch.Tensor:
     """Latents."""
     shape = (rows, *backbone.latent_shape(width, height))

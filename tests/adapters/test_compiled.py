@@ -14,7 +14,7 @@ from torch._dynamo.utils import counters
 
 from headrouter.errors import IncompatibleError
 
-from .conftest import Plain, Steering, noise, rows_of
+from .conftest import ImageOnly, Plain, Steering, noise, rows_of
 from .test_tap import state
 
 
@@ -71,6 +71,20 @@ def test_compiled_blocks_are_steered(kind):
     assert not counters["graph_break"]
     assert state(model) == before
     assert [vars(module).get("_compiled_call_impl") for module in model.modules()] == codes
+
+
+def test_attention_of_image_tokens_alone_is_steered_in_compiled_blocks():
+    backbone, eager, compiled = build("sd3.5-medium"), ImageOnly(2.0), ImageOnly(2.0)
+    rows, latents = rows_of(backbone, "a cat", "a dog"), noise(backbone, 2)
+    with backbone.attach(eager):
+        expected = backbone.velocity(latents, 0.7, rows)
+    compile_blocks(backbone, fullgraph=True)
+    with backbone.attach(compiled):
+        torch.testing.assert_close(backbone.velocity(latents, 0.7, rows), expected, rtol=1e-5, atol=1e-5)
+    assert (
+        [event.site for event in compiled.alone] == [event.site for event in eager.alone] == list(backbone.image_sites)
+    )
+    assert [event.site for event in compiled.events] == list(backbone.sites)
 
 
 def test_a_compiled_model_is_unsteered_outside_of_velocity_and_after_a_failure():

@@ -10,7 +10,7 @@ from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from headrouter.errors import IncompatibleError
 from headrouter.testing import snapshot
 
-from .conftest import Plain, Steering, build, noise, rows_of
+from .conftest import ImageOnly, Plain, Steering, build, noise, rows_of
 
 SITES = {
     "flux": [f"transformer_blocks.{i}.attn" for i in range(2)]
@@ -52,7 +52,7 @@ def test_every_site_once_and_in_order(backbone):
     assert [event.clock.forward for event in listener.events] == [1] * len(paths) + [2] * len(paths)
 
 
-def test_image_only_attention_is_known_and_not_heard():
+def test_image_only_attention_is_known_and_heard_by_itself():
     backbone = build("sd3.5-medium")
     assert [(site.index, site.path, site.stream) for site in backbone.image_sites] == [
         (0, "transformer_blocks.0.attn2", "image"),
@@ -60,6 +60,20 @@ def test_image_only_attention_is_known_and_not_heard():
     ]
     assert "image-attention" in backbone.provides
     assert "image-attention" not in build("sd3").provides
+    assert build("sd3").image_sites == ()
+    rows, latents, listener = rows_of(backbone, "a cat"), noise(backbone), ImageOnly()
+    plain = backbone.velocity(latents, 0.7, rows)
+    with backbone.attach(listener):
+        heard = backbone.velocity(latents, 0.7, rows)
+    assert torch.equal(heard, plain)
+    assert [event.site for event in listener.alone] == list(backbone.image_sites)
+    assert [event.site for event in listener.events] == list(backbone.sites)
+    for event, joint in zip(listener.alone, listener.events, strict=False):
+        assert event.layout.grid == joint.layout.grid and event.layout.length == event.query.shape[2]
+        assert event.layout.image == slice(0, event.layout.length) and event.layout.text == slice(0, 0)
+        assert event.rows == joint.rows
+    with backbone.attach(ImageOnly(2.0)):
+        assert not torch.allclose(backbone.velocity(latents, 0.7, rows), plain, rtol=1e-3)
 
 
 def test_attached_processors_keep_what_callers_ask_of_them(backbone):

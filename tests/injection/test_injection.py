@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from headrouter_diffusers.testing import tiny_sd35
 from headrouter_euler.euler import Euler
 from headrouter_injection.method import Injection
+from headrouter_sd3.backbone import SD35Parameters
 from headrouter_sdedit.sdedit import SDEdit
 from PIL import Image
 from pydantic import ValidationError
@@ -15,8 +17,8 @@ from headrouter import Editor
 from headrouter.assembly import methods_of, with_preset
 from headrouter.engine import Engine
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Needs
+from headrouter.joint_attention import JointAttention, TokenLayout
+from headrouter.method import Method, MethodRun, Needs, Setting
 from headrouter.routing.method import HeadRouter
 from headrouter.testing import MethodConformance, MethodSubject
 from headrouter.testing.toy import ToyMMDiT
@@ -220,3 +222,83 @@ def test_other_refusals() -> None:
     for values in ({"replace": ()}, {"tau": -1}, {"tau": 1.5}, {"first": 0}):
         with pytest.raises(ValidationError):
             Injection(**values)
+
+
+class Watch(Method):
+    """Notes, at attention among image tokens alone, which of query, key, value the edit shares with its source in both halves."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset({"image-attention"})
+
+    def begin(self, setting: Setting) -> MethodRun:
+        return WatchRun(setting)
+
+
+class WatchRun(MethodRun):
+    def __init__(self, setting: Setting):
+        self.sites = frozenset(site.index for site in setting.image_sites)
+        self.shared: dict[tuple[int, int], set[str]] = {}
+
+    def needs(self, step: int) -> Needs:
+        return Needs(image_attention=self.sites, pair=True)
+
+    def after(self, event: JointAttention, output: torch.Tensor) -> torch.Tensor:
+        for place, item in enumerate(event.rows):
+            if item.pair is not None:
+                same = {
+                    name
+                    for name in ("query", "key", "value")
+                    if torch.equal(getattr(event, name)[place], getattr(event, name)[item.pair])
+                }
+                self.shared.setdefault((event.clock.step, event.site.index), same).intersection_update(same)
+        return output
+
+    def evidence(self) -> dict[str, torch.Tensor]:
+        names = ("query", "key", "value")
+        return {f"{s} {b}": torch.tensor([[n in found for n in names]]) for (s, b), found in self.shared.items()}
+
+
+@pytest.mark.parametrize(
+    ("values", "step", "block", "shared"),
+    [
+        ({}, 1, 1, (0, 0, 0)),
+        ({"image_attention": True}, 1, 1, (1, 1, 0)),
+        ({"image_attention": True}, 3, 1, (0, 0, 0)),
+        ({"image_attention": True, "replace": "kivi"}, 1, 1, (0, 1, 1)),
+        ({"image_attention": True, "replace": "qtkt"}, 1, 1, (0, 0, 0)),
+        ({"image_attention": True, "replace": "qk"}, 1, 1, (1, 1, 0)),
+        ({"image_attention": True, "first": 1}, 1, 1, (0, 0, 0)),
+        ({"image_attention": True, "blocks": (1,)}, 1, 1, (1, 1, 0)),
+    ],
+)
+def test_attention_of_image_tokens_alone(
+    values: dict[str, Any], step: int, block: int, shared: tuple[int, ...]
+) -> None:
+    """Off by default; image tokens only; in the steps and blocks of the rest."""
+    backbone = SD35Parameters().load("tiny", tiny_sd35())
+    methods = [Injection(**{"tau": 2, **values}), Watch()]
+    editor = Editor(backbone, SDEdit(strength=1.0), methods, progress=False)
+    result = editor.edit(PICTURE, "a dog", "a cat", steps=5, size=(32, 32), maps=False)
+    assert tuple(result.recorded(f"{step} {block}").int().tolist()) == shared
+
+
+def test_a_region_of_image_tokens_alone_is_their_projections() -> None:
+    """Without text I2I is all of attention's weights; regions of text are empty and change nothing."""
+    where = TokenLayout(slice(0, 0), slice(0, 15), (3, 5), ())
+    results = {}
+    for replace in ("I2I", "qiki", "T2T"):
+        joint = event(where)
+        (run,) = Engine(ToyMMDiT()).begin(
+            Euler(), [Injection(replace=replace, tau=1.0)], [item.row for item in joint.rows[:3]], problem(ToyMMDiT())
+        )
+        run.before(joint)
+        results[replace] = joint.attend()
+    torch.testing.assert_close(results["I2I"], results["qiki"], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(results["T2T"], event(where).attend(), atol=1e-6, rtol=1e-6)
+    assert not torch.allclose(results["I2I"], results["T2T"], atol=1e-3)
+
+
+def test_models_without_it_are_refused() -> None:
+    with pytest.raises(IncompatibleError, match="image-attention"):
+        Editor(Deaf(), "euler", Injection(image_attention=True), progress=False).edit(PICTURE, "a dog", "a cat")

@@ -17,11 +17,20 @@ PICTURE = Image.new("RGB", (32, 32), "teal")
 
 def record(*parts: Any, **values: Any) -> dict[str, Any]:
     editor = Editor(ToyMMDiT(), *parts, progress=False)
-    return editor.edit(PICTURE, "a dog", "a cat", preset="drawn-colour", maps=False, **values).record
+    return editor.edit(PICTURE, "a dog", "a cat", **{"preset": "drawn-colour", "maps": False, **values}).record
 
 
 def test_there_is_one_for_each_kind_of_edit() -> None:
-    assert set(RELEASE) == {"drawn", *(f"drawn-{kind}" for kind in SEMANTICS)}
+    assert set(RELEASE) == {"drawn", "drawn-kept", *(f"drawn-{kind}" for kind in SEMANTICS)}
+
+
+def test_one_of_them_blends() -> None:
+    made = record("rf", ["local-blend", "headrouter"], preset="drawn-kept", steps=14)
+    blend, router = made["methods"]
+    assert (made["inversion"]["hold_source"], made["inversion"]["stop"]) == (True, 7)
+    assert (blend["mask_from"], blend["blend"]) == ("difference", 1.0)
+    assert (router["image_tokens"], router["gamma"], router["start"], router["stop"]) == ("off", 0.5, 7, 9)
+    assert record("rf", "headrouter", preset="drawn", steps=28)["inversion"]["hold_source"] is False
 
 
 def test_both_parts_get_their_values() -> None:
