@@ -280,7 +280,8 @@ def test_attention_of_image_tokens_alone(
     methods = [Injection(**{"tau": 2, **values}), Watch()]
     editor = Editor(backbone, SDEdit(strength=1.0), methods, progress=False)
     result = editor.edit(PICTURE, "a dog", "a cat", steps=5, size=(32, 32), maps=False)
-    assert tuple(result.recorded(f"{step} {block}").int().tolist()) == shared
+    (found,) = result.recorded(f"{step} {block}")
+    assert tuple(found.int().tolist()) == shared
 
 
 def test_a_region_of_image_tokens_alone_is_their_projections() -> None:
