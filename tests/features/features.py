@@ -234,6 +234,18 @@ def blends_by_words(parts: Parts) -> None:
     assert results[0].mask(1).size == PICTURE.size
 
 
+def blends_by_differences(parts: Parts) -> None:
+    """Another prompt differs in places; the source's own nowhere, and the edit is the picture as the autoencoder returns it."""
+    held = RFInversion(steps=4, stop=1, hold_source=True)
+    tool = editor(parts, held, LocalBlend(mask_from="difference", theta=0.95, blend=1.0))
+    other, same = (tool.edit(PICTURE, prompt, SOURCE, size=SIZE) for prompt in (TARGET, SOURCE))
+    (mask,) = other.recorded("masks")[0][-1:]
+    assert bool(((mask == 0) | (mask == 1)).all()) and 0 < float(mask.mean()) < 0.5
+    controlled = editor(parts, RFInversion(steps=4, stop=4, eta=1.0)).edit(PICTURE, TARGET, SOURCE, size=SIZE)
+    picture = np.asarray(controlled.image).astype(float)
+    assert np.abs(np.asarray(same.image) - picture).max() <= 1 < np.abs(np.asarray(other.image) - picture).max()
+
+
 def kept_inversion(parts: Parts) -> None:
     tool = editor(parts)
     kept = tool.invert(PICTURE, SOURCE, size=SIZE)
@@ -443,6 +455,7 @@ FEATURES: dict[str, Callable[[Parts], None]] = {
     "injection, regions of attention": injects("T2I", "I2I"),
     "local blending, your mask": blends,
     "local blending by words, with injection": blends_by_words,
+    "local blending by differences, source held": blends_by_differences,
     "maps by block, step and head, both directions": attention_maps,
     "ranking of blocks": ranking_of_blocks,
     "analysis of heads, profile routing": analysis_of_heads,
