@@ -5,7 +5,8 @@ change, is nearer to the true target than to the source. What must not change is
 """
 
 import argparse
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from headrouter.cli.overrides import parse_overrides
 from headrouter.errors import InvalidInputError
@@ -14,13 +15,15 @@ if TYPE_CHECKING:
     from headrouter_shapes.bench.configuration import Configuration, Placed
     from headrouter_shapes.bench.records import Row
 
-EXAMPLES = """examples:
+STUDIES: Final = sorted(file.stem for file in (Path(__file__).parent / "bench" / "studies").glob("*.yaml"))
+EXAMPLES = f"""examples:
   headrouter bench shapes --out out/                                   # rf and HeadRouter as they are
   headrouter bench shapes --inversion euler --method none --guidance 3 --out out/
   headrouter bench shapes --config parts --backbone sd3.5 --workers 2 --out out/
   headrouter bench shapes --config study.yaml --only "rf *" --size full --out out/
 
-A study that comes with the package is named without .yaml: frontier, headline, parts, trajectories, windows.
+Studies that come with the package are named without .yaml: {", ".join(STUDIES)}.
+
 OUT receives table.md, summary.png, and for each configuration a sheet, every picture and a line of JSON for each
 edit. A run that was interrupted continues where it stopped when it is started again. Choose by the set `tune`; use
 `test` once, for what you report.

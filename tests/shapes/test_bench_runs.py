@@ -11,6 +11,7 @@ from headrouter_shapes.bench import cases, configure, read_study, run, running
 from headrouter_shapes.bench.batch import edit_batch
 from headrouter_shapes.bench.records import Row
 from headrouter_shapes.bench.report import summarise
+from headrouter_shapes.bench.study import SHIPPED
 from headrouter_shapes.render import render
 from PIL import Image
 
@@ -319,7 +320,7 @@ KNOBS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("study", ["frontier", "parts", "trajectories", "windows"])
+@pytest.mark.parametrize("study", sorted(file.stem for file in SHIPPED.glob("*.yaml")))
 def test_the_studies_that_come_with_the_package_run(
     study: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,8 +32,7 @@ def read_study(
     """Read every configuration of a study.
 
     Args:
-        path: A YAML file, or the name of a study that comes with the package: ``frontier``, ``parts``,
-            ``trajectories`` or ``windows``.
+        path: A YAML file, or the name of a study that comes with the package, a file of :data:`SHIPPED`.
         backbones: These instead of the file's.
         model: This instead of the file's.
         overrides: Values that replace those of every configuration.
