@@ -1,133 +1,82 @@
-"""Injection and local blending on the bundled drawn world, where the right answer is known pixel by pixel.
+"""What injection and local blending look like on drawings whose right edit is known.
 
-    python benchmarks/injection.py edits --pairs 20      which methods keep shape and background
-    python benchmarks/injection.py sheet injection.png   what they look like
+    python benchmarks/injection.py injection.png
 
-Pictures are held-out scenes with one filled object. The same arguments give the same table.
+Pictures are held-out scenes with one object. What the methods are worth is measured by
+`headrouter bench shapes --config injection` and `--config blending`.
 """
 
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from headrouter_blending.method import LocalBlend
+from headrouter_euler.euler import Euler
 from headrouter_injection.method import Injection
+from headrouter_rf.rf import RFInversion
 from headrouter_shapes.caption import caption
-from headrouter_shapes.oracle import read
-from headrouter_shapes.render import changed_region, render
+from headrouter_shapes.render import render
 from headrouter_shapes.scene import Scene, edit, sample_scene
 from PIL import Image, ImageDraw
 
 from headrouter import Editor
-from headrouter.backbone import Backbone
+from headrouter.inversion import Inversion
 from headrouter.method import Method
 from headrouter.picture import save_picture
-from headrouter.result import Result
+from headrouter.routing.method import HeadRouter
 
-VARIANTS: dict[str, list[Method]] = {
-    "none": [],
-    "injection": [Injection()],
-    "local-blend": [LocalBlend()],
-    "injection, local-blend": [Injection(), LocalBlend()],
-    "injection longer": [Injection(tau=0.4)],
-    "local-blend to the end": [LocalBlend(blend=1.0)],
+STEPS, RELEASE = 28, 12
+_RF = RFInversion(eta=1.0, stop=RELEASE, hold_source=True)
+_BLEND = LocalBlend(mask_from="difference", blend=1.0)
+VARIANTS: dict[str, tuple[Inversion, list[Method]]] = {
+    "euler": (Euler(), []),
+    "+ injection": (Euler(), [Injection(tau=0.4)]),
+    "+ local blend": (Euler(), [LocalBlend(blend=1.0)]),
+    "+ both": (Euler(), [Injection(tau=0.4), LocalBlend(blend=1.0)]),
+    "rf, held": (_RF, []),
+    "+ by words": (_RF, [LocalBlend(blend=1.0)]),
+    "+ by difference": (_RF, [_BLEND]),
+    "+ HeadRouter": (_RF, [_BLEND, HeadRouter(gamma=0.3, start=RELEASE, stop=RELEASE + 4, image_tokens="off")]),
 }
-FIRST = tuple(VARIANTS)[:4]
-"""Those with the published constants."""
+SIDE, GAP, HEAD = 96, 6, 16
 
 
-def scenes(count: int, seed: int) -> Iterator[tuple[Scene, np.random.Generator]]:
-    """Held-out scenes, and a generator for what is done with them."""
+def scenes(count: int, semantic: str, seed: int) -> Iterator[tuple[Scene, Scene]]:
+    """Held-out scenes with one filled object, and what the edit should make of them."""
     generator = np.random.default_rng(seed)
     for _ in range(count):
-        yield replace(sample_scene(generator, held_out=True), number="one", style="filled"), generator
-
-
-def edited(
-    scene: Scene, target: Scene, backbone: Backbone, arguments: argparse.Namespace
-) -> Iterator[tuple[str, Result]]:
-    """The edit from one scene to another with each variant, all from one inversion."""
-    picture, asked = render(scene), {"steps": arguments.steps, "seed": arguments.seed}
-    tool = Editor(backbone, arguments.inversion, None, progress=False)
-    kept = tool.invert(picture, caption(scene), **asked) if tool.inversion.inverts else None
-    for name in arguments.methods:
-        methods = VARIANTS[name]
-        editor = Editor(backbone, arguments.inversion, methods, progress=False)
-        yield name, editor.edit(picture, caption(target), caption(scene), inversion=kept, maps=False, **asked)
-
-
-def edits(arguments: argparse.Namespace) -> None:
-    """What the world's oracle reads in the edits, and how far the background moved."""
-    backbone = Editor(arguments.backbone, model="shapes", progress=False).backbone
-    table: dict[str, list[tuple[float, ...]]] = {name: [] for name in arguments.methods}
-    for scene, generator in scenes(arguments.pairs, arguments.seed):
-        target = edit(scene, arguments.semantic, generator)
-        outside = ~changed_region(scene, target)
-        for name, result in edited(scene, target, backbone, arguments):
-            found = read(np.asarray(result.image)[None])[0].attributes
-            same = found["shape"] == target.shape, found[arguments.semantic] == getattr(target, arguments.semantic)
-            inside = float(np.mean(np.asarray(result.mask()) > 0)) if result.has_mask() else 1.0
-            table[name].append((*same, _psnr(result.image, result.source, outside), inside))
-    print(f"{arguments.pairs} edits of {arguments.semantic}, {arguments.inversion}, {arguments.steps} steps")
-    print(
-        "| methods | shape right | edit right | background, dB | better than the first | mask |\n|---|---|---|---|---|---|"
-    )
-    first = np.array(next(iter(table.values())))[:, 2]
-    for name, rows in table.items():
-        shape, right, decibels, inside = np.array(rows, dtype=float).T
-        better = np.mean(decibels > first)
-        print(
-            f"| {name} | {shape.mean():.0%} | {right.mean():.0%} | {decibels.mean():.1f} | {better:.0%} | {inside.mean():.0%} |"
-        )
-
-
-def _psnr(first: Image.Image, second: Image.Image, where: np.ndarray[Any, Any]) -> float:
-    a, b = (np.asarray(picture, dtype=np.float64)[where] for picture in (first, second))
-    return float(10 * np.log10(255**2 / max(float(np.mean((a - b) ** 2)), 1e-9)))
-
-
-def sheet(arguments: argparse.Namespace) -> None:
-    """Source, the drawing that the edit should be, each variant, and the last one's mask; a row for each scene."""
-    backbone = Editor(arguments.backbone, model="shapes", progress=False).backbone
-    rows = []
-    for scene, generator in scenes(arguments.pairs, arguments.seed):
-        target = edit(scene, arguments.semantic, generator)
-        results = dict(edited(scene, target, backbone, arguments))
-        last = list(results.values())[-1]
-        rows.append([last.source, render(target), *(result.image for result in results.values()), last.mask()])
-    titles = ["source", "right answer", *arguments.methods, "mask"]
-    side, gap, head = 96, 6, 16
-    picture = Image.new("RGB", (len(titles) * (side + gap) + gap, len(rows) * (side + gap) + head + gap), "white")
-    draw = ImageDraw.Draw(picture)
-    for column, title in enumerate(titles):
-        draw.text((gap + column * (side + gap), 3), title.replace("injection, local-blend", "both"), fill="black")
-        for place, row in enumerate(rows):
-            one = row[column].convert("RGB").resize((side, side), Image.Resampling.NEAREST)
-            picture.paste(one, (gap + column * (side + gap), head + place * (side + gap)))
-    save_picture(picture, arguments.path)
+        scene = replace(sample_scene(generator, held_out=True), number="one", style="filled")
+        yield scene, edit(scene, semantic, generator)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True)
-    for name, function in (("edits", edits), ("sheet", sheet)):
-        command = commands.add_parser(name)
-        command.set_defaults(run=function)
-        command.add_argument("--seed", type=int, default=0)
-        if name == "sheet":
-            command.add_argument("path")
-        command.add_argument("--backbone", default="sd3.5", choices=("flux", "sd3", "sd3.5"))
-        command.add_argument("--pairs", type=int, default=24 if name == "edits" else 4)
-        command.add_argument("--semantic", default="colour")
-        command.add_argument("--inversion", default="euler")
-        command.add_argument(
-            "--methods", nargs="+", choices=VARIANTS, default=FIRST, help="the last one's mask is drawn"
-        )
-        command.add_argument("--steps", type=int, default=14)
+    parser.add_argument("path", help="picture to write")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--backbone", default="sd3.5", choices=("flux", "sd3", "sd3.5"))
+    parser.add_argument("--pairs", type=int, default=4)
+    parser.add_argument("--semantic", default="colour")
     arguments = parser.parse_args()
-    arguments.run(arguments)
+    backbone = Editor(arguments.backbone, model="shapes", progress=False).backbone
+    rows = []
+    for scene, target in scenes(arguments.pairs, arguments.semantic, arguments.seed):
+        asked = {"source_prompt": caption(scene), "steps": STEPS, "seed": arguments.seed, "maps": False}
+        results = [
+            Editor(backbone, *variant, progress=False).edit(render(scene), caption(target), **asked)
+            for variant in VARIANTS.values()
+        ]
+        rows.append([results[0].source, render(target), *(result.image for result in results), results[-1].mask()])
+    titles = ["source", "right answer", *VARIANTS, "its mask"]
+    size = (len(titles) * (SIDE + GAP) + GAP, len(rows) * (SIDE + GAP) + HEAD + GAP)
+    picture = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(picture)
+    for column, title in enumerate(titles):
+        draw.text((GAP + column * (SIDE + GAP), 3), title, fill="black")
+        for place, row in enumerate(rows):
+            one = row[column].convert("RGB").resize((SIDE, SIDE), Image.Resampling.NEAREST)
+            picture.paste(one, (GAP + column * (SIDE + GAP), HEAD + place * (SIDE + GAP)))
+    save_picture(picture, arguments.path)
 
 
 if __name__ == "__main__":
