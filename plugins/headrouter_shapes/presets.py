@@ -1,8 +1,9 @@
 """Settings that the benchmark found for edits of drawn pictures, on `tune` of the bundled ``sd3.5``; docs/results.md.
 
-The controller of ``rf`` holds the picture until the named step of 28 and lets it go; HeadRouter, otherwise with its defaults,
-acts in the four steps after. In ``drawn-kept`` the source's row is held to the end and local blending keeps to it what does not
-differ; HeadRouter then does without refinement of image tokens, which costs preservation.
+With ``rf`` the controller holds the picture until the named step of 28 and lets it go; HeadRouter, otherwise with its defaults,
+acts in the four steps after. The last two presets are for local blending too, with masks from differences, and without
+refinement of image tokens, which costs preservation: ``drawn-kept`` on ``rf`` with the source's row held, ``drawn-flow`` on
+``flowedit``.
 """
 
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from headrouter.plugin import Kind, Preset
 
 Values = dict[str, int | float | str]
+
 STEPS: Final = 28
 WINDOW: Final = 4
 RELEASE: Final = {
@@ -24,21 +26,34 @@ RELEASE: Final = {
     "drawn-style": (18, "Another way of drawing."),
     "drawn-kept": (14, "Any edit of a drawing; what does not differ is kept, by local blending."),
 }
-"""Name of each preset: the step at which the controller lets go, and what it is for."""
+"""Name of each preset for ``rf``: the step at which the controller lets go, and what it is for."""
 KEPT: Final = "drawn-kept"
+FLOW: Final = "drawn-flow"
 GAMMA: Final = 0.5
+_BLEND: Final[Values] = {"mask_from": "difference", "blend": 1.0}
 
 
 def presets() -> list[Preset]:
     """Return each preset for the trajectory and for the methods that it is about."""
-    made: list[Preset] = []
+    made = []
     for name, (release, summary) in RELEASE.items():
         rf: Values = {"eta": 1.0, "start": 0, "stop": release}
         router: Values = {"gamma": GAMMA, "start": release, "stop": release + WINDOW}
-        parts: dict[tuple[Kind, str], Values] = {("inversion", "rf"): rf, ("method", "headrouter"): router}
         if name == KEPT:
-            rf["hold_source"], router["image_tokens"] = True, "off"
-            parts["method", "local-blend"] = {"mask_from": "difference", "blend": 1.0}
-        provenance = "`headrouter bench shapes`, set tune, bundled sd3.5 (docs/results.md)"
-        made += [Preset(name, component, STEPS, values, provenance, summary) for component, values in parts.items()]
-    return made
+            held = {**rf, "hold_source": True}, {**router, "image_tokens": "off"}
+            made += _parts(name, summary, "rf", *held, _BLEND)
+        else:
+            made += _parts(name, summary, "rf", rf, router)
+    flow: Values = {"last_steps": 0.6}
+    summary = "Any edit of a drawing, on flowedit; what does not differ is kept, by local blending."
+    return [*made, *_parts(FLOW, summary, "flowedit", flow, {"gamma": 0.1, "image_tokens": "off"}, _BLEND)]
+
+
+def _parts(
+    name: str, summary: str, trajectory: str, values: Values, router: Values, blend: Values | None = None
+) -> list[Preset]:
+    parts: dict[tuple[Kind, str], Values] = {("inversion", trajectory): values, ("method", "headrouter"): router}
+    if blend is not None:
+        parts["method", "local-blend"] = blend
+    provenance = "`headrouter bench shapes`, set tune, bundled sd3.5 (docs/results.md)"
+    return [Preset(name, component, STEPS, given, provenance, summary) for component, given in parts.items()]

@@ -33,6 +33,13 @@ def test_one_of_them_blends() -> None:
     assert record("rf", "headrouter", preset="drawn", steps=28)["inversion"]["hold_source"] is False
 
 
+def test_one_of_them_is_for_flowedit() -> None:
+    made = record("flowedit", ["local-blend", "headrouter"], preset="drawn-flow", steps=14)
+    blend, router = made["methods"]
+    assert (made["inversion"]["last_steps"], blend["mask_from"], blend["blend"]) == (0.6, "difference", 1.0)
+    assert (router["image_tokens"], router["gamma"], router["start"], router["stop"]) == ("off", 0.1, 0, 1.0)
+
+
 def test_both_parts_get_their_values() -> None:
     made = record("rf", "headrouter", steps=14)
     (method,) = made["methods"]
