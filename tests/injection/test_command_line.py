@@ -44,7 +44,8 @@ def test_both_methods_with_their_parameters_and_again(model: Path, photo: Path, 
         (["method.1.blocks=[0, 1]", "method.1.target_words=dog"], ["dog"]),
         ([f"method.1.mask={mask}"], None),
     ):
-        sets = [text for one in ["method.0.replace=[I2I, qk]", "method.0.tau=2", *more] for text in ("--set", one)]
+        chosen = ["method.0.replace=[I2I, qk]", "method.0.tau=2", "method.1.theta=0.3", *more]
+        sets = [text for one in chosen for text in ("--set", one)]
         assert edit(model, photo, *sets, "-o", tmp_path / "out") == 0
         record = json.loads((tmp_path / "out" / "result.json").read_text())
         first, second = record["methods"]
