@@ -274,6 +274,14 @@ def test_the_blocks_that_count_can_be_chosen() -> None:
     assert not torch.equal(masks[0], masks[3])
 
 
+@pytest.mark.parametrize(
+    "useless", [{"mask": HALF}, {"source_words": "cat"}, {"target_words": "dog"}, {"ranking": (0, 1)}]
+)
+def test_differences_have_no_use_for_words_rankings_and_masks(useless: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=f"'difference' leaves no use for `{next(iter(useless))}`"):
+        LocalBlend(mask_from="difference", **useless)
+
+
 @pytest.mark.parametrize("inversion", [RFInversion(hold_source=True), RFInversionSDE(hold_source=True)])
 def test_outside_the_mask_a_held_source_is_the_picture(inversion: Any) -> None:
     toy = ToyMMDiT()
