@@ -176,10 +176,7 @@ class _HeadRouterRun(MethodRun):
                 gain = self._weights(event, item.row, source, edit)[:, None, None] - 1
                 if self._method.where != "everywhere":
                     gain = gain * self._reach(event, place)[:, None]
-                if self._method.amplify == "output":
-                    row *= 1 + gain  # in float32, rounded once
-                else:
-                    row += gain * (edit.float() - source.float())
+                heads.amplify_(row, gain, edit, source if self._method.amplify == "difference" else None)
         return result
 
     def text(self, stream: TextStream) -> Tensor:

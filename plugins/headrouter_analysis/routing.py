@@ -8,11 +8,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from headrouter.errors import InvalidInputError
+from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.joint_attention import JointAttention
 from headrouter.method import Method, MethodRun, Needs, Setting
 from headrouter.moments import Moment, window
-from headrouter.routing.heads import head_weights
+from headrouter.routing.heads import amplify_, head_weights
 from headrouter_analysis.profile import By, Profile
 
 
@@ -21,7 +21,8 @@ class ProfileRouting(Method):
     """Multiplies each head of the edit's conditional row by w_h = 1 + γ·sigmoid(k·(d̃_h − δ)), with d̃_h from a profile.
 
     Eq. 16–18 of arXiv:2411.15034 as in ``headrouter``, but d̃ is the sensitivity of the head to the edit's semantic, measured
-    beforehand over many pairs and stretched over the heads of each layer. It needs no source row.
+    beforehand over many pairs and stretched over the heads of each layer. What a weight acts on is chosen as there, with the same
+    defaults; whole outputs need no source row.
     """
 
     profile: str = Field("", description="File or folder that `headrouter analyze heads` wrote; a run needs one.")
@@ -31,6 +32,12 @@ class ProfileRouting(Method):
     k: float = Field(10.0, ge=0, le=1000, description="k, steepness of the sigmoid over d̃.")
     delta: float = Field(0.5, ge=0, le=1, description="δ, centre of the sigmoid over d̃.")
     form: Literal["literal", "anchored"] = Field("literal", description="Eq. 16, or a form that is exactly 1 at d̃ = 0.")
+    amplify: Literal["output", "difference"] = Field(
+        "difference", description="Multiply a head's output (eq. 18), or only what it differs by from the source's."
+    )
+    where: Literal["everywhere", "image"] = Field(
+        "image", description="Weigh heads in all tokens (paper), or in image tokens."
+    )
     shuffle: int | None = Field(
         None, ge=0, description="Seed by which d̃ is shuffled over the heads of each layer: a control, not a setting."
     )
@@ -70,8 +77,14 @@ class ProfileRouting(Method):
         """Take part in a run.
 
         Raises:
+            IncompatibleError: differences from the source are asked for, and there is no source row.
             InvalidInputError: there is no profile, or it is of a model with other layers or heads.
         """
+        if self.amplify == "difference" and not any(row.is_source for row in setting.rows):
+            raise IncompatibleError(
+                "`method.amplify` 'difference' compares an edit with its source, and this run has no source. Use "
+                "`method.amplify='output'`."
+            )
         weights = self.weights
         heads = {site.heads for site in setting.sites}
         if weights.shape[0] != len(setting.sites) or heads != {weights.shape[1]}:
@@ -85,18 +98,25 @@ class ProfileRouting(Method):
 @final
 class _ProfileRoutingRun(MethodRun):
     def __init__(self, method: ProfileRouting, weights: Tensor, setting: Setting):
+        self._method = method
         self._steps = window(method.start, method.stop, setting.steps)
-        self._needs = Needs(attention=frozenset(range(len(setting.sites))) if method.gamma > 0 else frozenset())
+        sites = frozenset(range(len(setting.sites))) if method.gamma > 0 else frozenset()
+        self._needs = Needs(attention=sites, pair=bool(sites) and method.amplify == "difference")
         self._weights = weights
 
     def needs(self, step: int) -> Needs:
         return self._needs if step in self._steps else Needs()
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
-        weights = self._weights[event.site.index].to(output)[:, None, None]
-        return torch.stack(
-            [row * weights if item.is_edit else row for item, row in zip(event.rows, output.unbind(0), strict=True)]
-        )
+        gain = self._weights[event.site.index].to(output.device)[:, None, None] - 1
+        tokens = event.layout.image if self._method.where == "image" else slice(None)
+        result = output.clone()
+        for place, item in enumerate(event.rows):
+            if item.is_edit and self._method.amplify == "output":
+                amplify_(result[place][:, tokens], gain, output[place][:, tokens])
+            elif item.is_edit and item.pair is not None:
+                amplify_(result[place][:, tokens], gain, output[place][:, tokens], output[item.pair][:, tokens])
+        return result
 
     def evidence(self) -> Mapping[str, Tensor]:
         """``profile_weights`` [layer, head]: the weights that were used."""

@@ -1,12 +1,13 @@
 """Whether head weights from a measured profile edit better than those from the edit at hand. Drawn world only."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 from PIL import Image
 
+from headrouter.assembly import changed
 from headrouter.inversion import Inversion
 from headrouter.method import Method
 from headrouter.routing.method import HeadRouter
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 VARIANTS: Final = ("plain", "instance-adaptive", "profile", "profile, shuffled")
 MEASURES: Final = ("edited", "kept", "error")
 """Whether the edited semantic is as asked; the share of the other seven that is as before; RMS distance to the truth, of 255."""
+SHARED: Final = tuple(name for name in ProfileRouting.model_fields if name in HeadRouter.model_fields)
+"""Parameters that both ways of routing have."""
 
 
 @final
@@ -64,7 +67,7 @@ def try_routing(
     profile: str,
     *,
     edits: int,
-    weights: Mapping[str, Any] | None = None,
+    router: HeadRouter | None = None,
     semantics: Sequence[str] = (),
     seed: int = 0,
     batch: int = 8,
@@ -72,14 +75,16 @@ def try_routing(
 ) -> RoutingTrial:
     """Edit drawn scenes, ``edits`` of each semantic, in four ways from one inversion, and read the results.
 
-    ``weights`` holds γ, k, δ and the form, the same for all. Refinement of tokens is off: head weights alone differ.
+    γ, k, δ, the form, the steps and what a weight acts on are those of ``router``, the same for all. Refinement of tokens is off:
+    head weights alone differ.
     """
     from headrouter_shapes.caption import VARIANTS as WORDINGS
     from headrouter_shapes.caption import caption
     from headrouter_shapes.render import render_array
     from headrouter_shapes.scene import edit, sample_scene
 
-    shared = dict(weights or {})
+    adaptive = changed(router or HeadRouter(), {"image_tokens": "off", "rho": 0.0})
+    shared = {name: getattr(adaptive, name) for name in SHARED}
     known = Profile.load(profile).semantics
     jobs: list[_Job] = []
     for semantic in chosen_semantics(known, semantics):
@@ -93,7 +98,7 @@ def try_routing(
         semantic = part[0].semantic
         variants: list[list[Method]] = [
             [],
-            [HeadRouter(image_tokens="off", rho=0.0, **shared)],
+            [adaptive],
             [ProfileRouting(profile=profile, semantic=semantic, **shared)],
             [ProfileRouting(profile=profile, semantic=semantic, shuffle=seed, **shared)],
         ]

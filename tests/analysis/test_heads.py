@@ -184,19 +184,41 @@ def test_swap_gives_each_row_the_heads_of_the_other(into: str) -> None:
 
 
 @pytest.mark.parametrize("by", ["sensitivity", "specificity"])
-def test_profile_routing_multiplies_by_the_weights_of_the_profile(tmp_path, by: str) -> None:
+@pytest.mark.parametrize("amplify", ["output", "difference"])
+@pytest.mark.parametrize("where", ["everywhere", "image"])
+def test_profile_routing_amplifies_by_the_weights_of_the_profile(tmp_path, by: str, amplify: str, where: str) -> None:
     path = profile(tmp_path)
-    method = ProfileRouting(profile=path, semantic="thing", by=by, gamma=0.5)
+    method = ProfileRouting(profile=path, semantic="thing", by=by, gamma=0.5, amplify=amplify, where=where)
     known = Profile.load(path)
     scores = known.mean[1] if by == "sensitivity" else known.specificity[1]
     expected = head_weights(normalised(scores), 0.5, 10.0, 0.5).float()
     assert torch.allclose(method.weights, expected) and float(expected.max() - expected.min()) > 0.3
     plain, routed = outputs([], steps=1), outputs([method], steps=1)
-    for key, (before, _) in plain.items():
-        _, block, _, source, half = key
-        if block == 0:
-            factor = 1.0 if source or half == "unconditional" else expected[0][:, None, None]
-            assert torch.allclose(routed[key][0], before * factor)
+    for key, (before, layout) in plain.items():
+        _, block, image, source, half = key
+        if block != 0:
+            continue
+        after = routed[key][0]
+        if source or half == "unconditional":
+            assert torch.equal(after, before)
+            continue
+        more = before if amplify == "output" else before - plain[0, 0, image, True, half][0]
+        asked = before + (expected[0] - 1)[:, None, None] * more
+        assert torch.allclose(after[:, layout.image], asked[:, layout.image], atol=1e-6)
+        untouched = before if where == "image" else asked
+        assert torch.allclose(after[:, layout.text], untouched[:, layout.text], atol=1e-6)
+
+
+def test_profile_routing_of_differences_needs_a_source(tmp_path) -> None:
+    editor = Editor(ToyMMDiT(), "euler", None, progress=False)
+    known = {"profile": profile(tmp_path), "semantic": "thing", "gamma": 2.0}
+    with pytest.raises(IncompatibleError, match=r"'difference' compares .* Use `method\.amplify='output'`"):
+        editor.generate(["a dog"], steps=1, method=ProfileRouting(**known))
+    plain, routed = (
+        np.asarray(editor.generate(["a dog"], steps=1, method=method)[0])
+        for method in (None, ProfileRouting(amplify="output", **known))
+    )
+    assert not np.array_equal(plain, routed)
 
 
 def test_a_shuffled_profile_has_the_same_weights_on_other_heads(tmp_path) -> None:

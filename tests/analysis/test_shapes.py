@@ -17,6 +17,7 @@ from headrouter_rf.rf import RFInversion
 
 from headrouter.assembly import backbone_of
 from headrouter.cli import main
+from headrouter.routing.method import HeadRouter
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_a_profile_is_measured_and_used(runs: Runs, tmp_path) -> None:
     assert found.changed.shape == (2, 2, 8) and found.changed.mean() > 0.1, "without 30 of 36 heads pictures change"
     (tmp_path / "heads.json").write_text(json.dumps(analysis.profile.as_dict()))
     trial = try_routing(
-        runs, RFInversion(), str(tmp_path), edits=1, weights={"gamma": 3.0}, semantics=["colour"], batch=1
+        runs, RFInversion(), str(tmp_path), edits=1, router=HeadRouter(gamma=3.0), semantics=["colour"], batch=1
     )
     assert trial.values.shape == (4, 1, 3) and trial.semantics == ("colour",)
     assert len({float(value) for value in trial.values[:, 0, 2]}) == 4, "each way of routing gives another picture"
@@ -74,6 +75,22 @@ def test_an_edit_from_the_command_line_drops_and_weighs_heads(tmp_path, capsys) 
     dropout, routing = json.loads((out / "result.json").read_text())["methods"]
     assert (dropout["name"], dropout["heads"]) == ("head-dropout", [[2, 2], [4, 1]])
     assert (routing["name"], routing["semantic"]) == ("profile-routing", "colour")
+
+
+def test_ways_of_routing_are_compared_from_the_command_line(tmp_path, capsys) -> None:
+    mean = torch.rand(1, 6, 6, generator=torch.Generator().manual_seed(0)).double()
+    (tmp_path / "heads.json").write_text(json.dumps(Profile(("colour",), mean, mean, 2, {}).as_dict()))
+    asked = ["analyze", "routing", "--model", "shapes", "--profile", str(tmp_path), "--edits", "2", "--steps", "4"]
+    asked += ["--no-progress", "-o", str(tmp_path / "out")]
+    assert main([*asked, "--preset", "stylisation"]) == 2
+    assert "preset" in capsys.readouterr().err
+    assert main([*asked, "--preset", "drawn", "--push", "2"]) == 0
+    found = json.loads((tmp_path / "out" / "routing.json").read_text())
+    used = {name: found["weights"][name] for name in ("gamma", "amplify", "where", "start", "stop")}
+    assert used == {"gamma": 2.0, "amplify": "difference", "where": "image", "start": 2, "stop": 3}
+    assert found["inversion"]["stop"] == 2 and found["edits"] == 2
+    assert len((tmp_path / "out" / "routing.csv").read_text().splitlines()) == 1 + 2 * len(VARIANTS)
+    assert "profile minus instance-adaptive" in capsys.readouterr().out
 
 
 def test_shares_of_what_changed_are_paired_by_picture() -> None:

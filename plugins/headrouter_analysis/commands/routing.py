@@ -9,15 +9,16 @@ TEXT = """Whether head weights from a measured profile edit better than those fr
 
 Scenes are edited in one semantic in four ways, from one inversion: plain (no routing), instance-adaptive (`headrouter` without
 refinement of tokens), profile (`profile-routing` with the profile of the edit's semantic), and profile shuffled (the same weights
-on the wrong heads of each layer, a control). Measured: whether the edited semantic is as asked, the share of the other seven that
-is kept, and the RMS distance to the true drawing of the edit. Intervals are 95 %, over edits, of paired differences.
+on the wrong heads of each layer, a control). All weights act on the same tokens, in the same steps, as strongly.
+Measured: whether the edited semantic is as asked, the share of the other seven that is kept, and the RMS distance to the true
+drawing of the edit. Intervals are 95 %, over edits, of paired differences.
 
 writes routing.json   means and differences
        routing.csv    every edit
        routing.png    distance to the truth, profile against the others
 
 example:
-  headrouter analyze routing --model shapes --profile heads/heads.json --edits 4 --steps 10 -o routing/
+  headrouter analyze routing --model shapes --profile heads/heads.json --edits 4 --preset drawn --guidance 3 -o routing/
 """
 
 
@@ -27,7 +28,12 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--profile", required=True, metavar="FILE", help="heads.json of `headrouter analyze heads`")
     parser.add_argument("--edits", type=int, default=4, metavar="N", help="edits of each semantic (default: 4)")
     parser.add_argument("--inversion", default="rf", metavar="NAME", help="trajectory (default: rf)")
-    parser.add_argument("--push", type=float, default=0.2, metavar="0..", help="γ, largest increment (default: 0.2)")
+    parser.add_argument(
+        "--preset", metavar="NAME", help="values for the trajectory and for `headrouter`, see `headrouter presets`"
+    )
+    parser.add_argument(
+        "--push", type=float, metavar="0..", help="γ, largest increment (default: the preset's, or 0.2)"
+    )
     parser.add_argument(
         "--semantic", action="append", default=[], metavar="NAME", help="only this one; repeat for more"
     )
@@ -36,27 +42,29 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Edit, read, and say what differs."""
-    from headrouter.assembly import inversion_of, methods_of
+    from headrouter.assembly import inversion_of, methods_of, with_knob, with_preset
     from headrouter.picture import writable_folder
+    from headrouter.routing.method import HeadRouter
     from headrouter_analysis import figures, tables
-    from headrouter_analysis.routing_trial import MEASURES, VARIANTS, try_routing
+    from headrouter_analysis.routing_trial import MEASURES, SHARED, VARIANTS, try_routing
 
     positive(arguments, "edits", "batch")
     profile = drawn_world_profile(arguments)
     for name in arguments.semantic:
         profile.index(name)
-    inversion = inversion_of(arguments.inversion)
-    weights = {"gamma": arguments.push}
-    semantic = arguments.semantic[0] if arguments.semantic else profile.semantics[0]
-    methods = methods_of("profile-routing", {"profile": arguments.profile, "semantic": semantic, **weights})
+    inversion, methods = with_knob("push", arguments.push, inversion_of(arguments.inversion), methods_of("headrouter"))
     folder = writable_folder(arguments.output)
     runs = load(arguments, methods)
+    if arguments.preset:
+        inversion, methods = with_preset(arguments.preset, inversion, methods, runs.settings["steps"])
+    (router,) = methods
+    assert isinstance(router, HeadRouter)
     trial = try_routing(
         runs,
         inversion,
         arguments.profile,
         edits=arguments.edits,
-        weights=weights,
+        router=router,
         semantics=arguments.semantic,
         seed=arguments.seed,
         batch=arguments.batch,
@@ -74,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         ],
     )
     lines = [(name, *(value["error"][part] for part in ("mean", "low", "high"))) for name, value in differences.items()]
-    title = f"{len(trial.semantics)} edits, γ = {arguments.push:g}, {model_of(arguments)}"
+    title = f"{len(trial.semantics)} edits, γ = {router.gamma:g}, {model_of(arguments)}"
     figures.save(
         figures.differences(lines, title, "difference of the RMS distance to the truth"), folder / "routing.png"
     )
@@ -83,6 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
         {
             **record(arguments, runs),
             "edits": len(trial.semantics),
+            "inversion": inversion.model_dump(mode="json"),
+            "weights": {name: getattr(router, name) for name in SHARED},
             "means": {name: trial.mean(name) for name in VARIANTS},
             "differences": differences,
         },
