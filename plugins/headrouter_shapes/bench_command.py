@@ -24,8 +24,9 @@ EXAMPLES = f"""examples:
 
 Studies that come with the package are named without .yaml: {", ".join(STUDIES)}.
 
-OUT receives table.md, summary.png, and for each configuration a sheet, every picture and a line of JSON for each
-edit. A run that was interrupted continues where it stopped when it is started again. Choose by the set `tune`; use
+OUT receives table.md, summary.png, edits-BACKBONE.png (the same edits by every configuration), and for each configuration a
+sheet, every picture and a line of JSON for each edit. A run that was interrupted continues where it stopped when it is started
+again. Choose by the set `tune`; use
 `test` once, for what you report.
 """
 _ALONE = ("name", "inversion", "method", "preset", "keep", "push", "steps", "guidance", "seed")
@@ -189,13 +190,18 @@ def _report(rows: "list[Row]", arguments: argparse.Namespace, count: int, chosen
     write_whole(folder / "table.md", text.encode())
     plots.save_frontier(summaries, folder / "summary.png")
     some = running.chosen_cases(arguments.cases, count, arguments.kind or ())
-    for one in [*([] if arguments.no_references else running.references(chosen)), *chosen]:
-        records = Records(Path(arguments.out), arguments.cases, one)
+    references = [] if arguments.no_references else running.references(chosen)
+    measured = [Records(Path(arguments.out), arguments.cases, one) for one in (*references, *chosen)]
+    for records in measured:
         plots.save_case_sheet(records, some, records.folder / "sheet.png")
+    for backbone, several in groupby(measured[len(references) :], key=lambda one: one.configuration.backbone_name):
+        plots.save_comparison(list(several), some, folder / f"edits-{backbone}.png")
     for backbone, group in groupby(summaries, key=lambda one: one.backbone):
         print(f"\n{backbone}, {len(some)} edits of the set {arguments.cases}\n")
         print(table(report.HEADINGS, [report.cells(one) for one in group], terminal_width()))
         if compared := paired.get(backbone):
             print(f"\nagainst {arguments.against}, edit by edit; positive is better\n")
             print(table(report.PAIRED_HEADINGS, [report.paired_cells(one) for one in compared], terminal_width()))
-    print(f"\n{folder / 'table.md'}, {folder / 'summary.png'}, and sheet.png in the folder of each configuration")
+    print(
+        f"\n{folder / 'table.md'}, {folder / 'summary.png'}, {folder / 'edits-*.png'}, and sheet.png of each configuration"
+    )

@@ -11,9 +11,10 @@ from headrouter_shapes.bench import cases, configure, read_study, run, running
 from headrouter_shapes.bench.batch import edit_batch
 from headrouter_shapes.bench.records import Row
 from headrouter_shapes.bench.report import summarise
+from headrouter_shapes.bench.sets import KINDS
 from headrouter_shapes.bench.study import SHIPPED
 from headrouter_shapes.render import render
-from PIL import Image
+from PIL import Image, ImageColor
 
 from headrouter import Editor
 from headrouter.backbone import Backbone
@@ -147,6 +148,16 @@ def test_the_table_and_the_plot_are_written(done: Path, capsys: pytest.CaptureFi
     )
     with Image.open(done / "out/tune/summary.png") as plot:
         assert plot.width > 500
+    with Image.open(done / "out/tune/edits-sd3.5.png") as sheet:
+        pixels = np.asarray(sheet)
+    assert pixels.shape[0] == 28 + 6 + 4 * 140  # source, two configurations, truth
+    wide = pixels.shape[1] - 8 * 140
+    for number, name in enumerate(("plain", "steered-gamma=0.2"), 1):
+        for column, row in enumerate(sorted(rows_of(done, name), key=lambda row: KINDS.index(row.kind))):
+            frame = ImageColor.getrgb("darkgreen" if row.measures.success else "firebrick")
+            assert tuple(pixels[28 + 6 + number * 140 - 2, wide + column * 140 + 64]) == frame
+            with Image.open(done / f"out/tune/sd3.5/{name}/pictures/{row.case:03d}.png") as picture:
+                assert tuple(pixels[34 + number * 140 + 64, wide + column * 140 + 64]) == picture.getpixel((32, 32))
     assert main(command(done)) == 0  # all is there: no model is needed
     assert "steered gamma=0.2" in capsys.readouterr().out
     assert "edit by edit" not in text

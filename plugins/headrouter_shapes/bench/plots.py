@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from headrouter.files import write_whole
 from headrouter.picture import save_picture
+from headrouter_shapes.bench.measures import Pictures
 from headrouter_shapes.bench.records import Records
 from headrouter_shapes.bench.report import Summary
 from headrouter_shapes.bench.sets import KINDS, Case
@@ -28,6 +29,8 @@ _GAP: Final = 6
 _LINE: Final = 14
 _MARGIN: Final = 84
 _MOST: Final = 10
+_RIGHT: Final = "darkgreen"
+_WRONG: Final = "firebrick"
 _FONT: Final = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 CAP: Final = 99.0
 """PSNR of equal pictures, dB."""
@@ -38,31 +41,70 @@ def save_case_sheet(records: Records, cases: Sequence[Case], path: Path) -> None
 
     The line above a column says what should change, and whether it did.
     """
-    bands = [(kind, [case for case in cases if case.kind == kind][:_MOST]) for kind in KINDS]
-    bands = [(kind, some) for kind, some in bands if some]
-    columns = max(len(some) for _, some in bands)
+    bands = [some for some in _by_kind(cases, _MOST) if some]
+    columns = max(len(some) for some in bands)
     height = 2 * _LINE + 3 * _TILE + _GAP
-    size = (_MARGIN + columns * (_TILE + _GAP), 2 * _LINE + len(bands) * height)
-    sheet = Image.new("RGB", size, "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(_FONT, 10)
+    sheet, pen, font = _sheet(_MARGIN + columns * (_TILE + _GAP), 2 * _LINE + len(bands) * height)
     configuration = records.configuration
     pen.text((_GAP, 4), f"{configuration.backbone_name}: {configuration.name}", "black", font)
-    for band, (kind, some) in enumerate(bands):
+    for band, some in enumerate(bands):
         top = 2 * _LINE + band * height
-        for row, label in enumerate((kind, "source", "edit", "truth")):
+        for row, label in enumerate((some[0].kind, "source", "edit", "truth")):
             y = top if row == 0 else top + 2 * _LINE + (row - 1) * _TILE + _TILE // 2
             pen.text((_GAP, y), label, "black", font)
-        sources, truths = (render_array([getattr(case, side) for case in some]) for side in ("source", "target"))
-        for column, (case, source, truth) in enumerate(zip(some, sources, truths, strict=True)):
+        for column, case in enumerate(some):
             x = _MARGIN + column * (_TILE + _GAP)
-            right = records.rows[case.number].measures.success
-            words, colour = ("right", "darkgreen") if right else ("wrong", "firebrick")
+            words, colour = ("right", _RIGHT) if records.rows[case.number].measures.success else ("wrong", _WRONG)
             pen.text((x, top), case.change, "black", font)
             pen.text((x, top + _LINE), f"{case.number}: {words}", colour, font)
-            for row, picture in enumerate((source, records.picture(case), truth)):
-                tile = Image.fromarray(picture).resize((_TILE, _TILE), Image.Resampling.NEAREST)
-                sheet.paste(tile, (x, top + 2 * _LINE + row * _TILE))
+            for row, picture in enumerate(_pictures(case, [records])):
+                sheet.paste(_enlarged(picture), (x, top + 2 * _LINE + row * _TILE))
     save_picture(sheet, path)
+
+
+def save_comparison(compared: Sequence[Records], cases: Sequence[Case], path: Path) -> None:
+    """Draw what several configurations make of the same edits: a column for each of the first two of a kind, a row for each.
+
+    Source first, truth last. A right edit has a green frame, a wrong one a red one.
+    """
+    shown = [case for some in _by_kind(cases, 2) for case in some]
+    labels = ["source", *(records.configuration.name for records in compared), "truth"]
+    font = ImageFont.truetype(_FONT, 10)
+    margin = 2 * _GAP + round(max(font.getlength(label) for label in labels))
+    step = _TILE + 2 * _GAP
+    sheet, pen, font = _sheet(margin + len(shown) * step, 2 * _LINE + _GAP + len(labels) * step)
+    for row, label in enumerate(labels):
+        pen.text((_GAP, 2 * _LINE + _GAP + row * step + _TILE // 2), label, "black", font)
+    for column, case in enumerate(shown):
+        x = margin + column * step
+        pen.text((x, 2), case.kind, "black", font)
+        pen.text((x, 2 + _LINE), case.change, "black", font)
+        for row, picture in enumerate(_pictures(case, compared)):
+            y = 2 * _LINE + _GAP + row * step
+            if 0 < row <= len(compared):
+                right = compared[row - 1].rows[case.number].measures.success
+                pen.rectangle((x - 3, y - 3, x + _TILE + 2, y + _TILE + 2), _RIGHT if right else _WRONG)
+            sheet.paste(_enlarged(picture), (x, y))
+    save_picture(sheet, path)
+
+
+def _by_kind(cases: Sequence[Case], most: int) -> list[list[Case]]:
+    return [[case for case in cases if case.kind == kind][:most] for kind in KINDS]
+
+
+def _pictures(case: Case, records: Sequence[Records]) -> list[Pictures]:
+    """Source, what came out, truth."""
+    source, truth = render_array([case.source, case.target])
+    return [source, *(one.picture(case) for one in records), truth]
+
+
+def _sheet(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw, ImageFont.FreeTypeFont]:
+    sheet = Image.new("RGB", (width, height), "white")
+    return sheet, ImageDraw.Draw(sheet), ImageFont.truetype(_FONT, 10)
+
+
+def _enlarged(picture: Pictures) -> Image.Image:
+    return Image.fromarray(picture).resize((_TILE, _TILE), Image.Resampling.NEAREST)
 
 
 def save_frontier(summaries: Sequence[Summary], path: Path) -> None:
