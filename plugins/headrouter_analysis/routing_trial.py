@@ -12,7 +12,7 @@ from headrouter.inversion import Inversion
 from headrouter.method import Method
 from headrouter.routing.method import HeadRouter
 from headrouter_analysis.pairs import chosen_semantics
-from headrouter_analysis.profile import Profile
+from headrouter_analysis.profile import By, Profile
 from headrouter_analysis.routing import ProfileRouting
 from headrouter_analysis.runs import Runs, batches
 from headrouter_analysis.statistics import Array, bootstrap
@@ -68,6 +68,7 @@ def try_routing(
     *,
     edits: int,
     router: HeadRouter | None = None,
+    by: By = "sensitivity",
     semantics: Sequence[str] = (),
     seed: int = 0,
     batch: int = 8,
@@ -99,8 +100,8 @@ def try_routing(
         variants: list[list[Method]] = [
             [],
             [adaptive],
-            [ProfileRouting(profile=profile, semantic=semantic, **shared)],
-            [ProfileRouting(profile=profile, semantic=semantic, shuffle=seed, **shared)],
+            [ProfileRouting(profile=profile, semantic=semantic, by=by, **shared)],
+            [ProfileRouting(profile=profile, semantic=semantic, by=by, shuffle=seed, **shared)],
         ]
         drawn = [Image.fromarray(one) for one in render_array([job.scene for job in part])]
         texts = [(caption(job.scene, job.wording), caption(job.target, job.wording)) for job in part]

@@ -79,14 +79,19 @@ def test_an_edit_from_the_command_line_drops_and_weighs_heads(tmp_path, capsys) 
 
 
 def test_ways_of_routing_are_compared_from_the_command_line(tmp_path, capsys) -> None:
-    mean = torch.rand(1, 6, 6, generator=torch.Generator().manual_seed(0)).double()
-    (tmp_path / "heads.json").write_text(json.dumps(Profile(("colour",), mean, mean, 2, {}).as_dict()))
+    mean = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(0)).double()
+    (tmp_path / "heads.json").write_text(json.dumps(Profile(("colour", "shape"), mean, mean, 2, {}).as_dict()))
     asked = ["analyze", "routing", "--model", "shapes", "--profile", str(tmp_path), "--edits", "2", "--steps", "4"]
+    asked += ["--semantic", "colour"]
     asked += ["--no-progress", "-o", str(tmp_path / "out")]
     assert main([*asked, "--preset", "stylisation"]) == 2
     assert "preset" in capsys.readouterr().err
-    assert main([*asked, "--preset", "drawn", "--push", "2"]) == 0
-    found = json.loads((tmp_path / "out" / "routing.json").read_text())
+    errors = []
+    for by in ("specificity", "sensitivity"):
+        assert main([*asked, "--preset", "drawn", "--push", "2", "--by", by]) == 0
+        found = json.loads((tmp_path / "out" / "routing.json").read_text())
+        errors.append({name: found["means"][name]["error"]["mean"] for name in VARIANTS})
+    assert [name for name in VARIANTS if errors[0][name] != errors[1][name]] == ["profile", "profile, shuffled"]
     used = {name: found["weights"][name] for name in ("gamma", "amplify", "where", "start", "stop")}
     assert used == {"gamma": 2.0, "amplify": "difference", "where": "image", "start": 2, "stop": 3}
     assert found["inversion"]["stop"] == 2 and found["edits"] == 2

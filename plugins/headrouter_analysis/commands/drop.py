@@ -28,14 +28,8 @@ example:
 def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Describe the analysis."""
     parser = add_analysis(analyses, "drop", "what a picture loses without some heads", TEXT, batch=8)
-    parser.add_argument("--profile", required=True, metavar="FILE", help="heads.json of `headrouter analyze heads`")
+    add_profile(parser)
     parser.add_argument("--top", type=int, default=4, metavar="K", help="heads that are dropped (default: 4)")
-    parser.add_argument(
-        "--by",
-        choices=("sensitivity", "specificity"),
-        default="sensitivity",
-        help="heads that move most, or more than their liveliness explains (default: sensitivity)",
-    )
     parser.add_argument("--pictures", type=int, default=24, metavar="N", help="captions (default: 24)")
     parser.add_argument("--draws", type=int, default=2, metavar="N", help="random sets for each batch (default: 2)")
     parser.add_argument(
@@ -110,6 +104,17 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{name}: {value['mean']:+.3f} [{value['low']:+.3f}, {value['high']:+.3f}]")
     print(f"{folder / 'drop.json'}  {folder / 'drop.png'}")
     return 0
+
+
+def add_profile(parser: argparse.ArgumentParser) -> None:
+    """The profile and how heads are ranked by it."""
+    parser.add_argument("--profile", required=True, metavar="FILE", help="heads.json of `headrouter analyze heads`")
+    parser.add_argument(
+        "--by",
+        choices=("sensitivity", "specificity"),
+        default="sensitivity",
+        help="heads that move most, or more than their liveliness explains (default: sensitivity)",
+    )
 
 
 def drawn_world_profile(arguments: argparse.Namespace) -> "Profile":

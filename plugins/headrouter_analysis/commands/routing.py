@@ -3,7 +3,7 @@
 import argparse
 
 from headrouter_analysis.command import add_analysis, load, model_of, positive, record
-from headrouter_analysis.commands.drop import drawn_world_profile
+from headrouter_analysis.commands.drop import add_profile, drawn_world_profile
 
 TEXT = """Whether head weights from a measured profile edit better than those from the edit at hand, on the drawn world.
 
@@ -25,7 +25,7 @@ example:
 def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Describe the analysis."""
     parser = add_analysis(analyses, "routing", "weights from a profile against weights from the edit", TEXT, batch=4)
-    parser.add_argument("--profile", required=True, metavar="FILE", help="heads.json of `headrouter analyze heads`")
+    add_profile(parser)
     parser.add_argument("--edits", type=int, default=4, metavar="N", help="edits of each semantic (default: 4)")
     parser.add_argument("--inversion", default="rf", metavar="NAME", help="trajectory (default: rf)")
     parser.add_argument(
@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.profile,
         edits=arguments.edits,
         router=router,
+        by=arguments.by,
         semantics=arguments.semantic,
         seed=arguments.seed,
         batch=arguments.batch,
