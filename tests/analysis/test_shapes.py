@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,8 +37,6 @@ def test_the_map_of_the_objects_word_is_on_the_object(name: str, direction: str)
 
 
 def test_a_mask_of_another_picture_fits_worse(runs: Runs) -> None:
-    from dataclasses import replace
-
     items = drawn_masks(8, seed=1)
     others = [replace(item, mask=other.mask) for item, other in zip(items, items[1:] + items[:1], strict=True)]
     own, strange = (max(score.area_under_curve.mean for score in rank_blocks(runs, which)) for which in (items, others))
@@ -60,6 +59,17 @@ def test_a_profile_is_measured_and_used(runs: Runs, tmp_path) -> None:
     difference = trial.difference("profile", "plain")["error"]["mean"]
     assert math.isclose(difference, trial.values[2, 0, 2] - trial.values[0, 0, 2], rel_tol=1e-4)
     assert set(trial.mean(VARIANTS[0])) == {"edited", "kept", "error"}
+
+
+def test_where_things_are_is_in_four_heads(runs: Runs) -> None:
+    """As `headrouter analyze drop --by specificity` finds (docs/analysis.md)."""
+    mean = torch.ones(1, 6, 6).double()
+    mean[0, [0, 0, 0, 1], [0, 2, 5, 0]] = 2
+    profile = Profile(("position",), mean, mean, 2, {})
+    found = measure_dropping(replace(runs, steps=8, guidance=3.0), profile, top=4, pictures=16, draws=2, batch=16)
+    changed = dict(zip(found.all_semantics, found.changed[0].mean(axis=0), strict=True))
+    assert found.more_than_random.mean > 0.3, changed
+    assert changed["position"] > 2 * max(changed["colour"], changed["size"], changed["style"]), changed
 
 
 def test_an_edit_from_the_command_line_drops_and_weighs_heads(tmp_path, capsys) -> None:
