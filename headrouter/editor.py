@@ -17,7 +17,6 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from headrouter import __version__
 from headrouter.assembly import (
     Methods,
     backbone_of,
@@ -39,8 +38,9 @@ from headrouter.noise import Noise
 from headrouter.picture import Source, to_picture, working_size
 from headrouter.prompt import Prompt
 from headrouter.reconstruction import Reconstruction
-from headrouter.request import Request, Size, request_of
-from headrouter.result import FORMAT, Result, merge_evidence
+from headrouter.record import record_of
+from headrouter.request import Size, request_of
+from headrouter.result import Result, merge_evidence
 from headrouter.rows import Row
 
 
@@ -166,7 +166,7 @@ class Editor:
             prompts=job.targets,
             source_prompt=job.source,
             cost=cost,
-            record=self._record(job, cost, asked),
+            record=record_of(job, asked, cost, self._backbone_record, self.max_rows),
             evidence=evidence,
             _reconstruct=lambda: self._reconstruct(job, problem).image,
         )
@@ -302,33 +302,6 @@ class Editor:
 
     def _engine(self, label: str) -> Engine:
         return Engine(self.backbone, _bar(label) if self.progress else None)
-
-    def _record(self, job: Job, cost: Cost, asked: Request) -> dict[str, Any]:
-        methods = [method for method in job.methods if not isinstance(method, WordMaps)]
-        return {
-            "headrouter": {"format": FORMAT, "version": __version__, "torch": torch.__version__},
-            "backbone": self._backbone_record,
-            "inversion": {"name": name_of("inversion", job.inversion), **job.inversion.model_dump(mode="json")},
-            "methods": [{"name": name_of("method", method), **method.model_dump(mode="json")} for method in methods],
-            "edit": {
-                "source_prompt": job.source.text,
-                "prompt": [prompt.text for prompt in job.targets],
-                "negative_prompt": job.negative.text,
-                "guidance": job.guidance,
-                "steps": job.steps,
-                "seed": job.seed,
-                "size": list(job.size),
-                "maps": asked.maps,
-            },
-            "preset": asked.preset,
-            "max_rows": self.max_rows,
-            "cost": {
-                "calls": cost.calls,
-                "rows": cost.rows,
-                "seconds": round(cost.seconds, 3),
-                "peak_memory": cost.peak_memory,
-            },
-        }
 
 
 def _from(problem: Problem, start: Inverted | None) -> Problem:

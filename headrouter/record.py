@@ -1,0 +1,45 @@
+"""The record of an edit: everything that decided it, and what it cost."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from headrouter import __version__
+from headrouter.assembly import name_of
+from headrouter.cost import Cost
+from headrouter.job import Job
+from headrouter.maps import WordMaps
+from headrouter.request import Request
+from headrouter.result import FORMAT
+
+
+def record_of(
+    job: Job, asked: Request, cost: Cost, backbone: Mapping[str, Any], max_rows: int | None
+) -> dict[str, Any]:
+    """Plain data from which :func:`~headrouter.again.edit_again` makes the edit again; ``backbone`` says how it was loaded."""
+    methods = [method for method in job.methods if not isinstance(method, WordMaps)]
+    return {
+        "headrouter": {"format": FORMAT, "version": __version__, "torch": torch.__version__},
+        "backbone": dict(backbone),
+        "inversion": {"name": name_of("inversion", job.inversion), **job.inversion.model_dump(mode="json")},
+        "methods": [{"name": name_of("method", method), **method.model_dump(mode="json")} for method in methods],
+        "edit": {
+            "source_prompt": job.source.text,
+            "prompt": [prompt.text for prompt in job.targets],
+            "negative_prompt": job.negative.text,
+            "guidance": job.guidance,
+            "steps": job.steps,
+            "seed": job.seed,
+            "size": list(job.size),
+            "maps": asked.maps,
+        },
+        "preset": asked.preset,
+        "max_rows": max_rows,
+        "cost": {
+            "calls": cost.calls,
+            "rows": cost.rows,
+            "seconds": round(cost.seconds, 3),
+            "peak_memory": cost.peak_memory,
+        },
+    }
