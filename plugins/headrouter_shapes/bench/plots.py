@@ -3,6 +3,7 @@
 import io
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,7 @@ _GAP: Final = 6
 _LINE: Final = 14
 _MARGIN: Final = 84
 _MOST: Final = 10
+_LONG: Final = 40
 _RIGHT: Final = "darkgreen"
 _WRONG: Final = "firebrick"
 _FONT: Final = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
@@ -110,14 +112,17 @@ def _enlarged(picture: Pictures) -> Image.Image:
 def save_frontier(summaries: Sequence[Summary], path: Path) -> None:
     """Plot success against what was kept, a point with both intervals for each configuration, a panel for each backbone.
 
-    The source itself, where nothing has changed at all, is off the plot.
+    Configurations of one sweep have one colour. The source itself, where nothing has changed at all, is off the plot.
     """
     panels = [list(group) for _, group in itertools.groupby(summaries, key=lambda one: one.backbone)]
-    figure = Figure(figsize=(7.5 * len(panels), 7), layout=ConstrainedLayoutEngine())
+    columns = 1 if max((len(one.configuration) for one in summaries), default=0) > _LONG else 2
+    lines = math.ceil(max(map(len, panels), default=0) / columns)
+    figure = Figure(figsize=(7.5 * len(panels), 5.5 + 0.18 * lines), layout=ConstrainedLayoutEngine())
     for axes, members in zip(np.ravel(figure.subplots(1, len(panels), squeeze=False)), panels, strict=True):
         shown = [one for one in members if one.success.count and one.kept.value < CAP]
+        families = list(dict.fromkeys(_family(one) for one in shown))
         for one in shown:
-            colour = "grey" if one.configuration.startswith("reference ") else f"C{one.number % 10}"
+            colour = "grey" if _family(one).startswith("reference ") else f"C{families.index(_family(one)) % 10}"
             x, y = 100 * one.success.value, one.kept.value
             low, high = (y if math.isinf(end) else end for end in (one.kept.low, one.kept.high))
             across = [[x - 100 * one.success.low], [100 * one.success.high - x]]
@@ -140,7 +145,12 @@ def save_frontier(summaries: Sequence[Summary], path: Path) -> None:
         axes.set_ylabel("PSNR of what must not change, dB")
         axes.set_title(f"{members[0].backbone}, {max(one.success.count for one in members)} edits")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, frameon=False)
+        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=columns, frameon=False)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     write_whole(path, buffer.getvalue())
+
+
+def _family(summary: Summary) -> str:
+    """The name of a configuration without the values that were swept."""
+    return re.split(r" \S+=", summary.configuration)[0]
