@@ -120,9 +120,10 @@ def save_frontier(summaries: Sequence[Summary], path: Path) -> None:
     figure = Figure(figsize=(7.5 * len(panels), 5.5 + 0.18 * lines), layout=ConstrainedLayoutEngine())
     for axes, members in zip(np.ravel(figure.subplots(1, len(panels), squeeze=False)), panels, strict=True):
         shown = [one for one in members if one.success.count and one.kept.value < CAP]
-        families = list(dict.fromkeys(_family(one) for one in shown))
+        families = list(dict.fromkeys(_family(one.configuration) for one in shown))
         for one in shown:
-            colour = "grey" if _family(one).startswith("reference ") else f"C{families.index(_family(one)) % 10}"
+            family = _family(one.configuration)
+            colour = "grey" if family.startswith("reference ") else f"C{families.index(family) % 10}"
             x, y = 100 * one.success.value, one.kept.value
             low, high = (y if math.isinf(end) else end for end in (one.kept.low, one.kept.high))
             across = [[x - 100 * one.success.low], [100 * one.success.high - x]]
@@ -151,6 +152,10 @@ def save_frontier(summaries: Sequence[Summary], path: Path) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def _family(summary: Summary) -> str:
-    """The name of a configuration without the values that were swept."""
-    return re.split(r" \S+=", summary.configuration)[0]
+def _family(configuration: str) -> str:
+    """The name of a configuration without the values that were swept.
+
+    >>> _family("rf guided stop=10 guidance=5")
+    'rf guided'
+    """
+    return re.split(r" \S+=", configuration)[0]
