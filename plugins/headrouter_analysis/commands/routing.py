@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         ],
     )
     lines = [(name, *(value["error"][part] for part in ("mean", "low", "high"))) for name, value in differences.items()]
-    title = f"{len(trial.semantics)} edits, γ = {router.gamma:g}, {model_of(arguments)}"
+    title = f"{len(trial.semantics)} edits, γ = {router.gamma:g}, profile by {arguments.by}, {model_of(arguments)}"
     figures.save(
         figures.differences(lines, title, "difference of the RMS distance to the truth"), folder / "routing.png"
     )
