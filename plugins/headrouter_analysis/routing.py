@@ -18,7 +18,7 @@ from headrouter_analysis.profile import By, Profile
 
 @final
 class ProfileRouting(Method):
-    """Multiplies each head of the edit's conditional row by w_h = 1 + γ·sigmoid(k·(d̃_h − δ)), with d̃_h from a profile.
+    """Amplifies each head of the edit's conditional row by w_h = 1 + γ·sigmoid(k·(d̃_h − δ)), with d̃_h from a profile.
 
     Eq. 16–18 of arXiv:2411.15034 as in ``headrouter``, but d̃ is the sensitivity of the head to the edit's semantic, measured
     beforehand over many pairs and stretched over the heads of each layer. What a weight acts on is chosen as there, with the same
