@@ -1,5 +1,6 @@
 """Pipelines to and from folders in diffusers' ordinary format."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -17,20 +18,15 @@ _WHAT_GOES_WRONG = (OSError, ValueError, KeyError, RuntimeError, SafetensorError
 def save_pipeline(pipeline: ShapesPipeline, folder: Path) -> None:
     """Write a pipeline as bfloat16 safetensors; ``folder`` is replaced only when everything is written.
 
-    The pipeline's own weights keep their type, and no configuration says where a part was loaded from.
+    A copy is converted and written: the pipeline itself, which may be in training, is only read. No configuration says
+    where a part was loaded from.
     """
-    modules = {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
-    kept = {name: {key: value.clone() for key, value in part.state_dict().items()} for name, part in modules.items()}
-    types = {name: next(part.parameters()).dtype for name, part in modules.items()}
+    parts = {
+        name: torch.nn.Module.to(copy.deepcopy(part), torch.bfloat16) if isinstance(part, torch.nn.Module) else part
+        for name, part in pipeline.components.items()
+    }
     with replacing(folder) as place:
-        for part in modules.values():
-            torch.nn.Module.to(part, torch.bfloat16)
-        try:
-            pipeline.save_pretrained(place, safe_serialization=True)
-        finally:
-            for name, part in modules.items():
-                torch.nn.Module.to(part, types[name])
-                part.load_state_dict(kept[name])
+        type(pipeline)(**parts).save_pretrained(place, safe_serialization=True)
         for config in place.rglob("config.json"):
             settings = json.loads(config.read_text(encoding="utf-8"))
             settings.pop("_name_or_path", None)

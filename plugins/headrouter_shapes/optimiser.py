@@ -18,6 +18,9 @@ class Optimiser:
     A convolution's kernel counts as the matrix [out, in · height · width]. Only weights whose name passes
     ``is_hidden`` go to Muon: embeddings, first and last layers, gains and biases learn better with AdamW.
 
+    Muon's matrices are its own: each step copies the weights in and back out, so that weights whose storage was replaced
+    between steps (a conversion, a move to another device) are trained all the same.
+
     Args:
         parameters: names and weights to train.
         is_hidden: whether a weight of this name may go to Muon.
@@ -40,7 +43,7 @@ class Optimiser:
         taken = {id(weight) for weight in hidden}
         self.rest = [weight for _, weight in named if id(weight) not in taken]
         self.hidden = hidden
-        self._matrices = [nn.Parameter(weight.detach().flatten(1)) for weight in hidden]
+        self._matrices = [nn.Parameter(weight.detach().flatten(1).clone()) for weight in hidden]
         self.rates = (muon_rate, adam_rate)
         costly_first = sorted(self._matrices, key=lambda matrix: -matrix.numel() * min(matrix.shape))
         shares = [share for share in (costly_first[first::_SHARES] for first in range(_SHARES)) if share]
@@ -55,12 +58,16 @@ class Optimiser:
             The norm of the gradients before clipping.
         """
         norm = torch.nn.utils.clip_grad_norm_([*self.hidden, *self.rest], clip)
-        for matrix, weight in zip(self._matrices, self.hidden, strict=True):
+        pairs = list(zip(self._matrices, self.hidden, strict=True))
+        for matrix, weight in pairs:
             matrix.grad = None if weight.grad is None else weight.grad.flatten(1)
+            matrix.detach().copy_(weight.detach().flatten(1))
         for optimiser in (*self.muons, self.adam):
             for group in optimiser.param_groups:
                 group["lr"] = self.rates[optimiser is self.adam] * scale
         list(self.pool.map(lambda optimiser: optimiser.step(), (*self.muons, self.adam)))
+        for matrix, weight in pairs:
+            weight.detach().copy_(matrix.detach().view_as(weight))
         for weight in (*self.hidden, *self.rest):
             weight.grad = None
         return float(norm)

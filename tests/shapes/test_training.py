@@ -10,6 +10,7 @@ from headrouter_shapes.autoencoder import AutoencoderTraining, build_autoencoder
 from headrouter_shapes.build import build_pipeline
 from headrouter_shapes.files import load_tensors, save_tensors
 from headrouter_shapes.flow import FlowTraining, Recipe
+from headrouter_shapes.folder import load_pipeline, save_pipeline
 from headrouter_shapes.optimiser import Optimiser
 from headrouter_shapes.parallel import Gradients
 from headrouter_shapes.pool import draw, training_scenes
@@ -32,19 +33,48 @@ def _weights(training: FlowTraining) -> dict[str, torch.Tensor]:
 
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
 @pytest.mark.parametrize("backbone", ["flux", "sd3.5"])
-def test_a_resumed_run_is_bit_equal_to_an_uninterrupted_one(backbone: str, tmp_path: Path) -> None:
+def test_saving_in_mid_run_changes_nothing_and_a_resumed_run_is_bit_equal(backbone: str, tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, backbone=backbone, batch=2, pictures=8)
     straight = _training(recipe)
-    losses = [straight.advance() for _ in range(3)]
-    first = _training(recipe)
-    assert [first.advance(), first.advance()] == losses[:2]
-    save_tensors(first.state_dict(), tmp_path / "run.checkpoint")
-    second = _training(recipe)
-    second.load_state_dict(load_tensors(tmp_path / "run.checkpoint"))
-    assert second.advance() == losses[2]
-    for name, weight in _weights(straight).items():
-        assert torch.equal(weight, second.parts.get_parameter(name)), name
-        assert torch.equal(straight.average[name], second.average[name]), name
+    losses = [straight.advance() for _ in range(4)]
+    saved = _training(recipe)
+    assert [saved.advance(), saved.advance()] == losses[:2]
+    save_tensors(saved.state_dict(), tmp_path / "run.checkpoint")
+    saved.swap_average()
+    save_pipeline(saved.pipeline, tmp_path / "pipeline")
+    saved.swap_average()
+    before = _weights(saved)
+    resumed = _training(recipe)
+    resumed.load_state_dict(load_tensors(tmp_path / "run.checkpoint"))
+    for training in (saved, resumed):
+        assert [training.advance(), training.advance()] == losses[2:]
+        for name, weight in _weights(straight).items():
+            assert torch.equal(weight, training.parts.get_parameter(name)), name
+            assert torch.equal(straight.average[name], training.average[name]), name
+    moved = [not torch.equal(weight, before[name]) for name, weight in saved.parts.named_parameters()]
+    assert sum(moved) > 0.9 * len(moved)
+
+
+def test_saving_a_pipeline_leaves_its_storage_and_types_alone(tmp_path: Path) -> None:
+    pipeline = build_pipeline("sd3", build_autoencoder())
+    parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    before = [(weight.data_ptr(), weight.dtype) for part in parts for weight in part.parameters()]
+    save_pipeline(pipeline, tmp_path / "pipeline")
+    assert before == [(weight.data_ptr(), weight.dtype) for part in parts for weight in part.parameters()]
+    assert load_pipeline(tmp_path / "pipeline", torch.bfloat16).transformer.dtype == torch.bfloat16
+
+
+def test_weights_that_were_given_new_storage_are_trained_on() -> None:
+    """A conversion to another type and back replaces every storage, as a move between devices does."""
+    moved = _training(dataclasses.replace(RECIPE, batch=2))
+    still = _training(dataclasses.replace(RECIPE, batch=2))
+    moved.advance()
+    still.advance()
+    kept = _weights(moved)
+    moved.parts.to(torch.float64).to(torch.float32)
+    assert all(torch.equal(weight, kept[name]) for name, weight in moved.parts.named_parameters())
+    assert moved.advance() == still.advance()
+    assert all(torch.equal(weight, still.parts.get_parameter(name)) for name, weight in moved.parts.named_parameters())
 
 
 def test_the_loss_of_the_velocity_falls() -> None:
