@@ -88,6 +88,11 @@ class Backbone(ABC):
         return ()
 
     @property
+    def packs_latents(self) -> bool:
+        """Whether the transformer takes latents packed into tokens (Flux), not as a grid (SD3); methods may differ there."""
+        return False
+
+    @property
     @abstractmethod
     def device(self) -> device:
         """Where the model computes."""

@@ -132,8 +132,8 @@ class Engine:
         """
         steps, known = inversion.sampling_steps(problem.steps), self.backbone.defaults.word_blocks
         sites, sigmas = self.backbone.sites, problem.sigmas
-        size, image_sites = problem.size, self.backbone.image_sites
-        setting = Setting(phase, problem.steps, sites, tuple(rows), sigmas, steps, known, size, image_sites)
+        size, image_sites, packed = problem.size, self.backbone.image_sites, self.backbone.packs_latents
+        setting = Setting(phase, problem.steps, sites, tuple(rows), sigmas, steps, known, size, image_sites, packed)
         runs = [method.begin(setting) for method in methods]
         for method, run in zip(methods, runs, strict=True):
             _refuse_idle(method, run, steps, problem.steps)

@@ -58,6 +58,7 @@ class Setting:
         word_blocks: Sites whose attention shows best where a word acts, best first; empty if nobody ranked them.
         size: Width and height of the user's picture in pixels, or None if there is no picture.
         image_sites: Where the model attends among image tokens alone; most models do not.
+        packed_latents: Whether the model takes its latents packed into tokens, as Flux does, not as a grid.
     """
 
     phase: Phase
@@ -69,6 +70,7 @@ class Setting:
     word_blocks: tuple[int, ...] = ()
     size: tuple[int, int] | None = None
     image_sites: tuple[Site, ...] = ()
+    packed_latents: bool = False
 
     @property
     def edits(self) -> int:

@@ -54,6 +54,7 @@ class FluxBackbone(DiffusersBackbone):
         SiteRule("single_transformer_blocks.*.attn", "single"),
     )
     text_first = True
+    packs_latents = True
     _patch = 2
 
     def __init__(self, source: str, pipeline: Any, parameters: FluxParameters, defaults: Defaults | None = None):

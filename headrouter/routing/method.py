@@ -23,7 +23,8 @@ class HeadRouter(Method):
     """Amplify the heads that react to the edit, and the text's hold on image tokens.
 
     In each chosen layer, for the conditional row of each edit: the dissimilarity to the source's row gives a weight per head; image
-    tokens are refined; then the output of each head is multiplied by its weight. Dissimilarity is measured before refinement.
+    tokens are refined; then the output of each head is multiplied by its weight; features are refined after that, as released.
+    Dissimilarity is measured before refinement.
     The source's row never changes, except by ``rho`` with ``text_rows="both"``.
     """
 

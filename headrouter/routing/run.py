@@ -61,14 +61,14 @@ class HeadRouterRun(MethodRun):
             row = result[place]
             if self._method.image_tokens == "attention":
                 self._refine(event, place, row)
-            elif self._method.image_tokens == "features" and event.site.index in self._feature_sites:
-                self._refine_features(event, row)
             if self._method.gamma > 0 and item.pair is not None:
                 source, edit = output[item.pair], output[place]
                 gain = self._weights(event, item.row, source, edit)[:, None, None] - 1
                 if self._method.where != "everywhere":
                     gain = gain * self._reach(event, place)[:, None]
                 heads.amplify_(row, gain, edit, source if self._method.amplify == "difference" else None)
+            if self._method.image_tokens == "features" and event.site.index in self._feature_sites:
+                self._refine_features(event, row)
         return result
 
     def text(self, stream: TextStream) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from headrouter.plugin import MethodSpec, hookimpl
+from headrouter.plugin import MethodSpec, Preset, hookimpl
 
 headrouter_api = 1
 
@@ -17,5 +17,20 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
             provides={"acts"},
             requires={"joint-attention"},
             summary="Keeps the source outside a mask that attention to the changed words, or the user, gives (arXiv:2508.07519).",
+        )
+    )
+
+
+@hookimpl
+def register_presets(register: Callable[[Preset], None]) -> None:
+    """What the released code does at the edges of a map."""
+    register(
+        Preset(
+            name="release",
+            component=("method", "local-blend"),
+            reference_steps=28,
+            values={"edges": "zeros"},
+            provenance="code released with arXiv:2508.07519",
+            summary="Smooth maps as if zeros lay beyond their edges.",
         )
     )

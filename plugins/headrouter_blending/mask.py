@@ -1,5 +1,7 @@
 """From attention to a mask, arXiv:2508.07519, as pure functions."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -7,6 +9,9 @@ from torch.nn import functional
 
 KERNEL, SIGMA = 7, 1.0
 """Of the Gaussian: taps on a side, and standard deviation in tokens."""
+
+Edges = Literal["same", "zeros"]
+"""What smoothing takes beyond an edge: the edge's own value, so that an even map stays even, or zeros, as released."""
 
 
 def gaussian_kernel() -> Float[Tensor, "7"]:
@@ -16,21 +21,22 @@ def gaussian_kernel() -> Float[Tensor, "7"]:
     return weights / weights.sum()
 
 
-def smoothed(maps: Float[Tensor, "maps rows columns"]) -> Float[Tensor, "maps rows columns"]:
-    """Gaussian smoothing, 7×7 taps, σ 1. Beyond an edge, the edge's own value: an even map stays even."""
+def smoothed(maps: Float[Tensor, "maps rows columns"], edges: Edges = "same") -> Float[Tensor, "maps rows columns"]:
+    """Gaussian smoothing, 7×7 taps, σ 1."""
     kernel, side = gaussian_kernel().to(maps), KERNEL // 2
-    padded = functional.pad(maps[:, None], (side, side, side, side), mode="replicate")
+    mode = "replicate" if edges == "same" else "constant"
+    padded = functional.pad(maps[:, None], (side, side, side, side), mode=mode)
     return functional.conv2d(functional.conv2d(padded, kernel[None, None, :, None]), kernel[None, None, None])[:, 0]
 
 
 def normalised(
-    maps: Float[Tensor, "maps rows columns"], size: tuple[int, int]
+    maps: Float[Tensor, "maps rows columns"], size: tuple[int, int], widen: bool = True
 ) -> Float[Tensor, "maps latent_rows latent_columns"]:
     """Maps of the token grid at the size of the latents: largest of 3×3 tokens, nearest upsampling, divided by their own maximum.
 
-    A map that is zero everywhere stays so.
+    Without ``widen`` each token stands for itself. A map that is zero everywhere stays so.
     """
-    return _enlarged(functional.max_pool2d(maps[:, None], 3, stride=1, padding=1)[:, 0], size)
+    return _enlarged(functional.max_pool2d(maps[:, None], 3, stride=1, padding=1)[:, 0] if widen else maps, size)
 
 
 def _enlarged(
@@ -41,10 +47,15 @@ def _enlarged(
 
 
 def blend_mask(
-    maps: Float[Tensor, "maps rows columns"], size: tuple[int, int], theta: float
+    maps: Float[Tensor, "maps rows columns"],
+    size: tuple[int, int],
+    theta: float,
+    *,
+    widen: bool = True,
+    edges: Edges = "same",
 ) -> Bool[Tensor, "latent_rows latent_columns"]:
     """Where any of the maps, smoothed and normalised, is above θ."""
-    return (normalised(smoothed(maps), size) > theta).any(dim=0)
+    return (normalised(smoothed(maps, edges), size, widen) > theta).any(dim=0)
 
 
 def departure(

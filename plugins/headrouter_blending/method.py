@@ -4,6 +4,7 @@ The mask is where image tokens attend to the words that differ: the source's wor
 Or, as an option of this project, where the edit's attention departs from its source's.
 """
 
+from functools import partial
 from typing import Literal, final
 
 from pydantic import Field, model_validator
@@ -17,6 +18,7 @@ from headrouter.one_or_more import OneOrMore
 from headrouter.prompt import Prompt
 from headrouter.rows import Row
 from headrouter_blending.given import MaskText, Ranking, mask_pixels
+from headrouter_blending.mask import Edges, blend_mask
 from headrouter_blending.runs import DifferenceRun, GivenRun, WordsRun
 
 
@@ -65,6 +67,15 @@ class LocalBlend(Method):
         description="Block numbers best first, or a JSON file with them under `blocks`; by default the model's own ranking.",
     )
     top: int = Field(5, ge=1, description="How many blocks of the ranking count. Published: 5.")
+    widen: bool | None = Field(
+        None,
+        description="Widen maps of words to the largest of 3×3 tokens; by default as released: where the model takes its latents "
+        "as a grid (SD3), not where it takes them packed into tokens (Flux).",
+    )
+    edges: Edges = Field(
+        "same",
+        description="What smoothing of maps of words takes beyond their edge: the edge's own value, or zeros, as released.",
+    )
     mask: MaskText | None = Field(
         None,
         repr=False,
@@ -75,13 +86,14 @@ class LocalBlend(Method):
     def _one_choice(self) -> Self:
         if self.blocks is not None and self.ranking is not None:
             raise ValueError("`blocks` and `ranking` both choose blocks; give one")
-        looked = {"source_words", "target_words", "blocks", "ranking"}
+        looked = {"source_words", "target_words", "blocks", "ranking", "widen", "edges"}
         useless = {"`mask`": looked if self.mask is not None else set()}
         if self.mask_from == "difference":
             useless["`mask_from` 'difference'"] = {"mask", *looked} - {"blocks"}
         for reason, names in useless.items():
+            fields = type(self).model_fields
             if given := [
-                f"`{name}`" for name in type(self).model_fields if name in names and getattr(self, name) is not None
+                f"`{name}`" for name in fields if name in names and getattr(self, name) != fields[name].default
             ]:
                 raise ValueError(f"{reason} leaves no use for {', '.join(given)}; leave one or the other out")
         return self
@@ -121,7 +133,9 @@ class LocalBlend(Method):
             source = setting.source_of(row)
             if not row.is_source and source is not None:
                 words[row] = _words(self, source.prompt, row.prompt)
-        return WordsRun(self.blend, setting, blocks, self.threshold, words)
+        widen = not setting.packed_latents if self.widen is None else self.widen
+        shaped = partial(blend_mask, theta=self.threshold, widen=widen, edges=self.edges)
+        return WordsRun(self.blend, setting, blocks, shaped, words)
 
 
 def _words(method: LocalBlend, source: Prompt, target: Prompt) -> tuple[tuple[int, ...], tuple[int, ...]]:

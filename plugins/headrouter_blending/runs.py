@@ -1,6 +1,6 @@
 """Local blending in one run, by the user's mask, by words, or by where edit and source differ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
 import torch
@@ -11,7 +11,7 @@ from headrouter.method import MethodRun, Needs, Setting
 from headrouter.moments import Moment
 from headrouter.rows import Row
 from headrouter_blending.given import on_latents
-from headrouter_blending.mask import blend_mask, departure, departure_mask
+from headrouter_blending.mask import departure, departure_mask
 from headrouter_blending.running_mean import StepMean
 
 
@@ -72,12 +72,14 @@ class WordsRun(_BlendRun):
         blend: Moment,
         setting: Setting,
         blocks: Sequence[int],
-        theta: float,
+        mask_of: Callable[[Tensor, tuple[int, int]], Tensor],
         words: Mapping[Row, tuple[tuple[int, ...], tuple[int, ...]]],
     ):
-        """``words``: text positions to look at in the source's row and in the edit's, for each edit."""
+        """``mask_of``: the mask of a size from maps [maps, rows, columns]; ``words``: text positions to look at in the source's row
+        and in the edit's, for each edit.
+        """
         super().__init__(blend, setting, blocks)
-        self._theta, self._words = theta, words
+        self._mask_of, self._words = mask_of, words
         self._maps: dict[tuple[Row, int], StepMean] = {}
 
     def wants_log_sum_exp(self, event: JointAttention) -> bool:
@@ -99,7 +101,7 @@ class WordsRun(_BlendRun):
         for row in rows:
             maps = [self._maps[row, side].mean() for side in (0, 1) if (row, side) in self._maps]
             if maps:  # none until the model was first asked: a trajectory that is fully controlled does not ask
-                masks[row] = blend_mask(torch.stack(maps), size, self._theta)
+                masks[row] = self._mask_of(torch.stack(maps), size)
         return self._blended(step, latents, rows, masks) if masks else latents
 
 

@@ -23,7 +23,17 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
 
 @hookimpl
 def register_presets(register: Callable[[Preset], None]) -> None:
-    """Models distilled to few steps are held too close to the source if every block replaces."""
+    """The release's branches; and models distilled to few steps, held too close to the source if every block replaces."""
+    register(
+        Preset(
+            name="release",
+            component=("method", "injection"),
+            reference_steps=28,
+            values={"branches": "conditional"},
+            provenance="code released with arXiv:2508.07519",
+            summary="Replace in the conditional branch of guidance only.",
+        )
+    )
     for name, first, model in (
         ("injection-schnell", 38, "FLUX.1-schnell"),
         ("injection-turbo", 30, "SD3.5-large turbo"),

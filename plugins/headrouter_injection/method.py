@@ -4,7 +4,7 @@ Projections are replaced before attention, so the model's own kernels run. Regio
 """
 
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import Literal, final
 
 import torch
 from pydantic import Field, model_validator
@@ -23,8 +23,8 @@ from headrouter_injection.parts import PROJECTIONS, REGIONS, Name, positions
 class Injection(Method):
     """Replace parts of each edit's attention by those of its source's row.
 
-    Every half of an edit copies from the source's row of the same half and picture; where the source has no such half, nothing is
-    replaced. Values stay the edit's, except with ``kivi``. The source's row never changes.
+    Each branch of guidance copies from the source's row of the same branch and picture; where the source has no such row,
+    nothing is replaced. Values stay the edit's, except with ``kivi``. The source's row never changes.
     """
 
     replace: OneOrMore[Name] = Field(
@@ -36,6 +36,11 @@ class Injection(Method):
         0.2,
         description="τ, first steps of those that are run, or fraction of them, in which it replaces; above 0 at least one. "
         "Published: 0.2.",
+    )
+    branches: Literal["both", "conditional"] = Field(
+        "both",
+        description="Branches of guidance in which it replaces: each from the source's of the same branch, or only the conditional "
+        "one, as released.",
     )
     blocks: tuple[int, ...] | None = Field(
         None, description="Numbers of the joint blocks that replace; all if not given."
@@ -89,7 +94,7 @@ class Injection(Method):
 @final
 class _InjectionRun(MethodRun):
     def __init__(self, method: Injection, setting: Setting):
-        self._steps = setting.first_steps(method.tau)
+        self._steps, self._both = setting.first_steps(method.tau), method.branches == "both"
         blocks = range(method.first or len(setting.sites)) if method.blocks is None else method.blocks
         alone = {site.index for site in setting.image_sites} if method.image_attention else set()
         self._needs = Needs(attention=frozenset(blocks), image_attention=frozenset(alone & {*blocks}), pair=True)
@@ -101,7 +106,11 @@ class _InjectionRun(MethodRun):
         return self._needs if step in self._steps else Needs()
 
     def before(self, event: JointAttention) -> None:
-        pairs = [(place, item.pair) for place, item in enumerate(event.rows) if item.pair is not None]
+        pairs = [
+            (place, item.pair)
+            for place, item in enumerate(event.rows)
+            if item.pair is not None and (self._both or item.half == "conditional")
+        ]
         if not pairs:
             return
         for name, tokens in self._parts:

@@ -146,6 +146,23 @@ def test_one_product_adds_the_refinement() -> None:
     assert torch.equal(refined(output, torch.ones_like(weights), block, value), output)
 
 
+def test_features_are_refined_after_heads_are_weighted() -> None:
+    """As in the release: its weights come from the features that the router has already multiplied."""
+    joint = event(True)
+    rows = tuple(item.row for item in joint.rows)
+    released = HeadRouter(
+        image_tokens="features", token_form="centred", rho=0, gamma=2.0, amplify="output", where="everywhere"
+    )
+    run = released.begin(Setting("sample", 1, (joint.site,), rows, (1.0, 0.0), range(1)))
+    output, image = joint.attend(), joint.layout.image
+    steered = run.after(joint, output)
+    for edit in (0, 1):
+        weighted = run.evidence()["head_weights"][edit, 0, 0][:, None, None] * output[1 + edit]
+        features = weighted[:, image]
+        weighted[:, image] = 2 * torch.sigmoid(2 * (IMAGE * features.softmax(dim=1) - 1)) * features
+        torch.testing.assert_close(steered[1 + edit], weighted)
+
+
 def test_head_weights_are_not_rounded_to_the_models_precision() -> None:
     """In bfloat16 the weight itself is not rounded (1.0013 would be 1), only the product."""
     joint = event(True)

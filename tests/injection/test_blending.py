@@ -10,9 +10,12 @@ import pytest
 import torch
 from headrouter_blending.mask import blend_mask, gaussian_kernel, normalised, smoothed
 from headrouter_blending.method import LocalBlend
+from headrouter_diffusers.testing import tiny_flux, tiny_sd3
+from headrouter_flux.backbone import FluxParameters
 from headrouter_injection.method import Injection
 from headrouter_rf.rf import RFInversion
 from headrouter_rf_sde.rf_sde import RFInversionSDE
+from headrouter_sd3.backbone import SD3Parameters
 from PIL import Image
 from pydantic import ValidationError
 
@@ -60,7 +63,9 @@ class TestConformance(MethodConformance):
 # The mask, as a function.
 
 
-def by_hand(grid: np.ndarray[Any, Any], factor: int) -> np.ndarray[Any, Any]:
+def by_hand(
+    grid: np.ndarray[Any, Any], factor: int, *, widen: bool = True, edges: str = "same"
+) -> np.ndarray[Any, Any]:
     """Smoothing, pooling, upsampling and normalising of one map, in loops."""
     height, width = grid.shape
     weights = np.exp(-(np.arange(-3, 4) ** 2) / 2.0)
@@ -69,25 +74,30 @@ def by_hand(grid: np.ndarray[Any, Any], factor: int) -> np.ndarray[Any, Any]:
     for y, x in np.ndindex(height, width):
         for dy, dx in np.ndindex(7, 7):
             row, column = min(max(y + dy - 3, 0), height - 1), min(max(x + dx - 3, 0), width - 1)
-            soft[y, x] += weights[dy, dx] * grid[row, column]
+            inside = (row, column) == (y + dy - 3, x + dx - 3)
+            soft[y, x] += weights[dy, dx] * grid[row, column] * (inside or edges == "same")
     large = np.zeros((height * factor, width * factor))
     for y, x in np.ndindex(*large.shape):
         row, column = y // factor, x // factor
-        large[y, x] = soft[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].max()
+        around = soft[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        large[y, x] = around.max() if widen else soft[row, column]
     return large / large.max()
 
 
 @pytest.mark.parametrize(("shape", "factor"), [((9, 6), 2), ((2, 3), 2), ((1, 1), 1), ((5, 11), 1)])
-def test_the_mask_is_the_formula_in_loops(shape: tuple[int, int], factor: int) -> None:
+@pytest.mark.parametrize("widen", [True, False])
+@pytest.mark.parametrize("edges", ["same", "zeros"])
+def test_the_mask_is_the_formula_in_loops(shape: tuple[int, int], factor: int, widen: bool, edges: Any) -> None:
     grids = np.random.default_rng(3).random((2, *shape))
-    expected = np.stack([by_hand(grid, factor) for grid in grids])
+    expected = np.stack([by_hand(grid, factor, widen=widen, edges=edges) for grid in grids])
     size = (shape[0] * factor, shape[1] * factor)
     maps = torch.from_numpy(grids).float()
     torch.testing.assert_close(
-        normalised(smoothed(maps), size), torch.from_numpy(expected).float(), atol=1e-6, rtol=1e-5
+        normalised(smoothed(maps, edges), size, widen), torch.from_numpy(expected).float(), atol=1e-6, rtol=1e-5
     )
     for theta in (0.3, 0.8, 0.97):
-        assert torch.equal(blend_mask(maps, size, theta), torch.from_numpy((expected > theta).any(axis=0)))
+        mask = blend_mask(maps, size, theta, widen=widen, edges=edges)
+        assert torch.equal(mask, torch.from_numpy((expected > theta).any(axis=0)))
 
 
 def test_the_kernel() -> None:
@@ -156,6 +166,28 @@ def test_the_mask_of_planted_attention_is_the_expected_region(order: str) -> Non
         assert torch.equal(masks[edit, 0].bool(), expected)
         assert torch.equal(blended[1 + edit], torch.where(expected, 1.0 + edit, 0.0).expand(4, -1, -1))
     assert torch.equal(blended[0], latents[0])
+
+
+@pytest.mark.parametrize(("packed", "chosen", "widens"), [(False, None, True), (True, None, False), (True, True, True)])
+def test_maps_are_widened_where_latents_are_a_grid_unless_it_is_chosen(
+    packed: bool, chosen: bool | None, widens: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The release pools maps of SD3's grid and not of Flux's tokens."""
+    monkeypatch.setattr(ToyMMDiT, "packs_latents", packed)
+    run, items = run_of(LocalBlend(blend=1.0, source_words=(), widen=chosen), "a b one", "a b two")
+    spot = (slice(2, 4), slice(4, 6))
+    joint = planted("ti", items, [(1, *spot)])
+    run.after(joint, joint.attend())
+    run.end_step(0, torch.zeros(2, 4, 16, 20), items)
+    grid = np.full((8, 10), 1e-4)
+    grid[spot] = 1.0
+    expected = torch.from_numpy(by_hand(grid, 2, widen=widens) > 0.3)
+    assert torch.equal(run.evidence()["masks"][0, 0].bool(), expected)
+
+
+def test_flux_takes_packed_latents_and_sd3_does_not() -> None:
+    assert FluxParameters().load("tiny", tiny_flux()).packs_latents
+    assert not SD3Parameters().load("tiny", tiny_sd3()).packs_latents
 
 
 def test_each_picture_keeps_its_own_source() -> None:
@@ -275,7 +307,15 @@ def test_the_blocks_that_count_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize(
-    "useless", [{"mask": HALF}, {"source_words": "cat"}, {"target_words": "dog"}, {"ranking": (0, 1)}]
+    "useless",
+    [
+        {"mask": HALF},
+        {"source_words": "cat"},
+        {"target_words": "dog"},
+        {"ranking": (0, 1)},
+        {"widen": False},
+        {"edges": "zeros"},
+    ],
 )
 def test_differences_have_no_use_for_words_rankings_and_masks(useless: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=f"'difference' leaves no use for `{next(iter(useless))}`"):
@@ -538,6 +578,7 @@ def test_other_refusals(tmp_path: Path) -> None:
     (tmp_path / "text.json").write_text("blocks")
     for values, message in (
         ({"mask": HALF, "target_words": "dog"}, "leaves no use for `target_words`"),
+        ({"mask": HALF, "widen": True}, "leaves no use for `widen`"),
         ({"blocks": (1,), "ranking": (1,)}, "both choose blocks"),
         ({"ranking": str(tmp_path / "none.json")}, "cannot read the ranking"),
         ({"ranking": str(tmp_path / "text.json")}, "cannot read the ranking"),

@@ -1,5 +1,6 @@
 """Injection: it replaces what it says, from the row it says, in the steps and blocks it says, and nothing else."""
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -96,6 +97,24 @@ def test_all_regions_are_the_sources_attention_on_the_edits_values() -> None:
     values = steered(event(layout("it")), "qk")
     values.value = values.value[[0, 0, 0, 3, 3, 3]]
     assert torch.equal(values.attend()[4], event(layout("it")).attend()[3])
+
+
+def test_the_release_replaces_in_the_conditional_branch_only() -> None:
+    (released,) = with_preset("release", Euler(), [Injection(tau=1.0)], 28)[1]
+    assert released == Injection(tau=1.0, branches="conditional")
+    joint, plain = event(layout("ti")), event(layout("ti"))
+    steered(joint, "qi", branches="conditional")
+    image = joint.layout.image
+    assert torch.equal(joint.query[:, :, image], plain.query[[0, 1, 2, 3, 3, 3]][:, :, image])
+
+
+def test_a_number_of_steps_is_the_releases_truncated_share() -> None:
+    """Of 28 steps the release replaces in int(.2·28) = 5; a fraction is rounded to 6."""
+    toy = ToyMMDiT()
+    for tau, steps in ((0.2, 6), (int(0.2 * 28), 5)):
+        asked = dataclasses.replace(problem(toy), sigmas=tuple(torch.linspace(1, 0, 29).tolist()))
+        (run,) = Engine(toy).begin(Euler(), [Injection(tau=tau)], rows(toy, "a cat", "a dog"), asked)
+        assert [bool(run.needs(step)) for step in range(28)] == [step < steps for step in range(28)]
 
 
 def test_every_picture_and_half_has_its_own_source() -> None:
