@@ -79,7 +79,7 @@ class _Edit(Parameters):
     negative_prompt: str
     guidance: float
     steps: int
-    seed: int
+    seed: int | list[int]
     size: tuple[int, int]
     maps: bool
 

@@ -50,6 +50,11 @@ class OneWay(Inversion, ABC):
     inverts: ClassVar[bool] = False
 
     @property
+    def seeded(self) -> frozenset[Literal["invert", "sample"]]:
+        """Sampling."""
+        return frozenset({"sample"})
+
+    @property
     def inversion_prompt(self) -> Literal["source", "empty"]:
         """Without meaning."""
         return "empty"

@@ -111,7 +111,7 @@ class Editor:
         push: float | None = None,
         steps: int | None = None,
         guidance: float | None = None,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         size: Size = "auto",
         inversion: Inverted | str | os.PathLike[str] | None = None,
         maps: bool = True,
@@ -128,7 +128,8 @@ class Editor:
             push: How strongly to push the edit, from 0 (γ of ``headrouter``).
             steps: Steps of the time grid.
             guidance: Guidance while sampling.
-            seed: Of all noise.
+            seed: Of all noise; a list gives one edit of each prompt for each seed, first those of the first prompt. Each is the
+                edit of its seed alone; the inversion is shared where it draws no noise.
             size: Width and height to work at, or ``auto``: the model's training area at the picture's aspect.
             inversion: What :meth:`invert` gave for the same picture, prompt and settings, or the file it was saved in.
             maps: Record where each word acts, for :meth:`Result.text_map`.
@@ -153,22 +154,28 @@ class Editor:
         engine = self._engine("edit")
         for group in self._groups(job.targets):
             engine.begin(job.inversion, job.methods, job.rows(group), job.problem)  # refuses before the model runs
-        start = self._start(job, kept)
-        problem = _from(job.problem, start)
-        groups = [self._sample(job, problem, group) for group in self._groups(job.targets)]
-        latents = torch.cat([sampled.latents[[not row.is_source for row in sampled.rows]] for sampled in groups])
-        cost = sum((sampled.cost for sampled in groups), Cost() if start is None or kept else start.cost)
+        jobs = [job.at_seed(seed) for seed in asked.seed]
+        starts = self._starts(jobs, kept)
+        runs = [(job, _from(job.problem, start)) for job, start in zip(jobs, starts, strict=True)]
+        groups = [self._sample(*run, group) for run in runs for group in self._groups(job.targets)]
+        # Computed seed by seed, shown prompt by prompt.
+        count = len(job.targets)
+        order = [run * count + number for number in range(count) for run in range(len(runs))]
+        latents = torch.cat([sampled.latents[[not row.is_source for row in sampled.rows]] for sampled in groups])[order]
+        inverted = [] if kept else {id(start): start.cost for start in starts if start is not None}.values()
+        cost = sum((*inverted, *(sampled.cost for sampled in groups)), Cost())
         names = [name_of("method", method) for method in job.methods]
         evidence = merge_evidence([list(zip(names, sampled.evidence, strict=True)) for sampled in groups])
         return Result(
             source=job.picture,
             images=self._pictures(latents, job),
-            prompts=job.targets,
+            prompts=tuple(prompt for prompt in job.targets for _ in runs),
+            seeds=asked.seed * count,
             source_prompt=job.source,
             cost=cost,
             record=record_of(job, asked, cost, self._backbone_record, self.max_rows),
-            evidence=evidence,
-            _reconstruct=lambda: self._reconstruct(job, problem).image,
+            evidence=[(name, {key: value[order] for key, value in values.items()}) for name, values in evidence],
+            _reconstruct=lambda: self._reconstruct(*runs[0]).image,
         )
 
     def invert(
@@ -239,11 +246,11 @@ class Editor:
         negative_prompt: str = "",
         steps: int | None = None,
         guidance: float | None = None,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         size: Size = "auto",
         method: Methods = None,
     ) -> list[Image.Image]:
-        """New pictures from prompts, all from the same noise.
+        """New pictures from prompts, all from the same noise, or with several seeds each prompt from each.
 
         Args:
             prompts: One picture each.
@@ -264,10 +271,13 @@ class Editor:
         guidance = self.backbone.defaults.guidance if asked.guidance is None else asked.guidance
         *targets, negative = self.backbone.encode_prompts([*asked.prompt, negative_prompt])
         rows = [Row(prompt, negative, guidance, edit=number) for number, prompt in enumerate(targets)]
-        noise = Noise([seed], self.backbone.latent_shape(*size), self.backbone.device)
-        problem = Problem(grid(self.backbone, steps, size), noise("start", 0), noise)
-        sampled = self._engine("generate").sample(inversion_of("euler"), methods, rows, problem, phase="generate")
-        return [to_picture(picture) for picture in self.backbone.decode(sampled.latents)]
+        drawn = []
+        for each in asked.seed:
+            noise = Noise([each], self.backbone.latent_shape(*size), self.backbone.device)
+            problem = Problem(grid(self.backbone, steps, size), noise("start", 0), noise)
+            sampled = self._engine("generate").sample(inversion_of("euler"), methods, rows, problem, phase="generate")
+            drawn.append([to_picture(picture) for picture in self.backbone.decode(sampled.latents)])
+        return [picture for of_a_prompt in zip(*drawn, strict=True) for picture in of_a_prompt]
 
     def _start(self, job: Job, given: Inverted | None) -> Inverted | None:
         """Noise to start from: computed, or what the user kept, if it belongs to the job."""
@@ -282,6 +292,12 @@ class Editor:
             return given
         latents, cost = self._engine("invert").invert(inversion, job.inversion_rows(), job.problem)
         return Inverted(latents, identity, cost)
+
+    def _starts(self, jobs: Sequence[Job], given: Inverted | None) -> list[Inverted | None]:
+        """Noise that each seed starts from: one for all of them where the inversion draws none."""
+        if "invert" in jobs[0].inversion.seeded:
+            return [self._start(job, given) for job in jobs]
+        return [self._start(jobs[0], given)] * len(jobs)
 
     def _sample(self, job: Job, problem: Problem, targets: Sequence[Prompt], label: str = "edit") -> Sampled:
         return self._engine(label).sample(job.inversion, job.methods, job.rows(targets), problem)

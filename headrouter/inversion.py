@@ -110,6 +110,11 @@ class Inversion(Parameters, ABC):
         return self.model_dump(mode="json", exclude={"steps", "guidance", *self.sampling_only})
 
     @property
+    def seeded(self) -> frozenset[Literal["invert", "sample"]]:
+        """Phases of an edit that draw noise, so that another seed gives another picture; both, unless overridden."""
+        return frozenset({"invert", "sample"})
+
+    @property
     def requires(self) -> frozenset[str]:
         """Capability words that the backbone must provide; most trajectories need nothing but a velocity."""
         return frozenset()

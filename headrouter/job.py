@@ -1,7 +1,7 @@
 """One picture, prepared for one run: what the user asked for, settled and checked before the model runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 from PIL import Image
@@ -62,6 +62,13 @@ class Job:
         prompts = (self.source, self.negative) if sees else (self.empty, self.empty)
         return [Row(*prompts, self.inversion.inversion_guidance)]
 
+    def at_seed(self, seed: int) -> "Job":
+        """The same with noise of another seed."""
+        source = self.problem.source
+        channels, rows, columns = source.shape[1:]
+        noise = Noise([seed], (channels, rows, columns), source.device)
+        return replace(self, seed=seed, problem=replace(self.problem, noise=noise))
+
     def identity(self, backbone: str, record: Mapping[str, Any]) -> dict[str, Any]:
         """Everything that an inversion depends on, and nothing else, so that one serves many edits.
 
@@ -79,7 +86,7 @@ class Job:
             **{f"backbone.{name}": value for name, value in record.items() if name not in _NOT_OF_THE_MODEL},
             "size": list(self.size),
             "steps": self.steps,
-            "seed": self.seed,
+            **({"seed": self.seed} if "invert" in self.inversion.seeded else {}),
             "trajectory": name_of("inversion", self.inversion),
             **{f"inversion.{name}": value for name, value in self.inversion.inversion_parameters.items()},
             "version of headrouter": __version__,
@@ -108,13 +115,18 @@ def prepare(
     inversion.sampling_steps(steps)  # refuses what cannot be met, before a model runs
     wishes = (asked.guidance, inversion.guidance, defaults.guidance)
     guidance = next(wish for wish in wishes if wish is not None)
+    if len(asked.seed) > 1 and not inversion.seeded:
+        raise IncompatibleError(
+            f"`seed` {list(asked.seed)} would give one and the same picture: `inversion` {name_of('inversion', inversion)!r} "
+            "with these parameters draws no noise. Give one seed, or choose an inversion that draws noise."
+        )
     texts = [asked.source_prompt, *asked.prompt, asked.negative_prompt, ""]
     source, *targets, negative, empty = backbone.encode_prompts(texts)
     latents = backbone.encode_image(to_tensor(picture, size).to(backbone.device))
-    noise = Noise([asked.seed], backbone.latent_shape(width, height), backbone.device)
+    noise = Noise([asked.seed[0]], backbone.latent_shape(width, height), backbone.device)
     problem = Problem(grid(backbone, steps, size), latents, noise, size=picture.size)
     rest = (source, tuple(targets), negative, empty, problem)
-    return Job(picture, size, inversion, methods, steps, guidance, asked.seed, *rest)
+    return Job(picture, size, inversion, methods, steps, guidance, asked.seed[0], *rest)
 
 
 def refuse_idle_negative(asked: Request, backbone: Backbone) -> None:

@@ -30,7 +30,7 @@ def record_of(
             "negative_prompt": job.negative.text,
             "guidance": job.guidance,
             "steps": job.steps,
-            "seed": job.seed,
+            "seed": asked.seed[0] if len(asked.seed) == 1 else list(asked.seed),
             "size": list(job.size),
             "maps": asked.maps,
         },

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from headrouter.configuration import Parameters, validate
 from headrouter.errors import InvalidInputError
@@ -11,6 +11,24 @@ from headrouter.errors import InvalidInputError
 Text = Annotated[str, StringConstraints(max_length=100_000)]
 Side = Annotated[int, Field(ge=1, le=65_536)]
 Size = tuple[Side, Side] | Literal["auto"]
+
+
+def _as_list(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)
+
+
+def _each_once(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not seeds:
+        raise ValueError("must hold a number at least")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("must hold each number once: a seed twice gives the same picture twice")
+    return seeds
+
+
+Seeds = Annotated[
+    tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], BeforeValidator(_as_list), AfterValidator(_each_once)
+]
+"""Numbers that noise is drawn from, or one."""
 
 
 class Request(Parameters):
@@ -24,13 +42,13 @@ class Request(Parameters):
     push: float | None = None
     steps: int | None = Field(None, ge=1, le=10_000)
     guidance: float | None = Field(None, ge=0, lt=1000)
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: Seeds = (0,)
     size: Size = "auto"
     maps: bool = True
 
 
 def request_of(**values: Any) -> Request:
-    """Validate what a user asks; without ``prompt`` no edit is asked for.
+    """Validate what a user asks; without ``prompt`` no edit is asked for, and noise is of one seed.
 
     Raises:
         InvalidInputError: naming every field that cannot be used.
@@ -41,4 +59,7 @@ def request_of(**values: Any) -> Request:
         if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
             raise InvalidInputError(f"`prompt` must say what the picture shall show (got {prompt!r}).")
         values["prompt"] = texts
-    return validate(Request, values)
+    asked = validate(Request, values)
+    if not asked.prompt and len(asked.seed) > 1:
+        raise InvalidInputError(f"`seed` must be one number here (got {list(asked.seed)}); ask once for each seed.")
+    return asked

@@ -30,8 +30,9 @@ class Result:
 
     Attributes:
         source: The picture that was edited, in its own size.
-        images: One edited picture for each prompt, in the size of the source.
-        prompts: The target prompts.
+        images: One edited picture for each prompt, and for each seed of it, in the size of the source.
+        prompts: The target prompt of each of ``images``.
+        seeds: The seed of each of ``images``.
         source_prompt: The source prompt.
         cost: Model calls, rows, seconds and peak memory, of inversion and sampling.
         record: Everything from which the edit can be run again, as plain data.
@@ -41,6 +42,7 @@ class Result:
     source: Image.Image
     images: list[Image.Image]
     prompts: tuple[Prompt, ...]
+    seeds: tuple[int, ...]
     source_prompt: Prompt
     cost: Cost
     record: dict[str, Any]
@@ -64,7 +66,7 @@ class Result:
 
         Args:
             word: A word, or several, of the prompt.
-            prompt: Which of the prompts.
+            prompt: Which of the edits, in the order of ``images``.
 
         Raises:
             InvalidInputError: the word is not in the prompt, or there is no such prompt.
@@ -91,7 +93,10 @@ class Result:
 
     @cached_property
     def reconstruction(self) -> Image.Image:
-        """The source through the same inversion and sampling, with its own prompt and no steering; computed when asked for."""
+        """The source through the same inversion and sampling, with its own prompt and no steering; computed when asked for.
+
+        With several seeds, of the first.
+        """
         return self._reconstruct()
 
     def save(self, folder: str | Path) -> Path:

@@ -25,7 +25,7 @@ def edit_sheet(result: Result, prompt: int = 0, words: Sequence[str] | None = No
 
     Args:
         result: The edit.
-        prompt: Which of its prompts.
+        prompt: Which of its edits, in the order of ``images``.
         words: Whose maps to draw; by default the words that the source prompt does not have, at most two.
 
     Raises:
@@ -33,8 +33,13 @@ def edit_sheet(result: Result, prompt: int = 0, words: Sequence[str] | None = No
     """
     if not 0 <= prompt < len(result.images):
         raise InvalidInputError(f"`prompt` must be 0 to {len(result.images) - 1}, got {prompt}.")
-    panels: list[tuple[str, Any]] = [("source", result.source), ("reconstruction, unsteered", result.reconstruction)]
-    panels.append((f"edit: {result.prompts[prompt].text}", result.images[prompt]))
+    several = len(set(result.seeds)) > 1
+    of, own = (f" (seed {result.seeds[number]})" if several else "" for number in (0, prompt))
+    panels: list[tuple[str, Any]] = [
+        ("source", result.source),
+        (f"reconstruction, unsteered{of}", result.reconstruction),
+    ]
+    panels.append((f"edit: {result.prompts[prompt].text}{own}", result.images[prompt]))
     if result.has("text_maps"):
         chosen = result.prompts[prompt].new_words(result.source_prompt)[:2] if words is None else words
         panels += [(f"where {word!r} acts", (result.images[prompt], result.text_map(word, prompt))) for word in chosen]

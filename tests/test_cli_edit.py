@@ -54,6 +54,18 @@ def test_edit_and_edit_again(models: Path, photo: Path, tmp_path: Path, capsys: 
     assert json.loads((again / "result.json").read_text())["methods"] == record["methods"]
 
 
+def test_several_seeds_and_again(models: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, again = tmp_path / "out", tmp_path / "again"
+    assert edit(*common(models, photo, "--prompt", "a cat", "--seed", 3, "--seed", 0), "-o", out) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == f"{out / 'edit-1.png'}  a dog  (seed 0)" and said[2].endswith("edit-2.png  a cat  (seed 3)")
+    assert edit("--from", out, "-o", again) == 0
+    for number in range(4):
+        assert (out / f"edit-{number}.png").read_bytes() == (again / f"edit-{number}.png").read_bytes()
+    assert edit(*common(models, photo, "--inversion", "euler", "--seed", 3, "--seed", 0), "-o", out) == 2
+    assert "would give one and the same picture" in capsys.readouterr().err
+
+
 def test_methods_compose_from_the_command_line(models: Path, photo: Path, tmp_path: Path) -> None:
     arguments = common(models, photo, "--method", "maps", "--method", "headrouter", "--inversion", "euler")
     assert edit(*arguments, "--set", "method.1.rho=0.2", "-o", tmp_path / "out") == 0

@@ -53,7 +53,9 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     knobs.add_argument("--push", type=float, metavar="0..", help="how strongly to push the edit (γ)")
     knobs.add_argument("--steps", type=int, help="steps of the time grid")
     knobs.add_argument("--guidance", type=float, help="weight of the prompt")
-    knobs.add_argument("--seed", type=int, default=0, help="of all noise (default: 0)")
+    knobs.add_argument(
+        "--seed", type=int, action="append", metavar="N", help="of all noise (default: 0); repeat for an edit of each"
+    )
     knobs.add_argument("--size", default="auto", metavar="WxH", help="size to work at, or auto (default)")
     knobs.add_argument(
         "--set", action="append", default=[], metavar="PART.NAME=VALUE", help="any parameter: method.gamma=0.3"
@@ -76,8 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
         result.save(folder)
         if arguments.sheet:
             _draw_sheets(result, folder)
-    for number, prompt in enumerate(result.prompts):
-        print(f"{folder / f'edit-{number}.png'}  {prompt.text}")
+    for number, (prompt, seed) in enumerate(zip(result.prompts, result.seeds, strict=True)):
+        remark = f"  (seed {seed})" if len(set(result.seeds)) > 1 else ""
+        print(f"{folder / f'edit-{number}.png'}  {prompt.text}{remark}")
     print(f"{folder / 'result.json'}  {result.cost}")
     return 0
 
@@ -115,7 +118,7 @@ def _edit(arguments: argparse.Namespace) -> "Result":
         push=arguments.push,
         steps=arguments.steps,
         guidance=arguments.guidance,
-        seed=arguments.seed,
+        seed=arguments.seed or 0,
         size=size_of(arguments.size),
     )
 

@@ -137,6 +137,22 @@ def a_run_is_a_function(subject: InversionSubject) -> None:
         expect(one.dtype == source.dtype, f"{name} gives {one.dtype} for {source.dtype}")
 
 
+@check(since="0.1")
+def it_draws_noise_where_it_says(subject: InversionSubject) -> None:
+    """Other noise changes nothing in a phase that is not among its `seeded` ones.
+
+    If this fails: name in `seeded` the phases whose steps call `problem.noise`.
+    """
+    inversion = subject.inversion
+    one, other = (Solved(_smooth, _grid(5), _noise(0), _noise(seed)) for seed in (1, 4))
+    ends = {"sample": [solved.sample(inversion, _noise(2) if inversion.inverts else None) for solved in (one, other)]}
+    if inversion.inverts:
+        ends["invert"] = [solved.invert(inversion) for solved in (one, other)]
+    for phase, (first, second) in ends.items():
+        says = f"`seeded` does not name {phase!r}, where other noise gives another end"
+        expect(phase in inversion.seeded or torch.equal(first, second), says)
+
+
 @dataclass
 class _Run:
     """A sampling run of three rows: an edit of the first picture, another one, and one of the second."""

@@ -30,6 +30,11 @@ class Euler(TwoWay):
         0, ge=0, le=100, description="Iterations per inversion step that solve the implicit step, evaluations each."
     )
 
+    @property
+    def seeded(self) -> frozenset[Literal["invert", "sample"]]:
+        """None: it draws no noise."""
+        return frozenset()
+
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
         """x′ = x + (σ′ − σ)·v(x, σ′), then ``fixed_point`` times x′ = x + (σ′ − σ)·v(x′, σ′)."""
         current, target = problem.sigmas[problem.steps - step], problem.sigmas[problem.steps - step - 1]

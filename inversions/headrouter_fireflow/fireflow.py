@@ -10,7 +10,7 @@ direction, and after a method has changed the latents.
 """
 
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, final
 
 from pydantic import Field
 
@@ -24,6 +24,11 @@ class FireFlow(TwoWay):
     """The midpoint rule with a remembered velocity: order 2 one way, about 3 in the round trip. N + 1 model calls a direction."""
 
     steps: int | None = Field(8, ge=1, le=10_000, description="N, steps of the time grid; published: 8, or 15.")
+
+    @property
+    def seeded(self) -> frozenset[Literal["invert", "sample"]]:
+        """None: it draws no noise."""
+        return frozenset()
 
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
         """From σ to the next larger σ′."""

@@ -69,6 +69,11 @@ class Controlled(TwoWay, ABC):
         """None: 0."""
         return 0.0
 
+    @property
+    def seeded(self) -> frozenset[Literal["invert", "sample"]]:
+        """Inverting, towards y_1; not at γ = 0."""
+        return frozenset({"invert"} if self.gamma > 0 else ())
+
     def sampling_steps(self, steps: int) -> range:
         """All."""
         start, stop = step_of(self.start, steps), step_of(self.stop, steps)

@@ -34,6 +34,11 @@ class RFInversionSDE(Controlled):
         description="Exact posterior step, or the published Euler–Maruyama step, which leaves noise at the end.",
     )
 
+    @property
+    def seeded(self) -> frozenset[Literal["invert", "sample"]]:
+        """Sampling, and inverting too where γ is above 0."""
+        return super().seeded | {"sample"}
+
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
         """From σ_i to σ_{i+1}."""
         current, following = problem.sigmas[step], problem.sigmas[step + 1]

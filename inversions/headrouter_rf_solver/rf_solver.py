@@ -12,7 +12,7 @@ order stays 2.
 """
 
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, final
 
 from headrouter.directions import TwoWay
 from headrouter.inversion import Problem, State, Velocity
@@ -22,6 +22,11 @@ from headrouter.rows import Row
 @final
 class RFSolver(TwoWay):
     """The explicit midpoint rule: order 2 one way and 3 in the round trip. 4N model calls; published with N from 15 to 30."""
+
+    @property
+    def seeded(self) -> frozenset[Literal["invert", "sample"]]:
+        """None: it draws no noise."""
+        return frozenset()
 
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
         """The midpoint rule from σ to the next larger σ′."""

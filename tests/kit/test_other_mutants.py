@@ -78,6 +78,12 @@ class NeedsInversion(Euler):
         return State(per_row(problem.inverted, rows))
 
 
+class SecretNoise(Euler):
+    def sample_step(self, step, state, rows, velocity, problem):
+        after = super().sample_step(step, state, rows, velocity, problem)
+        return State(after.latents + 0.01 * per_row(problem.noise("secret", step), rows))
+
+
 @pytest.mark.parametrize(
     ("kind", "check", "says"),
     [
@@ -88,6 +94,7 @@ class NeedsInversion(Euler):
         (ModelTime, "it_asks_at_noise_levels", "is told noise levels"),
         (FirstPictureForAll, "rows_belong_to_their_pictures", "rows of two pictures are the same"),
         (ForgetsRows, "rows_can_be_dropped", "when another row is dropped"),
+        (SecretNoise, "it_draws_noise_where_it_says", "does not name 'sample'"),
         (NeedsInversion, "it_starts_from_noise_without_an_inversion", "raised TypeError"),
     ],
 )
