@@ -24,7 +24,7 @@ from headrouter.joint_attention import JointAttention, Site, TokenLayout
 from headrouter.maps import WordMaps
 from headrouter.method import Method, MethodRun, Setting
 from headrouter.routing.method import HeadRouter
-from headrouter.routing.tokens import token_weights
+from headrouter.routing.token_weights import token_weights
 from headrouter.rows import Row, batch_rows
 
 FIVE_WORDS = "a small black cat sleeps"

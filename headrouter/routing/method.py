@@ -1,4 +1,4 @@
-"""HeadRouter as a method: head routing (IARouter) and dual-token refinement (DTR), arXiv:2411.15034.
+"""HeadRouter: head routing and dual-token refinement as one method, arXiv:2411.15034.
 
 Every reading of the paper is an option, and the presets ``paper`` and ``release`` are its constants. The defaults are what the
 benchmark found best (docs/results.md): a head's weight amplifies what the head does otherwise than in the source's branch, in image
@@ -6,95 +6,35 @@ tokens; of the readings of eq. 19 ``share``, on the words that the prompts diffe
 """
 
 from collections.abc import Mapping
-from typing import Literal, final
+from typing import final
 
-from pydantic import Field
 from torch import Tensor
 
-from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.joint_attention import JointAttention, TextStream
 from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.moments import Moment
-from headrouter.routing import tokens
-from headrouter.routing.run import HeadRouterRun
+from headrouter.routing.head_routing import HeadRoutingRun, RoutingParameters, ScoringParameters, routing_requires
+from headrouter.routing.image_tokens import ImageTokenParameters, ImageTokenRun, image_tokens_require
+from headrouter.routing.rows import StepMeans, steered
+from headrouter.routing.text_mixing import TextMixingParameters, TextMixingRun
+from headrouter.routing.window import Window
 
 
 @final
-class HeadRouter(Method):
+class HeadRouter(
+    Window, TextMixingParameters, ImageTokenParameters, ScoringParameters, RoutingParameters, Method
+):  # fields come in the order of the paper: the last base first
     """Amplify the heads that react to the edit, and the text's hold on image tokens.
 
-    In each chosen layer, for the conditional row of each edit: the dissimilarity to the source's row gives a weight per head; image
-    tokens are refined; then the output of each head is multiplied by its weight; features are refined after that, as released.
-    Dissimilarity is measured before refinement.
-    The source's row never changes, except by ``rho`` with ``text_rows="both"``.
+    In each chosen layer, for the conditional row of each edit: heads are scored; image tokens are refined; the output of each
+    head is amplified by its weight; features of image tokens, where they are what is refined, come last, as released. Scores are of
+    the kernel's own output. The source's row never changes, except by ``rho`` with ``text_rows="both"``.
     """
-
-    gamma: float = Field(
-        0.2,
-        ge=0,
-        le=10,
-        description="γ, largest increment of a head's weight; 0 routes nothing.",
-        json_schema_extra={"knob": "push"},
-    )
-    k: float = Field(10.0, ge=0, le=1000, description="k, steepness of the sigmoid over d̃ (the release has none: 1).")
-    delta: float = Field(0.5, ge=0, le=1, description="δ, centre of the sigmoid over d̃.")
-    form: Literal["literal", "anchored"] = Field("literal", description="Eq. 16, or a form that is exactly 1 at d̃ = 0.")
-    compare: Literal["all", "image"] = Field("all", description="Tokens whose features enter the cosine of eq. 12.")
-    amplify: Literal["output", "difference"] = Field(
-        "difference",
-        description="Multiply a head's output (eq. 18), or only what it differs by from the source's: "
-        "v_e + (w − 1)·(v_e − v_r), which leaves alone what the branches agree on.",
-    )
-    where: Literal["everywhere", "image", "words"] = Field(
-        "image",
-        description="Weigh heads in all tokens (paper), in image tokens, or there as far as the changed words reach.",
-    )
-
-    image_tokens: Literal["attention", "features", "off"] = Field(
-        "attention", description="Refine image tokens through A (paper), through output features (release), or not."
-    )
-    token_form: tokens.Form = Field("share", description="Reading of eq. 19.")
-    alpha: float = Field(2.0, ge=0, le=10, description="α, coefficient of ŵ; 2 makes ν = 0 neutral.")
-    nu: float | None = Field(
-        None,
-        ge=0,
-        le=1e6,
-        description="ν, amplitude inside the sigmoid; by default 5 for literal, else 2 (relative to 1/N).",
-    )
-    keys: Literal["words", "changed", "all"] = Field(
-        "changed",
-        description="Text keys that are refined: of the prompt's words, of those that the source's prompt says otherwise, or "
-        "all with padding and specials.",
-    )
-
-    rho: float = Field(0.1, ge=0, lt=1, description="ρ, share of the previous block's text input.")
-    text_rows: Literal["edit", "both"] = Field("edit", description="Rows whose text is mixed; the release mixes both.")
-    text_blocks: Literal["dual", "all"] = Field(
-        "dual", description="Blocks whose text is mixed; the release: dual-stream ones."
-    )
-
-    start: Moment = Field(0, description="First steered step, or fraction of the steps.")
-    stop: Moment = Field(1.0, description="First step after the steered ones, or fraction.")
-    layers: tuple[int, ...] | None = Field(None, description="Numbers of the steered joint layers; all if not given.")
 
     @property
     def requires(self) -> frozenset[str]:
         """Capability words that the backbone must provide."""
-        words = {"joint-attention"}
-        if self._looks_at_words:
-            words.add("prompt-words")
-        if self.rho > 0:
-            words.add("text-stream")
-        return frozenset(words)
-
-    @property
-    def _looks_at_words(self) -> bool:
-        routes_by_words = self.gamma > 0 and self.where == "words"
-        return routes_by_words or (self.image_tokens == "attention" and self.keys != "all")
-
-    @property
-    def amplitude(self) -> float:
-        """ν as it is used."""
-        return self.nu if self.nu is not None else 5.0 if self.token_form == "literal" else 2.0
+        text = {"text-stream"} if self.rho > 0 else set()
+        return routing_requires(self) | image_tokens_require(self) | text
 
     def begin(self, setting: Setting) -> MethodRun:
         """Take part in a run.
@@ -103,26 +43,49 @@ class HeadRouter(Method):
             IncompatibleError: there is no source row to compare with.
             InvalidInputError: a layer that the model does not have, or an impossible combination.
         """
-        compares_words = self.image_tokens == "attention" and self.keys == "changed"
-        if (self.gamma > 0 or compares_words) and not any(row.is_source for row in setting.rows):
-            what, instead = (
-                ("Head routing", "gamma=0") if self.gamma > 0 else ("`method.keys` 'changed'", "keys='words'")
-            )
-            raise IncompatibleError(
-                f"{what} compares an edit with its source, and this run has no source. Use `method.{instead}`, or "
-                "`method='none'`."
-            )
-        if self.image_tokens == "features" and self.token_form == "share":
-            raise InvalidInputError(
-                "`method.token_form` 'share' has no meaning with `image_tokens` 'features': features have signs. Choose 'literal' "
-                "or 'centred'."
-            )
-        unknown = [layer for layer in self.layers or () if not 0 <= layer < len(setting.sites)]
-        if unknown:
-            raise InvalidInputError(
-                f"`method.layers` {unknown} do not exist: the model has joint layers 0 to {len(setting.sites) - 1}."
-            )
-        return HeadRouterRun(self, setting)
+        return _HeadRouterRun(self, setting)
+
+
+@final
+class _HeadRouterRun(MethodRun):
+    """The three parts in one run, in the paper's order."""
+
+    def __init__(self, method: HeadRouter, setting: Setting):
+        means = StepMeans(setting)
+        self._heads = HeadRoutingRun(method, method, setting, method.make_scorer(means), means)
+        self._image = ImageTokenRun(method, method, setting)
+        self._text = TextMixingRun(method, method, setting)
+
+    def needs(self, step: int) -> Needs:
+        heads, image, text = self._heads.needs(step), self._image.needs(step), self._text.needs(step)
+        return Needs(attention=heads.attention | image.attention, text=text.text, pair=heads.pair)
+
+    def wants_log_sum_exp(self, event: JointAttention) -> bool:
+        return any(part.wants_log_sum_exp(event) for part in self._acting(event))
+
+    def after(self, event: JointAttention, output: Tensor) -> Tensor:
+        acting = self._acting(event)
+
+        def change(place: int) -> Tensor:
+            row = output[place]
+            if self._image in acting:
+                row = self._image.through_attention(event, place, row)
+            if self._heads in acting:
+                row = self._heads.routed(event, place, output, row)
+            return self._image.features(event, row) if self._image in acting else row
+
+        return steered(event, output, change)
+
+    def text(self, stream: TextStream) -> Tensor:
+        return self._text.text(stream)
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        """What its parts saw and did: see :class:`HeadRoutingRun` and :class:`ImageTokenRun`."""
+        return {**self._heads.evidence(), **self._image.evidence()}
+
+    def _acting(self, event: JointAttention) -> list[MethodRun]:
+        step, site = event.clock.step, event.site.index
+        return [part for part in (self._heads, self._image) if site in part.needs(step).attention]
 
 
 @final

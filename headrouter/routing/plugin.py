@@ -9,7 +9,7 @@ headrouter_api = 1
 
 @hookimpl
 def register_methods(register: Callable[[MethodSpec], None]) -> None:
-    """HeadRouter, nothing, and word maps."""
+    """HeadRouter, its three parts, nothing, and word maps."""
     register(
         MethodSpec(
             name="headrouter",
@@ -19,6 +19,30 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
             summary="Routes attention heads and refines text and image tokens (arXiv:2411.15034).",
         )
     )
+    for name, target, needs, summary in (
+        (
+            "head-routing",
+            "head_routing:HeadRouting",
+            "joint-attention",
+            "Routes attention heads: HeadRouter's first part.",
+        ),
+        (
+            "image-tokens",
+            "image_tokens:ImageTokenRefinement",
+            "joint-attention",
+            "Refines image tokens by the text: HeadRouter's second part.",
+        ),
+        ("text-mixing", "text_mixing:TextMixing", "text-stream", "Mixes text between blocks: HeadRouter's third part."),
+    ):
+        register(
+            MethodSpec(
+                name=name,
+                target=f"headrouter.routing.{target}",
+                provides={"acts"},
+                requires={needs},
+                summary=f"{summary[:-1]} (arXiv:2411.15034).",
+            )
+        )
     register(
         MethodSpec(
             name="none",

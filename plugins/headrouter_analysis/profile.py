@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headrouter.errors import InvalidInputError
-from headrouter.routing.heads import normalised
+from headrouter.routing.head_weights import normalised
 from headrouter_analysis.statistics import Z
 
 KIND = "head sensitivity"

@@ -10,7 +10,9 @@ from PIL import Image
 from headrouter.assembly import changed
 from headrouter.inversion import Inversion
 from headrouter.method import Method
+from headrouter.routing.head_routing import RoutingParameters
 from headrouter.routing.method import HeadRouter
+from headrouter.routing.window import Window
 from headrouter_analysis.pairs import chosen_semantics
 from headrouter_analysis.profile import By, Profile
 from headrouter_analysis.routing import ProfileRouting
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 VARIANTS: Final = ("plain", "instance-adaptive", "profile", "profile, shuffled")
 MEASURES: Final = ("edited", "kept", "error")
 """Whether the edited semantic is as asked; the share of the other seven that is as before; RMS distance to the truth, of 255."""
-SHARED: Final = tuple(name for name in ProfileRouting.model_fields if name in HeadRouter.model_fields)
+SHARED: Final = (*RoutingParameters.model_fields, *Window.model_fields)
 """Parameters that both ways of routing have."""
 
 

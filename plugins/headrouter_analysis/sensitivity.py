@@ -10,7 +10,7 @@ from torch import Tensor
 from headrouter.errors import IncompatibleError
 from headrouter.joint_attention import JointAttention
 from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.routing.heads import dissimilarity
+from headrouter.routing.head_weights import dissimilarity
 
 
 @final

@@ -20,7 +20,7 @@ from torch.nn import functional
 from headrouter.editor import Editor
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.routing.heads import head_weights, normalised
+from headrouter.routing.head_weights import head_weights, normalised
 from headrouter.testing.toy import ToyMMDiT
 
 SIZE = (16, 24)

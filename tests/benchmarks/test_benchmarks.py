@@ -15,7 +15,7 @@ from benchmarks.memory import peak_bytes
 from headrouter.joint_attention import JointAttention
 from headrouter.method import Method, MethodRun, Needs, Setting
 from headrouter.routing.method import HeadRouter
-from headrouter.routing.tokens import refined_output_reference
+from headrouter.routing.token_weights import refined_output_reference
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ from headrouter.method import Method, MethodRun, Needs, Setting
 from headrouter.noise import Noise
 from headrouter.prompt import Prompt
 from headrouter.routing.method import HeadRouter
-from headrouter.routing.tokens import refined_output_reference
+from headrouter.routing.token_weights import refined_output_reference
 from headrouter.rows import Row
 from headrouter.testing.toy import ToyMMDiT
 

@@ -10,7 +10,13 @@ from headrouter.joint_attention import JointAttention, Site, TokenLayout
 from headrouter.method import Setting
 from headrouter.prompt import Prompt
 from headrouter.routing.method import HeadRouter
-from headrouter.routing.tokens import feature_weights, refined, refined_output_reference, refinement, token_weights
+from headrouter.routing.token_weights import (
+    feature_weights,
+    refined,
+    refined_output_reference,
+    refinement,
+    token_weights,
+)
 from headrouter.rows import Row, batch_rows
 
 TEXT, GRID = 7, (3, 5)

@@ -76,23 +76,19 @@ def head_weights(
     return 1 + gamma * rise
 
 
-def amplify_(
+def amplified(
     row: Float[Tensor, "heads tokens channels"],
     gain: Float[Tensor, "heads tokens_or_1 1"],
     edit: Float[Tensor, "heads tokens channels"],
     source: Float[Tensor, "heads tokens channels"] | None = None,
-) -> None:
-    """Let each head of ``row`` act more, in place: gain is w − 1 of eq. 16.
+) -> Float[Tensor, "heads tokens channels"]:
+    """Returns ``row`` with each head acting more; gain is w − 1 of eq. 16.
 
-    Without ``source`` row ← w·row, eq. 18. With it row ← row + (w − 1)·(e − r): only what the head does otherwise than in the
-    source's branch, e and r being both outputs as the kernel made them. In float32, rounded once.
+    Without ``source`` w·row, eq. 18. With it row + (w − 1)·(e − r): only what the head does otherwise than in the source's branch,
+    e and r being both outputs as the kernel made them. In float32, to be rounded once.
 
     >>> row = torch.tensor([[[2.0]], [[2.0]]])
-    >>> amplify_(row, torch.tensor([[[0.5]], [[0.0]]]), row.clone(), source=torch.tensor([[[1.0]], [[5.0]]]))
-    >>> row.flatten().tolist()
+    >>> amplified(row, torch.tensor([[[0.5]], [[0.0]]]), row, source=torch.tensor([[[1.0]], [[5.0]]])).flatten().tolist()
     [2.5, 2.0]
     """
-    if source is None:
-        row *= 1 + gain
-    else:
-        row += gain * (edit.float() - source.float())
+    return row * (1 + gain) if source is None else row + gain * (edit.float() - source.float())
