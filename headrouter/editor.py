@@ -30,9 +30,10 @@ from headrouter.clock import Phase
 from headrouter.cost import Cost
 from headrouter.engine import Engine, Progress, Sampled
 from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.guidance import refuse_idle_prompts
 from headrouter.inversion import Inversion, Problem
 from headrouter.inverted import Inverted
-from headrouter.job import Job, checked_size, grid, prepare, refuse_idle_negative
+from headrouter.job import Job, checked_size, grid, prepare
 from headrouter.maps import WordMaps
 from headrouter.noise import Noise
 from headrouter.picture import Source, to_picture, working_size
@@ -122,12 +123,12 @@ class Editor:
             image: Path, bytes, Pillow image or array.
             prompt: What the picture shall show; a list gives one edit each, all from one inversion and one batch.
             source_prompt: What it shows; may be empty.
-            negative_prompt: What guidance steers away from, where the model has true guidance.
+            negative_prompt: What guidance steers away from, where the model guides in two passes, at another guidance than 1.
             preset: Values that somebody found to work, see ``headrouter presets``.
             keep: How much of the source to keep, 0 to 1 (η of ``rf``).
             push: How strongly to push the edit, from 0 (γ of ``headrouter``).
             steps: Steps of the time grid.
-            guidance: Guidance while sampling.
+            guidance: Guidance while sampling; 1 is none. In two passes 0, which would leave the prompt out, is refused.
             seed: Of all noise; a list gives one edit of each prompt for each seed, first those of the first prompt. Each is the
                 edit of its seed alone; the inversion is shared where it draws no noise.
             size: Width and height to work at, or ``auto``: the model's training area at the picture's aspect.
@@ -204,7 +205,7 @@ class Editor:
             seed=seed,
             size=size,
         )
-        job = prepare(image, asked, self.backbone, self.inversion, self.methods)
+        job = prepare(image, asked, self.backbone, self.inversion, self.methods, samples=False)
         start = self._start(job, None)
         if start is None:
             raise IncompatibleError(f"`inversion` {name_of('inversion', job.inversion)!r} has no inversion to keep.")
@@ -262,13 +263,13 @@ class Editor:
         asked = request_of(
             prompt=prompts, negative_prompt=negative_prompt, steps=steps, guidance=guidance, seed=seed, size=size
         )
-        refuse_idle_negative(asked, self.backbone)
         methods = methods_of(method)
         refuse_misfits(self.backbone.provides, self.backbone.name, methods)
         side = working_size((1, 1), self.backbone.defaults.area, self.backbone.size_multiple)
         size = checked_size(side if asked.size == "auto" else asked.size, self.backbone)
         steps = asked.steps or self.backbone.defaults.steps
         guidance = self.backbone.defaults.guidance if asked.guidance is None else asked.guidance
+        refuse_idle_prompts(self.backbone, guidance, negative_prompt)
         *targets, negative = self.backbone.encode_prompts([*asked.prompt, negative_prompt])
         rows = [Row(prompt, negative, guidance, edit=number) for number, prompt in enumerate(targets)]
         drawn = []

@@ -10,6 +10,7 @@ from headrouter import __version__
 from headrouter.assembly import changed, name_of, with_knob, with_preset
 from headrouter.backbone import Backbone
 from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.guidance import refuse_idle_prompts
 from headrouter.inversion import Inversion, Problem
 from headrouter.method import Method
 from headrouter.noise import Noise
@@ -77,11 +78,10 @@ class Job:
             record: Its parameters.
         """
         sees_source = self.inversion.inversion_prompt == "source"
-        guided = sees_source and self.inversion.inversion_guidance != 1
         return {
             "picture": picture_hash(self.picture),
             "source prompt": self.source.text if sees_source else "",
-            "negative prompt": self.negative.text if guided else "",
+            "negative prompt": self.negative.text if _is_guided(self.inversion) else "",
             "backbone": backbone,
             **{f"backbone.{name}": value for name, value in record.items() if name not in _NOT_OF_THE_MODEL},
             "size": list(self.size),
@@ -94,14 +94,22 @@ class Job:
 
 
 def prepare(
-    image: Source, asked: Request, backbone: Backbone, inversion: Inversion, methods: tuple[Method, ...]
+    image: Source,
+    asked: Request,
+    backbone: Backbone,
+    inversion: Inversion,
+    methods: tuple[Method, ...],
+    *,
+    samples: bool = True,
 ) -> Job:
     """Settle what was asked; the model is used for prompts and latents only.
+
+    Args:
+        samples: Whether there is sampling, and not an inversion alone.
 
     Raises:
         HeadRouterError: what cannot be done.
     """
-    refuse_idle_negative(asked, backbone)
     picture = load_picture(image)
     defaults = backbone.defaults
     own = working_size(picture.size, defaults.area, backbone.size_multiple)
@@ -120,6 +128,13 @@ def prepare(
             f"`seed` {list(asked.seed)} would give one and the same picture: `inversion` {name_of('inversion', inversion)!r} "
             "with these parameters draws no noise. Give one seed, or choose an inversion that draws noise."
         )
+    if samples:
+        refuse_idle_prompts(backbone, inversion.sampling_guidance(False, guidance), asked.negative_prompt)
+    elif asked.negative_prompt and not _is_guided(inversion):
+        raise IncompatibleError(
+            f"`negative_prompt` {asked.negative_prompt!r} would have no effect: `inversion` {name_of('inversion', inversion)!r}"
+            " inverts without guidance. Give it to the edits that start from here."
+        )
     texts = [asked.source_prompt, *asked.prompt, asked.negative_prompt, ""]
     source, *targets, negative, empty = backbone.encode_prompts(texts)
     latents = backbone.encode_image(to_tensor(picture, size).to(backbone.device))
@@ -129,14 +144,9 @@ def prepare(
     return Job(picture, size, inversion, methods, steps, guidance, asked.seed[0], *rest)
 
 
-def refuse_idle_negative(asked: Request, backbone: Backbone) -> None:
-    """Refuse a negative prompt where nothing would evaluate it."""
-    if asked.negative_prompt and "negative-prompt" not in backbone.provides:
-        raise IncompatibleError(
-            f"`negative_prompt` {asked.negative_prompt!r} would have no effect: {backbone.name} is told its guidance as a "
-            "number and evaluates no negative prompt. Leave it out, or let the backbone guide in two passes where it can "
-            "(`guidance_kind='two-pass'` for Flux)."
-        )
+def _is_guided(inversion: Inversion) -> bool:
+    """Whether the negative prompt has a say in the inversion."""
+    return inversion.inversion_prompt == "source" and inversion.inversion_guidance != 1
 
 
 def checked_size(size: tuple[int, int], backbone: Backbone) -> tuple[int, int]:

@@ -62,7 +62,7 @@ def test_what_only_sampling_sees_may_change(kept: Path) -> None:
     assert np.array_equal(pixels(reference.image), pixels(shared.image))
     assert shared.record["edit"]["guidance"] == 5.0
     editor().edit(
-        PICTURE, "a dog", seed=2, keep=0.1, guidance=1.0, preset="age", negative_prompt="grey", inversion=kept
+        PICTURE, "a dog", seed=2, keep=0.1, guidance=2.0, preset="age", negative_prompt="grey", inversion=kept
     )
 
 

@@ -15,6 +15,7 @@ from headrouter.assembly import name_of
 from headrouter.backbone import Backbone
 from headrouter.cost import Cost
 from headrouter.engine import Engine
+from headrouter.guidance import refuse_idle_prompts
 from headrouter.inversion import Problem
 from headrouter.noise import Noise
 from headrouter.rows import Row
@@ -75,6 +76,7 @@ def edit_batch(
     if configuration.still:
         return _still(backbone, configuration.still, cases)
     inversion, steps = configuration.inversion, configuration.steps
+    refuse_idle_prompts(backbone, inversion.sampling_guidance(False, configuration.guidance))
     sources = list({case.source_number: case for case in cases}.values())
     place = {case.source_number: index for index, case in enumerate(sources)}
     seeds = [case.seed(configuration.seed) for case in sources]
