@@ -67,3 +67,7 @@ class PluginConflictError(HeadRouterError, LookupError):
 
 class PromptWarning(UserWarning):
     """A prompt that one of several text encoders does not see in full."""
+
+
+class PictureWarning(UserWarning):
+    """A picture whose colours may be shown otherwise elsewhere."""

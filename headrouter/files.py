@@ -42,3 +42,23 @@ def write_whole(path: Path, content: bytes) -> Path:
         with suppress(OSError, ValueError):
             unfinished.unlink(missing_ok=True)
     return path
+
+
+def read_file(path: Path, name: str, largest: int) -> bytes:
+    """Read a file; ``name`` is the parameter, for messages.
+
+    Raises:
+        InvalidInputError: not there, a folder, larger than ``largest`` bytes, or a device or a pipe, which may never end.
+    """
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InvalidInputError(f"`{name}` '{path}' is a device or a pipe; give a file.")
+        size = path.stat().st_size
+        if size <= largest:
+            return path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, InvalidInputError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInputError(f"cannot read `{name}` '{path}': {reason}. Check the path.") from error
+    raise InvalidInputError(f"`{name}` '{path}' has {size} bytes; at most {largest} are read. Check the path.")

@@ -1,12 +1,11 @@
 """Pictures in and out: whatever the user has to RGB, to the size a model works at, to a tensor, and back to a file.
 
-A size is (width, height) in pixels, as in Pillow. A colour profile in the file is not applied.
+A size is (width, height) in pixels, as in Pillow. Colours are sRGB.
 """
 
 import math
 import os
 import uuid
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -17,27 +16,38 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 from torch import Tensor
 
+from headrouter.colour import to_srgb
+from headrouter.decoding import FORMATS, LARGEST, Source, decoded, name_of
 from headrouter.errors import InvalidInputError, NonFiniteError
 from headrouter.files import path_of, write_whole
 
-FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
-"""The formats that are read; Pillow knows more, some of which run other programs."""
-LARGEST: Final = 100_000_000
-"""Pixels in the largest picture that is read, against decompression bombs."""
+__all__ = [
+    "FORMATS",
+    "LARGEST",
+    "Source",
+    "load_picture",
+    "output_folder",
+    "psnr",
+    "save_picture",
+    "to_picture",
+    "to_tensor",
+    "working_size",
+    "writable_folder",
+]
+
 SMALLEST_SIDE: Final = 16
 LARGEST_ASPECT: Final = 8.0
 
-Source = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.generic]
-
 
 def load_picture(source: Source, *, background: str = "white", largest: int = LARGEST) -> Image.Image:
-    """Read a picture and return it as an RGB image of its own.
+    """Read a picture and return it as an RGB image of its own, in sRGB.
 
-    The EXIF orientation is applied. Transparency is composited on ``background``. Palettes, grayscale, CMYK and 16 bits
-    per channel become 8-bit RGB. Of several pages or an animation nothing is chosen silently: they are refused.
+    The EXIF orientation is applied, and the colour profile that the picture carries. Transparency is composited on
+    ``background``. Palettes, grayscale, CMYK and 16 bits per channel become 8-bit RGB. Of several pages or an animation nothing is
+    chosen silently: they are refused.
 
     Args:
         source: a path, the bytes of a file, a Pillow image, or an array [H, W] or [H, W, 1, 3 or 4] of uint8, uint16,
@@ -46,25 +56,33 @@ def load_picture(source: Source, *, background: str = "white", largest: int = LA
         largest: refuse pictures with more pixels than this.
 
     Raises:
-        InvalidInputError: not there, not a picture, damaged, too large, too small, animated, or an array out of range.
+        InvalidInputError: not there, not a picture, damaged, too large, too small, animated, or numbers of which it is not known
+            what is white.
     """
     if isinstance(source, str | os.PathLike):
         source = path_of(source, "image")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on large or odd files; what matters is refused below
-        try:
-            picture = _to_rgb(ImageOps.exif_transpose(_open(source, largest)), background)
-        except InvalidInputError:
-            raise
-        except (
-            Exception
-        ) as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ... for a damaged file
-            raise InvalidInputError(f"`image` {_name(source)} is damaged and cannot be decoded: {error}.") from error
+    try:
+        picture = _separated(decoded(source, largest))
+    except InvalidInputError:
+        raise
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ... for a damaged file
+        raise InvalidInputError(f"`image` {name_of(source)} is damaged and cannot be decoded: {error}.") from error
     if min(picture.size) < SMALLEST_SIDE:
         raise InvalidInputError(
-            f"`image` {_name(source)} is {_size(picture.size)} pixels; each side must be at least {SMALLEST_SIDE}."
+            f"`image` {name_of(source)} is {_size(picture.size)} pixels; each side must be at least {SMALLEST_SIDE}."
         )
-    return picture
+    colours, alpha = picture, None
+    if picture.mode in ("LA", "RGBA"):
+        colours, alpha = picture.convert(picture.mode[:-1]), picture.getchannel("A")
+    flat = to_srgb(colours, name_of(source)).convert("RGB")
+    return flat if alpha is None else Image.composite(flat, Image.new("RGB", flat.size, background), alpha)
+
+
+def _separated(picture: Image.Image) -> Image.Image:
+    """The same with transparency, if there is any, as an alpha channel beside gray or RGB."""
+    if not picture.has_transparency_data:
+        return picture
+    return picture.convert("LA" if picture.mode in ("1", "L", "LA", "La") else "RGBA")
 
 
 def working_size(
@@ -187,83 +205,9 @@ def psnr(first: Image.Image | npt.NDArray[np.uint8], second: Image.Image | npt.N
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
-def _open(source: Source, largest: int) -> Image.Image:
-    if isinstance(source, np.ndarray):
-        return _from_array(source)
-    if isinstance(source, Image.Image):
-        picture = source
-    elif not isinstance(source, bytes | Path):
-        raise InvalidInputError(
-            f"`image` must be a path, bytes, a Pillow image or a numpy array (got {type(source).__name__})."
-        )
-    else:
-        if isinstance(source, Path) and source.exists() and not (source.is_file() or source.is_dir()):
-            raise InvalidInputError(f"`image` {_name(source)} is a device or a pipe; give a picture file.")
-        try:
-            file = BytesIO(source) if isinstance(source, bytes) else BytesIO(source.read_bytes())
-        except OSError as error:
-            reason = error.strerror or error
-            raise InvalidInputError(f"cannot read `image` {_name(source)}: {reason}. Check the path.") from error
-        try:
-            picture = Image.open(file, formats=FORMATS)
-        except UnidentifiedImageError as error:
-            raise InvalidInputError(
-                f"`image` {_name(source)} is not a picture in a known format ({', '.join(FORMATS)})."
-            ) from error
-        except Image.DecompressionBombError as error:
-            raise InvalidInputError(
-                f"`image` {_name(source)} is too large: at most {largest} pixels are read."
-            ) from error
-    if picture.width * picture.height > largest:
-        raise InvalidInputError(
-            f"`image` {_name(source)} is too large: {_size(picture.size)} pixels, {largest} are read. Scale it down."
-        )
-    # A phone's JPEG may carry a second picture (MPO: a depth map, a preview); the first is the photograph.
-    if (frames := getattr(picture, "n_frames", 1)) > 1 and picture.format != "MPO":
-        raise InvalidInputError(f"`image` {_name(source)} has {frames} frames; save the one to edit as a picture.")
-    picture.load()
-    return picture
-
-
-def _to_rgb(picture: Image.Image, background: str) -> Image.Image:
-    if picture.mode[0] in "IF":  # 16 bits, which Pillow opens as 32-bit integers from some formats; floats
-        return _from_array(np.asarray(picture)).convert("RGB")
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, background), layer).convert("RGB")
-    return picture.convert("RGB")
-
-
-def _from_array(array: npt.NDArray[np.generic]) -> Image.Image:
-    pixels = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
-    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4)):
-        raise InvalidInputError(
-            f"`image` must be an array of shape [H, W] or [H, W, 1, 3 or 4] (got {list(array.shape)})."
-        )
-    if 0 in pixels.shape:
-        raise InvalidInputError(f"`image` is an empty array (got {list(array.shape)}).")
-    if pixels.dtype.kind == "f":
-        values, top = pixels.astype(np.float64), 1.0
-    elif pixels.dtype in (np.uint16, np.int32, np.uint32) or pixels.dtype == np.dtype(">u2"):
-        values, top = pixels.astype(np.float64), 65535.0
-    elif pixels.dtype == np.uint8:
-        return Image.fromarray(np.ascontiguousarray(pixels.astype(np.uint8)))
-    else:
-        raise InvalidInputError(f"`image` must be an array of uint8, uint16 or floats in [0, 1] (got {pixels.dtype}).")
-    if not np.isfinite(values).all():
-        raise InvalidInputError("`image` has values that are not finite; replace every NaN and infinity.")
-    if values.min() < 0 or values.max() > top:
-        raise InvalidInputError(f"`image` must have values in [0, {top:g}] (got [{values.min():g}, {values.max():g}]).")
-    return Image.fromarray(np.round(values * (255 / top)).astype(np.uint8))
-
-
 def _round(side: float, multiple: int) -> int:
     return max(multiple, math.floor(side / multiple + 0.5) * multiple)
 
 
 def _size(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
-
-
-def _name(source: Source) -> str:
-    return f"'{source}'" if isinstance(source, Path) else f"({type(source).__name__})"

@@ -173,13 +173,59 @@ def test_arrays():
         (np.zeros(20), "shape"),
         (np.zeros((0, 20)), "empty"),
         (np.zeros((20, 20), dtype=bool), "got bool"),
-        (np.zeros((20, 20), dtype=np.int64), "got int64"),
+        (np.zeros((20, 20), dtype=np.int64), "integers of int64, of which it is not known what is white"),
+        (np.full((20, 20, 3), 200, dtype=np.int32), r"Where that is 255, give `array.astype\('uint8'\)`"),
+        (np.full((20, 20), 200, dtype=np.uint32), "integers of uint32"),
+        (np.full((20, 20), 200, dtype=np.int16), "integers of int16"),
+        (np.full((20, 20), 255, dtype=np.uint16), "16 bits and no value above 255, which is black. Are these 8 bits"),
+        (np.full((20, 20), 1, dtype=">u2"), "16 bits and no value above 1"),
+        (np.broadcast_to(np.uint8(0), (20_000, 20_000)), r"\(ndarray\) is too large: 20000x20000 pixels"),
+        (np.broadcast_to(np.float32(0), (20_000, 20_000, 3)), "too large"),
+        (np.ma.masked_less(np.full((20, 20), 0.5), 0.2), "masked array"),
         (np.zeros((8, 300), dtype=np.uint8), "300x8 pixels; each side must be at least 16"),
     ],
 )
 def test_unusable_arrays_are_refused(array, message):
     with pytest.raises(InvalidInputError, match=message):
         load_picture(array)
+
+
+def test_sixteen_bits_of_darkness_are_asked_about_and_black_is_black():
+    assert load_picture(np.zeros((20, 20), np.uint16)).getextrema() == ((0, 0),) * 3
+    dark = encoded(Image.fromarray(np.full((20, 20), 255, np.uint16)))
+    with pytest.raises(InvalidInputError, match="16 bits and no value above 255"):
+        load_picture(dark)
+    with pytest.raises(InvalidInputError, match="integers of int32"):
+        load_picture(Image.new("I", (20, 20), 200))
+
+
+def test_sixteen_bits_from_files_that_pillow_opens_as_more():
+    ramp = np.linspace(0, 65535, 400).astype(">u2").reshape(20, 20)
+    loaded = load_picture(b"P5 20 20 65535\n" + ramp.tobytes())
+    assert np.abs(np.asarray(loaded)[..., 0] - ramp / 257).max() <= 0.51
+
+
+def test_a_gray_level_that_stands_for_transparent():
+    levels = np.full((20, 20), 30_000, np.uint16)
+    levels[:, :10] = 7
+    loaded = load_picture(encoded(Image.fromarray(levels), transparency=7), background="teal")
+    assert loaded.getpixel((3, 3)) == (0, 128, 128)
+    assert loaded.getpixel((15, 3)) == (round(30_000 / 257),) * 3
+
+
+def test_a_file_too_large_to_read(tmp_path):
+    path = tmp_path / "huge.png"
+    with path.open("wb") as file:
+        file.truncate(2**31)  # a hole, which takes no room
+    with pytest.raises(InvalidInputError, match=f"`image` '{path}' has 2147483648 bytes; at most 1073741824 are read"):
+        load_picture(path)
+
+
+def test_the_limit_is_not_that_of_the_process(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert load_picture(encoded(gradient())).size == (40, 30)
+    with pytest.raises(InvalidInputError, match="too large: 40x30 pixels, 1000 are read"):
+        load_picture(encoded(gradient()), largest=1000)
 
 
 def test_a_picture_with_a_preview_in_the_same_file_is_a_picture():

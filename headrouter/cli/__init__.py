@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from headrouter import __version__
 from headrouter.cli import conformance, doctor, edit, plugins, presets, reconstruct
-from headrouter.errors import HeadRouterError, InvalidInputError, PluginWarning, PromptWarning
+from headrouter.errors import HeadRouterError, InvalidInputError, PictureWarning, PluginWarning, PromptWarning
 
 COMMANDS = (edit, reconstruct, plugins, presets, conformance, doctor)
 """headrouter's own subcommands, in the order of ``--help``; a new one is added here."""
@@ -41,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may not be text
     with warnings.catch_warnings():
-        warnings.simplefilter("always", PluginWarning)
-        warnings.simplefilter("always", PromptWarning)
+        for category in (PictureWarning, PluginWarning, PromptWarning):
+            warnings.simplefilter("always", category)
         warnings.showwarning = _show_warning
         try:
             return _run(sys.argv[1:] if argv is None else argv)

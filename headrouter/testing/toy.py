@@ -25,6 +25,13 @@ _BLOCK = 4
 _CHANNELS = 3 * _BLOCK**2
 
 
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    """A layer whose weights are still to be drawn, so that nothing is taken from the random state of the process."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
 @final
 class _Block(nn.Module):
     """Joint attention and a feed-forward layer; ``dual``: own projections for text, ``single``: shared ones."""
@@ -32,11 +39,11 @@ class _Block(nn.Module):
     def __init__(self, width: int, heads: int, stream: Stream):
         super().__init__()
         self.heads, self.stream = heads, stream
-        self.image_qkv = nn.Linear(width, 3 * width)
-        self.text_qkv = nn.Linear(width, 3 * width) if stream == "dual" else self.image_qkv
-        self.image_out = nn.Linear(width, width)
-        self.text_out = nn.Linear(width, width) if stream == "dual" else self.image_out
-        self.feed_forward = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.image_qkv = _linear(width, 3 * width)
+        self.text_qkv = _linear(width, 3 * width) if stream == "dual" else self.image_qkv
+        self.image_out = _linear(width, width)
+        self.text_out = _linear(width, width) if stream == "dual" else self.image_out
+        self.feed_forward = nn.Sequential(_linear(width, 2 * width), nn.GELU(), _linear(2 * width, width))
 
     def split(self, projected: Tensor) -> tuple[Tensor, ...]:
         rows, tokens, _ = projected.shape
@@ -60,12 +67,15 @@ class ToyMMDiT(nn.Module, Backbone):
         width, heads = 32, 4
         self.text_first, self.pictures = text_first, pictures
         streams: tuple[Stream, ...] = ("dual", "dual", "single")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.blocks = nn.ModuleList(_Block(width, heads, stream) for stream in streams)
-            self.image_in, self.image_final = nn.Linear(_CHANNELS, width), nn.Linear(width, _CHANNELS)
-            self.text_in, self.time_in = nn.Linear(16, width), nn.Linear(2, width)
+        self.blocks = nn.ModuleList(_Block(width, heads, stream) for stream in streams)
+        self.image_in, self.image_final = _linear(_CHANNELS, width), _linear(width, _CHANNELS)
+        self.text_in, self.time_in = _linear(16, width), _linear(2, width)
         self.requires_grad_(False).eval()
+        generator = torch.Generator().manual_seed(seed)
+        for part in self.modules():
+            if isinstance(part, nn.Linear):
+                for tensor in (part.weight, part.bias):
+                    tensor.uniform_(-(part.in_features**-0.5), part.in_features**-0.5, generator=generator)
         self._sites = tuple(
             Site(i, f"blocks.{i}", stream, heads, text_output=i + 1 < len(streams)) for i, stream in enumerate(streams)
         )

@@ -21,6 +21,10 @@ from .conftest import cases
 from .fake import Fake, uses
 from .told import DAMAGES, command, damaged, refused
 
+pytestmark = [  # remarks on damaged metadata
+    pytest.mark.filterwarnings("ignore::UserWarning:PIL"),
+    pytest.mark.filterwarnings("ignore::headrouter.errors.PictureWarning"),
+]
 PIXELS = (np.random.default_rng(0).random((18, 20, 3)) * 255).astype(np.uint8)
 PICTURE = Image.fromarray(PIXELS)
 
