@@ -16,6 +16,7 @@ from torch import Tensor
 
 from headrouter import kernels
 from headrouter.clock import Clock
+from headrouter.logit_overrides import LogitOverrides
 from headrouter.rows import BatchRow
 
 Stream = Literal["dual", "single", "image"]
@@ -119,35 +120,28 @@ class JointAttention:
         self._blocks: dict[tuple[object, ...], tuple[tuple[Tensor, Tensor], Tensor]] = {}
         self._given = (query, key, value)
         self._original: JointAttention | None = None
-        self._taken: dict[tuple[int, int, int], _Taken] = {}
+        self._overrides = LogitOverrides()
 
     def original(self) -> "JointAttention":
         """This attention as the model made it, whatever methods have changed; itself as long as none has."""
-        if not self._taken and _same(self._given, (self.query, self.key, self.value)):
+        if not self._overrides and _same(self._given, (self.query, self.key, self.value)):
             return self
         if self._original is None:
             told = (self.site, self.layout, self.rows, self.clock)
             self._original = JointAttention(*told, *self._given, self._attend, self.scale, self.bias, self._native)
         return self._original
 
-    def take_logits(self, row: int, source: int, queries: slice, keys: slice) -> None:
-        """Let the logits of some queries and keys of ``row`` be those that the row ``source`` has there.
+    @property
+    def overrides(self) -> LogitOverrides:
+        """Logits that rows take from others; what :meth:`attend` gives, the log-sum-exp and probabilities follow.
 
-        The softmax runs over all keys as ever; values, and the model's mask, are the row's own. What :meth:`attend` gives, the
-        log-sum-exp and probabilities follow. To be said before attention; what is said adds up.
-
-        Args:
-            row, source: Places in the batch; a row takes from one source.
-            queries, keys: Parts of the layout: its ``text``, ``image`` or ``registers``.
+        To be said before attention: ``event.overrides = event.overrides.taking(row, source, queries, keys)``.
         """
-        layout = self.layout
-        assert all(part in (layout.text, layout.image, layout.registers) for part in (queries, keys)), (
-            "parts of the layout"
-        )
-        place = (row, queries.start, queries.stop)
-        before = self._taken.get(place, _Taken(source, queries, ()))
-        assert before.source == source, f"row {row} takes from row {before.source} already"
-        self._taken[place] = _Taken(source, queries, (*before.keys, keys))
+        return self._overrides
+
+    @overrides.setter
+    def overrides(self, overrides: LogitOverrides) -> None:
+        self._overrides = overrides
         self._log_sum_exp = None
         self._blocks.clear()
 
@@ -159,16 +153,15 @@ class JointAttention:
         """
         if log_sum_exp and self._native:
             output, lse = kernels.attend_with_log_sum_exp(self.query, self.key, self.value, self.scale, self.bias)
-            self._log_sum_exp = ((self.query, self.key), self._lse_with_taken(lse))
+            self._keep(lse)
         else:
             output = self._attend(self.query, self.key, self.value)
-        return self._with_taken(output)
+        return self._overrides.attended(output, self.query, self.key, self.value, self.scale, self.bias)
 
     def log_sum_exp(self) -> Float[Tensor, "rows heads tokens"]:
         """Log-sum-exp of each query's logits over all keys, float32; from the kernel if it was kept, else a chunked pass."""
         if self._log_sum_exp is None or not _same(self._log_sum_exp[0], (self.query, self.key)):
-            lse = kernels.log_sum_exp_chunked(self.query, self.key, self.scale, self.bias)
-            self._log_sum_exp = ((self.query, self.key), self._lse_with_taken(lse))
+            return self._keep(kernels.log_sum_exp_chunked(self.query, self.key, self.scale, self.bias))
         return self._log_sum_exp[1]
 
     def text_to_image(
@@ -201,7 +194,10 @@ class JointAttention:
         """
         heads, layout = self.query.shape[1], self.layout
         places = indices(tuple(positions), self.query.device)
-        queries, (text_query, whole_key) = places + layout.text.start, self._queries_and_keys(row, layout.text)
+        queries, (text_query, whole_key) = (
+            places + layout.text.start,
+            self._overrides.queries_and_keys(self.query, self.key, row, layout.text),
+        )
         chunk = max(1, kernels.CHUNK_ELEMENTS // max(1, layout.length * len(positions)))
         for start in range(0, heads, chunk):
             chosen = slice(start, min(start + chunk, heads))
@@ -214,7 +210,7 @@ class JointAttention:
     def _text_to_image(self, row: int, positions: Sequence[int], heads: slice) -> Tensor:
         image, one = self.layout.image, slice(row, row + 1)
         keys = indices(tuple(positions), self.key.device) + self.layout.text.start
-        query, key = self._queries_and_keys(row, image)
+        query, key = self._overrides.queries_and_keys(self.query, self.key, row, image)
         return kernels.probabilities(
             query[:, heads],
             key[:, heads][:, :, keys],
@@ -223,50 +219,11 @@ class JointAttention:
             kernels.select_bias(self.bias, row, heads, image, keys),
         )[0]
 
-    def _queries_and_keys(self, row: int, queries: slice) -> tuple[Tensor, Tensor]:
-        """The query of a part of the layout and the key of the whole sequence, whose products are the logits of one row."""
-        taken = self._taken.get((row, queries.start, queries.stop))
-        if taken is None:
-            return self.query[row : row + 1, :, queries], self.key[row : row + 1]
-        return self._joined(row, taken)
-
-    def _joined(self, row: int, taken: "_Taken") -> tuple[Tensor, Tensor]:
-        """Query and key of twice the channels whose products are the logits: the source's for keys that are taken, else own ones.
-
-        (q_e, q_r)·(k_e, 0) = q_e·k_e and (q_e, q_r)·(0, k_r) = q_r·k_r, so the fused kernels need not know.
-        """
-        own, others = self.key[row].clone(), torch.zeros_like(self.key[row])
-        for keys in taken.keys:
-            others[:, keys] = self.key[taken.source, :, keys]
-            own[:, keys] = 0
-        query = torch.cat([self.query[place, :, taken.queries] for place in (row, taken.source)], dim=-1)
-        return query[None], torch.cat([own, others], dim=-1)[None]
-
-    def _with_taken(self, output: Tensor) -> Tensor:
-        output = output.clone() if self._taken else output
-        for (row, *_), taken in self._taken.items():
-            bias = kernels.select_bias(self.bias, row, slice(None), taken.queries, slice(None))
-            attended = kernels.attend_chunked(*self._joined(row, taken), self.value[row : row + 1], self.scale, bias)
-            output[row, :, taken.queries] = attended[0]
-        return output
-
-    def _lse_with_taken(self, log_sum_exp: Tensor) -> Tensor:
-        log_sum_exp = log_sum_exp.clone() if self._taken else log_sum_exp
-        for (row, *_), taken in self._taken.items():
-            bias = kernels.select_bias(self.bias, row, slice(None), taken.queries, slice(None))
-            found = kernels.log_sum_exp_chunked(*self._joined(row, taken), self.scale, bias)
-            log_sum_exp[row, :, taken.queries] = found[0]
-        return log_sum_exp
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """Logits of ``queries`` that come from the row ``source`` at these keys."""
-
-    source: int
-    queries: slice
-    keys: tuple[slice, ...]
+    def _keep(self, log_sum_exp: Tensor) -> Tensor:
+        """Keep what the kernel gave, with what overrides make of it, as long as query and key stay."""
+        found = self._overrides.log_sum_exp(log_sum_exp, self.query, self.key, self.scale, self.bias)
+        self._log_sum_exp = ((self.query, self.key), found)
+        return found
 
 
 @lru_cache(maxsize=64)

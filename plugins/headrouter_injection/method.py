@@ -119,7 +119,7 @@ class _InjectionRun(MethodRun):
             queries, keys = (getattr(event.layout, name) for name in names)
             if queries.stop > queries.start and keys.stop > keys.start:  # image tokens alone have no regions of text
                 for place, source in pairs:
-                    event.take_logits(place, source, queries, keys)
+                    event.overrides = event.overrides.taking(place, source, queries, keys)
 
     def evidence(self) -> Mapping[str, Tensor]:
         """None: what it does is in its parameters."""

@@ -227,7 +227,7 @@ def test_attention_is_looked_at_before_it_is_replaced() -> None:
         run, chosen = run_of(LocalBlend(blend=1.0, source_words=()), "x one x", "x x two")
         joint = planted("it", chosen, [spot])
         if change == "logits":
-            joint.take_logits(1, 0, joint.layout.image, joint.layout.text)
+            joint.overrides = joint.overrides.taking(1, 0, joint.layout.image, joint.layout.text)
         elif change:
             setattr(joint, change, getattr(joint, change).roll(1, 2))
         assert run.wants_log_sum_exp(joint) == (change is None)

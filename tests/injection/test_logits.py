@@ -37,7 +37,9 @@ def additive(bias: torch.Tensor | None, row: int) -> torch.Tensor | None:
 
 def take(joint: JointAttention, row: int, source: int, names: tuple[str, ...]) -> None:
     for queries, keys in (REGIONS[name] for name in names):
-        joint.take_logits(row, source, getattr(joint.layout, queries), getattr(joint.layout, keys))
+        joint.overrides = joint.overrides.taking(
+            row, source, getattr(joint.layout, queries), getattr(joint.layout, keys)
+        )
 
 
 @pytest.mark.parametrize("chunk", [kernels.CHUNK_ELEMENTS, 60], ids=["whole", "chunked"])
