@@ -1,18 +1,23 @@
 """Pipelines, loaded by name or given."""
 
-import json
-from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any
+import threading
+from collections.abc import Collection
+from typing import Any, Final
 
 import torch
 from torch.nn import Module
 
 from headrouter.backbone import BackboneParameters
 from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError
+from headrouter_diffusers.fitness import declared_parts, takes_more
+from headrouter_diffusers.index import driver
+from headrouter_diffusers.parts import load_part, reason_of
 from headrouter_diffusers.placement import place, resolve_device, resolve_dtype
-from headrouter_diffusers.quiet import without_loading_bars
-from headrouter_diffusers.weights import find_weights
+from headrouter_diffusers.quiet import while_loading
+from headrouter_diffusers.weights import checked_folder
+
+ONE_AT_A_TIME: Final = threading.RLock()
+"""Held while a model is loaded: loaders replace functions of PyTorch for the whole process meanwhile."""
 
 
 def load_pipeline(
@@ -21,49 +26,45 @@ def load_pipeline(
     parameters: BackboneParameters,
     *,
     backbone: str,
-    others: Mapping[str, str],
+    optional: Collection[str] = (),
     without: Collection[str] = (),
 ) -> Any:
     """A pipeline of class ``wanted`` from a hub id or folder, placed, in evaluation mode, its weights frozen.
 
-    The autoencoder is always in float32: a picture passes through it twice, and it is small.
+    The autoencoder is always in float32: a picture passes through it twice, and it is small. One thread at a time.
 
     Args:
         wanted: The pipeline class.
         source: Hub id or local folder.
         parameters: Device, precision and offloading.
         backbone: Name of the backbone that asks, for messages.
-        others: Names of other pipeline classes, and the backbones that drive them.
-        without: Components to leave out.
+        optional: Parts that it can do without, beside those that the pipeline class calls optional.
+        without: Parts to leave out.
 
     Raises:
         InvalidInputError: device or offloading impossible here.
-        WeightsError: weights missing, gated, damaged, or pickled.
+        WeightsError: weights missing, gated, damaged, incomplete, or pickled.
         IncompatibleError: the weights belong to another kind of pipeline.
     """
     device = resolve_device(parameters)
-    dtype = {"default": resolve_dtype(parameters, device), "vae": torch.float32}
-    folder = find_weights(source, backbone, wanted.__name__, others, without)
-    absent = dict.fromkeys([*without, *_left_out(folder)])
+    dtype = resolve_dtype(parameters, device)
     loader: Any = wanted
-    with without_loading_bars():
+    with ONE_AT_A_TIME, while_loading():
+        folder, classes = checked_folder(source, backbone, wanted, optional, without)
+        parts = {
+            name: kind and load_part(source, folder / name, kind, torch.float32 if name == "vae" else dtype)
+            for name, kind in classes.items()
+        }
         try:
-            pipeline = loader.from_pretrained(folder, dtype=dtype, use_safetensors=True, **absent)
-        except (OSError, ValueError, RuntimeError, TypeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise WeightsError(f"`model` {source!r} could not be loaded from {folder}: {reason}") from error
-    for component in pipeline.components.values():
-        if isinstance(component, Module):
-            component.eval().requires_grad_(False)
-    place(pipeline, parameters, device)
+            pipeline = loader.from_pretrained(folder, **parts)
+        except Exception as error:  # a configuration holds anything, and so do the errors that follow from it
+            raise WeightsError(f"`model` {source!r} could not be loaded from {folder}: {reason_of(error)}.") from error
+        for component in pipeline.components.values():
+            if isinstance(component, Module):
+                component.eval().requires_grad_(False)
+        place(pipeline, parameters, device)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def _left_out(folder: Any) -> list[str]:
-    """Components that were saved as absent; some pipelines cannot tell that from damage."""
-    index = json.loads((Path(folder) / "model_index.json").read_text(encoding="utf-8"))
-    return [name for name, entry in index.items() if entry == [None, None]]
 
 
 def given_pipeline(
@@ -81,10 +82,9 @@ def given_pipeline(
         InvalidInputError: a parameter says how to load, and nothing is loaded.
     """
     if not isinstance(pipeline, wanted):
-        found = type(pipeline).__name__
         raise IncompatibleError(
-            f"`pipeline` is a {found}, and backbone '{backbone}' drives {wanted.__name__}. A pipeline with the same"
-            f" parts becomes one by `{wanted.__name__}.from_pipe(pipeline)`."
+            f"`pipeline` is a {type(pipeline).__name__}, and backbone '{backbone}' drives {wanted.__name__}."
+            f" {_way_out(wanted, pipeline, backbone)}"
         )
     for name in loading:
         value = getattr(parameters, name)
@@ -94,3 +94,16 @@ def given_pipeline(
                 " what it asks for is done on the pipeline, for instance by `to(...)` or `enable_model_cpu_offload()`."
             )
     return pipeline
+
+
+def _way_out(wanted: type, pipeline: Any, backbone: str) -> str:
+    """A sentence on what to do with a pipeline of another class, of any kind of object."""
+    parts = getattr(pipeline, "components", {})
+    transformer = parts.get("transformer")
+    declared = declared_parts(wanted)
+    if isinstance(transformer, declared["transformer"]):
+        if takes_more(transformer):
+            return "Its transformer takes more than latents; use the text-to-image weights of the same family."
+        if declared.keys() - getattr(wanted, "_optional_components", ()) <= parts.keys():
+            return f"It becomes one by `{wanted.__name__}.from_pipe(pipeline)`."
+    return driver({"_class_name": type(pipeline).__name__}, "", backbone) or f"Give a {wanted.__name__}."

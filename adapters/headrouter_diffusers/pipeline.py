@@ -4,7 +4,6 @@ A subclass declares where its transformer attends, which text encoders feed it, 
 grid suits it and how it is called.
 """
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,13 +14,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headrouter.backbone import Backbone, Defaults, Listener
-from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.errors import InvalidInputError
 from headrouter.joint_attention import Site, TokenLayout
 from headrouter.prompt import Prompt
 from headrouter.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter_diffusers import autoencoder
+from headrouter_diffusers.fitness import refuse_unfit
 from headrouter_diffusers.quiet import without_notes_on_length
 from headrouter_diffusers.running import exclusively
+from headrouter_diffusers.schedulers import grid_of
 from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.tap import Tap
 from headrouter_diffusers.text_parts import TextPart, check_length
@@ -38,9 +39,14 @@ class DiffusersBackbone(Backbone, ABC):
     """Whether text precedes the image in the joint sequence."""
     registers: ClassVar[int] = 0
     """Number of learnt tokens that stand before the text and enter the blocks with it."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Parts of the pipeline that an edit can do without."""
+    packed: ClassVar[int] = 1
+    """Number of latents that the adapter packs into one input of the transformer."""
 
     def __init__(self, source: str, pipeline: Any, defaults: Defaults | None = None):
         """``source`` names the weights in messages; ``defaults`` win over the model's own."""
+        refuse_unfit(pipeline, f"`pipeline` ({source})", optional=self.optional, packed=self.packed)
         self.pipeline = pipeline
         self._source = source
         self._tap = Tap(pipeline.transformer, self.rules)
@@ -184,15 +190,9 @@ class DiffusersBackbone(Backbone, ABC):
         if steps < 1:
             raise InvalidInputError(f"`steps` must be at least 1, not {steps}.")
         _, rows, columns = self.latent_shape(width, height)
-        scheduler = copy.copy(self.pipeline.scheduler)
-        self._set_steps(scheduler, steps, (rows // self._patch) * (columns // self._patch))
-        grid: Tensor = scheduler.sigmas.detach().to("cpu", torch.float64)
-        if grid.shape != (steps + 1,) or grid[-1] != 0 or not 0 < grid[0] <= 1 or (grid.diff() >= 0).any():
-            raise IncompatibleError(
-                f"The pipeline's scheduler, {type(scheduler).__name__}, does not give {steps} falling noise levels"
-                " between 1 and 0. Give the pipeline a FlowMatchEulerDiscreteScheduler."
-            )
-        return grid
+        tokens = (rows // self._patch) * (columns // self._patch)
+        which, scheduler = f"`pipeline` ({self._source})", self.pipeline.scheduler
+        return grid_of(scheduler, steps, lambda copied: self._set_steps(copied, steps, tokens), which)
 
     @final
     @torch.no_grad()

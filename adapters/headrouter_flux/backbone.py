@@ -18,8 +18,6 @@ from headrouter.backbone import Backbone, BackboneParameters, Defaults
 from headrouter.errors import IncompatibleError
 from headrouter.rows import BatchRow
 
-_OTHERS = {"StableDiffusion3Pipeline": "'sd3' or 'sd3.5'"}
-
 
 class FluxParameters(BackboneParameters):
     """How to load and guide Flux.
@@ -38,7 +36,7 @@ class FluxParameters(BackboneParameters):
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
         """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
         if pipeline is None:
-            pipeline = load_pipeline(FluxPipeline, source, self, backbone="flux", others=_OTHERS)
+            pipeline = load_pipeline(FluxPipeline, source, self, backbone="flux")
         else:
             pipeline = given_pipeline(FluxPipeline, pipeline, self, backbone="flux")
         return FluxBackbone(source, pipeline, self, defaults)
@@ -55,17 +53,21 @@ class FluxBackbone(DiffusersBackbone):
     )
     text_first = True
     packs_latents = True
+    packed = 4
     _patch = 2
 
     def __init__(self, source: str, pipeline: Any, parameters: FluxParameters, defaults: Defaults | None = None):
         """``pipeline`` is a ``FluxPipeline``."""
         self._parameters = parameters
-        self._embeds = bool(pipeline.transformer.config.guidance_embeds)
+        super().__init__(source, pipeline, defaults)
         if parameters.guidance_kind == "embedded" and not self._embeds:
             raise IncompatibleError(
                 f"`guidance_kind` 'embedded' needs a model made for it, and {source!r} is not. Use 'auto' or 'two-pass'."
             )
-        super().__init__(source, pipeline, defaults)
+
+    @property
+    def _embeds(self) -> bool:
+        return bool(self.pipeline.transformer.config.guidance_embeds)
 
     @property
     def _guided(self) -> bool:

@@ -17,8 +17,6 @@ from headrouter.backbone import Backbone, BackboneParameters, Defaults
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.rows import BatchRow
 
-_OTHERS = {"FluxPipeline": "'flux'"}
-
 
 class SD3Parameters(BackboneParameters):
     """How to load Stable Diffusion 3.
@@ -34,10 +32,12 @@ class SD3Parameters(BackboneParameters):
 
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
         """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
-        without = () if self.t5 else ("text_encoder_3", "tokenizer_3")
+        without = () if self.t5 else SD3Backbone.optional
         wanted = StableDiffusion3Pipeline
         if pipeline is None:
-            pipeline = load_pipeline(wanted, source, self, backbone="sd3", others=_OTHERS, without=without)
+            pipeline = load_pipeline(
+                wanted, source, self, backbone="sd3", optional=SD3Backbone.optional, without=without
+            )
         else:
             loading = ("device", "dtype", "offload", "t5")
             pipeline = given_pipeline(wanted, pipeline, self, backbone="sd3", loading=loading)
@@ -58,11 +58,13 @@ class SD3Backbone(DiffusersBackbone):
         SiteRule("transformer_blocks.*.attn2", "image", text=None),
     )
     text_first = False
+    optional = ("text_encoder_3", "tokenizer_3")
     _guided = True
 
     def __init__(self, source: str, pipeline: Any, parameters: SD3Parameters, defaults: Defaults | None = None):
         """``pipeline`` is a ``StableDiffusion3Pipeline``."""
         self._parameters = parameters
+        super().__init__(source, pipeline, defaults)
         transformer = pipeline.transformer
         fused = any(type(processor).__name__.startswith("Fused") for processor in transformer.attn_processors.values())
         if fused and transformer.config.dual_attention_layers:
@@ -70,7 +72,6 @@ class SD3Backbone(DiffusersBackbone):
                 "diffusers cannot run a model with image-only attention (SD3.5-medium) after `fuse_qkv_projections()`. Call"
                 " `transformer.unfuse_qkv_projections()`."
             )
-        super().__init__(source, pipeline, defaults)
 
     @property
     def _patch(self) -> int:

@@ -21,7 +21,7 @@ class AuraFlowParameters(BackboneParameters):
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
         """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
         if pipeline is None:
-            pipeline = load_pipeline(AuraFlowPipeline, source, self, backbone="auraflow", others={})
+            pipeline = load_pipeline(AuraFlowPipeline, source, self, backbone="auraflow")
         else:
             pipeline = given_pipeline(AuraFlowPipeline, pipeline, self, backbone="auraflow")
         return AuraFlowBackbone(source, pipeline, defaults)

@@ -1,5 +1,7 @@
 """Tiny backbones of every kind, and listeners."""
 
+import shutil
+
 import pytest
 import torch
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
@@ -32,6 +34,21 @@ def build(kind: str, seed: int = 0) -> Backbone:
 def backbone(request: pytest.FixtureRequest) -> Backbone:
     """One tiny backbone of each kind."""
     return build(request.param)
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """Folders of tiny pipelines."""
+    folder = tmp_path_factory.mktemp("pipelines")
+    for name, pipeline in (("flux", tiny_flux()), ("sd3", tiny_sd3())):
+        pipeline.save_pretrained(folder / name)
+    return folder
+
+
+@pytest.fixture
+def broken(saved, tmp_path):
+    """A copy of the tiny SD3 pipeline, to be broken."""
+    return shutil.copytree(saved / "sd3", tmp_path / "broken")
 
 
 class Steering(Plain):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from diffusers import ContextParallelConfig, FluxImg2ImgPipeline, hooks
+from diffusers import ContextParallelConfig, FluxImg2ImgPipeline, FluxPipeline, hooks
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from headrouter_diffusers.refusals import refuse_unsteerable
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
@@ -251,6 +251,9 @@ def test_a_given_pipeline_of_another_class():
     other = FluxImg2ImgPipeline(**flux.components)
     with pytest.raises(IncompatibleError, match=r"FluxPipeline\.from_pipe"):
         FluxParameters().load("tiny", other)
+    FluxParameters().load("tiny", FluxPipeline.from_pipe(other))
+    with pytest.raises(IncompatibleError, match=r"is a str, and backbone 'flux' drives FluxPipeline\. Give a FluxPipe"):
+        FluxParameters().load("tiny", "a path")
 
 
 @pytest.mark.parametrize("argument", [{"device": "cpu"}, {"dtype": "bfloat16"}, {"offload": "model"}, {"t5": False}])
@@ -262,12 +265,3 @@ def test_a_given_pipeline_is_not_placed(argument):
 def test_embedded_guidance_needs_a_model_made_for_it():
     with pytest.raises(IncompatibleError, match="guidance_kind"):
         FluxParameters(guidance_kind="embedded").load("tiny", tiny_flux(guidance_embeds=False))
-
-
-def test_a_scheduler_of_another_kind_is_refused():
-    from diffusers import FlowMatchHeunDiscreteScheduler
-
-    pipeline = tiny_sd3()
-    pipeline.scheduler = FlowMatchHeunDiscreteScheduler()
-    with pytest.raises(IncompatibleError, match="FlowMatchHeunDiscreteScheduler"):
-        load("sd3", pipeline).sigmas(4, 48, 32)

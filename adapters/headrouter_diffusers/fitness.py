@@ -1,0 +1,106 @@
+"""Whether a pipeline, loaded or given, has the parts that an edit needs, in a form that it can use."""
+
+import math
+from collections.abc import Collection
+from typing import Any, get_type_hints
+
+from headrouter.errors import IncompatibleError
+from headrouter_diffusers.schedulers import check_scheduler
+
+
+def refuse_unfit(pipeline: Any, which: str, *, optional: Collection[str], packed: int) -> None:
+    """Check the parts of a pipeline before anything touches them.
+
+    Args:
+        pipeline: A diffusers pipeline.
+        which: Which one it is, for messages.
+        optional: Parts that it can do without, beside those that its class calls optional.
+        packed: Number of latents that become one input of the transformer.
+
+    Raises:
+        IncompatibleError: a part is missing, or does something else than an edit needs.
+    """
+    spare = {*optional, *getattr(pipeline, "_optional_components", ())}
+    parts = pipeline.components
+    for name, part in parts.items():
+        encoder = parts.get(name.replace("tokenizer", "text_encoder"))
+        if part is None and (name not in spare or (name.startswith("tokenizer") and encoder is not None)):
+            raise IncompatibleError(lacking(which, name, type(pipeline)))
+        if part is not None and name.startswith("tokenizer"):
+            _check_tokenizer(name, part, encoder, which)
+    check_scheduler(pipeline.scheduler, which)
+    _check_autoencoder(pipeline, which)
+    _check_transformer(pipeline, which, packed)
+
+
+def declared_parts(kind: Any) -> dict[str, type]:
+    """The classes that a class of pipelines declares for its parts, by name."""
+    return {name: found for name, found in get_type_hints(kind.__init__).items() if isinstance(found, type)}
+
+
+def lacking(which: str, name: str, kind: type) -> str:
+    """The sentence that refuses a pipeline without the part ``name``."""
+    return (
+        f"{which} has no {name!r}, which a {kind.__name__} needs for an edit. Use one that is loaded or saved with it."
+    )
+
+
+def takes_more(transformer: Any) -> bool:
+    """Whether a transformer takes channels beside those of the latents: a mask, a control picture, one to fill in."""
+    takes, gives = transformer.config.get("in_channels"), transformer.config.get("out_channels")
+    return gives is not None and takes != gives
+
+
+def _check_transformer(pipeline: Any, which: str, packed: int) -> None:
+    transformer, latents = pipeline.transformer, pipeline.vae.config.get("latent_channels")
+    takes, gives = transformer.config.get("in_channels"), transformer.config.get("out_channels")
+    if takes_more(transformer):
+        raise IncompatibleError(
+            f"{which} has a transformer that takes {takes} channels and gives {gives}: it is made to fill in, or to follow a"
+            " control picture, which an edit has none of. Use the text-to-image weights of the same family."
+        )
+    if takes != packed * latents:
+        raise IncompatibleError(
+            f"{which} has a transformer of {takes} channels and an autoencoder of {latents}, of which {packed} make one of"
+            " the transformer's: they do not belong together. Use parts of one model."
+        )
+    processors = getattr(transformer, "attn_processors", {}).values()
+    projections = (getattr(transformer, name, None) for name in ("encoder_hid_proj", "image_proj"))
+    if any(part is not None for part in projections) or any("IPAdapter" in type(one).__name__ for one in processors):
+        raise IncompatibleError(
+            f"{which} carries an IP-Adapter, which needs a picture beside the prompt, and an edit gives it none. Call"
+            " `pipeline.unload_ip_adapter()`."
+        )
+
+
+def _check_autoencoder(pipeline: Any, which: str) -> None:
+    vae: Any = getattr(pipeline.vae, "_orig_mod", pipeline.vae)  # compiled
+    wanted: Any = declared_parts(type(pipeline))["vae"]
+    if not isinstance(vae, wanted):
+        raise IncompatibleError(
+            f"{which} has a {type(vae).__name__} as its 'vae', which cannot take a picture to the latents that the model"
+            f" was trained on. Use the {wanted.__name__} of the model."
+        )
+    scale, shift = vae.config.get("scaling_factor"), vae.config.get("shift_factor") or 0.0
+    numbers = all(type(value) in (int, float) and math.isfinite(value) for value in (scale, shift))
+    if not numbers or scale <= 0:
+        raise IncompatibleError(
+            f"{which} has a 'vae' whose `scaling_factor` must be a number above 0 and `shift_factor` a number or none, got"
+            f" {scale!r} and {shift!r}. Use the configuration that the model was released with."
+        )
+
+
+def _check_tokenizer(name: str, tokenizer: Any, encoder: Any, which: str) -> None:
+    length = getattr(tokenizer, "model_max_length", None)
+    if not isinstance(length, int | float) or not length >= 2 or getattr(tokenizer, "pad_token", None) is None:
+        raise IncompatibleError(
+            f"{which} has a {name!r} that must have a padding token and a `model_max_length` of at least 2, got"
+            f" {getattr(tokenizer, 'pad_token', None)!r} and {length!r}. Use the configuration that it was released with."
+        )
+    known = getattr(getattr(encoder, "config", None), "vocab_size", None)
+    largest = max(tokenizer.get_vocab().values(), default=0) if known else 0
+    if known and not largest < known:
+        raise IncompatibleError(
+            f"{which} has a {name!r} with token {largest}, and its text encoder knows {known} tokens: they do not belong"
+            " together. Use both of one model."
+        )

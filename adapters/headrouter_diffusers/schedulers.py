@@ -1,0 +1,73 @@
+"""Schedulers: the one kind whose noise levels the engine walks, and the refusal of those it would not honour."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from jaxtyping import Float
+from torch import Tensor
+
+from headrouter.errors import IncompatibleError
+
+_ADVICE = (
+    "Use the FlowMatchEulerDiscreteScheduler that the model was released with, by"
+    " `FlowMatchEulerDiscreteScheduler.from_pretrained(MODEL, subfolder='scheduler')`."
+)
+
+
+def refuse_scheduler(kind: Any, which: str) -> None:
+    """Check that a class of scheduler takes the plain Euler steps that an `inversion` stands in for.
+
+    Args:
+        kind: The class.
+        which: Whose it is, for messages.
+
+    Raises:
+        IncompatibleError: it steps otherwise, which an edit would not do.
+    """
+    plain = FlowMatchEulerDiscreteScheduler
+    if not issubclass(kind, plain) or kind.step is not plain.step:
+        raise IncompatibleError(
+            f"{which} has the scheduler {kind.__name__}, whose steps an edit would not take: it walks the noise levels of"
+            f" a scheduler by its `inversion`. {_ADVICE}"
+        )
+
+
+def check_scheduler(scheduler: Any, which: str) -> None:
+    """Check a scheduler and its options, see :func:`refuse_scheduler`; nothing of it is called."""
+    refuse_scheduler(type(scheduler), which)
+    if scheduler.config.get("stochastic_sampling"):
+        raise IncompatibleError(
+            f"{which} has a scheduler with `stochastic_sampling`, which an edit would not do: it walks the noise levels of"
+            " a scheduler by its `inversion`. Set it to False, or choose `inversion` 'rf-sde' for noise on the way."
+        )
+
+
+def grid_of(scheduler: Any, steps: int, set_steps: Callable[[Any], None], which: str) -> Float[Tensor, "steps_plus_1"]:
+    """The noise levels of a scheduler, which stays as it is, float64 on the CPU.
+
+    Args:
+        scheduler: The pipeline's own.
+        steps: How many steps there shall be.
+        set_steps: Sets the time grid of a copy as the stock pipeline does.
+        which: Whose it is, for messages.
+
+    Raises:
+        IncompatibleError: it is of another kind, or gives no falling noise levels between 1 and 0.
+    """
+    check_scheduler(scheduler, which)
+    scheduler = copy.copy(scheduler)
+    try:
+        set_steps(scheduler)
+        grid: Tensor = scheduler.sigmas.detach().to("cpu", torch.float64)
+    except Exception as error:  # a configuration holds anything, and so do the errors that follow from it
+        reason = f"its configuration fails ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        raise IncompatibleError(f"{which} has a scheduler that gives no noise levels: {reason}. {_ADVICE}") from error
+    falls = grid.shape == (steps + 1,) and bool(grid.isfinite().all()) and not (grid.diff() >= 0).any()
+    if not falls or grid[-1] != 0 or not 0 < grid[0] <= 1:
+        raise IncompatibleError(
+            f"{which} has a scheduler that does not give {steps} falling noise levels between 1 and 0. {_ADVICE}"
+        )
+    return grid
