@@ -18,8 +18,9 @@ from headrouter.configuration import Parameters
 from headrouter.joint_attention import JointAttention
 from headrouter.method import Method, MethodRun, Needs, Setting
 from headrouter.routing.head_weights import amplified, dissimilarity, head_weights, normalised
-from headrouter.routing.rows import StepMeans, changed_positions, steered
+from headrouter.routing.rows import changed_positions, steered
 from headrouter.routing.window import Window, refuse_without_source
+from headrouter.step_means import StepMeans
 
 
 class RoutingParameters(Parameters):

@@ -16,9 +16,10 @@ from headrouter.configuration import Parameters
 from headrouter.errors import InvalidInputError
 from headrouter.joint_attention import JointAttention, indices
 from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.routing.rows import StepMeans, changed_positions, steered
+from headrouter.routing.rows import changed_positions, steered
 from headrouter.routing.token_weights import Form, feature_weights, refined, token_weights
 from headrouter.routing.window import Window, refuse_without_source
+from headrouter.step_means import StepMeans
 
 
 class ImageTokenParameters(Parameters):

@@ -14,9 +14,10 @@ from headrouter.joint_attention import JointAttention, TextStream
 from headrouter.method import Method, MethodRun, Needs, Setting
 from headrouter.routing.head_routing import HeadRoutingRun, RoutingParameters, ScoringParameters, routing_requires
 from headrouter.routing.image_tokens import ImageTokenParameters, ImageTokenRun, image_tokens_require
-from headrouter.routing.rows import StepMeans, steered
+from headrouter.routing.rows import steered
 from headrouter.routing.text_mixing import TextMixingParameters, TextMixingRun
 from headrouter.routing.window import Window
+from headrouter.step_means import StepMeans
 
 
 @final

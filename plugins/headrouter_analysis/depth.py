@@ -8,6 +8,7 @@ from torch import Tensor
 
 from headrouter.joint_attention import JointAttention
 from headrouter.method import Method, MethodRun, Needs, Setting
+from headrouter.step_means import StepMeans
 
 
 @final
@@ -31,13 +32,10 @@ class TextShare(Method):
 @final
 class _TextShareRun(MethodRun):
     def __init__(self, setting: Setting):
-        self._blocks, self._steps = len(setting.sites), setting.steps
-        self._numbers = {row: n for n, row in enumerate(row for row in setting.rows if not row.is_source)}
-        self._sum: Tensor | None = None
-        self._count = torch.zeros(len(self._numbers), setting.steps, self._blocks, 1)
+        self._needs, self._means = Needs(attention=frozenset(range(len(setting.sites)))), StepMeans(setting)
 
     def needs(self, step: int) -> Needs:
-        return Needs(attention=frozenset(range(self._blocks)))
+        return self._needs
 
     def wants_log_sum_exp(self, event: JointAttention) -> bool:
         return True
@@ -50,15 +48,9 @@ class _TextShareRun(MethodRun):
             total = torch.stack(
                 [block.mean(dim=1).sum(dim=0) for _, block in event.text_to_image(place, range(length))]
             )
-            if self._sum is None:
-                self._sum = torch.zeros(len(self._numbers), self._steps, self._blocks, length, device=total.device)
-            at = self._numbers[item.row], event.clock.step, event.site.index
-            self._sum[at] += total.sum(dim=0) / event.query.shape[1]
-            self._count[at] += 1
+            self._means.add("text_share", event, item.row, total.sum(dim=0) / event.query.shape[1])
         return output
 
     def evidence(self) -> Mapping[str, Tensor]:
         """``text_share`` [edit, step, block, text position]: a probability; NaN at steps that were not run."""
-        if self._sum is None:
-            return {}
-        return {"text_share": torch.where(self._count > 0, self._sum.cpu() / self._count, torch.nan)}
+        return self._means.means()

@@ -13,8 +13,8 @@ from headrouter.joint_attention import JointAttention
 from headrouter.method import Method, MethodRun, Setting
 from headrouter.routing.head_routing import HeadRoutingRun, RoutingParameters, Scorer, routing_requires
 from headrouter.routing.head_weights import head_weights
-from headrouter.routing.rows import StepMeans
 from headrouter.routing.window import Window
+from headrouter.step_means import StepMeans
 from headrouter_analysis.profile import By, Profile
 
 

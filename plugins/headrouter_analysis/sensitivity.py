@@ -6,11 +6,13 @@ from typing import Literal, final
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
 from headrouter.errors import IncompatibleError
 from headrouter.joint_attention import JointAttention
 from headrouter.method import Method, MethodRun, Needs, Setting
 from headrouter.routing.head_weights import dissimilarity
+from headrouter.step_means import StepMeans
 
 
 @final
@@ -42,15 +44,12 @@ class HeadSensitivity(Method):
 @final
 class _HeadSensitivityRun(MethodRun):
     def __init__(self, method: HeadSensitivity, setting: Setting):
-        self._compare = method.compare
-        self._blocks = len(setting.sites)
-        self._numbers = {row: n for n, row in enumerate(row for row in setting.rows if not row.is_source)}
-        heads = max(site.heads for site in setting.sites)
-        self._sum = torch.zeros(len(self._numbers), setting.steps, self._blocks, heads)
-        self._count = torch.zeros_like(self._sum)
+        self._compare, self._means = method.compare, StepMeans(setting)
+        self._needs = Needs(attention=frozenset(range(len(setting.sites))), pair=True)
+        self._heads = max(site.heads for site in setting.sites)
 
     def needs(self, step: int) -> Needs:
-        return Needs(attention=frozenset(range(self._blocks)), pair=True)
+        return self._needs
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
         compared = (
@@ -58,11 +57,11 @@ class _HeadSensitivityRun(MethodRun):
         )
         for place, item in enumerate(event.rows):
             if item.is_edit and item.pair is not None:
-                at = self._numbers[item.row], event.clock.step, event.site.index, slice(0, output.shape[1])
-                self._sum[at] += dissimilarity(compared[item.pair], compared[place]).cpu()
-                self._count[at] += 1
+                found = dissimilarity(compared[item.pair], compared[place])
+                padded = functional.pad(found, (0, self._heads - len(found)), value=torch.nan)
+                self._means.add("head_dissimilarity", event, item.row, padded)
         return output
 
     def evidence(self) -> Mapping[str, Tensor]:
-        """``head_dissimilarity`` [edit, step, block, head], 0 to 2; NaN at steps that were not run."""
-        return {"head_dissimilarity": torch.where(self._count > 0, self._sum / self._count, torch.nan)}
+        """``head_dissimilarity`` [edit, step, block, head], 0 to 2; NaN at steps not run and heads that a block lacks."""
+        return self._means.means()
