@@ -7,6 +7,9 @@ from pathlib import Path
 
 from headrouter.errors import InvalidInputError
 
+LARGEST_TEXT = 2**26
+"""Bytes of the largest file of text that is read."""
+
 
 def path_of(value: object, name: str) -> Path:
     """What a user gave as a path; ``name`` is the parameter, for messages.

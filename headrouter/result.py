@@ -15,7 +15,7 @@ from torch import Tensor
 
 from headrouter.cost import Cost
 from headrouter.errors import InvalidInputError
-from headrouter.files import path_of, write_whole
+from headrouter.files import LARGEST_TEXT, path_of, read_file, write_whole
 from headrouter.picture import save_picture, writable_folder
 from headrouter.prompt import Prompt
 
@@ -162,9 +162,10 @@ def read_record(path: str | Path) -> dict[str, Any]:
     """
     path = path_of(path, "path")
     path = path / RECORD if path.is_dir() else path
+    text = read_file(path, "record", LARGEST_TEXT)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        record = json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"cannot read the record '{path}': {error}.") from error
     if not isinstance(record, dict) or not isinstance(record.get("headrouter"), dict) or "edit" not in record:
         raise InvalidInputError(f"'{path}' is not the record of an edit; give the result.json that an edit wrote.")

@@ -155,7 +155,7 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "weights of another kind": (["PHOTO", "--model", "FLUX", "--prompt", "a dog"], "'flux'"),
     "weights gated or away": (["PHOTO", "--prompt", "a dog", "--model", "acme/nothing"], "acme/nothing"),
     "from and a picture": (["PHOTO", "--from", "x"], "it takes no image"),
-    "from nowhere": (["--from", "nowhere.json"], "cannot read the record"),
+    "from nowhere": (["--from", "nowhere.json"], "cannot read `record`"),
     "from something else": (["--from", "OTHER"], "is not the record of an edit"),
 }
 

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from pydantic import Field, RootModel
 
 from headrouter.configuration import Parameters, validate
 from headrouter.errors import InvalidInputError
+from headrouter.mask import load_mask
 from headrouter.picture import load_picture
 from headrouter.yaml_document import read_yaml
 from headrouter_analysis.blocks import Masked
@@ -38,17 +38,9 @@ def read_masks(path: str | Path, seed: int = 0) -> list[Masked]:
     folder, items = Path(path).parent, []
     for number, entry in enumerate(validate(_Entries, document).root):
         picture = load_picture(folder / entry.image)
-        mask = _mask(folder / entry.mask)
+        mask = np.asarray(load_mask(folder / entry.mask), dtype=np.float64) / 255
         try:
             items.append(Masked(picture, mask, entry.prompt, entry.word, seed * 1_000_003 + number))
         except InvalidInputError as error:
             raise InvalidInputError(f"{document.locate((number,))}: {entry.image}: {error}") from error
     return items
-
-
-def _mask(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("L"), dtype=np.float64) / 255
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise InvalidInputError(f"`mask` '{path}' cannot be read as a picture: {error}.") from error

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headrouter.errors import InvalidInputError
+from headrouter.files import LARGEST_TEXT, path_of, read_file
 from headrouter.routing.head_weights import normalised
 from headrouter_analysis.statistics import Z
 
@@ -109,11 +110,12 @@ class Profile:
         Raises:
             InvalidInputError: not there, damaged, or another kind of file.
         """
-        place = Path(path)
+        place = path_of(path, "profile")
         place = place / "heads.json" if place.is_dir() else place
+        text = read_file(place, "profile", LARGEST_TEXT)
         try:
-            data = json.loads(place.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            data = json.loads(text.decode())
+        except (ValueError, RecursionError) as error:
             raise InvalidInputError(f"`profile` '{place}' cannot be read: {error}.") from error
         if not isinstance(data, dict) or data.get("kind") != KIND or data.get("format") != FORMAT:
             raise InvalidInputError(

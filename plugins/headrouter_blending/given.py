@@ -8,33 +8,31 @@ import base64
 import io
 import json
 import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool
-from PIL import Image
 from pydantic import BeforeValidator
 from torch import Tensor
 from torch.nn import functional
 
+from headrouter.decoding import LARGEST, decoded
 from headrouter.errors import InvalidInputError
-from headrouter.picture import load_picture
+from headrouter.files import LARGEST_TEXT, path_of, read_file
+from headrouter.mask import load_mask
 
 _PREFIX = "data:image/png;base64,"
 
 
 def _as_text(value: Any) -> Any:
     """A black and white PNG as text, from whatever the user has of a mask."""
-    if value is None or (isinstance(value, str) and value.startswith(_PREFIX)):
+    if value is None:
         return value
-    if isinstance(value, np.ndarray) and value.dtype == np.bool_:
-        value = value.astype(np.uint8) * 255
-    try:
-        picture = load_picture(value).convert("L").point(lambda level: 255 * (level >= 128)).convert("1")
-    except InvalidInputError as error:
-        raise ValueError(str(error).replace("`image`", "the mask")) from error
+    if isinstance(value, str) and value.startswith(_PREFIX):
+        mask_pixels(value)  # refuses what is damaged
+        return value
+    picture = load_mask(value).point(lambda level: 255 * (level >= 128)).convert("1")
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return _PREFIX + base64.b64encode(buffer.getvalue()).decode()
@@ -43,7 +41,7 @@ def _as_text(value: Any) -> Any:
 MaskText = Annotated[str, BeforeValidator(_as_text)]
 """A mask, white where the edit may differ: a path, the bytes of a file, a Pillow image or an array (bool, uint8, floats in [0, 1]).
 
-It is held as text, a PNG of black and white.
+What can be read two ways is refused, see :mod:`headrouter.mask`. It is held as text, a PNG of black and white.
 """
 
 
@@ -51,14 +49,14 @@ def mask_pixels(text: str) -> Bool[Tensor, "height width"]:
     """The pixels of a mask.
 
     Raises:
-        InvalidInputError: damaged text, as from a record that was edited.
+        InvalidInputError: damaged text, as from a record that was edited, or a picture that is too large.
     """
     try:
-        with Image.open(
-            io.BytesIO(base64.b64decode(text.removeprefix(_PREFIX), validate=True)), formats=("PNG",)
-        ) as png:
-            return torch.from_numpy(np.array(png.convert("1")))
-    except (ValueError, OSError, SyntaxError) as error:
+        picture = decoded(base64.b64decode(text.removeprefix(_PREFIX), validate=True), LARGEST)
+        return torch.from_numpy(np.array(picture.convert("1")))
+    except InvalidInputError as error:
+        raise InvalidInputError(str(error).replace("`image`", "`mask`")) from error
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ... for damaged data
         raise InvalidInputError(f"`mask` is damaged and cannot be decoded: {error}. Give the picture again.") from error
 
 
@@ -70,9 +68,10 @@ def on_latents(pixels: Bool[Tensor, "height width"], size: tuple[int, int]) -> B
 def _ranking(value: Any) -> Any:
     if not isinstance(value, str | os.PathLike):
         return value
+    text = read_file(path_of(value, "ranking"), "ranking", LARGEST_TEXT)
     try:
-        content = json.loads(Path(value).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"cannot read the ranking '{value}': {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("blocks"), list):
         raise ValueError(f"the ranking '{value}' must be a JSON object with a list `blocks`, block numbers best first")

@@ -181,7 +181,7 @@ def test_heads(toy, tmp_path, capsys) -> None:
         (["heads", "--pairs", "0"], "`--pairs` must be at least 1"),
         (["drop", "--profile", "x.json"], "`--model` must be shapes"),
         (["drop", "--model", "shapes", "--profile", "{folder}/mapping.yaml"], "cannot be read"),
-        (["routing", "--model", "shapes", "--profile", "{folder}/none.json"], "cannot be read"),
+        (["routing", "--model", "shapes", "--profile", "{folder}/none.json"], "cannot read `profile`"),
     ],
 )
 def test_bad_input_is_refused_before_a_model_is_loaded(words, said, no_model, picture, tmp_path, capsys) -> None:

@@ -580,10 +580,10 @@ def test_other_refusals(tmp_path: Path) -> None:
         ({"mask": HALF, "target_words": "dog"}, "leaves no use for `target_words`"),
         ({"mask": HALF, "widen": True}, "leaves no use for `widen`"),
         ({"blocks": (1,), "ranking": (1,)}, "both choose blocks"),
-        ({"ranking": str(tmp_path / "none.json")}, "cannot read the ranking"),
+        ({"ranking": str(tmp_path / "none.json")}, "cannot read `ranking`"),
         ({"ranking": str(tmp_path / "text.json")}, "cannot read the ranking"),
         ({"ranking": str(tmp_path / "list.json")}, "must be a JSON object with a list `blocks`"),
-        ({"mask": str(tmp_path / "none.png")}, "cannot read the mask .*Check the path"),
+        ({"mask": str(tmp_path / "none.png")}, "cannot read `mask` .*Check the path"),
         ({"mask": np.full((24, 32), np.nan)}, "not finite"),
         ({"theta": 1.0}, "theta"),
         ({"top": 0}, "top"),
@@ -592,10 +592,9 @@ def test_other_refusals(tmp_path: Path) -> None:
             methods_of("local-blend", values)
     with pytest.raises(ValidationError):
         LocalBlend(blocks=())
-    with pytest.raises(InvalidInputError, match="damaged"):
-        Editor(Deaf(), "euler", LocalBlend(mask="data:image/png;base64,AAAA"), progress=False).edit(
-            PICTURE, "a dog", "a cat"
-        )
+    for text in ("data:image/png;base64,AAAA", "data:image/png;base64,?"):
+        with pytest.raises(ValidationError, match=r"`mask` .*(damaged|not a picture)"):
+            LocalBlend(mask=text)
 
 
 def test_a_word_without_a_token_is_refused() -> None:
