@@ -97,7 +97,7 @@ class AutoencoderTraining:
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that continuing the run needs."""
+        """Return everything that continuing the run needs: the run's own tensors, to be written before it goes on."""
         return {
             "run": [self.seed, self.steps, self.batch],
             "step": self.step,

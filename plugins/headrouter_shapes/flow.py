@@ -6,6 +6,7 @@ something to compare with.
 """
 
 import dataclasses
+import hashlib
 from typing import Any, Final
 
 import numpy as np
@@ -145,10 +146,15 @@ class FlowTraining:
             weight.copy_(self.average[name])
             self.average[name].copy_(kept)
 
+    def _identity(self) -> dict[str, Any]:
+        """What a run is continued by: the recipe and the latents, which say which pictures and which autoencoder."""
+        latents = hashlib.sha256(self.latents.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        return {**dataclasses.asdict(self.recipe), "latents": latents.hexdigest()[:16]}
+
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that continuing the run needs."""
+        """Return everything that continuing the run needs: the run's own tensors, to be written before it goes on."""
         return {
-            "recipe": dataclasses.asdict(self.recipe),
+            "recipe": self._identity(),
             "step": self.step,
             "weights": self.parts.state_dict(),
             "average": self.average,
@@ -161,7 +167,7 @@ class FlowTraining:
         Raises:
             WeightsError: the checkpoint is of another configuration; nothing is changed.
         """
-        theirs, ours = dict(state.get("recipe", {})), dataclasses.asdict(self.recipe)
+        theirs, ours = dict(state.get("recipe", {})), self._identity()
         differing = [
             f"{name} {theirs.get(name)!r} instead of {ours[name]!r}"
             for name in ours

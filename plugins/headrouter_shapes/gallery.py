@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from headrouter.errors import HeadRouterError
 from headrouter_shapes.render import changed_region, render_array
 from headrouter_shapes.scene import edit, sample_scene
 from headrouter_shapes.sheet import save_sheet
@@ -31,13 +32,17 @@ def edit_sheet(seed: int) -> npt.NDArray[np.uint8]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; returns the exit code, 2 for an error that the user can act on."""
     parser = argparse.ArgumentParser(prog="python -m headrouter_shapes.gallery", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for shapes-world.png and shapes-edits.png")
     parser.add_argument("--seed", type=int, default=4)
     chosen = parser.parse_args(arguments)
-    save_sheet(world_sheet(chosen.seed), chosen.out / "shapes-world.png", columns=12)
-    save_sheet(edit_sheet(chosen.seed), chosen.out / "shapes-edits.png", columns=len(SEMANTICS))
+    try:
+        save_sheet(world_sheet(chosen.seed), chosen.out / "shapes-world.png", columns=12)
+        save_sheet(edit_sheet(chosen.seed), chosen.out / "shapes-edits.png", columns=len(SEMANTICS))
+    except HeadRouterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

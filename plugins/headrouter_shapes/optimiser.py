@@ -1,5 +1,6 @@
 """The optimiser of all trainings: Muon where a weight is a matrix between hidden units, AdamW for the rest."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -77,7 +78,8 @@ class Optimiser:
         return {"muon": [muon.state_dict() for muon in self.muons], "adam": self.adam.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the momenta of both parts."""
+        """Restore the momenta of both parts; copies, so that ``state`` stays as it is and may be loaded elsewhere too."""
+        state = copy.deepcopy(state)
         for muon, kept in zip(self.muons, state["muon"], strict=True):
             muon.load_state_dict(kept)
         self.adam.load_state_dict(state["adam"])

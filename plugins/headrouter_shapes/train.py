@@ -2,7 +2,7 @@
 
 Everything goes to ``--out``: ``vae/``, the finished pipelines ``flux/``, ``sd3/``, ``sd3.5/`` in bfloat16, checkpoints
 ``<model>.checkpoint`` and sample sheets ``<model>-<pictures>.png``. A run that is started again continues from its
-checkpoint; the same seed gives the same weights on the same machine, interrupted or not.
+checkpoint; the same seed gives the same weights on the same machine, interrupted or not. One run at a time in a folder.
 """
 
 import argparse
@@ -21,11 +21,13 @@ from diffusers import AutoencoderKL
 from tqdm import tqdm
 
 from headrouter.errors import HeadRouterError, InvalidInputError
+from headrouter.picture import output_folder
 from headrouter_shapes import attention
 from headrouter_shapes.autoencoder import AutoencoderTraining, build_autoencoder, set_latent_scale
 from headrouter_shapes.build import BACKBONES, ShapesPipeline, build_pipeline
 from headrouter_shapes.caption import caption
-from headrouter_shapes.files import load_tensors, replacing, save_tensors
+from headrouter_shapes.claim import claimed
+from headrouter_shapes.files import finish, load_tensors, replacing, save_tensors
 from headrouter_shapes.flow import FlowTraining, Recipe, trained_parts
 from headrouter_shapes.folder import load_autoencoder, load_pipeline, save_pipeline
 from headrouter_shapes.pool import draw, to_pictures, training_scenes
@@ -37,6 +39,7 @@ from headrouter_shapes.transplant import transplant
 
 SHEET_GUIDANCE: Final = 3.0
 _POOL_SLICE: Final = 128
+_SAMPLE: Final = 8
 
 
 def latent_pool(
@@ -44,10 +47,13 @@ def latent_pool(
 ) -> torch.Tensor:
     """Return the scaled latents of the pool [N, 16, 16, 16] in bfloat16, from the cache in ``folder`` if there."""
     digest = hashlib.sha256(f"{recipe.seed} {recipe.pool}".encode())
+    digest.update(
+        draw(recipe.seed, 0, min(_SAMPLE, recipe.pool)).numpy().tobytes()
+    )  # other drawing code, other latents
     for weight in pipeline.vae.state_dict().values():
         digest.update(weight.detach().float().cpu().numpy().tobytes())
     path = folder / f"latents-{digest.hexdigest()[:12]}.checkpoint"
-    if path.is_file():
+    if path.exists():
         cached: torch.Tensor = load_tensors(path)["latents"]
         return cached
 
@@ -84,11 +90,12 @@ def run_autoencoder(arguments: argparse.Namespace, device: torch.device) -> Auto
         return load_autoencoder(arguments.vae).to(device)
     if (folder / "config.json").is_file():
         return load_autoencoder(folder).to(device)
+    _refuse_foreign(folder, "config.json")
     torch.manual_seed(arguments.seed)
     training = AutoencoderTraining(
         build_autoencoder().to(device), seed=arguments.seed, steps=arguments.vae_steps, workers=arguments.workers
     )
-    if checkpoint.is_file():
+    if checkpoint.exists():
         training.load_state_dict(load_tensors(checkpoint))
     _run(training, training.steps, "vae", arguments.save_every, lambda: save_tensors(training.state_dict(), checkpoint))
     set_latent_scale(training.autoencoder, seed=arguments.seed)
@@ -108,7 +115,10 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
         muon_rate=arguments.muon_rate,
         adam_rate=arguments.adam_rate,
     )
+    if recipe.steps < 1:
+        raise InvalidInputError(f"`--pictures` must fill a batch of {recipe.batch}; got {recipe.pictures}.")
     checkpoint = arguments.out / f"{backbone}.checkpoint"
+    _refuse_foreign(arguments.out / backbone, "model_index.json")
     pipeline = build_pipeline(backbone, autoencoder, recipe.seed)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.vae.eval().requires_grad_(False)
@@ -118,7 +128,7 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
     training = FlowTraining(
         pipeline, recipe, training_scenes(recipe.seed, 0, recipe.pool), latents, device, arguments.workers
     )
-    if checkpoint.is_file():
+    if checkpoint.exists():
         training.load_state_dict(load_tensors(checkpoint))
 
     if arguments.compile:
@@ -143,7 +153,15 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
 def _run(
     training: AutoencoderTraining | FlowTraining, steps: int, name: str, save_every: float, save: Callable[[], None]
 ) -> None:
-    """Advance to the last step with a progress bar; save every ``save_every`` seconds and at the end."""
+    """Advance to the last step with a progress bar; save every ``save_every`` seconds and, always, at the end.
+
+    A run that was killed behind its last step has a checkpoint and may lack the rest, so it saves again.
+    """
+    if training.step > steps:
+        raise InvalidInputError(
+            f"the checkpoint of {name} is at step {training.step} of {steps}. Ask for at least as many `--pictures` as "
+            "before, or start with another `--out`."
+        )
     saved, smooth = time.monotonic(), None
     with tqdm(total=steps, initial=training.step, desc=name, unit="step", mininterval=10.0) as bar:
         while training.step < steps:
@@ -151,9 +169,19 @@ def _run(
             smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
             bar.set_postfix(loss=f"{smooth:.4f}", refresh=False)
             bar.update()
-            if training.step == steps or time.monotonic() - saved > save_every:
+            if training.step < steps and time.monotonic() - saved > save_every:
                 save()
                 saved = time.monotonic()
+    save()
+
+
+def _refuse_foreign(folder: Path, sign: str) -> None:
+    """Refuse to train what would, when it is written, replace something else than an earlier result."""
+    there = folder.is_symlink() or folder.exists()
+    if there and not (folder / sign).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InvalidInputError(
+            f"'{folder}' is in the way: results go there, and it has no {sign}. Move it away, or choose another `--out`."
+        )
 
 
 def start_from(released: ShapesPipeline, fresh: ShapesPipeline) -> None:
@@ -208,10 +236,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if getattr(chosen, name) < 1:
                 option = name.replace("_", "-")
                 raise InvalidInputError(f"`--{option}` must be at least 1; got {getattr(chosen, name)}.")
-        autoencoder = run_autoencoder(chosen, device)
-        with attention.everywhere() if device.type == "cpu" else contextlib.nullcontext():
-            for backbone in BACKBONES if chosen.model == "all" else {chosen.model} & set(BACKBONES):
-                run_model(backbone, autoencoder, chosen, device)
+        with output_folder(chosen.out), claimed(chosen.out):
+            finish(chosen.out)
+            autoencoder = run_autoencoder(chosen, device)
+            with attention.everywhere() if device.type == "cpu" else contextlib.nullcontext():
+                for backbone in BACKBONES if chosen.model == "all" else {chosen.model} & set(BACKBONES):
+                    run_model(backbone, autoencoder, chosen, device)
     except HeadRouterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 import torch
 from headrouter_shapes import evaluate, train, weights
 from headrouter_shapes.build import ShapesPipeline
+from headrouter_shapes.claim import claimed
 from headrouter_shapes.files import load_tensors, replacing, save_tensors
 from headrouter_shapes.folder import load_autoencoder, load_pipeline, save_pipeline
 from headrouter_shapes.sheet import save_sheet
 from PIL import Image
 
-from headrouter.errors import UnknownNameError, WeightsError
+from headrouter.errors import InvalidInputError, UnknownNameError, WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +55,54 @@ def test_tensors_come_back_and_damaged_ones_are_refused(tmp_path: Path) -> None:
     save_tensors({"weight": torch.arange(1000.0), "step": 3}, path)
     assert load_tensors(path)["step"] == 3
     whole = path.read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", b"not a checkpoint"):
+    for damaged in (whole[: len(whole) // 2], b"", b"not a checkpoint", whole[:-32], whole + b" "):
         path.write_bytes(damaged)
         with pytest.raises(WeightsError, match="damaged"):
             load_tensors(path)
-    torch.save([1, 2], path)
+    save_tensors([1, 2], path)  # type: ignore[arg-type]
     with pytest.raises(WeightsError, match="dictionary of tensors; got list"):
         load_tensors(path)
+
+
+def test_one_flipped_bit_anywhere_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    save_tensors({"weight": torch.arange(5.0), "step": 3}, path)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        with pytest.raises(WeightsError, match=r"damaged: its checksum .* Delete it\."):
+            load_tensors(path)
+
+
+def test_what_is_no_result_of_ours_is_not_replaced(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sd3.5").mkdir()
+    (tmp_path / "sd3.5" / "thesis.txt").touch()
+    (tmp_path / "flux").write_text("notes")
+    (tmp_path / "sd3").symlink_to(tmp_path / "nowhere")
+    for model in ("sd3.5", "flux", "sd3"):
+        assert train.main(["--model", model, "--vae", str(folder), "--out", str(tmp_path), "--device", "cpu"]) == 2
+        assert f"{model}' is in the way: results go there, and it has no model_index.json" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InvalidInputError, match=r"cannot write '.*file/x'"),
+        replacing(tmp_path / "file" / "x"),
+    ):
+        pass
+    with pytest.raises(InvalidInputError, match=r"cannot write '.*sd3\.5'"):
+        save_tensors({}, tmp_path / "sd3.5")
+    assert (tmp_path / "sd3.5" / "thesis.txt").exists() and not (tmp_path / "nowhere").exists()
+
+
+def test_one_training_at_a_time_writes_to_a_folder(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--model", "flux", "--vae", str(folder), "--out", str(tmp_path), "--device", "cpu"]
+    with claimed(tmp_path), ThreadPoolExecutor() as others:
+        assert others.submit(train.main, command).result() == 2
+        assert "is in use by another run. Wait until it ends, or choose another folder" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_pipeline_survives_its_folder_up_to_rounding(folder: Path, lively: dict[str, ShapesPipeline]) -> None:
@@ -143,12 +186,19 @@ def test_training_resumes_refuses_and_starts_from_released_weights(
     run = [*common, "--out", str(tmp_path), "--pictures", "2"]
     assert train.main([*run, "--start-from", str(folder)]) == 0
     checkpoint = tmp_path / "sd3.5.checkpoint"
-    first = checkpoint.read_bytes()
     assert load_tensors(checkpoint)["step"] == 1
+    before = {file: file.read_bytes() for file in (tmp_path / "sd3.5").rglob("*") if file.is_file()}
+    shutil.rmtree(tmp_path / "sd3.5")  # as if killed between the last checkpoint and the pipeline
+    assert train.main(run) == 0
+    assert {file: file.read_bytes() for file in (tmp_path / "sd3.5").rglob("*") if file.is_file()} == before
+    first = checkpoint.read_bytes()
     assert {file.name for file in tmp_path.iterdir()} >= {"sd3.5", "sd3.5-0000002.png", "sd3.5.checkpoint"}
+    assert not any(file.name.startswith(".") for file in tmp_path.iterdir())
     released, trained = (load_pipeline(place).transformer.state_dict() for place in (folder, tmp_path / "sd3.5"))
     assert max((trained[name] - released[name]).abs().max().item() for name in released) < 0.2
     capsys.readouterr()
+    assert train.main([*common, "--out", str(tmp_path), "--pictures", "1"]) == 2
+    assert "`--pictures` must fill a batch of 2; got 1" in capsys.readouterr().err
     assert train.main([*run, "--seed", "1"]) == 2
     assert "another configuration: seed 0 instead of 1" in capsys.readouterr().err
     assert checkpoint.read_bytes() == first

@@ -1,5 +1,6 @@
 """Training: the loss falls, a resumed run is the uninterrupted one, and short cuts change nothing."""
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -115,6 +116,27 @@ def test_a_checkpoint_of_another_configuration_is_refused_and_nothing_changes(ch
     with pytest.raises(WeightsError, match=f"another configuration: {next(iter(change))} "):
         other.load_state_dict(state)
     assert all(torch.equal(weight, other.parts.get_parameter(name)) for name, weight in before.items())
+
+
+def test_a_checkpoint_of_other_latents_is_refused() -> None:
+    """Another autoencoder gives other latents of the same pictures."""
+    state = _training(dataclasses.replace(RECIPE, batch=2)).state_dict()
+    other = _training(dataclasses.replace(RECIPE, batch=2))
+    other.latents = other.latents * 1.01
+    with pytest.raises(WeightsError, match="another configuration: latents "):
+        other.load_state_dict(state)
+
+
+def test_two_runs_continued_from_one_state_share_nothing() -> None:
+    begun = _training(dataclasses.replace(RECIPE, batch=2))
+    begun.advance()
+    state = copy.deepcopy(begun.state_dict())
+    first, second = (_training(dataclasses.replace(RECIPE, batch=2)) for _ in range(2))
+    for training in (first, second):
+        training.load_state_dict(state)
+    losses = [first.advance(), first.advance()]
+    assert [second.advance(), second.advance()] == losses == [begun.advance(), begun.advance()]
+    assert all(torch.equal(weight, second.parts.get_parameter(name)) for name, weight in _weights(first).items())
 
 
 def test_a_run_may_be_made_longer() -> None:
