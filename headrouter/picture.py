@@ -194,15 +194,20 @@ def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def psnr(first: Image.Image | npt.NDArray[np.uint8], second: Image.Image | npt.NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of 8-bit pictures in dB: 10·log10(255² / mean squared error); inf if equal."""
+def psnr(
+    first: Image.Image | npt.NDArray[np.uint8], second: Image.Image | npt.NDArray[np.uint8], *, most: float = math.inf
+) -> float:
+    """Peak signal-to-noise ratio of 8-bit pictures in dB: 10·log10(255² / mean squared error), at most ``most``.
+
+    Of equal pictures it is ``most``.
+    """
     a, b = np.asarray(first), np.asarray(second)
     if a.shape != b.shape or a.dtype != np.uint8 or b.dtype != np.uint8:
         raise InvalidInputError(
             f"PSNR compares 8-bit pictures of one shape (got {a.dtype}{a.shape} and {b.dtype}{b.shape})."
         )
     error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+    return most if error == 0 else min(most, 10 * math.log10(255**2 / error))
 
 
 def _round(side: float, multiple: int) -> int:

@@ -350,3 +350,9 @@ def test_psnr():
         psnr(black, black.resize((17, 16)))
     with pytest.raises(InvalidInputError, match="8-bit"):
         psnr(np.zeros((2, 2)), np.zeros((2, 2)))
+
+
+def test_psnr_of_one_level_is_48_decibels_and_may_have_a_bound() -> None:
+    first = np.full((8, 8, 3), 100, dtype=np.uint8)
+    assert psnr(first, first + 1) == pytest.approx(48.13, abs=0.01)
+    assert [psnr(first, first + 1, most=40), psnr(first, first, most=99), psnr(first, first)] == [40, 99, math.inf]

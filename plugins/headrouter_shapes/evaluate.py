@@ -6,6 +6,7 @@ stores no trajectory. Pictures are read by the oracle.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from headrouter.errors import HeadRouterError, InvalidInputError
+from headrouter.picture import output_folder, psnr
 from headrouter_shapes.build import BACKBONES, ShapesPipeline
 from headrouter_shapes.caption import VARIANTS, caption
 from headrouter_shapes.files import replacing
@@ -34,6 +36,9 @@ from headrouter_shapes.weights import model_path
 
 Pictures = npt.NDArray[np.uint8]
 
+CAP = 99.0
+"""PSNR of equal pictures, dB, so that means of it exist."""
+
 GOALS = {
     "round trip, dB": 32.0,
     "reconstruction, dB": 30.0,
@@ -48,13 +53,6 @@ def evaluation_scenes(count: int, seed: int) -> tuple[list[Scene], list[str]]:
     generator = np.random.default_rng((seed, 2))
     drawn = [(sample_scene(generator, held_out=True), int(generator.integers(VARIANTS))) for _ in range(count)]
     return [scene for scene, _ in drawn], [caption(scene, variant) for scene, variant in drawn]
-
-
-def psnr(first: Pictures, second: Pictures) -> npt.NDArray[np.float64]:
-    """Peak signal-to-noise ratio of each pair of pictures, uint8 [B, H, W, 3], in dB; at most 99."""
-    error = np.square(first.astype(np.float64) - second).mean(axis=(1, 2, 3))
-    decibels: npt.NDArray[np.float64] = 10.0 * np.log10(255.0**2 / np.maximum(error, 255.0**2 * 10**-9.9))
-    return decibels
 
 
 def accuracy(scenes: Sequence[Scene], readings: Sequence[Reading]) -> dict[str, float]:
@@ -133,13 +131,13 @@ def evaluate(
     if sheet is not None:
         shown = [rows[start : start + 12] for start in range(0, 48, 12) for rows in (generated, truth)]
         save_sheet(np.concatenate(shown), sheet, columns=12)
-    trip, back = psnr(truth, trips), psnr(truth, backs)
+    trip, back = ([psnr(*pair, most=CAP) for pair in zip(truth, drawn, strict=True)] for drawn in (trips, backs))
     return {
         "settings": {"pictures": count, "steps": steps, "guidance": guidance, "seed": seed, "device": device},
         "load, s": round(seconds, 2),
         "megabytes": round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6, 2),
-        "round trip, dB": round(float(trip.mean()), 2),
-        "reconstruction, dB": round(float(back.mean()), 2),
+        "round trip, dB": round(float(np.mean(trip)), 2),
+        "reconstruction, dB": round(float(np.mean(back)), 2),
         "reconstruction, lowest tenth, dB": round(float(np.quantile(back, 0.1)), 2),
         "oracle after the round trip": accuracy(scenes, readings[0]),
         "generated": accuracy(scenes, readings[1]),
@@ -203,29 +201,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise InvalidInputError(f"`--{name}` must be at least 1; got {getattr(chosen, name)}.")
         if chosen.workers > 1:
             torch.set_num_threads(1)
-        figures = {}
-        for model in chosen.models:
-            folder = model_path(model) if model in BACKBONES else Path(model)
-            figures[folder.name] = evaluate(
-                folder,
-                count=chosen.pictures,
-                steps=chosen.steps,
-                guidance=chosen.guidance,
-                seed=chosen.seed,
-                device=chosen.device,
-                workers=chosen.workers,
-                sheet=None if chosen.out is None else chosen.out / f"{folder.name}.png",
-                say=lambda line: print(line, file=sys.stderr, flush=True),
-            )
+        with contextlib.nullcontext() if chosen.out is None else output_folder(chosen.out):
+            _run(chosen)
     except HeadRouterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    return 0
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    figures = {}
+    for model in chosen.models:
+        folder = model_path(model) if model in BACKBONES else Path(model)
+        figures[folder.name] = evaluate(
+            folder,
+            count=chosen.pictures,
+            steps=chosen.steps,
+            guidance=chosen.guidance,
+            seed=chosen.seed,
+            device=chosen.device,
+            workers=chosen.workers,
+            sheet=None if chosen.out is None else chosen.out / f"{folder.name}.png",
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
     print(table(figures), end="")
     if chosen.out is not None:
         for name, text in (("figures.json", json.dumps(figures, indent=1) + "\n"), ("figures.md", table(figures))):
             with replacing(chosen.out / name) as place:
                 place.write_text(text, encoding="utf-8")
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Final, TypedDict
 
 import numpy as np
@@ -18,12 +19,13 @@ from tqdm import tqdm
 from headrouter.assembly import backbone_of
 from headrouter.backbone import Backbone
 from headrouter.errors import HeadRouterError, InvalidInputError
+from headrouter.picture import output_folder, psnr
 from headrouter_shapes.bench.batch import edit_batch
 from headrouter_shapes.bench.configuration import configure
 from headrouter_shapes.bench.intervals import mean
 from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, SIZES, Case, cases
 from headrouter_shapes.build import BACKBONES
-from headrouter_shapes.evaluate import psnr
+from headrouter_shapes.evaluate import CAP
 from headrouter_shapes.files import replacing
 from headrouter_shapes.render import render_array
 
@@ -77,7 +79,7 @@ def points(backbone: Backbone, name: str, some: Sequence[Case], guidance: float)
                 inversion=inversion,
                 steps=steps,
                 calls=round(spent.calls),
-                psnr=psnr(found, drawn).tolist(),
+                psnr=[psnr(*pair, most=CAP) for pair in zip(found, drawn, strict=True)],
             )
 
 
@@ -125,26 +127,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unknown = [name for name in chosen.backbones if name not in BACKBONES]
         if unknown:
             raise InvalidInputError(f"`backbones` must be of {', '.join(BACKBONES)}; got {', '.join(unknown)}.")
-        some = drawings(chosen.pictures)
-        measured: list[Point] = []
-        ceilings = {}
-        for name in chosen.backbones:
-            values = {"device": chosen.device, "dtype": "float32"}
-            backbone, _ = backbone_of(name, (), model="shapes", pipeline=None, values=values)
-            still = dataclasses.replace(configure("autoencoder", name, "euler", "none"), still="target")
-            returned, _ = edit_batch(backbone, still, some, {})
-            ceilings[name] = float(psnr(returned, render_array([case.source for case in some])).mean())
-            for guidance in chosen.guidance:
-                measured += points(backbone, name, some, guidance)
+        with output_folder(chosen.out):
+            _run(chosen)
     except HeadRouterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    return 0
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    some = drawings(chosen.pictures)
+    drawn = render_array([case.source for case in some])
+    measured: list[Point] = []
+    ceilings = {}
+    for name in chosen.backbones:
+        values = {"device": chosen.device, "dtype": "float32"}
+        backbone, _ = backbone_of(name, (), model="shapes", pipeline=None, values=values)
+        still = dataclasses.replace(configure("autoencoder", name, "euler", "none"), still="target")
+        returned, _ = edit_batch(backbone, still, some, {})
+        ceilings[name] = fmean(psnr(*pair, most=CAP) for pair in zip(returned, drawn, strict=True))
+        for guidance in chosen.guidance:
+            measured += points(backbone, name, some, guidance)
     with replacing(chosen.out / "reconstruction.json") as place:
         place.write_text(
             json.dumps({"autoencoder, dB": ceilings, "points": measured}, indent=1) + "\n", encoding="utf-8"
         )
     plot(measured, ceilings, chosen.out / "reconstruction.png")
-    return 0
 
 
 if __name__ == "__main__":

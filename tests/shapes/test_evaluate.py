@@ -1,9 +1,7 @@
 """The evaluation: what it asks is never trained on, and its figures are what they are called."""
 
-import numpy as np
-import pytest
 from headrouter_shapes.caption import parse
-from headrouter_shapes.evaluate import GOALS, accuracy, evaluation_scenes, psnr, table
+from headrouter_shapes.evaluate import GOALS, accuracy, evaluation_scenes, table
 from headrouter_shapes.oracle import Reading
 from headrouter_shapes.scene import Scene, is_held_out
 from headrouter_shapes.vocabulary import SEMANTICS
@@ -16,13 +14,6 @@ def test_evaluation_captions_are_held_out_and_fixed_by_the_seed() -> None:
     assert evaluation_scenes(60, seed=7) == (scenes, captions)
     assert evaluation_scenes(30, seed=7) == (scenes[:30], captions[:30])
     assert evaluation_scenes(60, seed=8)[0] != scenes
-
-
-def test_psnr_of_one_level_is_48_decibels() -> None:
-    first = np.full((2, 8, 8, 3), 100, dtype=np.uint8)
-    second = first.copy()
-    second[1] += 1
-    assert psnr(first, second) == pytest.approx([99.0, 48.13], abs=0.01)
 
 
 def test_accuracy_counts_each_semantic_and_all_together() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from headrouter.errors import InvalidInputError
+from headrouter.picture import psnr
 from headrouter_shapes.bench.sets import Case
-from headrouter_shapes.evaluate import psnr
+from headrouter_shapes.evaluate import CAP
 from headrouter_shapes.oracle import Reading, read
 from headrouter_shapes.render import changed_region, render_array
 
@@ -63,14 +64,14 @@ def _measure(picture: Pictures, source: Pictures, target: Pictures, reading: Rea
     reads_new = reading.attributes[case.kind] == getattr(case.target, case.kind)
     nearer = _error(picture[region], target[region]) < _error(picture[region], source[region])
     others = {name: value for name, value in case.source.attributes.items() if name != case.kind}
-    outside = picture[~region][None, :, None], source[~region][None, :, None]
+    outside = picture[~region], source[~region]
     return Measures(
         success=reads_new and nearer,
         reads_new=reads_new,
         nearer=nearer,
         others_kept=all(reading.attributes[name] == value for name, value in others.items()),
-        truth=float(psnr(picture[None], target[None])[0]),
-        kept=math.nan if (~region).sum() < SMALLEST_REGION else float(psnr(*outside)[0]),
+        truth=psnr(picture, target, most=CAP),
+        kept=math.nan if (~region).sum() < SMALLEST_REGION else psnr(*outside, most=CAP),
         read=reading.attributes,
         distance=reading.distance,
     )

@@ -22,6 +22,7 @@ from headrouter_shapes.bench.records import Records
 from headrouter_shapes.bench.report import Summary
 from headrouter_shapes.bench.sets import KINDS, Case
 from headrouter_shapes.drawing import PICTURE_SIZE
+from headrouter_shapes.evaluate import CAP
 from headrouter_shapes.render import render_array
 
 _ZOOM: Final = 2
@@ -34,8 +35,6 @@ _LONG: Final = 40
 _RIGHT: Final = "darkgreen"
 _WRONG: Final = "firebrick"
 _FONT: Final = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
-CAP: Final = 99.0
-"""PSNR of equal pictures, dB."""
 
 
 def save_case_sheet(records: Records, cases: Sequence[Case], path: Path) -> None:
