@@ -35,12 +35,18 @@ def _shift(vae: Any) -> float:
 
 @contextmanager
 def _full_precision(vae: Any) -> Iterator[None]:
-    """Compute in float32 where the autoencoder overflows float16; bfloat16 has float32's range."""
+    """Compute in float32 where the autoencoder overflows float16; bfloat16 has float32's range.
+
+    Afterwards the weights are the very same tensors in memory: whoever holds one goes on holding it.
+    """
     if vae.dtype != torch.float16 or not vae.config.get("force_upcast"):
         yield
         return
-    vae.to(torch.float32)
+    kept = [(weight, weight.data) for weight in vae.parameters()]
     try:
+        vae.to(torch.float32)
         yield
     finally:
         vae.to(torch.float16)
+        for weight, half in kept:
+            weight.data = half

@@ -48,9 +48,11 @@ def test_a_float16_autoencoder_computes_in_float32_and_stays_float16():
     pipeline = tiny_sd3()
     pipeline.vae.to(torch.float16)
     weights = {name: tensor.clone() for name, tensor in pipeline.vae.state_dict().items()}
+    places = [weight.data_ptr() for weight in pipeline.vae.parameters()]
     backbone = SD3Parameters().load("tiny", pipeline)
     latents = backbone.encode_image(pictures())
     assert pipeline.vae.dtype == torch.float16
+    assert places == [weight.data_ptr() for weight in pipeline.vae.parameters()]  # whoever holds a weight still does
     assert all(torch.equal(weights[name], tensor) for name, tensor in pipeline.vae.state_dict().items())
     exact = tiny_sd3()
     exact.vae.to(torch.float16).to(torch.float32)
