@@ -1,6 +1,7 @@
 """Paths that users give, and files that are there whole or not at all."""
 
 import os
+import re
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -65,3 +66,11 @@ def read_file(path: Path, name: str, largest: int) -> bytes:
         reason = getattr(error, "strerror", None) or error
         raise InvalidInputError(f"cannot read `{name}` '{path}': {reason}. Check the path.") from error
     raise InvalidInputError(f"`{name}` '{path}' has {size} bytes; at most {largest} are read. Check the path.")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left of :func:`write_whole` in ``folder``, where no other process may be writing now."""
+    for path in folder.glob(".*"):
+        if re.fullmatch(r"\.[0-9a-f]{32}", path.name):
+            with suppress(OSError):
+                path.unlink()

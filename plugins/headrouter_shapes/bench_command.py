@@ -26,7 +26,7 @@ Studies that come with the package are named without .yaml: {", ".join(STUDIES)}
 
 OUT receives table.md, summary.png, edits-BACKBONE.png (the same edits by every configuration), and for each configuration a
 sheet, every picture and a line of JSON for each edit. A run that was interrupted continues where it stopped when it is started
-again. Choose by the set `tune`; use
+again, by the same code; one run at a time writes to a folder. Choose by the set `tune`; use
 `test` once, for what you report.
 """
 _ALONE = ("name", "inversion", "method", "preset", "keep", "push", "steps", "guidance", "seed")
@@ -82,7 +82,9 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, save, and print the table."""
+    from headrouter.picture import output_folder
     from headrouter_shapes.bench import running
+    from headrouter_shapes.claim import claimed
 
     chosen = _chosen(arguments)
     if arguments.list:
@@ -92,19 +94,20 @@ def run(arguments: argparse.Namespace) -> int:
     count = _count(arguments.size)
     if arguments.against is not None:
         _refuse_absent(arguments.against, chosen)
-    rows = running.run(
-        chosen,
-        arguments.out,
-        set=arguments.cases,
-        count=count,
-        workers=arguments.workers,
-        batch=running.BATCH if arguments.batch is None else arguments.batch,
-        kinds=arguments.kind or (),
-        with_references=not arguments.no_references,
-        device=arguments.device,
-        progress=not arguments.no_progress,
-    )
-    _report(rows, arguments, count, chosen)
+    with output_folder(arguments.out) as folder, claimed(folder):
+        rows = running.run(
+            chosen,
+            folder,
+            set=arguments.cases,
+            count=count,
+            workers=arguments.workers,
+            batch=running.BATCH if arguments.batch is None else arguments.batch,
+            kinds=arguments.kind or (),
+            with_references=not arguments.no_references,
+            device=arguments.device,
+            progress=not arguments.no_progress,
+        )
+        _report(rows, arguments, count, chosen)
     return 0
 
 

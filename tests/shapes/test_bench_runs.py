@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from headrouter_shapes.bench import cases, configure, read_study, run, running
+from headrouter_shapes.bench import cases, configuration, configure, read_study, records, run, running
 from headrouter_shapes.bench.batch import edit_batch
 from headrouter_shapes.bench.records import Row
 from headrouter_shapes.bench.report import summarise
 from headrouter_shapes.bench.sets import KINDS
 from headrouter_shapes.bench.study import SHIPPED
+from headrouter_shapes.claim import claimed
 from headrouter_shapes.render import render
 from PIL import Image, ImageColor
 
@@ -210,7 +212,7 @@ def copied(done: Path, tmp_path: Path) -> tuple[Path, Path]:
 def test_an_interrupted_run_continues(done: Path, tmp_path: Path) -> None:
     folder, path = copied(done, tmp_path)
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:5]))
+    path.write_text("".join(lines[:5]) + lines[5][:-40])
     assert main(command(folder)) == 0
     assert path.read_text().splitlines(keepends=True)[:5] == lines[:5]
     before, after = rows_of(done, "plain"), rows_of(folder, "plain")
@@ -219,7 +221,7 @@ def test_an_interrupted_run_continues(done: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unloaded")
-@pytest.mark.parametrize("harm", ["cut", "twice", "other", "nonsense", "configuration", "alone"])
+@pytest.mark.parametrize("harm", ["contradiction", "other", "nonsense", "configuration", "alone"])
 def test_a_damaged_file_is_reported_and_left_alone(
     harm: str, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,8 +229,8 @@ def test_a_damaged_file_is_reported_and_left_alone(
     text = path.read_text()
     lines = text.splitlines(keepends=True)
     damaged = {
-        "cut": text[:-40],
-        "twice": text + lines[2],
+        "contradiction": text
+        + lines[2].replace('"success": ', '"success": 1').replace("1true", "false").replace("1false", "true"),
         "other": text.replace(rows_of(done, "plain")[3].hash, "0" * 16, 1),
         "nonsense": "".join([*lines[:4], "[1, 2]\n", *lines[4:]]),
     }
@@ -241,7 +243,7 @@ def test_a_damaged_file_is_reported_and_left_alone(
     before = path.read_bytes()
     assert main(command(folder)) == 2
     said = capsys.readouterr().err
-    line = {"cut": 8, "twice": 9, "other": 1, "nonsense": 5}.get(harm)
+    line = {"contradiction": 9, "other": 1, "nonsense": 5}.get(harm)
     assert (f"{path}:{line}: damaged line" in said) if line else ("configuration.json" in said)
     assert path.read_bytes() == before
 
@@ -272,6 +274,7 @@ WRONG = {
     "configurations:\n  - {name: a, backbone: flux}": r"x.yaml:2:15: `backbone` belongs at the top",
     "configurations:\n  - {name: a}\n  - {name: a, steps: 4}": r"'a' stands for two configurations",
     "configuration: []\nconfigurations: [{name: a}]": r"x.yaml:1:1: `configuration`: unknown name",
+    "configurations:\n  - {name: ..}": r"x.yaml:2:5: configuration '..': `name` '..' cannot name a folder",
     "configurations: []": r"must be a mapping with a list of `configurations`",
     "backbone: {name: sd3.5, dtype: bfloat16}\nconfigurations: [{name: a}]": r"'a': `backbone.dtype` is no part of a",
     "backbone: sd4\nconfigurations: [{name: a}]": r"configuration 'a': .*sd4",
@@ -284,6 +287,51 @@ def test_what_is_wrong_in_a_study_is_said_with_its_place(text: str, tmp_path: Pa
     (tmp_path / "x.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(InvalidInputError, match=WRONG[text]):
         read_study(tmp_path / "x.yaml")
+
+
+def test_a_study_of_more_than_anybody_runs_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    many = list(range(1, 1001))
+    path.write_text(f"configurations:\n  - {{name: a, sweep: {{steps: {many}, seed: {many}}}}}")
+    with pytest.raises(
+        InvalidInputError, match=r"x.yaml:2:15: configuration 'a', `sweep`: 1000000 combinations are more"
+    ):
+        read_study(path)
+    path.write_text(f"configurations:\n  - {{name: a, sweep: {{seed: {many[:501]}}}}}")
+    with pytest.raises(InvalidInputError, match=r"x.yaml:2:5: a study may have 1000 configurations.* it has 1002"):
+        read_study(path, ["sd3", "sd3.5"])
+
+
+@pytest.mark.usefixtures("unloaded")
+def test_one_run_at_a_time_writes_to_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").mkdir()
+    with claimed(tmp_path / "out"), ThreadPoolExecutor() as others:
+        arguments = ["bench", "shapes", "--out", str(tmp_path / "out"), "--no-progress"]
+        assert others.submit(main, arguments).result() == 2
+        assert "is in use by another run. Wait until it ends" in capsys.readouterr().err
+        with pytest.raises(InvalidInputError, match="is in use by another run"):
+            others.submit(run, [configure("a")], tmp_path / "out").result()
+    assert not any((tmp_path / "out").iterdir())
+
+
+@pytest.mark.usefixtures("unloaded")
+def test_results_of_other_code_are_refused(
+    done: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = json.loads((done / "out/tune/sd3.5/plain/configuration.json").read_text())
+    here = theirs["record"]["code"] | {"torch": "9.9", "headrouter": {"version": "0.1.0", "source": "0123456789ab"}}
+    monkeypatch.setattr(configuration, "code_of", lambda _: here)
+    monkeypatch.setattr(records, "commit", lambda: "0a1b2c3d")
+    before = {path: path.read_bytes() for path in done.rglob("*.jsonl")}
+    assert main(command(done, "--only", "plain", "--no-references")) == 2
+    source = theirs["record"]["code"]["headrouter"]["source"]
+    said = capsys.readouterr().err
+    assert f"holds results of other code: code.torch '{theirs['record']['code']['torch']}', here '9.9'" in said
+    assert (
+        f"code.headrouter.source '{source}', here '0123456789ab'; commit " in said
+        and "here 0a1b2c3d. Choose another" in said
+    )
+    assert {path: path.read_bytes() for path in done.rglob("*.jsonl")} == before
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
@@ -351,6 +399,7 @@ def test_the_studies_that_come_with_the_package_run(
         (["--size", "some"], "`--size` must be quick, full or a number"),
         (["--size", "500"], "`count` must be between 1 and 400"),
         (["--set", "train"], "`set` must be one of tune, test"),
+        (["--name", ".."], "`name` '..' cannot name a folder for results"),
         (["--workers", "0"], "`workers` must be at least 1"),
         (["--batch", "0"], "`batch` must be at least 1"),
         (["--inversion", "euler", "--keep", "0.5"], "`keep` has no meaning here"),

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from pydantic import Field, create_model
 
-from headrouter import __version__
 from headrouter.assembly import Methods, inversion_of, methods_of, model_of, name_of, part_class, with_knob, with_preset
 from headrouter.assembly import refuse_misfits as refuse
 from headrouter.backbone import BackboneParameters, Defaults
@@ -21,9 +20,12 @@ from headrouter.method import Method
 from headrouter.plugins import registry
 from headrouter.routing.method import NoMethod
 from headrouter.yaml_document import Document
+from headrouter_shapes.bench.code import code_of
 
 WORLD: Final = Defaults(steps=28, guidance=3.0, area=64 * 64)
 """What suits a model of the drawn world whose registration does not say, for instance a folder."""
+_LONGEST: Final = 255
+"""Bytes of the name of a file on common systems."""
 _MACHINE: Final = frozenset({"device", "dtype", "offload"})
 
 
@@ -74,6 +76,14 @@ class Configuration:
     seed: int = 0
     still: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse a name that no folder can have, or that leads out of the one for results."""
+        if not self.slug.strip(".") or len(self.slug.encode()) > _LONGEST:
+            raise InvalidInputError(
+                f"`name` {self.name[:60]!r} cannot name a folder for results: it takes more than dots, and at most {_LONGEST} "
+                "bytes. Give the configuration another."
+            )
+
     @property
     def backbone_name(self) -> str:
         """The registered name of the backbone."""
@@ -104,7 +114,8 @@ class Configuration:
                 "seed": self.seed,
             }
         weights = weights_of(self.backbone_name, self.model)
-        return {"backbone": {"name": self.backbone_name, **loading}, "weights": weights, **what, "version": __version__}
+        code = code_of((self.backbone, self.inversion, *self.methods))
+        return {"backbone": {"name": self.backbone_name, **loading}, "weights": weights, **what, "code": code}
 
     @property
     def hash(self) -> str:
@@ -216,11 +227,16 @@ def weights_of(backbone: str, model: str) -> str:
     return _folder_hash(Path(source)) if Path(source).is_dir() else source
 
 
-@functools.cache
 def _folder_hash(folder: Path) -> str:
+    files = [(file, file.stat()) for file in sorted(folder.rglob("*")) if file.is_file()]
+    return _hash_of(folder, tuple((str(file), state.st_size, state.st_mtime_ns) for file, state in files))
+
+
+@functools.cache
+def _hash_of(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
+    """Of names and contents; sizes and times are there so that files that were changed are read again."""
     digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            digest.update(f"{file.relative_to(folder)}\n".encode())
-            digest.update(file.read_bytes())
+    for file, *_ in files:
+        digest.update(f"{Path(file).relative_to(folder)}\n".encode())
+        digest.update(Path(file).read_bytes())
     return digest.hexdigest()[:16]

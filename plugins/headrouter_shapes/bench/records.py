@@ -6,8 +6,10 @@ OUT/<set>/<backbone>/<configuration>/configuration.json   what was run, and its 
 """
 
 import dataclasses
+import errno
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +20,11 @@ from PIL import Image
 
 from headrouter import __version__
 from headrouter.errors import InvalidInputError
+from headrouter.files import remove_unfinished
 from headrouter.picture import load_picture, save_picture, writable_folder
 from headrouter.result import write_record
 from headrouter_shapes.bench.batch import Spent
+from headrouter_shapes.bench.code import commit
 from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Measures, Pictures
 from headrouter_shapes.bench.sets import Case
@@ -83,7 +87,7 @@ class Row:
         return json.dumps(data, ensure_ascii=False, allow_nan=False)
 
     @classmethod
-    def read(cls, line: str) -> "Row":
+    def read(cls, line: str | bytes) -> "Row":
         """What :meth:`line` wrote; ValueError, KeyError or TypeError for anything else."""
         data = json.loads(line)
         measures = dict(data.pop("measures"))
@@ -108,6 +112,7 @@ class Records:
         self.configuration, self.set = configuration, name
         self.folder = out / name / configuration.backbone_name / configuration.slug
         self.rows: dict[int, Row] = {}
+        self._whole = 0
         self._refuse_others()
         path = self.folder / _RESULTS
         if path.is_file():
@@ -124,42 +129,77 @@ class Records:
             record, digest = theirs["record"], theirs["hash"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidInputError(f"'{path}' is damaged: {error}. Move its folder away to start anew.") from error
-        if digest != ours.hash:
-            told = "; ".join(_differences(record, ours.record)) or "its hash"
+        if digest == ours.hash:
+            return
+        told = _differences(record, ours.record)
+        if told and all(one.startswith("code") for one in told):
+            commits = f"commit {theirs.get('commit') or 'unknown'}, here {commit() or 'unknown'}"
             raise InvalidInputError(
-                f"'{self.folder}' holds results of another configuration named {ours.name!r}: {told}. Give this one "
-                "another name, or another output folder."
+                f"'{self.folder}' holds results of other code: {'; '.join(told)}; {commits}. Choose another output folder, "
+                "or continue with the code that began it."
             )
+        raise InvalidInputError(
+            f"'{self.folder}' holds results of another configuration named {ours.name!r}: {'; '.join(told) or 'its hash'}. "
+            "Give this one another name, or another output folder."
+        )
 
     def _read(self, path: Path) -> None:
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            content = path.read_bytes()
+        except OSError as error:
             raise InvalidInputError(f"cannot read '{path}': {error}. Move its folder away to start anew.") from error
-        for number, line in enumerate(text.splitlines(keepends=True), 1):
+        self._whole = content.rfind(b"\n") + 1  # behind it is what was cut off; that edit is done again
+        for number, line in enumerate(content[: self._whole].splitlines(), 1):
             try:
                 row = Row.read(line)
-                if not line.endswith("\n") or row.hash != self.configuration.hash or row.case in self.rows:
-                    raise ValueError("cut off, of another configuration, or there twice")
+                known = self.rows.get(row.case, row)
+                if row.hash != self.configuration.hash:
+                    raise ValueError("of another configuration")
+                if dataclasses.replace(row, spent=known.spent) != known:
+                    raise ValueError("another result of an edit that is there already")
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise InvalidInputError(
                     f"{path}:{number}: damaged line: {error}. Nothing was overwritten: delete the line, and its edit is "
                     "done again."
                 ) from error
-            self.rows[row.case] = row
+            self.rows.setdefault(row.case, row)
+
+    def remove_unfinished(self) -> None:
+        """Remove pictures and records that a killed process was writing; only for whoever has claimed the folder."""
+        for folder in (self.folder, self.folder / "pictures"):
+            remove_unfinished(folder)
 
     def add(self, case: Case, picture: Pictures, measures: Measures, spent: Spent) -> Row:
-        """Write the picture, then the line."""
+        """Write the picture, then the line.
+
+        Raises:
+            InvalidInputError: they cannot be written; what is there is whole.
+        """
         writable_folder(self.folder / "pictures")
         if not (self.folder / _CONFIGURATION).is_file():
             ours = self.configuration
-            write_record(self.folder / _CONFIGURATION, {"name": ours.name, "hash": ours.hash, "record": ours.record})
+            what = {"name": ours.name, "hash": ours.hash, "record": ours.record, "commit": commit()}
+            write_record(self.folder / _CONFIGURATION, what)
         save_picture(Image.fromarray(picture), self._picture(case.number))
         row = Row.of(self.configuration, self.set, case, measures, spent)
-        with (self.folder / _RESULTS).open("a", encoding="utf-8") as file:
-            file.write(row.line() + "\n")
+        self._append(f"{row.line()}\n".encode())
         self.rows[case.number] = row
         return row
+
+    def _append(self, line: bytes) -> None:
+        """Write behind the last whole line, in place of one that was cut off; on a full disk the line is taken back."""
+        path = self.folder / _RESULTS
+        try:
+            with path.open("ab", buffering=0) as file:
+                file.truncate(self._whole)
+                if file.write(line) < len(line):
+                    file.truncate(self._whole)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise InvalidInputError(
+                f"cannot write '{path}': {error.strerror or error}. Make room, and start again to continue."
+            ) from error
+        self._whole += len(line)
 
     def picture(self, case: Case) -> Pictures:
         """What came out, uint8 [64, 64, 3]."""

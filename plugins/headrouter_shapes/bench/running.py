@@ -26,6 +26,7 @@ from headrouter_shapes.bench.records import Records, Row
 from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, KINDS, SIZES, Case
 from headrouter_shapes.bench.sets import cases as cases_of
 from headrouter_shapes.bench.study import refuse_doubles
+from headrouter_shapes.claim import claimed
 
 BATCH: Final = 8
 """Edits in a batch: large enough to use a core, small enough to share out."""
@@ -85,7 +86,7 @@ def run(
         A row for each configuration, references first, and each case, in order.
 
     Raises:
-        HeadRouterError: before a model is loaded, where possible.
+        HeadRouterError: before a model is loaded, where possible. Another run in ``out`` is refused at once.
     """
     for name, value in (("workers", workers), ("batch", batch)):
         if value < 1:
@@ -94,17 +95,26 @@ def run(
     chosen = [*(references(configurations) if with_references else ()), *configurations]
     refuse_doubles(chosen)
     folder = writable_folder(out)
-    records = [Records(folder, set, one) for one in chosen]
+    with claimed(folder):
+        records = [Records(folder, set, one) for one in chosen]
+        for one in records:
+            one.remove_unfinished()
+        _complete(records, cases, workers, batch, device, progress)
+    return [record.rows[case.number] for record in records for case in cases]
+
+
+def _complete(
+    records: Sequence[Records], cases: Sequence[Case], workers: int, batch: int, device: str, progress: bool
+) -> None:
+    """Run and write all that is missing."""
     missing = sum(case.number not in one.rows for one in records for case in cases)
     with _threads(workers), tqdm(total=missing, unit="edit", disable=None if progress else True) as bar:
-        backbones = itertools.groupby(records, key=lambda one: one.configuration.loading)
-        for _, group in backbones:
+        for _, group in itertools.groupby(records, key=lambda one: one.configuration.loading):
             for record, some, pictures, measures, spent in _run(list(group), cases, workers, batch, device):
                 bar.set_description(f"{record.configuration.backbone_name} {record.configuration.name}"[:40], False)
                 for case, picture, measured in zip(some, pictures, measures, strict=True):
                     record.add(case, picture, measured, spent)
                     bar.update()
-    return [record.rows[case.number] for record in records for case in cases]
 
 
 def chosen_cases(name: str, count: int, kinds: Sequence[str] = ()) -> list[Case]:

@@ -12,6 +12,7 @@ configurations:
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,8 @@ from headrouter_shapes.bench.configuration import Configuration, Placed, read_co
 
 SHIPPED: Final = Path(__file__).parent / "studies"
 """Studies that come with the package."""
+MOST: Final = 1_000
+"""Configurations in a study; each is many edits."""
 _TOP: Final = ("backbone", "model", "configurations")
 
 
@@ -53,8 +56,8 @@ def read_study(
     declared = top.get("backbone", "sd3.5")
     chosen = list(backbones) or (declared if isinstance(declared, list) else [declared])
     weights = model or top.get("model", "shapes")
-    made: list[Configuration] = []
     wrong: list[str] = []
+    found: list[tuple[str, Document, str, list[Override]]] = []
     for backbone, (index, entry) in itertools.product(chosen, enumerate(top["configurations"])):
         part = document.at("configurations", index)
         try:
@@ -62,19 +65,24 @@ def read_study(
         except InvalidInputError as error:
             wrong += str(error).splitlines()
             continue
-        for name, swept in variants:
-            data = {key: value for key, value in entry.items() if key not in ("name", "sweep")}
-            data = {**data, "backbone": backbone}
-            try:
-                made.append(
-                    read_configuration(name, weights, Document(data, part.name, part.node), [*swept, *overrides])
-                )
-            except HeadRouterError as error:
-                place = part.locate(())
-                lines = str(error).splitlines()
-                wrong += [
-                    line if line.startswith(f"{document.name}:") else f"{place}: {line}" for line in _named(name, lines)
-                ]
+        data = {key: value for key, value in entry.items() if key not in ("name", "sweep")}
+        data = {**data, "backbone": backbone}
+        found += ((name, Document(data, part.name, part.node), part.locate(()), swept) for name, swept in variants)
+        if len(found) > MOST:
+            raise InvalidInputError(
+                f"{part.locate(())}: a study may have {MOST} configurations, over all backbones, and with this one it has "
+                f"{len(found)}. Split it."
+            )
+    made: list[Configuration] = []
+    for name, values, place, swept in found:
+        replaced = [*swept, *overrides]
+        try:
+            made.append(read_configuration(name, weights, values, replaced))
+        except HeadRouterError as error:
+            lines = str(error).splitlines()
+            wrong += [
+                line if line.startswith(f"{document.name}:") else f"{place}: {line}" for line in _named(name, lines)
+            ]
     if wrong:
         raise InvalidInputError("\n".join(dict.fromkeys(wrong)))
     refuse_doubles(made)
@@ -121,6 +129,12 @@ def _variants(entry: Any, part: Document) -> Iterator[tuple[str, list[Override]]
         )
     last = [path.split(".")[-1] for path in sweep]
     labels = [path if last.count(name) > 1 else name for path, name in zip(sweep, last, strict=True)]
+    if (count := math.prod(map(len, sweep.values()))) > MOST:
+        where = part.locate(("sweep",), at_key=True)
+        raise InvalidInputError(
+            f"{where}: configuration {entry['name']!r}, `sweep`: {count} combinations are more than the {MOST} that a study may "
+            "have. Sweep fewer values, or split the study."
+        )
     choices = [
         [
             Placed(tuple(path.split(".")), value, part.locate(("sweep", path, index)))
