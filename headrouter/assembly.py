@@ -9,6 +9,7 @@ from headrouter.configuration import Parameters, validate
 from headrouter.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from headrouter.files import path_of
 from headrouter.inversion import Inversion
+from headrouter.known_models import defaults_of, known_defaults
 from headrouter.method import Method
 from headrouter.moments import Moment
 from headrouter.plugin import BackboneSpec, ComponentSpec, Kind, Preset
@@ -95,7 +96,12 @@ def backbone_of(
     name = name_of("backbone", parameters)
     spec = registry().backbone(name)
     refuse_misfits(frozenset(spec.provides), name, parts)
-    source, defaults = model_of(name, model) if pipeline is None else (type(pipeline).__name__, None)
+    if pipeline is None:
+        source, defaults = model_of(name, model)
+    else:
+        origin = getattr(pipeline, "name_or_path", None)
+        source = type(pipeline).__name__
+        defaults = known_defaults(name, origin) if isinstance(origin, str) else None
     backbone = parameters.load(source, pipeline, defaults)
     refuse_misfits(backbone.provides, name, parts)
     record = {"name": name, "model": model, "pipeline": pipeline is not None, **parameters.model_dump(mode="json")}
@@ -114,12 +120,10 @@ def model_of(backbone: str, model: str | None) -> tuple[str, Defaults | None]:
     assert isinstance(entry.item, BackboneSpec)
     name = model or entry.item.default_model
     if model and ("/" in model or path_of(model, "model").is_dir()):
-        return model, None
+        return model, known_defaults(entry.qualified_name, model)
     found = registry().model(entry.qualified_name, name)
     source = str(resolve_name(found.source)()) if ":" in found.source else found.source
-    if not found.steps:
-        return source, None
-    return source, Defaults(found.steps, found.guidance, found.area, found.word_blocks)
+    return source, defaults_of(found)
 
 
 def with_preset(
