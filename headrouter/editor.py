@@ -33,10 +33,10 @@ from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.guidance import refuse_idle_prompts
 from headrouter.inversion import Inversion, Problem
 from headrouter.inverted import Inverted
-from headrouter.job import Job, checked_size, grid, prepare
+from headrouter.job import Job, checked_size, grid, own_size, prepare
 from headrouter.maps import WordMaps
 from headrouter.noise import Noise
-from headrouter.picture import Source, to_picture, working_size
+from headrouter.picture import Source, to_picture
 from headrouter.prompt import Prompt
 from headrouter.reconstruction import Reconstruction
 from headrouter.record import record_of
@@ -265,8 +265,7 @@ class Editor:
         )
         methods = methods_of(method)
         refuse_misfits(self.backbone.provides, self.backbone.name, methods)
-        side = working_size((1, 1), self.backbone.defaults.area, self.backbone.size_multiple)
-        size = checked_size(side if asked.size == "auto" else asked.size, self.backbone)
+        size = checked_size(own_size((1, 1), self.backbone) if asked.size == "auto" else asked.size, self.backbone)
         steps = asked.steps or self.backbone.defaults.steps
         guidance = self.backbone.defaults.guidance if asked.guidance is None else asked.guidance
         refuse_idle_prompts(self.backbone, guidance, negative_prompt)

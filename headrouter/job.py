@@ -112,8 +112,9 @@ def prepare(
     """
     picture = load_picture(image)
     defaults = backbone.defaults
-    own = working_size(picture.size, defaults.area, backbone.size_multiple)
-    width, height = size = checked_size(own if asked.size == "auto" else asked.size, backbone)
+    width, height = size = checked_size(
+        own_size(picture.size, backbone) if asked.size == "auto" else asked.size, backbone
+    )
     inversion = inversion if asked.steps is None else changed(inversion, {"steps": asked.steps})
     steps = inversion.steps or defaults.steps
     if asked.preset is not None:
@@ -147,6 +148,21 @@ def prepare(
 def _is_guided(inversion: Inversion) -> bool:
     """Whether the negative prompt has a say in the inversion."""
     return inversion.inversion_prompt == "source" and inversion.inversion_guidance != 1
+
+
+def own_size(picture_size: tuple[int, int], backbone: Backbone) -> tuple[int, int]:
+    """Return the size of a backbone's training pictures at the aspect of a picture.
+
+    Raises:
+        InvalidInputError: the backbone names no training area, or the picture is too long.
+    """
+    area = backbone.defaults.area
+    if not area:
+        raise InvalidInputError(
+            f"`size` 'auto' stands for the pixels that {backbone.name} was trained on, and its configuration names none. "
+            "Give a width and height."
+        )
+    return working_size(picture_size, area, backbone.size_multiple)
 
 
 def checked_size(size: tuple[int, int], backbone: Backbone) -> tuple[int, int]:

@@ -88,7 +88,8 @@ class SD3Backbone(DiffusersBackbone):
     def _own_defaults(self) -> Defaults:
         """3.5 normalises query and key, 3 does not; turbo looks like large and is told by the caller."""
         configuration = self.pipeline.transformer.config
-        side = configuration.sample_size * self.pipeline.vae_scale_factor
+        known = type(configuration.sample_size) is int and configuration.sample_size > 0
+        side = configuration.sample_size * self.pipeline.vae_scale_factor if known else 0
         return Defaults(28, 4.5 if configuration.qk_norm else 7.0, side * side)
 
     def _text_parts(self) -> Sequence[TextPart]:

@@ -13,9 +13,10 @@ from headrouter.backbone import Backbone
 from headrouter.engine import Engine, Sampled
 from headrouter.errors import InvalidInputError
 from headrouter.inversion import Inversion, Problem
+from headrouter.job import own_size
 from headrouter.method import Method
 from headrouter.noise import Noise
-from headrouter.picture import to_picture, to_tensor, working_size
+from headrouter.picture import to_picture, to_tensor
 from headrouter.prompt import Prompt
 from headrouter.rows import Row
 from headrouter_analysis.noised import Noised
@@ -167,7 +168,7 @@ class Runs:
     def _size(self) -> tuple[int, int]:
         if self.size is not None:
             return self.size
-        return working_size((1, 1), self.backbone.defaults.area, self.backbone.size_multiple)
+        return own_size((1, 1), self.backbone)
 
 
 def batches(items: Sequence[Item], size: int, label: str, *, progress: bool = False) -> Iterator[Sequence[Item]]:

@@ -115,3 +115,10 @@ def test_a_tokenizer_that_cannot_pad(values):
     for name, value in values.items():
         setattr(pipeline.tokenizer_3, name, value)
     refused(pipeline, "'tokenizer_3' that must have a padding token and a `model_max_length` of at least 2")
+
+
+@pytest.mark.parametrize("side", [None, "128", -1, True, [128]])
+def test_a_model_that_names_no_training_area(side):
+    pipeline = tiny_sd3()
+    pipeline.transformer.register_to_config(sample_size=side)
+    assert SD3Parameters().load("tiny", pipeline).defaults.area == 0
