@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from headrouter import __version__
 from headrouter.cli import conformance, doctor, edit, plugins, presets, reconstruct
+from headrouter.cli.streams import discard, is_unwritable, open_closed, say
 from headrouter.errors import HeadRouterError, InvalidInputError, PictureWarning, PluginWarning, PromptWarning
 
 COMMANDS = (edit, reconstruct, plugins, presets, conformance, doctor)
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 for anything the user can put right, said in a sentence on stderr; 130 when interrupted; 141
         when the reader of the output went away. ``--debug`` adds the traceback.
     """
+    open_closed()
     for library in ("TRANSFORMERS", "DIFFUSERS"):  # their remarks while loading tell a user nothing
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     for library in ("torchao", "torch.utils._pytree"):
@@ -45,19 +47,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.simplefilter("always", category)
         warnings.showwarning = _show_warning
         try:
-            return _run(sys.argv[1:] if argv is None else argv)
-        except SystemExit as stop:
-            if isinstance(stop.code, str):
-                print(stop.code, file=sys.stderr)
-            return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+            code = _run_to_exit(sys.argv[1:] if argv is None else argv)
+            sys.stdout.flush()
+            return code
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+            say("interrupted")
             return INTERRUPTED
         except BrokenPipeError:
-            # Python flushes stdout once more at exit; give it somewhere to go.
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard()
             return BROKEN_PIPE
+        except OSError as error:
+            if not is_unwritable(error):
+                raise
+            discard()
+            say(f"headrouter: the output cannot be written: {error.strerror}.")
+            return USER_ERROR
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -87,6 +91,15 @@ class _Parser(argparse.ArgumentParser):
         super().error(str(InvalidInputError(message)))
 
 
+def _run_to_exit(argv: Sequence[str]) -> int:
+    try:
+        return _run(argv)
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            say(stop.code)
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+
+
 def _run(argv: Sequence[str]) -> int:
     debug = "--debug" in argv
     try:
@@ -96,13 +109,12 @@ def _run(argv: Sequence[str]) -> int:
             parser.print_help(sys.stderr)
             return USER_ERROR
         code = arguments.run(arguments)
-        sys.stdout.flush()
         return int(code or 0)
     except HeadRouterError as error:
         if debug:
             traceback.print_exc()
         else:
-            print(f"headrouter: {error}", file=sys.stderr)
+            say(f"headrouter: {error}")
         return USER_ERROR
 
 
@@ -116,4 +128,4 @@ def _show_warning(
 ) -> None:
     """One line, without the place in the code, which means nothing to a user."""
     del category, filename, lineno, file, line
-    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+    say(f"warning: {' '.join(str(message).split())}")
