@@ -98,6 +98,8 @@ class Prompt:
         Raises:
             InvalidInputError: the phrase is not in the prompt as whole words; the message lists the words that are.
         """
+        if not isinstance(phrase, str):
+            raise InvalidInputError(f"`word` must be text, a word of the prompt {self.text!r} (got {phrase!r}).")
         wanted = [_fold(match.group()) for match in _WORD.finditer(phrase)]
         words = list(_WORD.finditer(self.text))
         folded = [_fold(match.group()) for match in words]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import Any, SupportsIndex, final
 
 import torch
 from jaxtyping import Float
@@ -71,7 +71,7 @@ class Result:
         Raises:
             InvalidInputError: the word is not in the prompt, or there is no such prompt.
         """
-        self._refuse_unknown(prompt)
+        self.refuse_unknown(prompt)
         positions = self.prompts[prompt].find(word)
         return self.recorded("text_maps")[prompt, list(positions)].mean(dim=0)
 
@@ -84,7 +84,7 @@ class Result:
         Raises:
             InvalidInputError: no method blends, no step had a mask, or there is no such prompt.
         """
-        self._refuse_unknown(prompt)
+        self.refuse_unknown(prompt)
         masks = [mask for mask in self.recorded("masks")[prompt] if not mask.isnan().any()]
         if not masks:
             raise InvalidInputError("this edit has no mask: the model was not called in any of the blended steps.")
@@ -118,9 +118,14 @@ class Result:
         write_record(target / RECORD, record)
         return target
 
-    def _refuse_unknown(self, prompt: int) -> None:
-        if not 0 <= prompt < len(self.prompts):
-            raise InvalidInputError(f"`prompt` must be 0 to {len(self.prompts) - 1}, got {prompt}.")
+    def refuse_unknown(self, prompt: int) -> None:
+        """Refuse what is not the number of an edit.
+
+        Raises:
+            InvalidInputError: there is no such edit.
+        """
+        if isinstance(prompt, bool) or not isinstance(prompt, SupportsIndex) or not 0 <= prompt < len(self.prompts):
+            raise InvalidInputError(f"`prompt` must be 0 to {len(self.prompts) - 1}, got {prompt!r}.")
 
     def has(self, name: str) -> bool:
         """Whether a method recorded evidence of this name, for instance ``head_weights`` or ``text_maps``."""

@@ -13,7 +13,6 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 from torch import Tensor
 
-from headrouter.errors import InvalidInputError
 from headrouter.result import Result
 
 _SIDE = 3.0
@@ -31,8 +30,7 @@ def edit_sheet(result: Result, prompt: int = 0, words: Sequence[str] | None = No
     Raises:
         InvalidInputError: a word that is not in the prompt, or no such prompt.
     """
-    if not 0 <= prompt < len(result.images):
-        raise InvalidInputError(f"`prompt` must be 0 to {len(result.images) - 1}, got {prompt}.")
+    result.refuse_unknown(prompt)
     several = len(set(result.seeds)) > 1
     of, own = (f" (seed {result.seeds[number]})" if several else "" for number in (0, prompt))
     panels: list[tuple[str, Any]] = [

@@ -181,6 +181,8 @@ def test_offloading_needs_an_accelerator(saved, offload):
     refused(saved / "sd3", r"`offload`.*CPU", InvalidInputError, SD3Parameters(device="cpu", offload=offload))
 
 
-@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+@pytest.mark.parametrize(
+    "device", ["nonsense", "cuda:99", "meta", "opengl", "hip", "vulkan", "privateuseone", "hpu", "", ":"]
+)
 def test_a_device_that_is_not_here(saved, device):
     refused(saved / "sd3", f"`device` '{device}' cannot be used here", InvalidInputError, SD3Parameters(device=device))

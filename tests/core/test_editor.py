@@ -20,6 +20,7 @@ from headrouter.noise import Noise
 from headrouter.result import read_record
 from headrouter.routing.method import HeadRouter
 from headrouter.rows import Row
+from headrouter.sheet import edit_sheet
 from headrouter.testing.toy import ToyMMDiT
 
 
@@ -57,6 +58,18 @@ def test_a_result_carries_its_evidence(picture: Image.Image) -> None:
         result.text_map("cat")
     with pytest.raises(InvalidInputError, match="`prompt` must be 0 to 1, got 2"):
         result.text_map("dog", prompt=2)
+    for word in (None, 3, ["dog"], b"dog"):
+        with pytest.raises(InvalidInputError, match="`word` must be text, a word of the prompt 'a blue dog'"):
+            result.text_map(word)  # type: ignore[arg-type]
+    for number in (None, "0", 0.0, True, -1):
+        for call in (
+            lambda number: result.text_map("dog", number),
+            result.mask,
+            lambda number: edit_sheet(result, number),
+        ):
+            with pytest.raises(InvalidInputError, match="`prompt` must be 0 to 1, got"):
+                call(number)
+    assert torch.equal(result.text_map("dog", np.int64(0)), result.text_map("dog"))  # type: ignore[arg-type]
 
 
 def test_word_maps_are_the_mean_attention() -> None:
