@@ -1,19 +1,17 @@
 """Each benchmark runs at a tiny size and writes what it measured; no figure's size is asserted."""
 
 import json
-import time
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from benchmarks import __main__ as command
-from benchmarks import models, page, refinement, startup, steering, together
+from benchmarks import models, page, refinement, startup, steering, stopwatch, timing, together
 from benchmarks.figure import Figure
 from benchmarks.memory import peak_bytes
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Method, MethodRun, Needs, Setting
+from benchmarks.timing import Spell
 from headrouter.routing.method import HeadRouter
 from headrouter.routing.token_weights import refined_output_reference
 
@@ -24,37 +22,29 @@ def silent(line: str) -> None:
     """Show no progress."""
 
 
-class Slow(Method):
-    """Works for a quarter of a second at each attention."""
+class Clock:
+    """Time as it is told: a second passes at each look, and whatever else is added."""
 
-    @property
-    def requires(self) -> frozenset[str]:
-        return frozenset()
+    def __init__(self):
+        self.now = 0.0
 
-    def begin(self, setting: Setting) -> MethodRun:
-        return _SlowRun()
+    def look(self):
+        self.now += 1
+        return self.now
 
-
-class _SlowRun(MethodRun):
-    def needs(self, step: int) -> Needs:
-        return Needs(attention=frozenset({0}))
-
-    def after(self, event: JointAttention, output: Tensor) -> Tensor:
-        until = time.process_time() + 0.25
-        while time.process_time() < until:
-            pass
-        return output
-
-    def evidence(self):
-        return {}
+    perf_counter = process_time = look
 
 
-def test_a_slow_method_raises_the_ratio():
+def test_a_slow_method_raises_the_ratio(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+    monkeypatch.setattr(stopwatch, "spin", lambda seconds: setattr(clock, "now", clock.now + 10))
     forward = models.forward(models.flux(models.TINY, torch.float32), models.TINY)
     (fast,) = steering.compare(forward, "x", 3)
-    (slow,) = steering.compare(forward, "x", 3, method=Slow())
-    assert slow.value > 2 * fast.value
-    assert slow.goal == ("≤", 1.1) and slow.met is False
+    (slow,) = steering.compare(forward, "x", 3, method=stopwatch.Slow())
+    sites = len(forward.backbone.sites)
+    assert fast.value == 1 and fast.met is True
+    assert slow.value == (2 + 10 * sites) / 2 and slow.goal == ("≤", 1.1) and slow.met is False
 
 
 def test_steering_measures_the_real_thing_at_both_precisions():
@@ -134,12 +124,22 @@ def test_edits_together_count_their_rows():
     assert len(set(together.prompts(8))) == 8
 
 
-def test_startup_runs_fresh_processes():
+def test_startup_runs_fresh_processes(monkeypatch):
     figures = list(startup.measure(silent, rounds=1))
     assert [figure.goal for figure in figures] == [None, ("≤", 3.0)]
-    assert startup.fresh(["-c", "sum(range(10**7))"]).work > startup.fresh(["-c", ""]).work
-    with pytest.raises(Exception, match="exit status"):
+    with pytest.raises(subprocess.CalledProcessError, match="exit status"):
         startup.fresh(["-c", "raise SystemExit(3)"])
+    used = iter([2.0, 5.0])
+    monkeypatch.setattr(startup, "_children", lambda: next(used))
+    assert startup.fresh(["-c", ""]).work == 3, "what this process alone has added"
+
+
+def test_the_stopwatch_is_tried_on_known_loads(monkeypatch):
+    monkeypatch.setattr(stopwatch, "LOAD", 0.001)
+    monkeypatch.setattr(startup, "fresh", lambda arguments: Spell(1, len(arguments[1]) + 1))
+    work, asleep, slow, busy = stopwatch.measure(silent, rounds=1)
+    assert [figure.goal for figure in (work, asleep, slow, busy)] == [("≤", 1.1), ("≤", 0.1), ("≥", 2), ("≥", 2)]
+    assert work.value > 0 and asleep.value >= 0 and slow.value > 0 and busy.value == 18
 
 
 def test_the_command_writes_the_page_and_the_figures(tmp_path, monkeypatch, capsys):
@@ -152,7 +152,7 @@ def test_the_command_writes_the_page_and_the_figures(tmp_path, monkeypatch, caps
     text = (tmp_path / "benchmarks.md").read_text()
     assert "| x | 2 × |  | ≤ 2 | yes |" in text and "| x | 2 × |" in capsys.readouterr().out
     assert "error: ZeroDivisionError" in text
-    assert text.count("Not measured yet.") == 2
+    assert text.count("Not measured yet.") == 3
     assert "There are no figures from a GPU yet." in text
 
 

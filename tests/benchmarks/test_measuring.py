@@ -1,22 +1,16 @@
 """The figures mean what they say: turns, medians, memory, goals, errors."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from benchmarks import timing
 from benchmarks.figure import Figure, attempt, number, records, table
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import Spell, Times, alternate, spell
 
 MIB = 2**20
-
-
-def spin(seconds: float) -> None:
-    """Work, as the processor counts it."""
-    until = time.process_time() + seconds
-    while time.process_time() < until:
-        pass
 
 
 def test_cases_run_in_turns_each_round_beginning_with_another():
@@ -28,10 +22,19 @@ def test_cases_run_in_turns_each_round_beginning_with_another():
     assert told[-1].startswith("round 2 of 2: a ")
 
 
-def test_work_is_what_the_processor_did_and_wall_what_the_clock_said():
-    asleep, busy = spell(lambda: time.sleep(0.1), torch.device("cpu")), spell(lambda: spin(0.1), torch.device("cpu"))
-    assert asleep.wall >= 0.1 > 0.05 > asleep.work
-    assert busy.work >= 0.1
+def test_work_is_what_the_processor_did_and_wall_what_the_clock_said(monkeypatch):
+    clocks = SimpleNamespace(perf_counter=iter([10.0, 13.0]).__next__, process_time=iter([5.0, 5.5]).__next__)
+    monkeypatch.setattr(timing, "time", clocks)
+    assert spell(lambda: None, torch.device("cpu")) == Spell(wall=3.0, work=0.5)
+
+
+def test_an_accelerators_work_is_what_the_clock_said(monkeypatch):
+    waits = []
+    clocks = SimpleNamespace(perf_counter=iter([10.0, 13.0]).__next__, process_time=iter([5.0, 5.5]).__next__)
+    monkeypatch.setattr(timing, "time", clocks)
+    monkeypatch.setattr(torch.cuda, "synchronize", waits.append)
+    assert spell(lambda: None, torch.device("cuda:1")) == Spell(wall=3.0, work=3.0)
+    assert len(waits) == 2, "before and after, since work is queued"
 
 
 def test_ratios_and_differences_are_taken_within_a_round():
