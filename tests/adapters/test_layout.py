@@ -31,6 +31,7 @@ def test_probabilities_are_those_of_the_softmax_over_the_whole_sequence(kind):
     rows = rows_of(backbone, "a cat", "a dog")
     with backbone.attach(listener):
         backbone.velocity(noise(backbone, 2), 0.7, rows)
+    assert len(listener.events) == len(backbone.sites) > 0
     for event in listener.events:
         weights = (event.query @ event.key.mT * event.scale).softmax(-1)
         joint = weights[:, :, event.layout.image, event.layout.text]

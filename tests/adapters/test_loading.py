@@ -12,6 +12,7 @@ from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_flux.backbone import FluxParameters
 from headrouter_sd3.backbone import SD3Parameters
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
+from safetensors.torch import load_file
 
 from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError, WeightsError
 
@@ -149,8 +150,12 @@ def test_pickled_weights_are_refused(broken, component):
 
 
 def test_pickled_weights_beside_safetensors_are_not_read(broken):
-    (broken / "transformer" / "diffusion_pytorch_model.bin").write_bytes(b"never read")
-    SD3Parameters(device="cpu").load(str(broken))
+    kept = load_file(broken / "transformer" / "diffusion_pytorch_model.safetensors")
+    pickled = {name: torch.zeros_like(weight) for name, weight in kept.items()}
+    torch.save(pickled, broken / "transformer" / "diffusion_pytorch_model.bin")
+    loaded = SD3Parameters(device="cpu").load(str(broken)).pipeline.transformer.state_dict()
+    assert all(torch.equal(loaded[name], weight) for name, weight in kept.items())
+    assert any(weight.any() for weight in kept.values())
 
 
 @pytest.mark.parametrize("size", [0, 4, 1000])

@@ -25,7 +25,9 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS)
 def test_tokens_cover_every_word_and_nothing_but_words(backbone, text):
     [prompt] = backbone.encode_prompts([text])
-    for name in {token.tokenizer for token in prompt.tokens}:
+    names = {token.tokenizer for token in prompt.tokens}
+    assert bool(names) == bool(text), "every word has tokens"
+    for name in names:
         tokens = [token for token in prompt.tokens if token.tokenizer == name]
         covered = {place for token in tokens for place in range(token.start, token.stop)}
         assert covered == {place for place, letter in enumerate(text) if not letter.isspace()}, name

@@ -1,5 +1,6 @@
 """Sensitivity of heads, and methods that drop, swap and weigh them."""
 
+import itertools
 import json
 from typing import Any
 
@@ -59,6 +60,7 @@ def outputs(methods: list[Method], *, text_first: bool = True, guidance: float =
     heard = Heard(seen={})
     runs = Runs(ToyMMDiT(text_first=text_first), steps=steps, guidance=guidance, size=SIZE)
     runs.compare(TEXTS, [4, 5], [*methods, heard], keep=True)
+    assert {block for _, block, *_ in heard.seen} == {0, 1, 2}
     return heard.seen
 
 
@@ -70,6 +72,9 @@ def test_sensitivity_is_one_minus_cosine_of_the_paired_rows(compare: str, text_f
     sampled = runs.compare(TEXTS, [4, 5], [HeadSensitivity(compare=compare), heard])
     found = sampled.evidence[0]["head_dissimilarity"]
     assert found.shape == (2, 2, 3, 4) and not found.isnan().any() and float(found.min()) > 1e-4
+    assert {(step, block, image) for step, block, image, *_ in heard.seen} == set(
+        itertools.product((0, 1), (0, 1, 2), (0, 1))
+    )
     for (step, block, image, source, half), (edit, layout) in heard.seen.items():
         if source or half == "unconditional":
             continue

@@ -154,8 +154,11 @@ def test_rows_of_text_queries_are_those_of_the_whole_softmax(
         assert torch.allclose(block, whole, atol=1e-6)
 
 
-def run(method: AttentionMaps, *prompts: str) -> None:
-    Runs(ToyMMDiT(), steps=2, size=(16, 16)).generate(prompts or ("a red dog",), range(len(prompts) or 1), [method])
+def run(method: AttentionMaps, *prompts: str) -> torch.Tensor:
+    """The maps that the method records."""
+    runs = Runs(ToyMMDiT(), steps=2, size=(16, 16))
+    sampled = runs.generate(prompts or ("a red dog",), range(len(prompts) or 1), [method])
+    return sampled.evidence[0]["attention_maps"]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +182,12 @@ def test_what_cannot_be_recorded_is_refused(values, prompts, words) -> None:
 
 
 def test_what_fits_the_stated_size_is_recorded() -> None:
-    run(AttentionMaps(keep=(), most_megabytes=0.002))
+    maps = run(AttentionMaps(keep=()))
+    held = 4e-6 * maps.numel() * 2  # float32: what one step adds up, beside the one mean over the steps
+    assert maps.shape[:2] == (1, 3) and not maps.isnan().any()
+    assert torch.equal(run(AttentionMaps(keep=(), most_megabytes=1.01 * held)), maps)
+    with pytest.raises(InvalidInputError, match="more than `most_megabytes`"):
+        run(AttentionMaps(keep=(), most_megabytes=0.99 * held))
 
 
 def test_a_word_that_has_no_token_is_refused() -> None:
