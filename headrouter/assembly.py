@@ -1,7 +1,6 @@
 """From names to parts: what ``Editor(backbone="sd3.5", inversion="rf")`` means."""
 
 from collections.abc import Mapping, Sequence
-from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 from headrouter.backbone import Backbone, BackboneParameters, Defaults
@@ -122,8 +121,7 @@ def model_of(backbone: str, model: str | None) -> tuple[str, Defaults | None]:
     if model and ("/" in model or path_of(model, "model").is_dir()):
         return model, known_defaults(entry.qualified_name, model)
     found = registry().model(entry.qualified_name, name)
-    source = str(resolve_name(found.source)()) if ":" in found.source else found.source
-    return source, defaults_of(found)
+    return found.locate(), defaults_of(found)
 
 
 def with_preset(

@@ -10,6 +10,17 @@ from unicodedata import category
 LONGEST: Final = 2_000
 """Characters of a message; of a longer one, which repeats what the user gave, the middle is left out."""
 
+LONGEST_REASON: Final = 300
+"""Characters of what somebody else's error says, where it is part of a sentence."""
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would act on or could not show; line breaks and spaces stay."""
+    return "".join(
+        one if one.isprintable() or one == "\n" or category(one) == "Zs" else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
 
 class HeadRouterError(Exception):
     """Base of all errors whose message is meant for the user.
@@ -23,10 +34,7 @@ class HeadRouterError(Exception):
         text = super().__str__()
         if len(text) > LONGEST:
             text = f"{text[: LONGEST // 2]} […] {text[-LONGEST // 2 :]}"
-        return "".join(
-            one if one.isprintable() or one == "\n" or category(one) == "Zs" else one.encode("unicode_escape").decode()
-            for one in text
-        )
+        return printable(text)
 
 
 class InvalidInputError(HeadRouterError, ValueError):
@@ -71,3 +79,20 @@ class PromptWarning(UserWarning):
 
 class PictureWarning(UserWarning):
     """A picture whose colours may be shown otherwise elsewhere."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What somebody else's code raised, in one printable line; the type too, unless it is an error of headrouter's own.
+
+    >>> reason_of(KeyError("x\\x1b"))
+    "KeyError: 'x\\\\x1b'"
+    """
+    kind = type(error).__name__
+    try:
+        text = " ".join(printable(str(error)[:LONGEST]).split())
+        text = text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} […]"
+    except Exception:
+        text = "an error that cannot be shown"
+    if isinstance(error, HeadRouterError) and text:
+        return text
+    return f"{kind}: {text}" if text else kind

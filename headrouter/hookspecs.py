@@ -10,7 +10,7 @@ from typing import Any
 
 import pluggy
 
-from headrouter.plugin import BackboneSpec, InversionSpec, MethodSpec, MetricSpec, Model, Preset
+from headrouter.plugin import BackboneSpec, InversionSpec, MethodSpec, Model, Preset
 
 hookspec = pluggy.HookspecMarker("headrouter")
 
@@ -28,11 +28,6 @@ def register_inversions(register: Callable[[InversionSpec], None]) -> None:
 @hookspec
 def register_methods(register: Callable[[MethodSpec], None]) -> None:
     """Call ``register`` with each method the plug-in brings."""
-
-
-@hookspec
-def register_metrics(register: Callable[[MetricSpec], None]) -> None:
-    """Call ``register`` with each metric the plug-in brings."""
 
 
 @hookspec

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from pkgutil import resolve_name
 
 from headrouter.backbone import Defaults
+from headrouter.errors import PluginError
 from headrouter.plugin import Model
 from headrouter.plugins import registry
 
@@ -27,7 +27,7 @@ def known_defaults(backbone: str, source: str) -> Defaults | None:
     own = registry().models(backbone)
     others = [entry.item for entry in registry().entries("model") if isinstance(entry.item, Model)]
     for model in [*own, *others]:
-        if model.source.casefold() in ids or (":" in model.source and model in own and _same(model.source, source)):
+        if model.source.casefold() in ids or (":" in model.source and model in own and _same(model, source)):
             return defaults_of(model)
     return None
 
@@ -50,8 +50,8 @@ def _names(source: str) -> Iterator[str]:
             yield name
 
 
-def _same(function: str, source: str) -> bool:
+def _same(model: Model, source: str) -> bool:
     """Whether a source is the folder that a plug-in's function gives; one that fails says so when its model is asked for."""
-    with suppress(Exception):
-        return bool(Path(resolve_name(function)()).samefile(source))
+    with suppress(PluginError, OSError, ValueError):
+        return Path(model.locate()).samefile(source)
     return False

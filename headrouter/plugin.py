@@ -6,15 +6,25 @@ imported when it is first used; so this module and every plug-in module stay lig
 torch.
 """
 
-import pkgutil
-import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
 import pluggy
 
+from headrouter.description import (
+    block_numbers_of,
+    require_name,
+    require_number,
+    require_target,
+    require_text,
+    require_truth,
+    require_values,
+    require_whole,
+    words_of,
+)
 from headrouter.errors import InvalidInputError, PluginError
+from headrouter.targets import folder_of, import_target
 
 hookimpl = pluggy.HookimplMarker("headrouter")
 """Marks a function of a plug-in as the implementation of the hook of the same name."""
@@ -22,11 +32,15 @@ hookimpl = pluggy.HookimplMarker("headrouter")
 SUPPORTED_API: Final[frozenset[int]] = frozenset({1})
 """The values of a plug-in's ``headrouter_api`` that this headrouter understands."""
 
-Kind = Literal["backbone", "inversion", "method", "metric"]
-KINDS: Final[tuple[Kind, ...]] = ("backbone", "inversion", "method", "metric")
+Kind = Literal["backbone", "inversion", "method"]
+KINDS: Final[tuple[Kind, ...]] = ("backbone", "inversion", "method")
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_BASES: Final[Mapping[Kind, str]] = {
+    "backbone": "headrouter.backbone:BackboneParameters",
+    "inversion": "headrouter.inversion:Inversion",
+    "method": "headrouter.method:Method",
+}
+"""The class that a component's class derives from; named as text, since importing it imports torch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +73,26 @@ class ComponentSpec:
     kind: ClassVar[Kind]
 
     def __post_init__(self) -> None:
-        _require_name("name", self.name)
+        require_name("name", self.name)
+        require_target("target", self.target)
+        for field_name in ("aliases", "provides", "requires"):
+            make = tuple if field_name == "aliases" else frozenset
+            object.__setattr__(self, field_name, make(words_of(field_name, getattr(self, field_name))))
         for alias in self.aliases:
-            _require_name("aliases", alias)
-        _require_target("target", self.target)
-        object.__setattr__(self, "aliases", tuple(self.aliases))
-        for words in ("provides", "requires"):
-            if isinstance(getattr(self, words), str):
-                raise InvalidInputError(f"`{words}` must be a set of words (got the text {getattr(self, words)!r}).")
-            object.__setattr__(self, words, frozenset(getattr(self, words)))
+            require_name("aliases", alias)
+        require_text(self, "summary", "install_hint")
 
     def load(self) -> Any:
-        """Import and return what ``target`` names; :class:`PluginError` when that fails."""
-        return _import(self, self.target)
+        """Import the class that ``target`` names; :class:`PluginError` when that fails, or it is no class of this kind."""
+        found = import_target(self.target, f"{self.kind} {self.name!r}", self.install_hint)
+        base = import_target(_BASES[self.kind], self.kind)
+        if not isinstance(found, type) or not issubclass(found, base):
+            came = found.__name__ if isinstance(found, type) else f"a {type(found).__name__}"
+            raise PluginError(
+                f"{self.kind} {self.name!r}: its target '{self.target}' must be a class derived from "
+                f"{base.__module__}.{base.__name__} (got {came})."
+            )
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +110,12 @@ class BackboneSpec(ComponentSpec):
 
     kind: ClassVar[Kind] = "backbone"
 
+    def __post_init__(self) -> None:
+        ComponentSpec.__post_init__(self)
+        require_text(self, "default_model")
+        if self.testing != "":
+            require_target("testing", self.testing)
+
 
 @dataclass(frozen=True, slots=True)
 class InversionSpec(ComponentSpec):
@@ -102,13 +129,6 @@ class MethodSpec(ComponentSpec):
     """Something that steers attention."""
 
     kind: ClassVar[Kind] = "method"
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSpec(ComponentSpec):
-    """A number that says how good an edit is."""
-
-    kind: ClassVar[Kind] = "metric"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,20 +168,26 @@ class Model:
         return "backbone", self.backbone
 
     def __post_init__(self) -> None:
-        _require_name("name", self.name)
+        require_name("name", self.name)
+        require_text(self, "backbone", "source", "licence", "summary")
+        require_truth(self, "gated")
+        require_whole(self, "steps", "area", least=0)
+        require_number(self, "guidance")
+        object.__setattr__(self, "word_blocks", block_numbers_of(self, "word_blocks"))
         if not self.source:
             raise InvalidInputError(f"`source` of model {self.name!r} is empty; give a hub id or 'package:function'.")
-        if (self.steps > 0) != (self.area > 0) or self.steps < 0 or self.guidance < 0:
+        if ":" in self.source:
+            require_target("source", self.source)
+        if (self.steps > 0) != (self.area > 0):
             raise InvalidInputError(
                 f"`steps` and `area` of model {self.name!r} must both be positive, or both 0 (got {self.steps}, {self.area})."
             )
-        blocks = tuple(self.word_blocks)
-        object.__setattr__(self, "word_blocks", blocks)
-        if blocks and (not self.steps or min(blocks) < 0 or len(set(blocks)) < len(blocks)):
-            raise InvalidInputError(
-                f"`word_blocks` of model {self.name!r} must be different block numbers from 0, beside `steps` and `area` (got "
-                f"{blocks})."
-            )
+        if self.word_blocks and not self.steps:
+            raise InvalidInputError(f"`word_blocks` of model {self.name!r} need `steps` and `area` beside them.")
+
+    def locate(self) -> str:
+        """The hub id, or the folder that the function named by ``source`` gives; :class:`PluginError` when it gives none."""
+        return folder_of(self.source) if ":" in self.source else self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,31 +214,15 @@ class Preset:
     aliases: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        _require_name("name", self.name)
-        if self.component[0] not in KINDS:
-            raise InvalidInputError(f"`component` must begin with one of {', '.join(KINDS)} (got {self.component!r}).")
-        if self.reference_steps < 1:
-            raise InvalidInputError(f"`reference_steps` must be at least 1 (got {self.reference_steps}).")
+        require_name("name", self.name)
+        object.__setattr__(self, "component", words_of("component", self.component))
+        if len(self.component) != 2 or self.component[0] not in KINDS:
+            raise InvalidInputError(
+                f"`component` must begin with one of {', '.join(KINDS)}, and name one (got {self.component!r})."
+            )
+        require_whole(self, "reference_steps", least=1)
+        require_text(self, "provenance", "summary")
         if not self.provenance:
             raise InvalidInputError(f"`provenance` of preset {self.name!r} is empty; say where its values come from.")
+        require_values(self, "values")
         object.__setattr__(self, "values", dict(self.values))
-
-
-def _require_name(field_name: str, name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise InvalidInputError(
-            f"`{field_name}` must be lower-case letters, digits, '.', '_', '-', first a letter or digit (got {name!r})."
-        )
-
-
-def _require_target(field_name: str, target: str) -> None:
-    if not _TARGET.fullmatch(target):
-        raise InvalidInputError(f"`{field_name}` must look like 'module:Class' (got {target!r}).")
-
-
-def _import(spec: ComponentSpec, target: str) -> Any:
-    try:
-        return pkgutil.resolve_name(target)
-    except (ImportError, AttributeError) as error:
-        hint = f" {spec.install_hint}" if spec.install_hint else ""
-        raise PluginError(f"{spec.kind} {spec.name!r} could not be imported from '{target}': {error}.{hint}") from error

@@ -1,21 +1,25 @@
-"""JSON Schema of a configuration, built from the installed plug-ins, so that an editor can complete and check it."""
+"""JSON Schema of parts and their parameters, built from the installed plug-ins, so that an editor can complete and check them."""
 
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
+from headrouter.errors import PluginError, PluginWarning, reason_of
 from headrouter.plugin import KINDS, ComponentSpec, Kind
 from headrouter.plugins import Entry, Registry, registry
 
 
 def schema(known: Registry | None = None) -> dict[str, Any]:
-    """The schema of a mapping with the keys ``backbone``, ``inversion``, ``method`` and ``metric``.
+    """The schema of a mapping with the keys ``backbone``, ``inversion`` and ``method``.
 
-    Each is the name of a component, or a mapping of ``name`` and the component's parameters, or a list of these.
+    Each is the name of a component, or a mapping of ``name`` and the component's parameters, or a list of these. A component
+    whose class cannot be used is left out, with a :class:`~headrouter.errors.PluginWarning`.
     """
     known = registry() if known is None else known
     definitions: dict[str, Any] = {}
     properties: dict[str, Any] = {}
     for kind in KINDS:
-        one = _choices(kind, known, definitions)
+        one = list(_choices(kind, known, definitions))
         properties[kind] = {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}]} if one else False
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -27,21 +31,34 @@ def schema(known: Registry | None = None) -> dict[str, Any]:
 
 
 def component_schema(entry: Entry, prefix: str = "#/$defs/") -> dict[str, Any]:
-    """The schema of one component's parameters with its ``name``; references to shared parts begin with ``prefix``."""
+    """The schema of one component's parameters with its ``name``; references to shared parts begin with ``prefix``.
+
+    Raises:
+        PluginError: its class cannot be imported, or has parameters that no schema describes.
+    """
     spec = entry.item
     assert isinstance(spec, ComponentSpec)
-    own = spec.load().model_json_schema(ref_template=prefix + "{model}")
+    parameters = spec.load()
+    try:
+        own = parameters.model_json_schema(ref_template=prefix + "{model}")
+    except Exception as error:
+        raise PluginError(
+            f"{spec.kind} {spec.name!r} has parameters without a JSON Schema: {reason_of(error)}"
+        ) from error
     properties = {"name": {"enum": _names(entry), "description": spec.summary}, **own.get("properties", {})}
     return {**own, "title": spec.name, "properties": properties, "required": ["name", *own.get("required", [])]}
 
 
-def _choices(kind: Kind, known: Registry, definitions: dict[str, Any]) -> list[dict[str, Any]]:
-    choices: list[dict[str, Any]] = []
+def _choices(kind: Kind, known: Registry, definitions: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for entry in known.entries(kind):
         key = f"{kind}.{entry.qualified_name}"
-        definitions[key] = component_schema(entry, prefix=f"#/$defs/{key}/$defs/")
-        choices += [{"enum": _names(entry)}, {"$ref": f"#/$defs/{key}"}]
-    return choices
+        try:
+            definitions[key] = component_schema(entry, prefix=f"#/$defs/{key}/$defs/")
+        except PluginError as error:
+            warnings.warn(f"{entry.qualified_name} is left out: {error}", PluginWarning, stacklevel=2)
+        else:
+            yield {"enum": _names(entry)}
+            yield {"$ref": f"#/$defs/{key}"}
 
 
 def _names(entry: Entry) -> list[str]:

@@ -1,10 +1,12 @@
 """Where a model's weights are on this machine, without loading them and without asking the network."""
 
 import json
-import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from headrouter.errors import PluginError
+from headrouter.targets import folder_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,9 @@ def find_weights(source: str, *, gated: bool = False) -> WeightsState:
         return _judge("folder", Path(source))
     if ":" in source:
         try:
-            return _judge("bundled", Path(pkgutil.resolve_name(source)()))
-        except Exception as error:
-            return WeightsState("broken", f"{source}: {type(error).__name__}: {error}")
+            return _judge("bundled", Path(folder_of(source)))
+        except PluginError as error:
+            return WeightsState("broken", str(error))
     snapshot = _cached_snapshot(source)
     if snapshot is not None:
         return _judge("cached", snapshot)
@@ -75,7 +77,7 @@ def _promised(component: Path) -> list[str]:
 def _judge(state: Literal["bundled", "folder", "cached"], folder: Path) -> WeightsState:
     try:
         missing = missing_weights(folder)
-    except (OSError, ValueError, LookupError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         return WeightsState("incomplete", f"{folder} has no readable model_index.json ({type(error).__name__})")
     if missing:
         return WeightsState("incomplete", f"{folder} lacks {', '.join(missing)}")

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 from headrouter.cli.overrides import parse_overrides
 from headrouter.configuration import Parameters, validate
 from headrouter.errors import InvalidInputError
+from headrouter.method import Method
 from headrouter.plugin import MethodSpec, hookimpl
 from headrouter.plugins import Registry
 from headrouter.schema import schema
@@ -270,7 +271,7 @@ class Pair(Parameters):
     b: Strictness
 
 
-class Routing(Parameters):
+class Routing(Method):
     """Parameters with a shared part."""
 
     gamma: float = Field(0.3, ge=0, description="strength γ")
@@ -283,7 +284,7 @@ class Provider:
     @hookimpl
     def register_methods(self, register):
         register(MethodSpec("headrouter", "test_configuration:Routing", aliases=("hr",), summary="Routes heads."))
-        register(MethodSpec("none", "headrouter.configuration:Parameters"))
+        register(MethodSpec("none", "headrouter.routing.method:NoMethod"))
 
 
 def test_the_schema_describes_what_is_installed():

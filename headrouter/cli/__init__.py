@@ -16,16 +16,25 @@ from contextlib import suppress
 from typing import NoReturn
 
 from headrouter import __version__
-from headrouter.cli import conformance, doctor, edit, plugins, presets, reconstruct
+from headrouter.cli import conformance, doctor, edit, plugins, presets, reconstruct, schema
 from headrouter.cli.streams import discard, is_unwritable, open_closed, say
-from headrouter.errors import HeadRouterError, InvalidInputError, PictureWarning, PluginWarning, PromptWarning
+from headrouter.errors import (
+    HeadRouterError,
+    InvalidInputError,
+    PictureWarning,
+    PluginError,
+    PluginWarning,
+    PromptWarning,
+    printable,
+)
 
-COMMANDS = (edit, reconstruct, plugins, presets, conformance, doctor)
+COMMANDS = (edit, reconstruct, plugins, presets, schema, conformance, doctor)
 """headrouter's own subcommands, in the order of ``--help``; a new one is added here."""
 
 USER_ERROR = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+LARGEST_CODE = 255
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,7 +86,8 @@ def build_parser() -> argparse.ArgumentParser:
         command.add(subcommands)
     registry().add_commands(subcommands)
     for each in (parser, *subcommands.choices.values()):
-        with suppress(argparse.ArgumentError):  # a plug-in's command may have a --debug of its own
+        # a plug-in's command may have a --debug of its own, or options that begin with something else
+        with suppress(argparse.ArgumentError, ValueError):
             each.add_argument(
                 "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors"
             )
@@ -105,10 +115,12 @@ def _run(argv: Sequence[str]) -> int:
     try:
         parser = build_parser()
         arguments = parser.parse_args(argv)
-        if arguments.command is None:
+        if "run" not in arguments:
             parser.print_help(sys.stderr)
             return USER_ERROR
         code = arguments.run(arguments)
+        if code is not None and not (isinstance(code, int) and 0 <= code <= LARGEST_CODE):
+            raise PluginError(f"the command {arguments.command!r} must return an exit code, 0 to 255 (got {code!r}).")
         return int(code or 0)
     except HeadRouterError as error:
         if debug:
@@ -128,4 +140,4 @@ def _show_warning(
 ) -> None:
     """One line, without the place in the code, which means nothing to a user."""
     del category, filename, lineno, file, line
-    say(f"warning: {' '.join(str(message).split())}")
+    say(f"warning: {' '.join(printable(str(message)).split())}")

@@ -5,10 +5,14 @@ import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrouter import __version__
 from headrouter.cli.table import table, terminal_width
+from headrouter.plugin import Model
+
+if TYPE_CHECKING:
+    from headrouter.plugins import Registry
 
 PACKAGES = (
     "torch",
@@ -71,7 +75,7 @@ def examine() -> dict[str, Any]:
         },
         "machine": _machine(),
         "devices": _devices(),
-        "models": [row for entry in registry().entries("backbone") for row in _models(entry.qualified_name)],
+        "models": _models(registry()),
     }
 
 
@@ -117,13 +121,17 @@ def _memory() -> float | None:
         return None
 
 
-def _models(backbone: str) -> list[dict[str, str]]:
-    from headrouter.plugins import registry
+def _models(known: "Registry") -> list[dict[str, str]]:
+    """Every model by its backbone, at the end those whose backbone nobody brings."""
     from headrouter.weights import find_weights
 
+    models = [model for entry in known.entries("backbone") for model in known.models(entry.qualified_name)]
+    stray = [entry.item for entry in known.entries("model") if entry.item not in models]
     rows = []
-    for model in registry().models(backbone):
+    for model in (*models, *stray):
+        assert isinstance(model, Model)
         found = find_weights(model.source, gated=model.gated)
+        remark = found.remark if model in models else f"no plug-in brings the backbone {model.backbone!r}"
         rows.append(
             {
                 "backbone": model.backbone,
@@ -131,7 +139,7 @@ def _models(backbone: str) -> list[dict[str, str]]:
                 "source": model.source,
                 "weights": found.state,
                 "licence": model.licence,
-                "remark": found.remark,
+                "remark": remark,
             }
         )
     return rows

@@ -5,12 +5,14 @@ similarity, which is 1 for the picture itself. Both include what the model's aut
 """
 
 import argparse
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from headrouter.cli.options import add_machine, machine_of, size_of
 from headrouter.cli.table import table, terminal_width
+from headrouter.errors import HeadRouterError, PluginWarning
 
 if TYPE_CHECKING:
     from headrouter.inversion import Inversion
@@ -52,8 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from headrouter.assembly import inversion_of
     from headrouter.picture import output_folder, save_picture
 
-    names = list(dict.fromkeys(arguments.inversion or _all()))
-    inversions = {name: inversion_of(name) for name in names}
+    inversions = {name: inversion_of(name) for name in arguments.inversion or _all()}
     rows = []
     with output_folder(arguments.output) if arguments.output else nullcontext() as folder:
         for name, found in _reconstructed(arguments, inversions):
@@ -92,12 +93,20 @@ def _reconstructed(
         )
 
 
-def _all() -> list[str]:
+def _all() -> "Iterator[str]":
+    """Every trajectory whose class can be used; the others are warnings."""
+    from headrouter.assembly import inversion_of
     from headrouter.plugins import registry
     from headrouter.plugins.names import BUILT_IN
 
-    entries = registry().entries("inversion")
-    return [entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name for entry in entries]
+    for entry in registry().entries("inversion"):
+        name = entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name
+        try:
+            inversion_of(name)
+        except HeadRouterError as error:
+            warnings.warn(f"{name} is left out: {error}", PluginWarning, stacklevel=2)
+        else:
+            yield name
 
 
 def _numbers(found: "Reconstruction") -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from textwrap import wrap
 
+from headrouter.errors import printable
+
 GAP = "  "
 NARROWEST = 8
 
@@ -25,6 +27,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
           of two kinds
     sd3   another
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     columns = list(zip(headings, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     words = [max((len(word) for cell in column for word in cell.split()), default=0) for column in columns]

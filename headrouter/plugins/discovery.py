@@ -1,24 +1,38 @@
 """Load the installed plug-ins one by one, so that a broken one is a warning and a row, never a dead command."""
 
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import Distribution, EntryPoint, entry_points
-from textwrap import shorten
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, distributions
 from types import ModuleType
+from typing import Final
 
 from headrouter import __version__
-from headrouter.errors import PluginError
+from headrouter.errors import PluginError, printable, reason_of
 from headrouter.plugins.names import BUILT_IN, fold
 from headrouter.plugins.status import PluginStatus
 from headrouter.plugins.store import Registry
 
+GROUP: Final = "headrouter"
+"""The entry-point group of plug-ins."""
+_REQUIRED: Final = re.compile(r"\s*([A-Za-z0-9._-]+)")
 
-def installed() -> list[EntryPoint]:
-    """The entry points of the group ``headrouter``: headrouter's own first, then by distribution and name."""
-    return sorted(entry_points(group="headrouter"), key=_order)
+
+def installed() -> list[Distribution]:
+    """The distributions with entry points of the group ``headrouter``: headrouter's own first, then by name.
+
+    Of several distributions of one name on the path, the first counts, as for every import.
+    """
+    found: dict[str, Distribution] = {}
+    for each in distributions():
+        if _mentions_group(each):
+            name = _name(each)
+            found.setdefault(name or f"nameless {len(found)}", _first(name) or each)
+    return [found[name] for name in sorted(found, key=lambda name: (name != BUILT_IN, name))]
 
 
-def discover(registry: Registry, points: Iterable[EntryPoint], environ: Mapping[str, str]) -> None:
+def discover(registry: Registry, found: Iterable[Distribution], environ: Mapping[str, str]) -> None:
     """Load each entry point into ``registry``; every one of them becomes a row of ``registry.statuses``.
 
     Variables in ``environ``, lists separated by commas, by distribution or entry-point name:
@@ -26,19 +40,40 @@ def discover(registry: Registry, points: Iterable[EntryPoint], environ: Mapping[
         HEADROUTER_DISABLE_PLUGINS: not these, headrouter's own included.
         HEADROUTER_STRICT_PLUGINS: ``1`` raises what a plug-in raises instead of isolating it.
     """
-    for point in points:
-        row = _origin(point)
-        if reason := _disabled(row, environ):
-            registry.statuses.append(replace(row, status="disabled", message=reason))
-        elif reason := _incompatible(point.dist):
+    for each in found:
+        row = PluginStatus("", _name(each) or "unknown", _version(each), "")
+        try:
+            points = sorted(each.entry_points.select(group=GROUP), key=lambda point: point.name)
+        except Exception as error:
+            _break(registry, replace(row, name=row.distribution), error, environ)
+            continue
+        for point in points:
+            _load(registry, each, point, replace(row, name=point.name, module=point.value), environ)
+
+
+def _load(
+    registry: Registry, origin: Distribution, point: EntryPoint, row: PluginStatus, environ: Mapping[str, str]
+) -> None:
+    """Everything about one plug-in; KeyboardInterrupt alone goes through, since it is the user's."""
+    if reason := _disabled(row, environ):
+        registry.statuses.append(replace(row, status="disabled", message=reason))
+        return
+    try:
+        _refuse_nameless(origin)
+        if reason := _incompatible(origin):
             registry.statuses.append(replace(row, status="incompatible", message=reason))
         else:
-            try:
-                registry.admit(_module(point), row)
-            except (Exception, SystemExit) as error:
-                if environ.get("HEADROUTER_STRICT_PLUGINS") == "1":
-                    raise
-                registry.statuses.append(replace(row, status="broken", message=_reason(error)))
+            registry.admit(_module(point), row)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        _break(registry, row, error, environ)
+
+
+def _break(registry: Registry, row: PluginStatus, error: BaseException, environ: Mapping[str, str]) -> None:
+    if environ.get("HEADROUTER_STRICT_PLUGINS") == "1":
+        raise error
+    registry.statuses.append(replace(row, status="broken", message=reason_of(error)))
 
 
 def _module(point: EntryPoint) -> ModuleType:
@@ -48,15 +83,48 @@ def _module(point: EntryPoint) -> ModuleType:
     return module
 
 
-def _order(point: EntryPoint) -> tuple[bool, str, str]:
-    row = _origin(point)
-    return row.distribution != BUILT_IN, row.distribution, row.name
+# ---- metadata, which may be damaged or gone
 
 
-def _origin(point: EntryPoint) -> PluginStatus:
-    distribution = fold(point.dist.name) if point.dist else "unknown"
-    version = point.dist.version if point.dist else ""
-    return PluginStatus(point.name, distribution, version, point.value)
+def _first(name: str) -> Distribution | None:
+    """The distribution of that name that comes first on the path."""
+    with suppress(PackageNotFoundError):
+        return distribution(name) if name else None
+    return None
+
+
+def _mentions_group(found: Distribution) -> bool:
+    try:
+        return f"[{GROUP}]" in (found.read_text("entry_points.txt") or "")
+    except UnicodeDecodeError as error:
+        return f"[{GROUP}]".encode() in error.object
+    except OSError:
+        return True  # whoever reads the entry points says why they cannot be read
+
+
+def _name(found: Distribution) -> str:
+    """The folded name, empty if the metadata has none."""
+    return fold(_header(found, "Name"))
+
+
+def _version(found: Distribution) -> str:
+    return _header(found, "Version")
+
+
+def _header(found: Distribution, key: str) -> str:
+    try:
+        metadata = found.metadata
+        return printable(" ".join(str(metadata[key]).split())) if key in metadata else ""
+    except Exception:  # each Python says in another way that there is no metadata
+        return ""
+
+
+def _refuse_nameless(found: Distribution) -> None:
+    if not _name(found):
+        raise PluginError(
+            f"its metadata in '{found.locate_file('')}' has no name, as if half removed; install the plug-in again, or "
+            "delete its .dist-info folder"
+        )
 
 
 def _disabled(row: PluginStatus, environ: Mapping[str, str]) -> str:
@@ -73,27 +141,16 @@ def _listed(text: str) -> set[str]:
     return {fold(name) for name in text.split(",") if name.strip()}
 
 
-def _incompatible(distribution: Distribution | None) -> str:
+def _incompatible(found: Distribution) -> str:
     """Read from the metadata, before any import: code written for another version gets no chance to explode."""
-    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.requirements import Requirement
 
-    for text in (distribution.requires or ()) if distribution else ():
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
+    for text in found.requires or ():
+        named = _REQUIRED.match(text)
+        if named is None or fold(named[1]) != BUILT_IN:
+            continue  # what else it requires is the installer's business
+        requirement = Requirement(text)
         applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if (
-            fold(requirement.name) == BUILT_IN
-            and applies
-            and not requirement.specifier.contains(__version__, prereleases=True)
-        ):
+        if applies and not requirement.specifier.contains(__version__, prereleases=True):
             return f"it requires headrouter{requirement.specifier}, this is headrouter {__version__}"
     return ""
-
-
-def _reason(error: BaseException) -> str:
-    text = shorten(str(error), width=300)
-    if isinstance(error, PluginError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

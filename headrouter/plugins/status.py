@@ -29,4 +29,5 @@ class PluginStatus:
     @property
     def sentence(self) -> str:
         """Name, origin, status and reason in one line."""
-        return f"plug-in {self.name!r} of {self.distribution} {self.version} is {self.status}: {self.message}"
+        origin = f"{self.distribution} {self.version}".rstrip()
+        return f"plug-in {self.name!r} of {origin} is {self.status}: {self.message}"

@@ -5,14 +5,16 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import pluggy
 
 from headrouter import hookspecs
-from headrouter.errors import PluginError, PluginWarning
+from headrouter.errors import PluginError, PluginWarning, reason_of
 from headrouter.plugin import (
     SUPPORTED_API,
     BackboneSpec,
@@ -20,10 +22,10 @@ from headrouter.plugin import (
     InversionSpec,
     Kind,
     MethodSpec,
-    MetricSpec,
     Model,
     Preset,
 )
+from headrouter.plugins.commands import Subcommands, adopt
 from headrouter.plugins.names import BUILT_IN, Entry, fold, resolve
 from headrouter.plugins.status import PluginStatus
 
@@ -31,7 +33,6 @@ REGISTERS: Final[Mapping[str, type[ComponentSpec] | type[Model] | type[Preset]]]
     "register_backbones": BackboneSpec,
     "register_inversions": InversionSpec,
     "register_methods": MethodSpec,
-    "register_metrics": MetricSpec,
     "register_models": Model,
     "register_presets": Preset,
 }
@@ -102,6 +103,9 @@ class Registry:
 
     def _check_hooks(self, plugin: object) -> None:
         known = [name for name in vars(hookspecs) if hasattr(self._manager.hook, name)]
+        for name in known:
+            if callable(getattr(plugin, name, None)) and not list(self._implementations(name, plugin)):
+                raise PluginError(f"'{name}' is a hook and lacks its mark; write `@hookimpl` above it")
         for caller in self._manager.get_hookcallers(plugin) or ():
             if not caller.has_spec():
                 close = get_close_matches(caller.name, known, n=1)
@@ -118,7 +122,7 @@ class Registry:
         for hook, accepted in REGISTERS.items():
 
             def register(item: ComponentSpec | Model | Preset, hook: str = hook, accepted: type = accepted) -> None:
-                if not isinstance(item, accepted):
+                if type(item) is not accepted:
                     raise PluginError(f"{hook} takes {accepted.__name__} (got {item!r})")
                 if _key(item) in taken:
                     raise PluginError(f"{_describe_item(item)!r} is registered twice by {origin.distribution}")
@@ -126,7 +130,9 @@ class Registry:
                 entries.append(Entry(item, origin.distribution, origin.name, override))
 
             for impl in self._implementations(hook, plugin):
-                _call(impl, register=register)
+                answer = _call(impl, register=register)
+                if answer is not None:
+                    raise PluginError(f"{hook} must call `register` and return nothing (got {answer!r})")
         return entries
 
     def _implementations(self, hook: str, plugin: object | None = None) -> Iterator[pluggy.HookImpl]:
@@ -175,10 +181,6 @@ class Registry:
         """The method of that name."""
         return self._find("method", name, MethodSpec)
 
-    def metric(self, name: str) -> MetricSpec:
-        """The metric of that name."""
-        return self._find("metric", name, MetricSpec)
-
     def presets(self, kind: Kind | None = None, component: str = "") -> list[Preset]:
         """All presets, or those of a kind, or those of the component that this name stands for."""
         return [cast("Preset", entry.item) for entry in self._belonging("preset", kind, component)]
@@ -204,33 +206,28 @@ class Registry:
     def identify_backbone(self, model_index: Mapping[str, Any], source: str) -> BackboneSpec | None:
         """Ask the plug-ins which backbone runs a model; one that fails is a warning, and the next one is asked."""
         for impl in self._implementations("identify_backbone"):
-            name = self._ask(impl, model_index, source)
-            if name is not None:
-                distribution = impl.plugin_name.partition(":")[0]
-                own = any(entry.qualified_name == f"{distribution}:{name}" for entry in self.entries("backbone"))
-                return self.backbone(f"{distribution}:{name}" if own else name)
+            found = self._ask(impl, model_index, source)
+            if found is not None:
+                return found
         return None
 
-    def _ask(self, impl: pluggy.HookImpl, model_index: Mapping[str, Any], source: str) -> str | None:
-        try:
-            return cast("str | None", _call(impl, model_index=model_index, source=source))
-        except Exception as error:
-            _warn(impl, f"failed to identify {source!r}: {error}")
-            return None
+    def _ask(self, impl: pluggy.HookImpl, model_index: Mapping[str, Any], source: str) -> BackboneSpec | None:
+        with _isolated(impl, f"failed to identify {source!r}"):
+            answer = _call(impl, model_index=model_index, source=source)
+            if answer is None:
+                return None
+            if not isinstance(answer, str):
+                raise PluginError(f"it must answer with the name of a backbone or None (got {answer!r})")
+            distribution = impl.plugin_name.partition(":")[0]
+            own = any(entry.qualified_name == f"{distribution}:{answer}" for entry in self.entries("backbone"))
+            return self.backbone(f"{distribution}:{answer}" if own else answer)
+        return None
 
-    def add_commands(self, subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    def add_commands(self, subcommands: "Subcommands[argparse.ArgumentParser]") -> None:
         """Let every plug-in add its subcommands; one that fails, or takes a name in use, adds none and is a warning."""
         for impl in reversed(list(self._implementations("register_commands"))):
-            parsers, helps = dict(subcommands.choices), list(subcommands._choices_actions)
-            try:
-                _call(impl, subcommands=subcommands)
-                if taken := [name for name, parser in parsers.items() if subcommands.choices[name] is not parser]:
-                    raise PluginError(f"the command '{taken[0]}' exists already")
-            except (Exception, SystemExit) as error:
-                subcommands.choices.clear()
-                subcommands.choices.update(parsers)
-                subcommands._choices_actions[:] = helps
-                _warn(impl, f"added no command: {error}")
+            with _isolated(impl, "added no command"):
+                adopt(subcommands, partial(_call, impl))
 
     def _find(self, kind: Kind, name: str, accepted: type[Item]) -> Item:
         item = self.entry(kind, name).item
@@ -261,8 +258,16 @@ def _call(impl: pluggy.HookImpl, **arguments: Any) -> Any:
     return function(*(arguments[name] for name in impl.argnames))
 
 
-def _warn(impl: pluggy.HookImpl, message: str) -> None:
-    warnings.warn(f"headrouter plug-in {impl.plugin_name!r} {message}", PluginWarning, stacklevel=3)
+@contextmanager
+def _isolated(impl: pluggy.HookImpl, failure: str) -> Iterator[None]:
+    """Make a warning of whatever a plug-in raises; KeyboardInterrupt alone goes through, since it is the user's."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        message = f"headrouter plug-in {impl.plugin_name!r} {failure}: {reason_of(error)}"
+        warnings.warn(message, PluginWarning, stacklevel=4)
 
 
 def _sort(item: ComponentSpec | Model | Preset) -> str:

@@ -1,14 +1,15 @@
 """From a name to what is under test, and its checks."""
 
 from collections.abc import Iterator
-from pkgutil import resolve_name
 from typing import Any
 
 from headrouter.assembly import backbone_parameters_of, model_of
+from headrouter.configuration import validate
 from headrouter.errors import InvalidInputError, UnknownNameError
 from headrouter.plugin import BackboneSpec, Kind
 from headrouter.plugins import registry
 from headrouter.plugins.names import Entry, fold
+from headrouter.targets import call_target
 from headrouter.testing import backbone_checks, inversion_checks, method_checks, plugin_checks
 from headrouter.testing.check import Check
 from headrouter.testing.subjects import BackboneSubject, InversionSubject, MethodSubject, PluginSubject
@@ -57,7 +58,7 @@ def _backbones(name: str, model: str | None) -> Iterator[Checked]:
         return
     spec = entry.item
     assert isinstance(spec, BackboneSpec)
-    small: list[BackboneSubject] = resolve_name(spec.testing)() if spec.testing else []
+    small: list[BackboneSubject] = call_target(spec.testing, f"backbone {name!r}") if spec.testing else []
     if model is not None:
         source, defaults = model_of(name, model)
         loaded = backbone_parameters_of(name, {}).load(source, None, defaults)
@@ -72,10 +73,10 @@ def _parts(name: str) -> Iterator[Checked]:
     inversion, method = _entry("inversion", name), _entry("method", name)
     if inversion is not None:
         spec: Any = inversion.item
-        yield InversionSubject(spec.name, spec.load()(), frozenset(spec.provides)), inversion_checks.CHECKS
+        yield InversionSubject(spec.name, validate(spec.load(), {}), frozenset(spec.provides)), inversion_checks.CHECKS
     if method is not None:
         spec = method.item
-        yield MethodSubject(spec.name, spec.load()(), acts="acts" in spec.provides), method_checks.CHECKS
+        yield MethodSubject(spec.name, validate(spec.load(), {}), acts="acts" in spec.provides), method_checks.CHECKS
 
 
 def _plugins(name: str) -> Iterator[Checked]:

@@ -232,7 +232,7 @@ def plugin(**specs):
     ("specs", "check", "says"),
     [
         ({}, "classes_are_what_they_should_be", "has no summary"),
-        ({"target": "json:JSONDecoder"}, "classes_are_what_they_should_be", "not a Method"),
+        ({"target": "json:JSONDecoder"}, "classes_are_what_they_should_be", "derived from headrouter.method.Method"),
         ({"target": "headrouter.maps:NoSuchThing"}, "classes_are_what_they_should_be", "could not be imported"),
         ({"words": {"requires": {"single-stream"}}}, "words_are_true", "single-stream"),
         ({"values": {"colour": 1}}, "models_and_presets_belong_to_something", "`colour`: unknown name"),

@@ -1,7 +1,7 @@
 """Fake distributions: a module and a .dist-info folder in a folder on the path."""
 
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import Distribution
 from pathlib import Path
 from textwrap import dedent
 
@@ -32,14 +32,14 @@ class Site:
         )
         return module
 
-    def points(self) -> list[EntryPoint]:
+    def distributions(self) -> list[Distribution]:
         """In the order in which headrouter would load them."""
-        return [point for point in installed() if Path(str(point.dist.locate_file(""))) == self.path]
+        return [each for each in installed() if Path(str(each.locate_file(""))) == self.path]
 
     def load(self, **environ: str) -> Registry:
         """A registry of these distributions alone."""
         registry = Registry()
-        discover(registry, self.points(), environ)
+        discover(registry, self.distributions(), environ)
         return registry
 
 
@@ -56,7 +56,9 @@ def site(tmp_path_factory, monkeypatch):
 def backbone_plugin(*names: str, **options: object) -> str:
     """The code of a plug-in that registers backbones."""
     arguments = "".join(f", {key}={value!r}" for key, value in options.items())
-    calls = "\n".join(f"    register(BackboneSpec({name!r}, 'json:JSONDecoder'{arguments}))" for name in names)
+    calls = "\n".join(
+        f"    register(BackboneSpec({name!r}, 'headrouter.backbone:BackboneParameters'{arguments}))" for name in names
+    )
     return f"""\
 from headrouter.plugin import BackboneSpec, hookimpl
 

@@ -34,7 +34,7 @@ def test_a_good_plugin_is_loaded_with_everything_it_brings(site, plugin_code):
     row = rows(registry)["acme"]
     assert (row.distribution, row.version, row.module, row.status) == ("headrouter-acme", "2.5", module, "ok")
     assert row.registers == ("backbone acme", "backbone acme-xl")
-    assert registry.backbone("acme").load().__name__ == "JSONDecoder"
+    assert registry.backbone("acme").load().__name__ == "BackboneParameters"
 
 
 @pytest.mark.parametrize(

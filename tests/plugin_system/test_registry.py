@@ -8,7 +8,7 @@ import pytest
 
 from headrouter import plugins
 from headrouter.errors import InvalidInputError, PluginConflictError, PluginError, PluginWarning, UnknownNameError
-from headrouter.plugin import BackboneSpec, InversionSpec, MethodSpec, MetricSpec, Model, Preset, hookimpl
+from headrouter.plugin import BackboneSpec, InversionSpec, MethodSpec, Model, Preset, hookimpl
 from headrouter.plugins import Registry
 from headrouter.plugins.status import PluginStatus
 
@@ -26,12 +26,8 @@ class Everything:
 
     @hookimpl
     def register_methods(self, register):
-        register(MethodSpec("headrouter", "json:JSONDecoder", aliases=("hr",)))
+        register(MethodSpec("headrouter", "headrouter.routing.method:NoMethod", aliases=("hr",)))
         register(MethodSpec("other", "m:C"))
-
-    @hookimpl
-    def register_metrics(self, register):
-        register(MetricSpec("psnr", "m:C"))
 
     @hookimpl
     def register_presets(self, register):
@@ -65,13 +61,13 @@ def test_every_kind_is_found_under_its_name():
     registry = Registry()
     status = registry.register(Everything())
     assert status.registers == (
-        "backbone flux", "inversion rf", "method headrouter", "method other", "metric psnr",
+        "backbone flux", "inversion rf", "method headrouter", "method other",
         "preset mild", "preset mild", "identify_backbone",
     )  # fmt: skip
     assert registry.backbone("FLUX.1").name == "flux"
     assert registry.inversion("rf").kind == "inversion"
-    assert registry.method("hr").load().__name__ == "JSONDecoder"
-    assert registry.qualified_name(registry.metric("psnr")) == "runtime:psnr"
+    assert registry.method("hr").load().__name__ == "NoMethod"
+    assert registry.qualified_name(registry.method("other")) == "runtime:other"
 
 
 def test_a_preset_belongs_to_its_component():
@@ -128,7 +124,7 @@ def test_identification_asks_the_latest_first_and_survives_failures():
         register(BackboneSpec("flux", "other:C"))
 
     registry.register(plugin(identify_backbone=fail), name="failing")
-    with pytest.warns(PluginWarning, match="'runtime:failing' failed to identify 'org/repo': oops"):
+    with pytest.warns(PluginWarning, match="'runtime:failing' failed to identify 'org/repo': ZeroDivisionError: oops"):
         found = registry.identify_backbone({"_class_name": "FluxPipeline"}, "org/repo")
     assert found is registry.backbone("flux")
     with pytest.warns(PluginWarning, match="oops"):
@@ -146,14 +142,14 @@ def test_commands_are_isolated():
     registry = Registry()
 
     def good(subcommands):
-        subcommands.add_parser("good", help="fine")
+        subcommands.add_parser("good", help="fine").set_defaults(run=print)
 
     def half(subcommands):
         subcommands.add_parser("half", help="not fine")
         raise RuntimeError("oops")
 
     def thief(subcommands):
-        subcommands.add_parser("edit", help="stolen")
+        subcommands.add_parser("edit", help="stolen").set_defaults(run=print)
 
     for function in (half, good, thief):
         registry.register(plugin(register_commands=function), name=function.__name__)
@@ -217,7 +213,10 @@ def test_a_strict_failure_leaves_no_half_built_registry(site, monkeypatch):
         (lambda: Model("a", "b", ""), "`source` of model 'a' is empty"),
         (lambda: Model("a", "b", "o/r", steps=4), "`steps` and `area` of model 'a' must both be positive"),
         (lambda: Preset("a", ("methode", "x"), 28, {}, "p"), "`component` must begin with"),
-        (lambda: Preset("a", ("method", "x"), 0, {}, "p"), "`reference_steps` must be at least 1"),
+        (
+            lambda: Preset("a", ("method", "x"), 0, {}, "p"),
+            "`reference_steps` of preset 'a' must be a whole number from 1",
+        ),
         (lambda: Preset("a", ("method", "x"), 28, {}, ""), "say where its values come from"),
     ],
 )

@@ -1,0 +1,57 @@
+"""Import what a plug-in names as text, ``module:attribute``, so that whatever its code raises becomes a sentence."""
+
+import os
+import pkgutil
+from typing import Any
+
+from headrouter.errors import PluginError, reason_of
+
+
+def import_target(target: str, what: str, hint: str = "") -> Any:
+    """Return the attribute that ``target`` names.
+
+    Args:
+        target: ``module:attribute``.
+        what: Whose it is, for the message: ``"method 'acme'"``.
+        hint: What to do when it cannot be imported.
+
+    Raises:
+        PluginError: whatever importing raises, KeyboardInterrupt excepted.
+    """
+    try:
+        return pkgutil.resolve_name(target)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        reason = str(error) if isinstance(error, ImportError | AttributeError) else reason_of(error)
+        raise PluginError(f"{what} could not be imported from '{target}': {reason}. {hint}".rstrip()) from error
+
+
+def call_target(target: str, what: str) -> Any:
+    """Return what the function that ``target`` names returns, called without arguments.
+
+    Raises:
+        PluginError: whatever importing or calling it raises, KeyboardInterrupt excepted.
+    """
+    function = import_target(target, what)
+    try:
+        return function()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginError(f"{what}: '{target}' failed, {reason_of(error)}.") from error
+
+
+def folder_of(source: str) -> str:
+    """Return the folder of bundled weights, which the function named by ``source`` gives.
+
+    Raises:
+        PluginError: it fails, or gives something else than a path.
+    """
+    what = "the source of a model"
+    found = call_target(source, what)
+    try:
+        return os.fsdecode(found)
+    except Exception as error:
+        kind = type(found).__name__
+        raise PluginError(f"{what}: '{source}' must return the folder of its weights (got a {kind}).") from error
