@@ -1,16 +1,25 @@
-"""``headrouter edit``: edit one picture by text, or run an earlier edit again."""
+"""``headrouter edit``: edit pictures by text, or run an earlier edit again.
+
+One picture goes into the output folder itself. Of several, of a folder or of a pattern, each goes into a folder of its own name
+there; one that fails does not end the rest, and the exit code is 2 then.
+"""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from headrouter.cli.options import add_machine, machine_of, size_of
 from headrouter.cli.overrides import parse_overrides
-from headrouter.errors import InvalidInputError
+from headrouter.cli.streams import say
+from headrouter.errors import HeadRouterError, InvalidInputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from PIL import Image
+
     from headrouter.backbone import BackboneParameters
+    from headrouter.editor import Editor
     from headrouter.inversion import Inversion
     from headrouter.method import Method
     from headrouter.result import Result
@@ -18,6 +27,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   headrouter edit photo.png --source "a photo of a cat" --prompt "a photo of a dog" -o out/
   headrouter edit photo.png --prompt "a watercolour" --backbone flux --preset stylization --keep 0.8
+  headrouter edit photos/ --prompt "a watercolour" -o out/
   headrouter edit --from out/result.json -o again/
 """
 
@@ -31,7 +41,9 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("image", nargs="?", help="picture to edit")
+    parser.add_argument(
+        "image", nargs="*", default=[], help="picture to edit, or several, a folder, or a pattern like 'photos/*.png'"
+    )
     parser.add_argument("--source", default="", metavar="TEXT", help="what the picture shows; may be empty")
     parser.add_argument(
         "--prompt", action="append", metavar="TEXT", help="what it shall show; repeat for several edits"
@@ -67,22 +79,86 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Edit, save, and say what came out."""
-    from headrouter.picture import output_folder
+    from headrouter.cli.pictures import are_several
+    from headrouter.picture import load_picture, output_folder
 
     if arguments.record:
         _only_machine(arguments)
     elif not arguments.image or not arguments.prompt:
         raise InvalidInputError("give a picture and at least one `--prompt`, or `--from` an earlier result.json.")
+    elif are_several(arguments.image):
+        return _edit_each(arguments)
     with output_folder(arguments.output) as folder:
-        result = _again(arguments) if arguments.record else _edit(arguments)
-        result.save(folder)
-        if arguments.sheet:
-            _draw_sheets(result, folder)
+        if arguments.record:
+            result = _again(arguments)
+        else:
+            picture = load_picture(arguments.image[0])
+            result = _edit(_editor(arguments), picture, arguments)
+        _save(result, folder, arguments)
+    print(_told(result, folder))
+    return 0
+
+
+def _edit_each(arguments: argparse.Namespace) -> int:
+    """Edit each picture by one loaded model; what is wrong with one is said, and what is wrong with all of them ends it."""
+    from tqdm import tqdm
+
+    from headrouter.cli.pictures import pictures_of
+    from headrouter.picture import load_picture, output_folder
+
+    pictures, editor, failures = pictures_of(arguments.image), None, list[str]()
+    with output_folder(arguments.output) as folder:
+        bar = tqdm(pictures.items(), desc="pictures", unit="picture", disable=arguments.no_progress or None)
+        for name, path in bar:
+            try:
+                picture = load_picture(path)
+            except HeadRouterError as error:
+                _note(failures, str(error))
+                continue
+            editor = editor or _editor(arguments)  # what is wrong here is wrong for all
+            try:
+                result = _edit(editor, picture, arguments)
+                _save(result, folder / name, arguments)
+            except HeadRouterError as error:
+                _refuse_all(error, failures)
+                _note(failures, f"'{path}': {error}")
+            else:
+                tqdm.write(_told(result, folder / name), file=sys.stdout)
+        if len(failures) == len(pictures):
+            raise InvalidInputError(f"none of {len(pictures)} pictures could be edited.")
+    if failures:
+        say(f"headrouter: {len(failures)} of {len(pictures)} pictures could not be edited.")
+    return 2 if failures else 0
+
+
+def _note(failures: list[str], message: str) -> None:
+    from tqdm import tqdm
+
+    failures.append(message)
+    with tqdm.external_write_mode(file=sys.stderr):
+        say(f"headrouter: {message}")
+
+
+def _refuse_all(error: HeadRouterError, failures: list[str]) -> None:
+    """End at what two pictures in turn are refused for in the same words, none of them about the picture."""
+    message = str(error)
+    if "`image`" not in message and failures and failures[-1].endswith(f": {message}"):
+        raise error
+
+
+def _save(result: "Result", folder: "Path", arguments: argparse.Namespace) -> None:
+    result.save(folder)
+    if arguments.sheet:
+        _draw_sheets(result, folder)
+
+
+def _told(result: "Result", folder: "Path") -> str:
+    """What came out: a line for each edit, and one for the record."""
+    lines = []
     for number, (prompt, seed) in enumerate(zip(result.prompts, result.seeds, strict=True)):
         remark = f"  (seed {seed})" if len(set(result.seeds)) > 1 else ""
-        print(f"{folder / f'edit-{number}.png'}  {prompt.text}{remark}")
-    print(f"{folder / 'result.json'}  {result.cost}")
-    return 0
+        lines.append(f"{folder / f'edit-{number}.png'}  {prompt.text}{remark}")
+    return "\n".join([*lines, f"{folder / 'result.json'}  {result.cost}"])
 
 
 def _draw_sheets(result: "Result", folder: "Path") -> None:
@@ -93,13 +169,11 @@ def _draw_sheets(result: "Result", folder: "Path") -> None:
         save_picture(edit_sheet(result, number), folder / f"sheet-{number}.png")
 
 
-def _edit(arguments: argparse.Namespace) -> "Result":
+def _editor(arguments: argparse.Namespace) -> "Editor":
     from headrouter.editor import Editor
-    from headrouter.picture import load_picture
 
-    picture = load_picture(arguments.image)
     backbone, inversion, methods = _parts(arguments)
-    editor = Editor(
+    return Editor(
         backbone,
         inversion,
         methods,
@@ -108,6 +182,9 @@ def _edit(arguments: argparse.Namespace) -> "Result":
         progress=not arguments.no_progress,
         **machine_of(arguments),
     )
+
+
+def _edit(editor: "Editor", picture: "Image.Image", arguments: argparse.Namespace) -> "Result":
     return editor.edit(
         picture,
         arguments.prompt,

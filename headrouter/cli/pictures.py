@@ -1,0 +1,92 @@
+"""The pictures that a command line names: files, folders of them and patterns, each with a name of its own."""
+
+import glob
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain, count
+from pathlib import Path
+
+from headrouter.cli.streams import say
+from headrouter.errors import InvalidInputError
+from headrouter.files import path_of
+
+
+def are_several(given: Sequence[str]) -> bool:
+    """Whether a command line names more than one file, be it by a folder or a pattern that holds but one."""
+    return len(given) > 1 or path_of(given[0], "image").is_dir() or _is_pattern(given[0])
+
+
+def pictures_of(given: Sequence[str]) -> dict[str, Path]:
+    """Find the pictures, by names that differ also where case does not count: that of the file, longer where it must be.
+
+    A folder stands for the pictures in it, by their suffix, without those in folders below; what it holds beside them is told.
+
+    Raises:
+        InvalidInputError: a folder or a pattern without pictures.
+    """
+    found = dict.fromkeys(chain.from_iterable(map(_expanded, given)))
+    stems, names = (
+        Counter(_folded(text) for text in texts) for texts in zip(*((p.stem, p.name) for p in found), strict=True)
+    )
+    chosen: dict[str, Path] = {}
+    taken: set[str] = set()
+    for path in found:
+        alone = stems[_folded(path.stem)] == 1, names[_folded(path.name)] == 1
+        wishes = [text for text, free in zip((path.stem, path.name), alone, strict=True) if free]
+        name = next(
+            text
+            for text in chain(wishes, (f"{path.name}-{number}" for number in count(1)))
+            if _folded(text) not in taken
+        )
+        taken.add(_folded(name))
+        chosen[name] = path
+    return chosen
+
+
+def _expanded(text: str) -> list[Path]:
+    path = path_of(text, "image")
+    if path.is_dir():
+        return _in_folder(path)
+    if not _is_pattern(text):
+        return [path]
+    matches = sorted((Path(match) for match in glob.glob(text, recursive=True)), key=_natural)  # noqa: PTH207
+    if not (files := [match for match in matches if not match.is_dir()]):
+        raise InvalidInputError(f"`image` {text!r} matches no file. Check the pattern.")
+    return files
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    from PIL import Image
+
+    from headrouter.decoding import FORMATS
+
+    suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
+    try:
+        files = sorted((each for each in folder.iterdir() if not each.is_dir()), key=_natural)
+    except OSError as error:
+        raise InvalidInputError(f"cannot read `image` '{folder}': {error.strerror}. Check the path.") from error
+    seen = [file for file in files if not file.name.startswith(".")]
+    pictures = [file for file in seen if file.suffix.lower() in suffixes]
+    if not pictures:
+        raise InvalidInputError(
+            f"`image` '{folder}' is a folder without pictures. Known suffixes: {' '.join(sorted(suffixes))}."
+        )
+    if others := [file.name for file in seen if file not in set(pictures)]:
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        say(f"warning: no pictures by their suffix, left out of '{folder}': {', '.join(map(ascii, others[:5]))}{more}")
+    return pictures
+
+
+def _is_pattern(text: str) -> bool:
+    return glob.has_magic(text) and not path_of(text, "image").exists()
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts photo-2 before photo-10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", str(path))]
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
