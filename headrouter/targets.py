@@ -2,6 +2,7 @@
 
 import os
 import pkgutil
+from pathlib import Path
 from typing import Any
 
 from headrouter.errors import PluginError, reason_of
@@ -46,12 +47,15 @@ def folder_of(source: str) -> str:
     """Return the folder of bundled weights, which the function named by ``source`` gives.
 
     Raises:
-        PluginError: it fails, or gives something else than a path.
+        PluginError: it fails, or gives something else than the path of a folder.
     """
     what = "the source of a model"
     found = call_target(source, what)
     try:
-        return os.fsdecode(found)
-    except Exception as error:
-        kind = type(found).__name__
-        raise PluginError(f"{what}: '{source}' must return the folder of its weights (got a {kind}).") from error
+        folder = os.fsdecode(found)
+        if Path(folder).is_dir():
+            return folder
+        came = repr(folder)
+    except Exception:
+        came = f"a {type(found).__name__}"
+    raise PluginError(f"{what}: '{source}' must return the folder of its weights (got {came}).")

@@ -4,14 +4,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from pkgutil import resolve_name
 from typing import Any, Final
 
 from headrouter.configuration import Parameters, validate
-from headrouter.errors import HeadRouterError, PluginError
+from headrouter.errors import PluginError
 from headrouter.plugin import BackboneSpec, ComponentSpec, Model, Preset
 from headrouter.plugins.names import Entry
 from headrouter.schema import component_schema
+from headrouter.targets import call_target, import_target
 from headrouter.testing.check import check, collect, expect, fail
 from headrouter.testing.subjects import BackboneSubject, PluginSubject
 
@@ -134,7 +134,8 @@ def models_and_presets_belong_to_something(subject: PluginSubject) -> None:
         if isinstance(item, Model):
             known.backbone(item.backbone)
             if ":" in item.source:
-                expect(callable(resolve_name(item.source)), f"model {item.name!r}: {item.source} is no function")
+                found = import_target(item.source, f"model {item.name!r}")
+                expect(callable(found), f"model {item.name!r}: {item.source} is no function")
         elif isinstance(item, Preset):
             owner: Any = known.entry(*item.component).item
             validate(owner.load(), item.values)
@@ -170,9 +171,9 @@ def its_backbones_can_be_tested(subject: PluginSubject) -> None:
     for _, spec in _components(subject):
         if isinstance(spec, BackboneSpec) and spec.testing:
             try:
-                subjects = resolve_name(spec.testing)()
-            except (ImportError, AttributeError, HeadRouterError) as error:
-                fail(f"backbone {spec.name!r}: {spec.testing} does not work: {error}")
+                subjects = call_target(spec.testing, f"backbone {spec.name!r}")
+            except PluginError as error:
+                fail(str(error))
             right = bool(subjects) and all(isinstance(each, BackboneSubject) for each in subjects)
             expect(right, f"backbone {spec.name!r}: {spec.testing} gives {subjects!r}")
 
