@@ -1,44 +1,74 @@
 """Run an edit again from the record that it left."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict
+from pydantic import AfterValidator, ConfigDict, Field
 
-from headrouter.assembly import backbone_parameters_of, inversion_of, methods_of
+from headrouter.assembly import (
+    backbone_parameters_of,
+    changed,
+    inversion_of,
+    methods_of,
+    registered_under,
+)
+from headrouter.backbone import BackboneParameters
 from headrouter.configuration import Parameters, validate
 from headrouter.editor import Editor
-from headrouter.errors import InvalidInputError
+from headrouter.errors import InvalidInputError, RecordWarning, UnknownNameError, WeightsError
+from headrouter.inversion import Inversion
+from headrouter.method import Method
 from headrouter.picture import load_picture
+from headrouter.plugin import Kind
+from headrouter.request import Guidance, Seeds, Size, Steps, Text
 from headrouter.result import RECORD, Result, picture_hash, read_record
 
 
-def edit_again(path: str | Path, *, progress: bool = True, **loading: str | None) -> Result:
+def edit_again(path: str | Path, *, model: str | None = None, progress: bool = True, **loading: str | None) -> Result:
     """The same edit, from ``result.json`` or the folder that holds it.
 
     Args:
         path: What :meth:`Result.save` wrote.
+        model: Where the weights are on this machine, if not where the record says. They must be the same weights.
         progress: Show progress bars.
         loading: ``device``, ``dtype`` or ``offload``, where this machine needs others than the record's.
 
     Raises:
         InvalidInputError: the record is damaged, its picture is not the one that was edited, or it was made with objects that
             no name stands for.
+        WeightsError: the weights are not those that the edit was made with.
+        UnknownNameError: a part is not installed here.
     """
     given = read_record(path)
     path = Path(path) / RECORD if Path(path).is_dir() else Path(path)
-    try:
+    with _of_the_record(path):
         record = validate(_Record, given)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"the record '{path}' is damaged: {error}") from error
+    if record.backbone.name is None or record.backbone.pipeline:
+        raise InvalidInputError(
+            "this edit was made with a model object, which a file cannot hold; run it from Python again."
+        )
+    names = _name("inversion", record.inversion), [_name("method", part) for part in record.methods]
+    with _of_the_record(path):
+        backbone, inversion, methods = _parts(record, *names)
     file = path.parent / record.source.file
     picture = load_picture(file)
-    editor = _editor(record, progress, {name: value for name, value in loading.items() if value is not None})
     if picture_hash(picture) != record.source.sha256:
         raise InvalidInputError(f"'{file}' is not the picture that was edited; its hash differs.")
+    backbone = changed(backbone, {name: value for name, value in loading.items() if value is not None})
+    editor = Editor(
+        backbone,
+        inversion,
+        methods,
+        model=model or record.backbone.model,
+        max_rows=record.max_rows,
+        progress=progress,
+    )
+    _check_weights(editor, record, path, backbone.dtype)
     asked = record.edit
-    return editor.edit(
+    result = editor.edit(
         picture,
         asked.prompt,
         asked.source_prompt,
@@ -49,14 +79,17 @@ def edit_again(path: str | Path, *, progress: bool = True, **loading: str | None
         size=asked.size,
         maps=asked.maps,
     )
+    result.record["preset"] = record.preset  # its values are among those of the parts
+    return result
 
 
 class _Part(Parameters):
-    """A part by name, and its parameters, which the part itself validates."""
+    """A part by name, or by class if no plug-in registers it; and its parameters, which the part itself validates."""
 
     model_config = ConfigDict(extra="allow")
 
     name: str | None
+    unregistered: str | None = Field(None, alias="class")
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -68,19 +101,25 @@ class _Backbone(_Part):
     pipeline: bool = False
 
 
+def _beside(name: str) -> str:
+    if name in ("", ".", "..") or any(sign in name for sign in "/\\:\0"):
+        raise ValueError("must be the name of a file beside the record")
+    return name
+
+
 class _Source(Parameters):
-    file: str
+    file: Annotated[str, AfterValidator(_beside)]
     sha256: str
 
 
 class _Edit(Parameters):
-    prompt: list[str]
-    source_prompt: str
-    negative_prompt: str
-    guidance: float
-    steps: int
-    seed: int | list[int]
-    size: tuple[int, int]
+    prompt: list[Text] = Field(min_length=1)
+    source_prompt: Text
+    negative_prompt: Text
+    guidance: Guidance
+    steps: Steps
+    seed: Seeds
+    size: Size
     maps: bool
 
 
@@ -90,25 +129,60 @@ class _Record(Parameters):
     model_config = ConfigDict(extra="ignore")
 
     backbone: _Backbone
+    weights: str | None = None
     inversion: _Part
     methods: list[_Part]
     edit: _Edit
-    max_rows: int | None
+    preset: str | None = None
+    max_rows: int | None = Field(ge=2)
     source: _Source
 
 
-def _editor(record: _Record, progress: bool, loading: Mapping[str, str]) -> Editor:
-    backbone = record.backbone
-    unnamed = None in {part.name for part in (backbone, record.inversion, *record.methods)}
-    if unnamed or backbone.pipeline:
-        raise InvalidInputError(
-            "this edit was made with a model object, which a file cannot hold; run it from Python again."
-        )
-    return Editor(
-        backbone_parameters_of(str(backbone.name), {**backbone.parameters, **loading}),
-        inversion_of(str(record.inversion.name), record.inversion.parameters),
-        [method for part in record.methods for method in methods_of(str(part.name), part.parameters)],
-        model=backbone.model,
-        max_rows=record.max_rows,
-        progress=progress,
+@contextmanager
+def _of_the_record(path: Path) -> Iterator[None]:
+    """Say of errors that it is the record they are in."""
+    try:
+        yield
+    except InvalidInputError as error:
+        raise InvalidInputError(f"the record '{path}' is damaged: {error}") from error
+    except UnknownNameError as error:
+        raise UnknownNameError(f"the record '{path}' needs a part that is not installed here: {error}") from error
+
+
+def _parts(record: _Record, inversion: str, methods: list[str]) -> tuple[BackboneParameters, Inversion, list[Method]]:
+    named = zip(methods, record.methods, strict=True)
+    return (
+        backbone_parameters_of(str(record.backbone.name), record.backbone.parameters),
+        inversion_of(inversion, record.inversion.parameters),
+        [method for name, part in named for method in methods_of(name, part.parameters)],
     )
+
+
+def _name(kind: Kind, part: _Part) -> str:
+    found = part.name or registered_under(kind, part.unregistered or "")
+    if found is None:
+        raise InvalidInputError(
+            f"this edit was made with the {kind} {part.unregistered!r}, which no installed plug-in registers, so that it cannot be "
+            "loaded by name. Register it in a plug-in (`headrouter new-plugin`), or run the edit from Python again."
+        )
+    return found
+
+
+def _check_weights(editor: Editor, record: _Record, path: Path, dtype: str) -> None:
+    if record.weights is None:
+        warnings.warn(
+            f"the record '{path}' is of an earlier version and does not say which weights the edit was made with; with others "
+            "the picture will be another.",
+            RecordWarning,
+            stacklevel=3,
+        )
+        return
+    found = editor.backbone.fingerprint()
+    if found != record.weights:
+        before = record.backbone.parameters.get("dtype")
+        rounded = dtype != before and "float16" in (dtype, before)
+        raise WeightsError(
+            f"`model` {record.backbone.model!r} holds other weights (fingerprint {found}) than this edit was made with "
+            f"({record.weights}). Say with `model` where those are, or edit the picture anew."
+            + (f" Rounding to float16 makes other weights, too: `dtype` was {before!r}." if rounded else "")
+        )

@@ -86,7 +86,7 @@ def backbone_of(
                 "`backbone` is already loaded; `model`, `pipeline`, `device`, `dtype` and `offload` have no use."
             )
         refuse_misfits(choice.provides, choice.name, parts)
-        return choice, {"name": None, "model": choice.name}
+        return choice, {"name": None, "model": None, "class": type(choice).__name__}
     if not isinstance(choice, str | BackboneParameters):
         raise InvalidInputError(f"`backbone` must be a name, its parameters or a loaded backbone, got {choice!r}.")
     parameters = (
@@ -205,11 +205,30 @@ def _field_of(knob: str, part: Parameters) -> str | None:
 
 def name_of(kind: Kind, part: object) -> str:
     """The registered name of a part's class, or the class's own name if it is registered under none."""
-    own = f"{type(part).__module__}:{type(part).__qualname__}"
+    return registered_under(kind, _target(part)) or type(part).__name__
+
+
+def registered_under(kind: Kind, target: str) -> str | None:
+    """The name that a class, as ``module:Class``, is registered under, if it is."""
     for entry in registry().entries(kind):
-        if isinstance(entry.item, ComponentSpec) and entry.item.target == own:
+        if isinstance(entry.item, ComponentSpec) and entry.item.target == target:
             return entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name
-    return type(part).__name__
+    return None
+
+
+def full_name(kind: Kind, part: object) -> str:
+    """The registered name of a part's class, or without one the class with its module; no two classes share it."""
+    return registered_under(kind, _target(part)) or _target(part)
+
+
+def described(kind: Kind, part: Parameters) -> dict[str, Any]:
+    """A part as plain data: its registered name, or without one its class, and its parameters."""
+    name = registered_under(kind, _target(part))
+    return {"name": name, **({} if name else {"class": _target(part)}), **part.model_dump(mode="json")}
+
+
+def _target(part: object) -> str:
+    return f"{type(part).__module__}:{type(part).__qualname__}"
 
 
 def part_class(kind: Kind, name: str) -> Any:

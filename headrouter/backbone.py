@@ -1,16 +1,17 @@
 """What the engine needs of a model, and what a model tells of itself while it runs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from jaxtyping import Float
 from torch import Tensor, device
 
 from headrouter.clock import Clock
 from headrouter.configuration import Parameters
+from headrouter.fingerprint import fingerprint, modules_of, tensors_of
 from headrouter.joint_attention import JointAttention, Site, TextStream, TokenLayout
 from headrouter.prompt import Prompt
 from headrouter.rows import BatchRow, Row
@@ -140,6 +141,19 @@ class Backbone(ABC):
     @abstractmethod
     def batch_size(self, rows: Sequence[Row]) -> int:
         """How many rows the model sees for one velocity of ``rows``: guidance may evaluate a row twice."""
+
+    def fingerprint(self) -> str:
+        """Tell by content what the model computes with: the same for the same weights wherever they were loaded from.
+
+        Asked before each run, since weights may change between two. Covers the parameters and buffers of every torch module among
+        the backbone's attributes, and theirs, unless overridden; see :func:`headrouter.fingerprint.fingerprint`.
+        """
+        return fingerprint(pair for path, module in modules_of(self).items() for pair in tensors_of(module, f"{path}."))
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What velocities depend on beside weights, as plain data by parameter; nothing, unless overridden."""
+        return {}
 
     @abstractmethod
     def attach(self, listener: Listener) -> AbstractContextManager[None]:

@@ -150,13 +150,15 @@ class Editor:
         )
         kept = inversion if inversion is None or isinstance(inversion, Inverted) else Inverted.load(inversion)
         job = prepare(image, asked, self.backbone, self.inversion, self.methods)
+        settled = job
         if maps and "prompt-words" in self.backbone.provides and not any(isinstance(m, WordMaps) for m in job.methods):
             job = replace(job, methods=(*job.methods, WordMaps()))
         engine = self._engine("edit")
         for group in self._groups(job.targets):
             engine.begin(job.inversion, job.methods, job.rows(group), job.problem)  # refuses before the model runs
         jobs = [job.at_seed(seed) for seed in asked.seed]
-        starts = self._starts(jobs, kept)
+        weights = self.backbone.fingerprint()
+        starts = self._starts(jobs, weights, kept)
         runs = [(job, _from(job.problem, start)) for job, start in zip(jobs, starts, strict=True)]
         groups = [self._sample(*run, group) for run in runs for group in self._groups(job.targets)]
         # Computed seed by seed, shown prompt by prompt.
@@ -174,7 +176,7 @@ class Editor:
             seeds=asked.seed * count,
             source_prompt=job.source,
             cost=cost,
-            record=record_of(job, asked, cost, self._backbone_record, self.max_rows),
+            record=record_of(settled, asked, cost, self._backbone_record, weights, self.max_rows),
             evidence=[(name, {key: value[order] for key, value in values.items()}) for name, values in evidence],
             _reconstruct=lambda: self._reconstruct(*runs[0]).image,
         )
@@ -206,7 +208,7 @@ class Editor:
             size=size,
         )
         job = prepare(image, asked, self.backbone, self.inversion, self.methods, samples=False)
-        start = self._start(job, None)
+        start = self._start(job, self.backbone.fingerprint(), None)
         if start is None:
             raise IncompatibleError(f"`inversion` {name_of('inversion', job.inversion)!r} has no inversion to keep.")
         return start
@@ -236,7 +238,7 @@ class Editor:
             size=size,
         )
         job = prepare(image, asked, self.backbone, self.inversion, self.methods)
-        start = self._start(job, None)
+        start = self._start(job, "", None)
         found = self._reconstruct(job, _from(job.problem, start))
         return found if start is None else replace(found, cost=start.cost + found.cost)
 
@@ -279,25 +281,25 @@ class Editor:
             drawn.append([to_picture(picture) for picture in self.backbone.decode(sampled.latents)])
         return [picture for of_a_prompt in zip(*drawn, strict=True) for picture in of_a_prompt]
 
-    def _start(self, job: Job, given: Inverted | None) -> Inverted | None:
+    def _start(self, job: Job, weights: str, given: Inverted | None) -> Inverted | None:
         """Noise to start from: computed, or what the user kept, if it belongs to the job."""
         inversion = job.inversion
         if not inversion.inverts:
             if given is not None:
                 raise IncompatibleError(f"`inversion`: {name_of('inversion', inversion)!r} starts from no inversion.")
             return None
-        identity = job.identity(self.backbone.name, self._backbone_record)
+        identity = job.identity(self.backbone, weights, self._backbone_record)
         if given is not None:
             given.refuse_unless(identity, tuple(job.problem.source.shape))
             return given
         latents, cost = self._engine("invert").invert(inversion, job.inversion_rows(), job.problem)
         return Inverted(latents, identity, cost)
 
-    def _starts(self, jobs: Sequence[Job], given: Inverted | None) -> list[Inverted | None]:
+    def _starts(self, jobs: Sequence[Job], weights: str, given: Inverted | None) -> list[Inverted | None]:
         """Noise that each seed starts from: one for all of them where the inversion draws none."""
         if "invert" in jobs[0].inversion.seeded:
-            return [self._start(job, given) for job in jobs]
-        return [self._start(jobs[0], given)] * len(jobs)
+            return [self._start(job, weights, given) for job in jobs]
+        return [self._start(jobs[0], weights, given)] * len(jobs)
 
     def _sample(self, job: Job, problem: Problem, targets: Sequence[Prompt], label: str = "edit") -> Sampled:
         return self._engine(label).sample(job.inversion, job.methods, job.rows(targets), problem)

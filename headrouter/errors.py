@@ -73,6 +73,10 @@ class PluginConflictError(HeadRouterError, LookupError):
     """A short name that more than one plug-in lays claim to, raised when the name is used."""
 
 
+class RecordWarning(UserWarning):
+    """A record that does not say enough to be sure that the edit run again is the same."""
+
+
 class PromptWarning(UserWarning):
     """A prompt that one of several text encoders does not see in full."""
 

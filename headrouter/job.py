@@ -7,7 +7,7 @@ from typing import Any, final
 from PIL import Image
 
 from headrouter import __version__
-from headrouter.assembly import changed, name_of, with_knob, with_preset
+from headrouter.assembly import changed, full_name, name_of, with_knob, with_preset
 from headrouter.backbone import Backbone
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.guidance import refuse_idle_prompts
@@ -20,7 +20,7 @@ from headrouter.request import Request
 from headrouter.result import picture_hash
 from headrouter.rows import Row
 
-_NOT_OF_THE_MODEL = frozenset({"name", "model", "pipeline", "device", "dtype", "offload"})
+_NOT_OF_THE_MODEL = frozenset({"name", "model", "class", "pipeline", "device", "dtype", "offload"})
 """In a backbone's record: what its name says already, and what concerns the machine alone."""
 _LARGEST = 8192**2
 """Pixels of the largest size to work at, far beyond what any model was trained for."""
@@ -70,24 +70,27 @@ class Job:
         noise = Noise([seed], (channels, rows, columns), source.device)
         return replace(self, seed=seed, problem=replace(self.problem, noise=noise))
 
-    def identity(self, backbone: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    def identity(self, backbone: Backbone, weights: str, record: Mapping[str, Any]) -> dict[str, Any]:
         """Everything that an inversion depends on, and nothing else, so that one serves many edits.
 
         Args:
-            backbone: Its name.
-            record: Its parameters.
+            backbone: What it is made with.
+            weights: Fingerprint of the backbone.
+            record: How the backbone was loaded.
         """
+        loaded = {name: value for name, value in record.items() if name not in _NOT_OF_THE_MODEL}
         sees_source = self.inversion.inversion_prompt == "source"
         return {
             "picture": picture_hash(self.picture),
             "source prompt": self.source.text if sees_source else "",
             "negative prompt": self.negative.text if _is_guided(self.inversion) else "",
-            "backbone": backbone,
-            **{f"backbone.{name}": value for name, value in record.items() if name not in _NOT_OF_THE_MODEL},
+            "backbone": type(backbone).__name__,
+            "set of weights": weights,
+            **{f"backbone.{name}": value for name, value in {**loaded, **backbone.settings}.items()},
             "size": list(self.size),
             "steps": self.steps,
             **({"seed": self.seed} if "invert" in self.inversion.seeded else {}),
-            "trajectory": name_of("inversion", self.inversion),
+            "trajectory": full_name("inversion", self.inversion),
             **{f"inversion.{name}": value for name, value in self.inversion.inversion_parameters.items()},
             "version of headrouter": __version__,
         }

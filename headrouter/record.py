@@ -6,24 +6,30 @@ from typing import Any
 import torch
 
 from headrouter import __version__
-from headrouter.assembly import name_of
+from headrouter.assembly import described
 from headrouter.cost import Cost
 from headrouter.job import Job
-from headrouter.maps import WordMaps
 from headrouter.request import Request
 from headrouter.result import FORMAT
 
 
 def record_of(
-    job: Job, asked: Request, cost: Cost, backbone: Mapping[str, Any], max_rows: int | None
+    job: Job, asked: Request, cost: Cost, backbone: Mapping[str, Any], weights: str, max_rows: int | None
 ) -> dict[str, Any]:
-    """Plain data from which :func:`~headrouter.again.edit_again` makes the edit again; ``backbone`` says how it was loaded."""
-    methods = [method for method in job.methods if not isinstance(method, WordMaps)]
+    """Plain data from which :func:`~headrouter.again.edit_again` makes the edit again.
+
+    Args:
+        job, asked, cost: What was asked, what came of it, and what it took.
+        backbone: How the backbone was loaded.
+        weights: Its fingerprint.
+        max_rows: Most rows in one model call.
+    """
     return {
         "headrouter": {"format": FORMAT, "version": __version__, "torch": torch.__version__},
         "backbone": dict(backbone),
-        "inversion": {"name": name_of("inversion", job.inversion), **job.inversion.model_dump(mode="json")},
-        "methods": [{"name": name_of("method", method), **method.model_dump(mode="json")} for method in methods],
+        "weights": weights,
+        "inversion": described("inversion", job.inversion),
+        "methods": [described("method", method) for method in job.methods],
         "edit": {
             "source_prompt": job.source.text,
             "prompt": [prompt.text for prompt in job.targets],

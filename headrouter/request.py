@@ -10,6 +10,8 @@ from headrouter.errors import InvalidInputError
 
 Text = Annotated[str, StringConstraints(max_length=100_000)]
 Side = Annotated[int, Field(ge=1, le=65_536)]
+Steps = Annotated[int, Field(ge=1, le=10_000)]
+Guidance = Annotated[float, Field(ge=0, lt=1000)]
 Size = tuple[Side, Side] | Literal["auto"]
 
 
@@ -40,8 +42,8 @@ class Request(Parameters):
     preset: str | None = None
     keep: float | None = None
     push: float | None = None
-    steps: int | None = Field(None, ge=1, le=10_000)
-    guidance: float | None = Field(None, ge=0, lt=1000)
+    steps: Steps | None = None
+    guidance: Guidance | None = None
     seed: Seeds = (0,)
     size: Size = "auto"
     maps: bool = True

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,9 @@ from headrouter.picture import save_picture, writable_folder
 from headrouter.prompt import Prompt
 
 RECORD = "result.json"
-FORMAT = 1
+FORMAT = 2
+READ = (1, 2)
+"""Formats that are read; the first does not say which weights an edit was made with."""
 
 
 @final
@@ -174,9 +177,10 @@ def read_record(path: str | Path) -> dict[str, Any]:
         raise InvalidInputError(f"cannot read the record '{path}': {error}.") from error
     if not isinstance(record, dict) or not isinstance(record.get("headrouter"), dict) or "edit" not in record:
         raise InvalidInputError(f"'{path}' is not the record of an edit; give the result.json that an edit wrote.")
-    if record["headrouter"].get("format") != FORMAT:
+    found = record["headrouter"].get("format")
+    if type(found) is not int or found not in READ:
         raise InvalidInputError(
-            f"'{path}' has format {record['headrouter'].get('format')!r}, this headrouter reads {FORMAT}."
+            f"'{path}' has format {reprlib.repr(found)}, this headrouter reads {FORMAT}; take the version that wrote it."
         )
     return record
 

@@ -70,8 +70,8 @@ def test_methods_compose_from_the_command_line(models: Path, photo: Path, tmp_pa
     arguments = common(models, photo, "--method", "maps", "--method", "headrouter", "--inversion", "euler")
     assert edit(*arguments, "--set", "method.1.rho=0.2", "-o", tmp_path / "out") == 0
     record = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert [method["name"] for method in record["methods"]] == ["headrouter"] and record["edit"]["maps"] is True
-    assert record["methods"][0]["rho"] == 0.2 and record["inversion"]["name"] == "euler"
+    assert [method["name"] for method in record["methods"]] == ["maps", "headrouter"] and record["edit"]["maps"] is True
+    assert record["methods"][1]["rho"] == 0.2 and record["inversion"]["name"] == "euler"
 
 
 @pytest.mark.parametrize("name", ["rf-sde", "rf-solver", "fireflow", "flowedit", "sdedit"])

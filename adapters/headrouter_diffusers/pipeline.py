@@ -13,12 +13,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headrouter.backbone import Backbone, Defaults, Listener
+from headrouter.backbone import Backbone, BackboneParameters, Defaults, Listener
 from headrouter.errors import InvalidInputError
 from headrouter.joint_attention import Site, TokenLayout
 from headrouter.prompt import Prompt
 from headrouter.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter_diffusers import autoencoder
+from headrouter_diffusers.content import pipeline_fingerprint
 from headrouter_diffusers.fitness import refuse_unfit
 from headrouter_diffusers.quiet import without_notes_on_length
 from headrouter_diffusers.running import exclusively
@@ -26,6 +27,8 @@ from headrouter_diffusers.schedulers import grid_of
 from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.tap import Tap
 from headrouter_diffusers.text_parts import TextPart, check_length
+
+_MACHINE = set(BackboneParameters.model_fields)
 
 
 class DiffusersBackbone(Backbone, ABC):
@@ -214,6 +217,18 @@ class DiffusersBackbone(Backbone, ABC):
     def batch_size(self, rows: Sequence[Row]) -> int:
         """How many rows the transformer sees for one velocity of ``rows``."""
         return len(batch_rows(rows, guided=self._guided))
+
+    @final
+    def fingerprint(self) -> str:
+        """All that is in the pipeline now, by content."""
+        with exclusively(self.pipeline.transformer):
+            return pipeline_fingerprint(self.pipeline)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The ``_parameters`` of a subclass, without those that only say where and how precisely to compute."""
+        given = getattr(self, "_parameters", None)
+        return given.model_dump(mode="json", exclude=_MACHINE) if isinstance(given, BackboneParameters) else {}
 
     @final
     def attach(self, listener: Listener) -> AbstractContextManager[None]:

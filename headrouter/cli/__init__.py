@@ -25,6 +25,7 @@ from headrouter.errors import (
     PluginError,
     PluginWarning,
     PromptWarning,
+    RecordWarning,
     printable,
 )
 
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may not be text
     with warnings.catch_warnings():
-        for category in (PictureWarning, PluginWarning, PromptWarning):
+        for category in (PictureWarning, PluginWarning, PromptWarning, RecordWarning):
             warnings.simplefilter("always", category)
         warnings.showwarning = _show_warning
         try:

@@ -228,13 +228,16 @@ def _parts(arguments: argparse.Namespace) -> "tuple[BackboneParameters, Inversio
 def _again(arguments: argparse.Namespace) -> "Result":
     from headrouter.again import edit_again
 
-    return edit_again(arguments.record, progress=not arguments.no_progress, **machine_of(arguments))
+    return edit_again(
+        arguments.record, model=arguments.model, progress=not arguments.no_progress, **machine_of(arguments)
+    )
 
 
 def _only_machine(arguments: argparse.Namespace) -> None:
     """With ``--from`` everything else is in the record: refuse what would be ignored."""
     allowed = {
         "record",
+        "model",
         "output",
         "sheet",
         "device",

@@ -1,6 +1,6 @@
 """Everything that listening to a model might leave behind in it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any, Final
 
 import torch
@@ -8,23 +8,11 @@ from torch import Tensor
 from torch.nn import Module, Parameter
 
 from headrouter.backbone import Backbone
+from headrouter.fingerprint import modules_of
 
 Snapshot = dict[str, dict[str, Any]]
 _SAMPLE: Final = 4096
 ASPECTS: Final = ("structure", "attributes", "hooks", "hook flags", "modes", "processors", "weights")
-
-
-def modules_of(backbone: Backbone) -> dict[str, Module]:
-    """The models that a backbone holds: itself, its attributes, and theirs."""
-    return {path: module for module, path in {module: path for path, module in _walk(backbone, "backbone", 2)}.items()}
-
-
-def _walk(thing: object, path: str, depth: int) -> Iterator[tuple[str, Module]]:
-    if isinstance(thing, Module):
-        yield path, thing
-    elif depth:
-        for name, value in getattr(thing, "__dict__", {}).items():
-            yield from _walk(value, f"{path}.{name}", depth - 1)
 
 
 def state(model: Module) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from headrouter import Editor
-from headrouter.inverted import Inverted
+from headrouter.inverted import FORMAT, Inverted
 
 from .conftest import cases
 from .fake import Fake, uses
@@ -77,9 +77,12 @@ def record_of(made: Inverted, **changes: Any) -> dict[str, Any]:
     import hashlib
 
     latents = changes.pop("latents", made.latents)
-    digest = hashlib.sha256(latents.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+    given = changes.get("identity")
+    identity = given if isinstance(given, dict) else dict(made.identity)
+    content = json.dumps(identity, sort_keys=True).encode() + latents.contiguous().view(torch.uint8).numpy().tobytes()
+    digest = hashlib.sha256(content).hexdigest()
     cost = {"calls": 2, "rows": 2, "seconds": 0.1, "peak_memory": 1}
-    return {"format": 1, "identity": dict(made.identity), "cost": cost, "sha256": digest, **changes}
+    return {"format": FORMAT, "identity": identity, "cost": cost, "sha256": digest, **changes}
 
 
 COSTS: list[Any] = [
@@ -89,7 +92,7 @@ COSTS: list[Any] = [
 RECORDS: list[dict[str, Any]] = [
     *({"cost": cost} for cost in COSTS if cost != {}),
     *({"identity": identity} for identity in (None, 3, "abc", [], [["a", 1]], [1, 2], True)),
-    *({"format": found} for found in (None, 0, 2, "1", [1], {}, 1.5, True)),
+    *({"format": found} for found in (None, 0, 1, 3, "2", [2], {}, 2.5, 2.0, True, 10**400)),
     *({"sha256": found} for found in (None, "", "0" * 64, 3, [], {})),
 ]
 

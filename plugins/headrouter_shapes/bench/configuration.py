@@ -10,15 +10,27 @@ from typing import Any, Final
 
 from pydantic import Field, create_model
 
-from headrouter.assembly import Methods, inversion_of, methods_of, model_of, name_of, part_class, with_knob, with_preset
+from headrouter.assembly import (
+    Methods,
+    described,
+    inversion_of,
+    methods_of,
+    model_of,
+    name_of,
+    part_class,
+    with_knob,
+    with_preset,
+)
 from headrouter.assembly import refuse_misfits as refuse
 from headrouter.backbone import BackboneParameters, Defaults
 from headrouter.configuration import Override, Parameters, validate
 from headrouter.errors import InvalidInputError
+from headrouter.fingerprint import folder_fingerprint
 from headrouter.inversion import Inversion
 from headrouter.method import Method
 from headrouter.plugins import registry
 from headrouter.routing.method import NoMethod
+from headrouter.weights import find_weights
 from headrouter.yaml_document import Document
 from headrouter_shapes.bench.code import code_of
 
@@ -105,10 +117,9 @@ class Configuration:
         loading = self.backbone.model_dump(mode="json", exclude=set(_MACHINE))
         what: dict[str, Any] = {"still": self.still}
         if not self.still:
-            inversion, methods = self.inversion.model_dump(mode="json"), self.methods
             what = {
-                "inversion": {"name": name_of("inversion", self.inversion), **inversion},
-                "methods": [{"name": name_of("method", one), **one.model_dump(mode="json")} for one in methods],
+                "inversion": described("inversion", self.inversion),
+                "methods": [described("method", one) for one in self.methods],
                 "steps": self.steps,
                 "guidance": self.guidance,
                 "seed": self.seed,
@@ -222,21 +233,18 @@ def resolve(
 
 
 def weights_of(backbone: str, model: str) -> str:
-    """What tells one set of weights from another: the hash of a folder's tensors and configurations, or a hub id."""
+    """What tells one set of weights from another: the fingerprint of the pipeline's folder, or a hub id that is not here yet."""
     source = model_of(backbone, model)[0]
-    return _folder_hash(Path(source)) if Path(source).is_dir() else source
-
-
-def _folder_hash(folder: Path) -> str:
+    state = find_weights(source)
+    folder = Path(state.remark if state.usable else source)
+    if not folder.is_dir():
+        return source
     files = [(file, file.stat()) for file in sorted(folder.rglob("*")) if file.is_file()]
-    return _hash_of(folder, tuple((str(file), state.st_size, state.st_mtime_ns) for file, state in files))
+    return _fingerprint(folder, tuple((str(file), found.st_size, found.st_mtime_ns) for file, found in files))
 
 
 @functools.cache
-def _hash_of(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
-    """Of names and contents; sizes and times are there so that files that were changed are read again."""
-    digest = hashlib.sha256()
-    for file, *_ in files:
-        digest.update(f"{Path(file).relative_to(folder)}\n".encode())
-        digest.update(Path(file).read_bytes())
-    return digest.hexdigest()[:16]
+def _fingerprint(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
+    """Sizes and times are there so that files that were changed are read again."""
+    del files
+    return folder_fingerprint(folder)

@@ -1,0 +1,84 @@
+"""What a pipeline computes with, by content: its weights wherever they are kept, and the settings beside them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from inspect import signature
+from typing import Any
+
+from accelerate.utils import align_module_device
+from safetensors import safe_open
+from torch import Tensor
+from torch.nn import Module
+
+from headrouter.fingerprint import fingerprint, settings_of, tensors_of
+
+
+def pipeline_fingerprint(pipeline: Any) -> str:
+    """Return what tells one pipeline from another: all that is in it now, with LoRA weights and quantised ones.
+
+    Not where it was loaded from, in what precision, and where it computes.
+    """
+    parts = {name: getattr(part, "_orig_mod", part) for name, part in pipeline.components.items() if part is not None}
+    tensors = (pair for name, part in parts.items() if isinstance(part, Module) for pair in _tensors(part, f"{name}."))
+    return fingerprint(tensors, {name: _settings(part) for name, part in parts.items()})
+
+
+def _tensors(model: Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    on_disk = dict(_on_disk(model))
+    for name, tensor in tensors_of(model):
+        if id(tensor) in on_disk:
+            path, key = on_disk[id(tensor)]
+            with safe_open(path, framework="pt") as file:
+                yield prefix + name, file.get_tensor(key)
+        elif tensor.is_meta:
+            owner, _, leaf = name.rpartition(".")
+            with align_module_device(model.get_submodule(owner), "cpu"):
+                yield prefix + name, getattr(model.get_submodule(owner), leaf).detach()
+        else:
+            yield prefix + name, tensor
+
+
+def _on_disk(model: Module) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Tensors that diffusers' group offloading keeps in files, by identity; what stands for them meanwhile is empty."""
+    for module in model.modules():
+        registry = getattr(module, "_diffusers_hook", None)
+        group: Any = getattr(registry and registry.get_hook("group_offloading"), "group", None)
+        if getattr(group, "offload_to_disk_path", None):
+            for tensor, key in group.tensor_to_key.items():
+                yield id(tensor), (group.safetensors_file_path, key)
+
+
+def _settings(part: Any) -> dict[str, Any]:
+    """The configuration of a component but for defaults, to which a later version may add; a tokenizer's words; LoRA scales."""
+    found: dict[str, Any] = {"class": type(part).__name__}
+    configuration: Any = getattr(part, "config", None)
+    if hasattr(configuration, "to_diff_dict"):
+        found["configuration"] = settings_of(configuration.to_diff_dict())
+    elif configuration is not None:
+        usual = signature(type(part)).parameters
+        given = {name: _plain(value) for name, value in configuration.items()}
+        unusual = {name for name, value in given.items() if name not in usual or value != _plain(usual[name].default)}
+        found["configuration"] = settings_of({name: given[name] for name in unusual})
+    if hasattr(part, "get_vocab"):
+        found["words"] = part.get_vocab()
+    if isinstance(part, Module):
+        found["adapters"] = {name: _adapters(module) for name, module in part.named_modules() if _has_adapters(module)}
+    return found
+
+
+def _plain(value: Any) -> str:
+    """As text, which is the same for a tuple and for the list that it becomes in a file."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _has_adapters(module: Module) -> bool:
+    return isinstance(getattr(module, "scaling", None), Mapping) and hasattr(module, "active_adapters")
+
+
+def _adapters(layer: Any) -> dict[str, Any]:
+    return {
+        "active": list(layer.active_adapters),
+        "off": bool(layer.disable_adapters),
+        "merged": list(layer.merged_adapters),
+        "scaling": {str(name): float(value) for name, value in layer.scaling.items()},
+    }

@@ -1,0 +1,126 @@
+"""Tells one set of weights from another by content, wherever it lies, at about the price of one call of the model."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from torch.nn import Module
+
+_WHOLE: Final = 1 << 16
+"""Bytes of a tensor that are hashed one by one; of a larger one the sums of its rows and columns are."""
+_WORD: Final = 8
+_PROVENANCE: Final = frozenset({"transformers_version", "architectures", "dtype", "torch_dtype"})
+
+
+def fingerprint(tensors: Iterable[tuple[str, Tensor]], settings: object = None) -> str:
+    """Return 16 hexadecimal digits that change with any name, shape or value of the tensors, and with the settings.
+
+    Floating-point numbers count as bfloat16, so that weights loaded in float32 and in bfloat16 are the same weights. A large tensor
+    is read as a matrix of 64-bit words, and enters by the sums of its rows and of its columns, modulo 2⁶⁴, which any device forms
+    exactly and about as fast as it reads memory. That tells weights apart; it is no proof against somebody who forges them.
+
+    Args:
+        tensors: In any order.
+        settings: Plain data.
+
+    >>> one, two = torch.zeros(3), torch.ones(3)
+    >>> fingerprint([("a", one), ("b", two)]) == fingerprint([("b", two.bfloat16()), ("a", one)])
+    True
+    >>> fingerprint([("a", one), ("b", two)]) == fingerprint([("a", two), ("b", one)])
+    False
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=lambda thing: type(thing).__name__).encode())
+    plain = (part for name, tensor in tensors for part in _parts(name, tensor))
+    for name, content in sorted((name, _digest(tensor)) for name, tensor in plain):
+        digest.update(f"{name}\n".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def tensors_of(module: Module, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Return a model's parameters and buffers, those that are not saved and what quantisation keeps beside them too."""
+    everything = {**dict(module.named_buffers()), **module.state_dict(keep_vars=True)}
+    for name, value in everything.items():
+        if isinstance(value, Tensor):
+            yield prefix + name.replace("_orig_mod.", ""), value  # the mark of a compiled part
+
+
+def modules_of(thing: object) -> dict[str, Module]:
+    """Return the models that an object holds, by path: itself, its attributes, and theirs."""
+    return {path: module for module, path in {module: path for path, module in _walk(thing, "backbone", 2)}.items()}
+
+
+def settings_of(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a component's configuration without what says only where it came from and what wrote it."""
+    return {
+        str(name): value
+        for name, value in configuration.items()
+        if not str(name).startswith("_") and name not in _PROVENANCE
+    }
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Return the fingerprint of a pipeline's folder without loading it, however its tensors are spread over files."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    settings: dict[str, Any] = {}
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        if file.name in ("config.json", "model_index.json", "scheduler_config.json"):
+            settings[name] = settings_of(json.loads(file.read_text(encoding="utf-8")))
+        elif file.suffix not in (".safetensors", ".md") and not file.name.endswith(".index.json"):
+            settings[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return fingerprint(_read(folder, [file for file in files if file.suffix == ".safetensors"]), settings)
+
+
+def _read(folder: Path, files: Iterable[Path]) -> Iterator[tuple[str, Tensor]]:
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                yield f"{path.parent.relative_to(folder).as_posix()}/{name}", file.get_tensor(name)
+
+
+def _walk(thing: object, path: str, depth: int) -> Iterator[tuple[str, Module]]:
+    if isinstance(thing, Module):
+        yield path, thing
+    elif depth:
+        attributes: Mapping[str, Any] = getattr(thing, "__dict__", {})
+        for name, value in attributes.items():
+            yield from _walk(value, f"{path}.{name}", depth - 1)
+
+
+def _parts(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """A tensor; or those that it is made of, where it only looks like one, as quantised ones do."""
+    if not hasattr(tensor, "__tensor_flatten__"):
+        yield name, tensor.detach().as_subclass(Tensor)
+        return
+    for inner in tensor.__tensor_flatten__()[0]:
+        yield from _parts(f"{name}.{inner}", getattr(tensor, inner))
+
+
+def _digest(tensor: Tensor) -> bytes:
+    real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    plain = real.to(torch.bfloat16) if real.is_floating_point() else real
+    if plain.device.type not in ("cpu", "cuda"):
+        plain = plain.cpu()
+    digest = hashlib.sha256(f"{list(tensor.shape)} {plain.dtype}\n".encode())
+    flat = plain.reshape(-1)
+    if flat.numel() * flat.element_size() <= _WHOLE:
+        digest.update(_bytes(flat))
+        return digest.digest()
+    step = _WORD // flat.element_size()
+    if flat.storage_offset() % step:
+        flat = flat.clone()
+    words = flat[: flat.numel() // step * step].view(torch.int64)
+    columns = 1 << (words.numel().bit_length() // 2)
+    matrix = words[: words.numel() // columns * columns].view(-1, columns)
+    for part in (matrix.sum(dim=0), matrix.sum(dim=1), flat[matrix.numel() * step :]):
+        digest.update(_bytes(part))
+    return digest.digest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes()
