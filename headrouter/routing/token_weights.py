@@ -48,22 +48,13 @@ def feature_weights(
     return alpha * torch.sigmoid(nu * (share if form == "literal" else output_HND.shape[1] * share - 1))
 
 
-def refinement(
-    weights_HNK: Float[Tensor, "h n k"],
-    probabilities_HNK: Float[Tensor, "h n k"],
-    text_value_HKD: Float[Tensor, "h k d"],
-) -> Float[Tensor, "h n d"]:
-    """What eq. 20 adds to the output of the image tokens: Σ_j (ŵ[i, j] − 1)·A[i, j]·v_j, float32."""
-    return ((weights_HNK - 1) * probabilities_HNK) @ text_value_HKD.float()
-
-
 def refined(
     output_HND: Float[Tensor, "h n d"],
     weights_HNK: Float[Tensor, "h n k"],
     probabilities_HNK: Float[Tensor, "h n k"],
     text_value_HKD: Float[Tensor, "h k d"],
 ) -> Float[Tensor, "h n d"]:
-    """The output of the image tokens with :func:`refinement` added, float32, in one product."""
+    """The output of the image tokens with Σ_j (ŵ[i, j] − 1)·A[i, j]·v_j added (eq. 20), float32, in one product."""
     return torch.baddbmm(output_HND.float(), (weights_HNK - 1).mul_(probabilities_HNK), text_value_HKD.float())
 
 

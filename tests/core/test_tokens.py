@@ -14,7 +14,6 @@ from headrouter.routing.token_weights import (
     feature_weights,
     refined,
     refined_output_reference,
-    refinement,
     token_weights,
 )
 from headrouter.rows import Row, batch_rows
@@ -70,7 +69,7 @@ def test_without_the_full_matrix_equals_the_explicit_softmax(
         ours = output[row].clone()
         for heads, block in joint.text_to_image(row, positions):
             weights = token_weights(block, 2.0, 3.0, form)
-            ours[heads, joint.layout.image] += refinement(weights, block, value[heads])
+            ours[heads, joint.layout.image] = refined(ours[heads, joint.layout.image], weights, block, value[heads])
         additive = biases()[bias]
         if additive is not None and additive.dtype == torch.bool:
             additive = torch.zeros(additive.shape).masked_fill(~additive, -torch.inf)
@@ -148,7 +147,7 @@ def test_one_product_adds_the_refinement() -> None:
     output, weights, block, value = (
         torch.rand(shape, generator=generator) for shape in ((2, 9, 5), (2, 9, 3), (2, 9, 3), (2, 3, 5))
     )
-    assert torch.allclose(refined(output, weights, block, value), output + refinement(weights, block, value), atol=1e-6)
+    assert torch.allclose(refined(output, weights, block, value), output + ((weights - 1) * block) @ value, atol=1e-6)
     assert torch.equal(refined(output, torch.ones_like(weights), block, value), output)
 
 
