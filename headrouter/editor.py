@@ -56,6 +56,7 @@ class Editor:
         model: Short name, hub id or local folder of the weights; the backbone's default if None.
         pipeline: An already loaded diffusers pipeline to use as it is.
         device, dtype, offload: See :class:`~headrouter.backbone.BackboneParameters`.
+        max_sequence_length: Number of text tokens of a prompt, for backbones that have the parameter; at most what the model takes.
         max_rows: Most rows of the picture (its source and edits) in one model call; more edits run one group after the other.
         progress: Show progress bars.
 
@@ -74,6 +75,7 @@ class Editor:
         device: str | None = None,
         dtype: str | None = None,
         offload: str | None = None,
+        max_sequence_length: int | None = None,
         max_rows: int | None = None,
         progress: bool = True,
     ):
@@ -84,7 +86,7 @@ class Editor:
             raise InvalidInputError(f"`model` must be a short name, a hub id or the path of a folder, got {model!r}.")
         self.inversion = inversion_of(inversion)
         self.methods = methods_of(method)
-        given = {"device": device, "dtype": dtype, "offload": offload}
+        given = {"device": device, "dtype": dtype, "offload": offload, "max_sequence_length": max_sequence_length}
         values = {name: value for name, value in given.items() if value is not None}
         self.backbone, self._backbone_record = backbone_of(
             backbone, (self.inversion, *self.methods), model=model, pipeline=pipeline, values=values

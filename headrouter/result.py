@@ -68,11 +68,11 @@ class Result:
         Mean over heads, layers, steps and the word's tokens; a value is a probability.
 
         Args:
-            word: A word, or several, of the prompt.
+            word: A word, or several, of the prompt, all its occurrences.
             prompt: Which of the edits, in the order of ``images``.
 
         Raises:
-            InvalidInputError: the word is not in the prompt, or there is no such prompt.
+            InvalidInputError: the word is not in the prompt or has no token, or there is no such prompt.
         """
         self.refuse_unknown(prompt)
         positions = self.prompts[prompt].find(word)
@@ -136,6 +136,7 @@ class Result:
 
     def has_mask(self, prompt: int = 0) -> bool:
         """Whether :meth:`mask` can show one."""
+        self.refuse_unknown(prompt)
         return self.has("masks") and not self.recorded("masks")[prompt].isnan().all()
 
     def recorded(self, name: str) -> Tensor:

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from headrouter.result import Result
+from headrouter.words import fold
 
 _SIDE = 3.0
 """Inches of a panel."""
@@ -39,7 +40,9 @@ def edit_sheet(result: Result, prompt: int = 0, words: Sequence[str] | None = No
     ]
     panels.append((f"edit: {result.prompts[prompt].text}{own}", result.images[prompt]))
     if result.has("text_maps"):
-        chosen = result.prompts[prompt].new_words(result.source_prompt)[:2] if words is None else words
+        new = result.prompts[prompt].new_words(result.source_prompt)
+        once = [word for place, word in enumerate(new) if fold(word) not in map(fold, new[:place])]
+        chosen = once[:2] if words is None else words
         panels += [(f"where {word!r} acts", (result.images[prompt], result.text_map(word, prompt))) for word in chosen]
     if result.has_mask(prompt):
         panels.append(("mask: outside it, the source", result.mask(prompt)))

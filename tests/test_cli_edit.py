@@ -54,6 +54,36 @@ def test_edit_and_edit_again(models: Path, photo: Path, tmp_path: Path, capsys: 
     assert json.loads((again / "result.json").read_text())["methods"] == record["methods"]
 
 
+@pytest.mark.parametrize("backbone", ["sd3.5", "flux"])
+def test_the_number_of_text_tokens(
+    backbone: str, models: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, again = tmp_path / "out", tmp_path / "again"
+    asked = [
+        photo,
+        "--backbone",
+        backbone,
+        "--model",
+        models / backbone,
+        "--steps",
+        1,
+        "--size",
+        "48x32",
+        "--method",
+        "none",
+    ]
+    long = "the " * 15
+    assert edit(*asked, "--prompt", long, "--max-sequence-length", 8, "-o", out) == 2
+    assert "set `max_sequence_length` to 16 or more (at most 24)" in capsys.readouterr().err
+    assert edit(*asked, "--prompt", long, "--max-sequence-length", 16, "-o", out) == 0
+    assert json.loads((out / "result.json").read_text())["backbone"]["max_sequence_length"] == 16
+    assert edit("--from", out, "-o", again) == 0
+    assert json.loads((again / "result.json").read_text())["backbone"]["max_sequence_length"] == 16
+    assert edit(*asked, "--prompt", long, "--set", "backbone.max_sequence_length=8", "-o", out) == 2
+    assert edit(*asked, "--prompt", "a", "--max-sequence-length", 25, "-o", out) == 2
+    assert "`max_sequence_length` must be at most 24, what this model takes, got 25" in capsys.readouterr().err
+
+
 def test_several_seeds_and_again(models: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, again = tmp_path / "out", tmp_path / "again"
     assert edit(*common(models, photo, "--prompt", "a cat", "--seed", 3, "--seed", 0), "-o", out) == 0

@@ -16,8 +16,10 @@ from torch import Tensor
 from headrouter.backbone import Backbone, BackboneParameters, Defaults, Listener
 from headrouter.errors import InvalidInputError
 from headrouter.joint_attention import Site, TokenLayout
+from headrouter.marks import without_marks
 from headrouter.prompt import Prompt
 from headrouter.rows import BatchRow, Row, batch_rows, guided_velocity
+from headrouter.spelling import Spelling
 from headrouter_diffusers import autoencoder
 from headrouter_diffusers.content import pipeline_fingerprint
 from headrouter_diffusers.fitness import refuse_unfit
@@ -26,7 +28,7 @@ from headrouter_diffusers.running import exclusively
 from headrouter_diffusers.schedulers import grid_of
 from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.tap import Tap
-from headrouter_diffusers.text_parts import TextPart, check_length
+from headrouter_diffusers.text_parts import TextPart, as_tokenized, check_length
 
 _MACHINE = set(BackboneParameters.model_fields)
 
@@ -152,15 +154,23 @@ class DiffusersBackbone(Backbone, ABC):
     def encode_prompts(self, texts: Sequence[str]) -> list[Prompt]:
         """Encode prompts one by one, so that none depends on the others."""
         with exclusively(self.pipeline.transformer), without_notes_on_length(type(self.pipeline).__module__):
-            for text in dict.fromkeys(texts):
-                check_length(text, self._parts)
+            spelt = {text: self._spelt(text) for text in texts}
+            for text, spellings in spelt.items():
+                check_length(text, [(part, spelling.text) for part, spelling in spellings])
             self.pipeline.maybe_free_model_hooks()
             return [
                 Prompt(
-                    text, self._encode_prompt(text), tuple(token for part in self._parts for token in part.tokens(text))
+                    text,
+                    self._encode_prompt(without_marks(text).text),
+                    tuple(token for part, spelling in spelt[text] for token in part.tokens(spelling)),
                 )
                 for text in texts
             ]
+
+    def _spelt(self, text: str) -> list[tuple[TextPart, Spelling]]:
+        """Each text encoder with what the pipeline gives its tokenizer."""
+        convert = getattr(self.pipeline, "maybe_convert_prompt", None)
+        return [(part, as_tokenized(without_marks(text), part.tokenizer, convert)) for part in self._parts]
 
     @final
     @torch.no_grad()

@@ -1,12 +1,14 @@
-"""Where the words of a prompt go: the tokens of each text encoder, and what an encoder would cut."""
+"""Where the words of a prompt go: the tokens of each text encoder, and what an encoder would not see of it."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 from headrouter.errors import InvalidInputError, PromptWarning
 from headrouter.prompt import Token
+from headrouter.spelling import Spelling
+from headrouter.words import word_spans
 
 
 @final
@@ -19,35 +21,32 @@ class TextPart:
         tokenizer: The tokenizer.
         length: Number of tokens it takes, special ones included.
         start: Position of its first token within the text part of the joint sequence; None if its tokens do not enter.
+        most: Largest ``length`` that `max_sequence_length` can give it; None if that parameter does not concern it.
     """
 
     name: str
     tokenizer: Any
     length: int
     start: int | None
+    most: int | None = None
 
     @property
     def tells_words(self) -> bool:
         """Whether the tokenizer can tell which characters a token covers."""
         return bool(getattr(self.tokenizer, "is_fast", False))
 
-    def tokens(self, text: str) -> tuple[Token, ...]:
-        """Tokens of ``text`` that enter the joint sequence, without special ones and padding."""
+    def tokens(self, spelling: Spelling) -> tuple[Token, ...]:
+        """Tokens of a prompt that enter the joint sequence, without special ones and padding."""
         if self.start is None or not self.tells_words:
             return ()
-        encoded = self.tokenizer(
-            text,
-            max_length=self.length,
-            truncation=True,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-        )
+        encoded = self._encoded(spelling.text, max_length=self.length, truncation=True)
         found = []
         pairs = zip(encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True)
         for position, ((start, stop), special) in enumerate(pairs):
-            begin = start + len(text[start:stop]) - len(text[start:stop].lstrip())  # some count the space before a word
+            piece = spelling.text[start:stop]
+            begin = start + len(piece) - len(piece.lstrip())  # some count the space before a word
             if not special and begin < stop:
-                found.append(Token(self.name, self.start + position, begin, stop))
+                found.append(Token(self.name, self.start + position, *spelling.origin(begin, stop)))
         return tuple(found)
 
     def cut(self, text: str) -> tuple[int, str]:
@@ -55,32 +54,75 @@ class TextPart:
         if not self.tells_words:
             count = len(self.tokenizer(text, verbose=False)["input_ids"])
             return count, text if count > self.length else ""
-        encoded = self.tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False)
+        encoded = self._encoded(text, verbose=False)
         special = encoded["special_tokens_mask"]
         if len(special) <= self.length:
             return len(special), ""
         words = [offsets for offsets, mark in zip(encoded["offset_mapping"], special, strict=True) if not mark]
         return len(special), text[words[self.length - sum(special)][0] :].strip()
 
+    def unknown(self, text: str) -> list[str]:
+        """Pieces of ``text`` with words that are not in the vocabulary: to the encoder all of them are one and the same token."""
+        token = getattr(self.tokenizer, "unk_token_id", None)
+        if not self.tells_words or token is None:
+            return []
+        encoded = self._encoded(text, max_length=self.length, truncation=True)
+        columns = zip(encoded["input_ids"], encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True)
+        pieces = [text[start:stop].strip() for number, (start, stop), mark in columns if number == token and not mark]
+        return [*dict.fromkeys(filter(word_spans, pieces))]
 
-def check_length(text: str, parts: Sequence[TextPart]) -> None:
-    """Check that the leading encoder, the last of ``parts``, takes all of ``text``.
+    def _encoded(self, text: str, **options: Any) -> Any:
+        return self.tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, **options)
+
+
+def as_tokenized(spelling: Spelling, tokenizer: Any, convert: Callable[[str, Any], str] | None) -> Spelling:
+    """A prompt as a pipeline gives it to a tokenizer: a trained token of several vectors is written as one token for each.
+
+    Args:
+        spelling: The prompt.
+        tokenizer: Tokenizer with the trained tokens ``token``, ``token_1``, ``token_2`` ….
+        convert: ``maybe_convert_prompt`` of the pipeline; None if it converts nothing.
 
     Raises:
-        InvalidInputError: it does not; the message says what would be cut.
+        InvalidInputError: the pipeline converts the prompt in a way that leaves no telling where its words are.
+    """
+    if convert is None:
+        return spelling
+    converted, text = convert(spelling.text, tokenizer), spelling.text
+    if converted == text:
+        return spelling
+    added = tokenizer.added_tokens_encoder
+    for token in sorted({*tokenizer.tokenize(text)} & {*added}):
+        names, number = [token], 1
+        while (name := f"{token}_{number}") in added:
+            names, number = [*names, name], number + 1
+        spelling = spelling.replaced(token, " ".join(names))
+    if spelling.text != converted:
+        raise InvalidInputError(
+            f"`prompt` {text!r} is read as {converted!r}, where its words cannot be told. Give trained tokens names of"
+            " which none begins another."
+        )
+    return spelling
+
+
+def check_length(text: str, parts: Sequence[tuple[TextPart, str]]) -> None:
+    """Check that the leading encoder, the last of ``parts``, takes all of ``text``; each part with the text that it is given.
+
+    Raises:
+        InvalidInputError: it does not; the message says what would be cut, and what to do.
 
     Warns:
-        PromptWarning: it does, but another one does not.
+        PromptWarning: it does, but another one does not; or an encoder does not know some of it.
     """
-    leading = parts[-1]
-    for part in reversed(parts):
-        count, rest = part.cut(text)
+    leading = parts[-1][0]
+    for part, read in reversed(parts):
+        count, rest = part.cut(read)
         if not rest:
             continue
         if part is leading:
             raise InvalidInputError(
                 f"`prompt` is too long: {part.name} takes {part.length} tokens and this text has {count}."
-                f" It would lose {rest!r}. Shorten the prompt."
+                f" It would lose {rest!r}. {_advice(part, count)}"
             )
         warnings.warn(
             f"`prompt` is longer than {part.name} takes ({count} of {part.length} tokens), which does not see"
@@ -88,3 +130,19 @@ def check_length(text: str, parts: Sequence[TextPart]) -> None:
             PromptWarning,
             stacklevel=3,
         )
+    for part, read in parts:
+        if pieces := part.unknown(read):
+            warnings.warn(
+                f"`prompt` {text!r} has what {part.name} does not know: {', '.join(map(repr, pieces))}. Each is the same unknown"
+                " token to it, whatever it says; use words that the model was trained on.",
+                PromptWarning,
+                stacklevel=3,
+            )
+
+
+def _advice(part: TextPart, count: int) -> str:
+    if part.most is None or part.most <= part.length:
+        return "Shorten the prompt."
+    if count > part.most:
+        return f"Shorten the prompt; `max_sequence_length` can be {part.most} at most for this model."
+    return f"Shorten the prompt, or set `max_sequence_length` to {count} or more (at most {part.most})."

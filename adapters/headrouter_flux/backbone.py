@@ -10,28 +10,27 @@ from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from headrouter_diffusers.loading import given_pipeline, load_pipeline
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
+from headrouter_diffusers.t5 import T5Parameters
 from headrouter_diffusers.text_parts import TextPart
 from pydantic import Field
 from torch import Tensor
 
-from headrouter.backbone import Backbone, BackboneParameters, Defaults
+from headrouter.backbone import Backbone, Defaults
 from headrouter.errors import IncompatibleError
 from headrouter.rows import BatchRow
 
 
-class FluxParameters(BackboneParameters):
+class FluxParameters(T5Parameters):
     """How to load and guide Flux.
 
     Attributes:
         guidance_kind: ``embedded`` tells the model the guidance, ``two-pass`` evaluates prompt and negative prompt;
             ``auto`` is embedded where the model is made for it.
         embedded_guidance: What a model with embedded guidance is told while ``guidance_kind`` is ``two-pass``.
-        max_sequence_length: Number of T5 tokens, special ones included; fewer are faster.
     """
 
     guidance_kind: Literal["auto", "embedded", "two-pass"] = "auto"
     embedded_guidance: float = Field(default=3.5, ge=0)
-    max_sequence_length: int = Field(default=512, ge=2, le=512)
 
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
         """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
@@ -75,15 +74,15 @@ class FluxBackbone(DiffusersBackbone):
 
     @property
     def _length(self) -> int:
-        return min(self._parameters.max_sequence_length, int(self.pipeline.tokenizer_2.model_max_length))
+        return self._parameters.length(512, self.pipeline.tokenizer_2)
 
     def _own_defaults(self) -> Defaults:
         side = self.pipeline.default_sample_size * self.pipeline.vae_scale_factor
         return Defaults(28, 3.5, side * side) if self._embeds else Defaults(4, 1.0, side * side)
 
     def _text_parts(self) -> Sequence[TextPart]:
-        clip, t5 = self.pipeline.tokenizer, self.pipeline.tokenizer_2
-        return TextPart("clip", clip, self.pipeline.tokenizer_max_length, None), TextPart("t5", t5, self._length, 0)
+        clip = TextPart("clip", self.pipeline.tokenizer, self.pipeline.tokenizer_max_length, None)
+        return clip, self._parameters.part(self.pipeline.tokenizer_2, 0, 512)
 
     def _segments(self, length: int) -> tuple[tuple[str, int], ...]:
         return (("t5", length),)

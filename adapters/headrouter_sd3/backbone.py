@@ -9,26 +9,24 @@ from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import c
 from headrouter_diffusers.loading import given_pipeline, load_pipeline
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
+from headrouter_diffusers.t5 import T5Parameters
 from headrouter_diffusers.text_parts import TextPart
-from pydantic import Field
 from torch import Tensor
 
-from headrouter.backbone import Backbone, BackboneParameters, Defaults
+from headrouter.backbone import Backbone, Defaults
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.rows import BatchRow
 
 
-class SD3Parameters(BackboneParameters):
+class SD3Parameters(T5Parameters):
     """How to load Stable Diffusion 3.
 
     Attributes:
         t5: Whether to load T5, the largest text encoder. Without it a prompt has 77 tokens, and memory need falls by
         half.
-        max_sequence_length: Number of T5 tokens, special ones included.
     """
 
     t5: bool = True
-    max_sequence_length: int = Field(default=256, ge=2, le=512)
 
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
         """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
@@ -80,10 +78,8 @@ class SD3Backbone(DiffusersBackbone):
     @property
     def _length(self) -> int:
         """Number of T5's positions, which are there, holding zeros, also without T5."""
-        most = self._parameters.max_sequence_length
-        if self.pipeline.text_encoder_3 is None:
-            return most
-        return min(most, int(self.pipeline.tokenizer_3.model_max_length))
+        tokenizer = None if self.pipeline.text_encoder_3 is None else self.pipeline.tokenizer_3
+        return self._parameters.length(256, tokenizer)
 
     def _own_defaults(self) -> Defaults:
         """3.5 normalises query and key, 3 does not; turbo looks like large and is told by the caller."""
@@ -99,7 +95,7 @@ class SD3Backbone(DiffusersBackbone):
             TextPart("clip-g", self.pipeline.tokenizer_2, clip, 0),
         ]
         if self.pipeline.text_encoder_3 is not None:
-            parts.append(TextPart("t5", self.pipeline.tokenizer_3, self._length, clip))
+            parts.append(self._parameters.part(self.pipeline.tokenizer_3, clip, 256))
         return parts
 
     def _segments(self, length: int) -> tuple[tuple[str, int], ...]:

@@ -13,13 +13,14 @@ def add_machine(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     machine.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
     machine.add_argument("--dtype", help="auto, float32, bfloat16, float16")
     machine.add_argument("--offload", help="none, model, group: save accelerator memory")
+    machine.add_argument("--max-sequence-length", type=int, metavar="N", help="most text tokens of a prompt")
     machine.add_argument("--no-progress", action="store_true", help="no progress bars")
     return machine
 
 
 def machine_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the user said of the machine, as keywords of :class:`~headrouter.editor.Editor`."""
-    return {"device": arguments.device, "dtype": arguments.dtype, "offload": arguments.offload}
+    """What the user said of loading, as keywords of :class:`~headrouter.editor.Editor`."""
+    return {name: getattr(arguments, name) for name in ("device", "dtype", "offload", "max_sequence_length")}
 
 
 def size_of(text: str) -> Any:

@@ -10,7 +10,7 @@ from headrouter.testing.check import check, collect, expect, fail
 from headrouter.testing.probe import heard, latents_of, rows_of, text_length, text_tensors
 from headrouter.testing.subjects import BackboneSubject
 
-TEXTS: Final = ("A photo of a dog, red.", "  red  cat ", "(CAT)", "a cat-like dog", "")
+TEXTS: Final = ("A photo of a dog, red.", "  red  cat ", "(CAT)", "a cat-like dog", "a [red] cat", "")
 _SWAPS: Final = (("cat", "dog"), ("x", "y"), ("red", "cat"), ("q", "z"))
 
 
@@ -49,6 +49,19 @@ def a_prompt_that_is_too_long_is_refused(subject: BackboneSubject) -> None:
     except InvalidInputError:
         return
     fail("a prompt of 2000 words is taken without a word about what is cut off")
+
+
+@check(since="0.1")
+def marks_are_not_read(subject: BackboneSubject) -> None:
+    """[Brackets], by which a user marks words of a prompt, do not reach the model.
+
+    If this fails: encode the text of `headrouter.marks.without_marks`; its `origin` tells where a token stands in the user's text.
+    """
+    plain, marked = subject.build().encode_prompts(["a red cat", "a [red] cat"])
+    for name, tensor in plain.tensors.items():
+        expect(
+            torch.equal(tensor, marked.tensors[name]), f"tensor {name!r} of 'a [red] cat' is not that of 'a red cat'"
+        )
 
 
 @check(since="0.1", requires={"prompt-words"})

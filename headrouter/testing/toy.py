@@ -17,6 +17,7 @@ from torch.nn import functional
 from headrouter.backbone import Backbone, BackboneParameters, Defaults, Listener
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.joint_attention import JointAttention, Site, Stream, TextStream, TokenLayout
+from headrouter.marks import without_marks
 from headrouter.prompt import Prompt, Token
 from headrouter.rows import BatchRow, Row, batch_rows, guided_velocity
 
@@ -126,15 +127,16 @@ class ToyMMDiT(nn.Module, Backbone):
         return [self._encode(text) for text in texts]
 
     def _encode(self, text: str) -> Prompt:
-        words = text.split()
+        spelling = without_marks(text)
+        words = spelling.text.split()
         if len(words) > TEXT_TOKENS:
             raise InvalidInputError(
                 f"`prompt` has {len(words)} words, this model reads {TEXT_TOKENS}; cut: {words[TEXT_TOKENS:]}"
             )
         embedding, tokens, start = torch.zeros(1, TEXT_TOKENS, 16), [], 0
         for position, word in enumerate(words):
-            start = text.index(word, start)
-            tokens.append(Token("words", position, start, start + len(word)))
+            start = spelling.text.index(word, start)
+            tokens.append(Token("words", position, *spelling.origin(start, start + len(word))))
             start += len(word)
             digest = hashlib.sha256(word.strip(".,!?").lower().encode()).digest()
             embedding[0, position] = torch.tensor([byte / 128 - 1 for byte in digest[:16]])

@@ -53,7 +53,7 @@ class AttentionMaps(Method):
     def words_of(self, row: Row, number: int) -> tuple[str, ...]:
         """The words that are recorded for an edit, the ``number``-th of the run."""
         if not self.words:
-            return tuple(dict.fromkeys(word.casefold() for word in row.prompt.words))
+            return row.prompt.different_words
         return self.words[number if len(self.words) > 1 else 0]
 
     def begin(self, setting: Setting) -> MethodRun:
@@ -178,12 +178,11 @@ class _AttentionMapsRun(MethodRun):
 
 
 def _places(row: Row, words: tuple[str, ...]) -> list[tuple[int, ...]]:
-    """Text positions of each word; those of a word that no tokenizer covers are refused by name."""
-    places = [row.prompt.find(word) for word in words]
-    missing = [word for word, positions in zip(words, places, strict=True) if not positions]
-    if missing:
-        raise InvalidInputError(f"`words` {missing} of the prompt {row.prompt.text!r} have no tokens in this model.")
-    return places
+    """Text positions of each word."""
+    try:
+        return [row.prompt.find(word) for word in words]
+    except InvalidInputError as error:
+        raise InvalidInputError(str(error).replace("`word`", "`words`", 1)) from error
 
 
 def _heads(heads: tuple[int, ...] | None, count: int) -> list[int]:

@@ -7,15 +7,16 @@ from diffusers import AuraFlowPipeline
 from headrouter_diffusers.loading import given_pipeline, load_pipeline
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
+from headrouter_diffusers.t5 import T5Parameters
 from headrouter_diffusers.text_parts import TextPart
 from torch import Tensor
 
-from headrouter.backbone import Backbone, BackboneParameters, Defaults
+from headrouter.backbone import Backbone, Defaults
 from headrouter.errors import InvalidInputError
 from headrouter.rows import BatchRow
 
 
-class AuraFlowParameters(BackboneParameters):
+class AuraFlowParameters(T5Parameters):
     """How to load AuraFlow."""
 
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
@@ -24,7 +25,7 @@ class AuraFlowParameters(BackboneParameters):
             pipeline = load_pipeline(AuraFlowPipeline, source, self, backbone="auraflow")
         else:
             pipeline = given_pipeline(AuraFlowPipeline, pipeline, self, backbone="auraflow")
-        return AuraFlowBackbone(source, pipeline, defaults)
+        return AuraFlowBackbone(source, pipeline, self, defaults)
 
 
 @final
@@ -40,7 +41,11 @@ class AuraFlowBackbone(DiffusersBackbone):
     registers = 8
     _patch = 2
     _guided = True
-    _length = 256
+
+    def __init__(self, source: str, pipeline: Any, parameters: AuraFlowParameters, defaults: Defaults | None = None):
+        """``pipeline`` is an ``AuraFlowPipeline``."""
+        self._parameters = parameters
+        super().__init__(source, pipeline, defaults)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Channels, rows and columns of the latents, within the positions that the model has learnt."""
@@ -53,13 +58,14 @@ class AuraFlowBackbone(DiffusersBackbone):
         return Defaults(50, 3.5, 1024 * 1024)
 
     def _text_parts(self) -> Sequence[TextPart]:
-        return (TextPart("t5", self.pipeline.tokenizer, self._length, 0),)
+        return (self._parameters.part(self.pipeline.tokenizer, 0, 256),)
 
     def _segments(self, length: int) -> tuple[tuple[str, int], ...]:
         return (("t5", length),)
 
     def _encode_prompt(self, text: str) -> Mapping[str, Tensor]:
-        embeds, *_ = self.pipeline.encode_prompt(text, do_classifier_free_guidance=False)
+        length = self._parts[0].length
+        embeds, *_ = self.pipeline.encode_prompt(text, do_classifier_free_guidance=False, max_sequence_length=length)
         return {"prompt_embeds": embeds}
 
     def _set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:

@@ -144,7 +144,7 @@ def _words(method: LocalBlend, source: Prompt, target: Prompt) -> tuple[tuple[in
     in_target = _positions("target_words", method.target_words, target, source)
     if not in_source and not in_target:
         raise InvalidInputError(
-            f"Local blending finds no words to look for: the prompts {source.text!r} and {target.text!r} do not differ. Give "
+            f"Local blending finds no words to look for: those of {source.text!r} and {target.text!r} do not differ. Give "
             "`source_words`, `target_words` or a `mask`."
         )
     return in_source, in_target
@@ -153,18 +153,10 @@ def _words(method: LocalBlend, source: Prompt, target: Prompt) -> tuple[tuple[in
 def _positions(name: str, words: tuple[str, ...] | None, prompt: Prompt, other: Prompt) -> tuple[int, ...]:
     if words is None:
         return prompt.new_positions(other)
-    found: set[int] = set()
-    for word in words:
-        try:
-            positions = prompt.find(word)
-        except InvalidInputError as error:
-            raise InvalidInputError(str(error).replace("`word`", f"`method.{name}`", 1)) from error
-        if not positions:
-            raise InvalidInputError(
-                f"`method.{name}` {word!r} has no token that the model attends to in {prompt.text!r}."
-            )
-        found.update(positions)
-    return tuple(sorted(found))
+    try:
+        return tuple(sorted({position for word in words for position in prompt.find(word)}))
+    except InvalidInputError as error:
+        raise InvalidInputError(str(error).replace("`word`", f"`method.{name}`", 1)) from error
 
 
 def _blocks(method: LocalBlend, setting: Setting) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from headrouter.errors import InvalidInputError
+from headrouter.words import fold, word_spans
 from headrouter_shapes.scene import Scene
 from headrouter_shapes.vocabulary import PLACES, PLURALS, SEMANTICS, world_words
 
@@ -46,12 +47,13 @@ def caption(scene: Scene, variant: int = 0) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """Split a prompt into lower-case words; punctuation and spaces separate.
+    """Split a prompt into lower-case words; punctuation, hyphens and spaces separate.
 
-    >>> words_of("A red, striped star!")
-    ['a', 'red', 'striped', 'star']
+    >>> words_of("A red, hand-drawn star 🌟!")
+    ['a', 'red', 'hand', 'drawn', 'star', '🌟']
     """
-    return re.findall(r"[^\W_]+", text.lower())
+    words = [fold(text[start:stop]) for start, stop in word_spans(text)]
+    return [part for word in words for part in re.findall(r"[^\W_]+", word) or [word]]
 
 
 def check_words(text: str) -> None:

@@ -22,6 +22,7 @@ TEXTS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore::headrouter.errors.PromptWarning")
 @pytest.mark.parametrize("text", TEXTS)
 def test_tokens_cover_every_word_and_nothing_but_words(backbone, text):
     [prompt] = backbone.encode_prompts([text])
@@ -38,6 +39,7 @@ def test_tokens_cover_every_word_and_nothing_but_words(backbone, text):
         assert prompt.tokens == ()
 
 
+@pytest.mark.filterwarnings("ignore::headrouter.errors.PromptWarning")
 @pytest.mark.parametrize("text", TEXTS)
 def test_tokens_that_count_the_space_before_a_word(text):
     """As the tokenizer files of published models do; this one's splits at spaces first."""
@@ -149,3 +151,35 @@ def test_the_number_of_t5_tokens_can_be_chosen():
     assert sd3.encode_prompts(["a cat"])[0].tensors["prompt_embeds"].shape[1] == 77 + 8
     long = FluxParameters().load("tiny", tiny_flux(t5_length=1000))
     assert long.encode_prompts(["a cat"])[0].tensors["prompt_embeds"].shape[1] == 512
+
+
+@pytest.mark.parametrize("kind", ["flux", "sd3"])
+def test_more_t5_tokens_than_the_model_takes_are_refused(kind):
+    parameters, pipeline = {"flux": (FluxParameters, tiny_flux), "sd3": (SD3Parameters, tiny_sd3)}[kind]
+    with pytest.raises(
+        InvalidInputError, match="`max_sequence_length` must be at most 24, what this model takes, got 25"
+    ):
+        parameters(max_sequence_length=25).load("tiny", pipeline())
+    for number in (1, 513):
+        with pytest.raises(ValueError, match="max_sequence_length"):
+            parameters(max_sequence_length=number)
+
+
+@pytest.mark.parametrize(
+    ("asked", "takes", "words", "advice"),
+    [
+        (
+            None,
+            600,
+            260,
+            r"256 tokens and this text has 261\..*, or set `max_sequence_length` to 261 or more \(at most 512\)\.",
+        ),
+        (16, 24, 20, r"set `max_sequence_length` to 21 or more \(at most 24\)\."),
+        (16, 24, 30, r"Shorten the prompt; `max_sequence_length` can be 24 at most for this model\."),
+        (None, 24, 30, r"Shorten the prompt\.$"),
+    ],
+)
+def test_a_prompt_that_is_too_long_says_what_helps(asked, takes, words, advice):
+    backbone = SD3Parameters(max_sequence_length=asked).load("tiny", tiny_sd3(t5_length=takes))
+    with pytest.raises(InvalidInputError, match=advice):
+        backbone.encode_prompts(["the " * words])

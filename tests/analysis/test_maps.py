@@ -195,5 +195,5 @@ def test_a_word_that_has_no_token_is_refused() -> None:
         def encode_prompts(self, texts):
             return [Prompt(prompt.text, prompt.tensors) for prompt in super().encode_prompts(texts)]
 
-    with pytest.raises(InvalidInputError, match="have no tokens in this model"):
+    with pytest.raises(InvalidInputError, match="`words` 'dog' has no token"):
         Runs(Deaf(), steps=1, size=(16, 16)).generate(["a dog"], [0], [AttentionMaps(words=(("dog",),))])

@@ -70,6 +70,9 @@ def test_a_result_carries_its_evidence(picture: Image.Image) -> None:
             with pytest.raises(InvalidInputError, match="`prompt` must be 0 to 1, got"):
                 call(number)
     assert torch.equal(result.text_map("dog", np.int64(0)), result.text_map("dog"))  # type: ignore[arg-type]
+    for word in ("", " ", "!", "do"):
+        with pytest.raises(InvalidInputError, match=r"`word` .* is not in the prompt"):
+            result.text_map(word)
 
 
 def test_word_maps_are_the_mean_attention() -> None:

@@ -50,3 +50,10 @@ def test_new_words_are_those_that_the_source_does_not_have_there() -> None:
     assert Prompt("two small red stars on a white background", {}).new_words(source) == ()
     assert Prompt("three small red stars on a white background", {}).new_words(source) == ("three",)
     assert Prompt("two small red stars on a mint background, sketched", {}).new_words(source) == ("mint", "sketched")
+
+
+def test_a_new_word_that_is_there_twice_has_one_panel() -> None:
+    picture = Image.new("RGB", (32, 32))
+    twice = Editor(ToyMMDiT(), "euler", "none", progress=False).edit(picture, "dog and Dog", steps=1)
+    assert edit_sheet(twice).size == edit_sheet(twice, words=["dog", "and"]).size
+    assert np.array_equal(np.asarray(edit_sheet(twice)), np.asarray(edit_sheet(twice, words=["dog", "and"])))

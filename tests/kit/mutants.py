@@ -230,6 +230,12 @@ class PromptsCutSilently(FluxBackbone):
         return super().encode_prompts([" ".join(text.split()[:8]) for text in texts])
 
 
+@mutant("marks_are_not_read", "'a [red] cat' is not that of 'a red cat'", SD3)
+class MarksRead(SD3Backbone):
+    def encode_prompts(self, texts):
+        return super().encode_prompts([text.replace("[", r"\[") for text in texts])
+
+
 @mutant("nothing_is_heard_outside_a_velocity", "outside `velocity`", FLUX)
 class HeardWhileDecoding(FluxBackbone):
     @contextmanager

@@ -6,7 +6,8 @@ from pathlib import Path
 import headrouter_auraflow.backbone
 import headrouter_diffusers
 import pytest
-from headrouter_auraflow.testing import subjects
+from headrouter_auraflow.backbone import AuraFlowParameters
+from headrouter_auraflow.testing import subjects, tiny_auraflow
 
 from headrouter.errors import InvalidInputError
 from headrouter.plugins import registry
@@ -17,6 +18,15 @@ class TestAuraFlow(BackboneConformance):
     @pytest.fixture
     def backbone(self):
         return subjects()[0]
+
+
+def test_the_number_of_text_tokens():
+    backbone = AuraFlowParameters(max_sequence_length=12).load("tiny", tiny_auraflow())
+    assert backbone.encode_prompts(["a cat"])[0].tensors["prompt_embeds"].shape[1] == 12
+    with pytest.raises(
+        InvalidInputError, match="`max_sequence_length` must be at most 256, what this model takes, got 300"
+    ):
+        AuraFlowParameters(max_sequence_length=300).load("tiny", tiny_auraflow())
 
 
 def test_it_takes_at_most_sixty_lines():

@@ -39,6 +39,11 @@ def test_unknown_words_are_named_and_the_vocabulary_listed() -> None:
     assert all(word in message for word in world_words())
 
 
+def test_a_pictograph_is_a_word_that_the_world_does_not_know() -> None:
+    with pytest.raises(InvalidInputError, match="unknown: 🐶"):
+        check_words("a red 🐶 star")
+
+
 def test_two_values_of_one_semantic_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="more than one colour: red, blue"):
         parse("a red and blue star".replace("and", "with"))

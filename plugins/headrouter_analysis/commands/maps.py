@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     positive(arguments, "batch")
     plain = Prompt(arguments.prompt, {})
-    words = tuple(dict.fromkeys(arguments.word or [word.casefold() for word in plain.words]))
+    words = tuple(dict.fromkeys(arguments.word or plain.different_words))
     for word in words:
         plain.find(word)
     if not words:
@@ -127,7 +127,7 @@ def _write(
         panels, rows, columns = _panels(maps[number], names)
         title = f"{word!r}, {arguments.direction}, {model_of(arguments)}"
         figure = figures.overlays(picture, panels, rows, columns, title)
-        files.append(f"maps-{number}-{re.sub(r'[^a-z0-9]+', '-', word.casefold()).strip('-')}.png")
+        files.append(f"{'-'.join(['maps', str(number), *re.findall('[a-z0-9]+', word.casefold())])}.png")
         figures.save(figure, folder / files[-1])
     figures.save(
         figures.depth(share, positions, f"attention of image tokens, {model_of(arguments)}"), folder / "depth.png"
