@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -83,6 +83,10 @@ def edit_again(path: str | Path, *, model: str | None = None, progress: bool = T
     return result
 
 
+_FORMER_LENGTHS: Final = {"flux": 512, "sd3": 256, "sd3.5": 256}
+"""`max_sequence_length` in records of format 1 for which none was asked; a model that took less had less."""
+
+
 class _Part(Parameters):
     """A part by name, or by class if no plug-in registers it; and its parameters, which the part itself validates."""
 
@@ -150,9 +154,15 @@ def _of_the_record(path: Path) -> Iterator[None]:
 
 
 def _parts(record: _Record, inversion: str, methods: list[str]) -> tuple[BackboneParameters, Inversion, list[Method]]:
-    named = zip(methods, record.methods, strict=True)
+    named, name, loading = (
+        zip(methods, record.methods, strict=True),
+        str(record.backbone.name),
+        record.backbone.parameters,
+    )
+    if record.weights is None and loading.get("max_sequence_length") == _FORMER_LENGTHS.get(name):
+        loading.pop("max_sequence_length", None)
     return (
-        backbone_parameters_of(str(record.backbone.name), record.backbone.parameters),
+        backbone_parameters_of(name, loading),
         inversion_of(inversion, record.inversion.parameters),
         [method for name, part in named for method in methods_of(name, part.parameters)],
     )
