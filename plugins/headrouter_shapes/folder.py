@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, FluxPipeline, StableDiffusion3Pipeline
 from safetensors import SafetensorError
+from transformers import PreTrainedTokenizerBase
 
 from headrouter.errors import WeightsError
 from headrouter_shapes.build import ShapesPipeline
@@ -18,13 +19,16 @@ _WHAT_GOES_WRONG = (OSError, ValueError, KeyError, RuntimeError, SafetensorError
 def save_pipeline(pipeline: ShapesPipeline, folder: Path) -> None:
     """Write a pipeline as bfloat16 safetensors; ``folder`` is replaced only when everything is written.
 
-    A copy is converted and written: the pipeline itself, which may be in training, is only read. No configuration says
-    where a part was loaded from.
+    Copies are converted and written: the pipeline itself, which may be in training, is only read. The same weights make
+    the same files: no configuration says where a part was loaded from, no tokenizer to what length it last padded.
     """
-    parts = {
-        name: torch.nn.Module.to(copy.deepcopy(part), torch.bfloat16) if isinstance(part, torch.nn.Module) else part
-        for name, part in pipeline.components.items()
-    }
+    parts = {name: copy.deepcopy(part) for name, part in pipeline.components.items()}
+    for part in parts.values():
+        if isinstance(part, torch.nn.Module):
+            torch.nn.Module.to(part, torch.bfloat16)
+        elif isinstance(part, PreTrainedTokenizerBase):
+            part.backend_tokenizer.no_truncation()
+            part.backend_tokenizer.no_padding()
     with replacing(folder) as place:
         type(pipeline)(**parts).save_pretrained(place, safe_serialization=True)
         for config in place.rglob("config.json"):

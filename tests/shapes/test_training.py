@@ -15,6 +15,7 @@ from headrouter_shapes.folder import load_pipeline, save_pipeline
 from headrouter_shapes.optimiser import Optimiser
 from headrouter_shapes.parallel import Gradients
 from headrouter_shapes.pool import draw, training_scenes
+from headrouter_shapes.prompting import encode_prompts
 from torch.nn import functional
 
 from headrouter.errors import InvalidInputError, WeightsError
@@ -62,6 +63,10 @@ def test_saving_a_pipeline_leaves_its_storage_and_types_alone(tmp_path: Path) ->
     before = [(weight.data_ptr(), weight.dtype) for part in parts for weight in part.parameters()]
     save_pipeline(pipeline, tmp_path / "pipeline")
     assert before == [(weight.data_ptr(), weight.dtype) for part in parts for weight in part.parameters()]
+    encode_prompts(pipeline, ["a red star"])  # after which a tokenizer remembers a length
+    save_pipeline(pipeline, tmp_path / "used")
+    for file in filter(Path.is_file, (tmp_path / "pipeline").rglob("*")):
+        assert file.read_bytes() == (tmp_path / "used" / file.relative_to(tmp_path / "pipeline")).read_bytes()
     assert load_pipeline(tmp_path / "pipeline", torch.bfloat16).transformer.dtype == torch.bfloat16
 
 
