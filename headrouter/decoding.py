@@ -17,6 +17,10 @@ FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
 """The formats that are read; Pillow knows more, some of which run other programs."""
 LARGEST: Final = 100_000_000
 """Pixels in the largest picture that is read, against decompression bombs."""
+LARGEST_SCANS: Final = 500
+"""Scans of a JPEG, each of which goes over the whole picture; encoders make about ten."""
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
+"""Tags of TIFF."""
 LARGEST_FILE: Final = 2**30
 """Bytes of the largest file that is read."""
 
@@ -41,10 +45,11 @@ def decoded(source: Source, largest: int) -> Image.Image:
         raise InvalidInputError(
             f"`image` must be a path, bytes, a Pillow image or a numpy array (got {type(source).__name__})."
         )
-    _refuse_large(picture.size, largest, name_of(source))
-    # A phone's JPEG may carry a second picture (MPO: a depth map, a preview); the first is the photograph.
-    if (frames := getattr(picture, "n_frames", 1)) > 1 and picture.format != "MPO":
-        raise InvalidInputError(f"`image` {name_of(source)} has {frames} frames; save the one to edit as a picture.")
+    tags = getattr(picture, "tag_v2", {})
+    for size in (picture.size, (tags.get(_TILE_WIDTH, 0), tags.get(_TILE_HEIGHT, 0))):
+        _refuse_large(size, largest, name_of(source))
+    if _has_frames(picture):
+        raise InvalidInputError(f"`image` {name_of(source)} has several frames; save the one to edit as a picture.")
     picture.load()
     upright = ImageOps.exif_transpose(picture)
     if picture.mode[0] not in "IF":
@@ -94,6 +99,13 @@ def from_array(array: npt.NDArray[np.generic], largest: int = LARGEST, *, sixtee
     return Image.fromarray(np.round(pixels.astype(np.float64) * (255 / top)).astype(np.uint8))
 
 
+def _has_frames(picture: Image.Image) -> bool:
+    """Whether there is more than one picture to choose from; a GIF is not counted through, which takes long."""
+    if picture.format == "MPO":  # a phone's JPEG with a depth map or a preview; the first is the photograph
+        return False
+    return bool(picture.is_animated if picture.format == "GIF" else getattr(picture, "n_frames", 1) > 1)  # type: ignore[attr-defined]
+
+
 def name_of(source: Source) -> str:
     """How messages call a picture."""
     return f"'{source}'" if isinstance(source, Path) else f"({type(source).__name__})"
@@ -114,6 +126,10 @@ def _identified(file: BytesIO, source: bytes | Path) -> Image.Image:
 
     :func:`PIL.Image.open` would warn of sizes by a limit that belongs to the whole process.
     """
+    if file.getvalue().startswith(b"\xff\xd8") and file.getvalue().count(b"\xff\xda") > LARGEST_SCANS:
+        raise InvalidInputError(
+            f"`image` {name_of(source)} is a JPEG of more than {LARGEST_SCANS} scans, which takes very long. Save it anew."
+        )
     for name in FORMATS:
         if name not in Image.OPEN:
             Image.init()

@@ -62,27 +62,26 @@ def load_picture(source: Source, *, background: str = "white", largest: int = LA
     if isinstance(source, str | os.PathLike):
         source = path_of(source, "image")
     try:
-        picture = _separated(decoded(source, largest))
+        colours, alpha = _separated(decoded(source, largest))
     except InvalidInputError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ... for a damaged file
         raise InvalidInputError(f"`image` {name_of(source)} is damaged and cannot be decoded: {error}.") from error
-    if min(picture.size) < SMALLEST_SIDE:
+    if min(colours.size) < SMALLEST_SIDE:
         raise InvalidInputError(
-            f"`image` {name_of(source)} is {_size(picture.size)} pixels; each side must be at least {SMALLEST_SIDE}."
+            f"`image` {name_of(source)} is {_size(colours.size)} pixels; each side must be at least {SMALLEST_SIDE}."
         )
-    colours, alpha = picture, None
-    if picture.mode in ("LA", "RGBA"):
-        colours, alpha = picture.convert(picture.mode[:-1]), picture.getchannel("A")
     flat = to_srgb(colours, name_of(source)).convert("RGB")
     return flat if alpha is None else Image.composite(flat, Image.new("RGB", flat.size, background), alpha)
 
 
-def _separated(picture: Image.Image) -> Image.Image:
-    """The same with transparency, if there is any, as an alpha channel beside gray or RGB."""
+def _separated(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Colours without transparency, and what is opaque, if not everything is."""
     if not picture.has_transparency_data:
-        return picture
-    return picture.convert("LA" if picture.mode in ("1", "L", "LA", "La") else "RGBA")
+        return picture, None
+    layer = picture.convert("LA" if picture.mode in ("1", "L", "LA", "La") else "RGBA")
+    layer.info.pop("transparency", None)
+    return layer.convert(layer.mode[:-1]), layer.getchannel("A")
 
 
 def working_size(

@@ -67,7 +67,7 @@ def animation():
         (encoded(gradient()).replace(b"IDAT", b"IDAX"), "damaged|not a picture"),
         (bomb(), "too large"),
         (bomb(11_000, 10_000), "too large: 11000x10000 pixels, 100000000 are read"),
-        (animation(), "2 frames"),
+        (animation(), "several frames"),
         (encoded(gradient(15, 100)), "15x100 pixels; each side must be at least 16"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n", "not a picture"),
     ],
@@ -97,7 +97,7 @@ def test_an_open_file_is_refused_before_it_is_decoded(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     with pytest.raises(InvalidInputError, match="too large"):
         load_picture(Image.open(BytesIO(bomb())))
-    with pytest.raises(InvalidInputError, match="2 frames"):
+    with pytest.raises(InvalidInputError, match="several frames"):
         load_picture(Image.open(BytesIO(animation())))
 
 
@@ -219,6 +219,38 @@ def test_a_file_too_large_to_read(tmp_path):
         file.truncate(2**31)  # a hole, which takes no room
     with pytest.raises(InvalidInputError, match=f"`image` '{path}' has 2147483648 bytes; at most 1073741824 are read"):
         load_picture(path)
+
+
+def test_what_takes_very_long_is_refused_before_it_is_decoded():
+    """Frames that would be counted, scans that each go over the whole picture, a tile larger than its picture."""
+    frame = b"!\xf9\4\0\0\0\0\0,\0\0\0\0" + struct.pack("<HHB", 20, 20, 0) + b"\2\2\x4c\1\0"
+    head = b"GIF89a" + struct.pack("<HHBBB", 20, 20, 0x80, 0, 0) + bytes(6)
+    counted = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("PIL.GifImagePlugin.GifImageFile.n_frames", property(counted.append))
+        with pytest.raises(InvalidInputError, match="several frames"):
+            load_picture(head + frame * 1000 + b";")
+    assert not counted
+    assert load_picture(encoded(gradient(), "GIF")).size == (40, 30)
+    scans = encoded(gradient(), "JPEG", progressive=True)
+    first, second = scans.index(b"\xff\xda"), scans.index(b"\xff\xda", scans.index(b"\xff\xda") + 2)
+    with pytest.raises(InvalidInputError, match="more than 500 scans"):
+        load_picture(scans[:first] + scans[first:second] * 501 + scans[second:])
+    tags = [(256, 20), (257, 24), (258, 8), (259, 8), (262, 1), (322, 30_000), (323, 30_000), (324, 200), (325, 100)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    with pytest.raises(InvalidInputError, match="too large: 30000x30000"):
+        load_picture(b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(2000))
+
+
+def test_what_a_picture_says_of_transparency_may_be_nonsense():
+    for mode in ("L", "LA", "La", "RGB", "RGBA", "P", "1"):
+        for value in ("x", (1, 2, 3), 99_999, b"", None):
+            picture = gradient().convert("LA" if mode == "La" else mode).convert(mode)
+            picture.info["transparency"] = value
+            try:
+                assert load_picture(picture).mode == "RGB"
+            except InvalidInputError as refused:
+                assert "damaged" in str(refused)
 
 
 def test_the_limit_is_not_that_of_the_process(monkeypatch):
