@@ -24,7 +24,7 @@ def install(folder: Path, name: str, module: str) -> None:
     (info / "entry_points.txt").write_text(f"[headrouter]\n{name} = {module}\n")
 
 
-def run(folder: Path, *command: str, path: Path | None = None) -> "subprocess.CompletedProcess[str]":
+def run(folder: Path, *command: str, path: str | None = None) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "PYTHONPATH": str(path or folder), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-m", *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -53,19 +53,19 @@ def test_nothing_is_overwritten(tmp_path, capsys):
 
 
 def test_the_tutorial_is_true(tmp_path):
-    text = TUTORIAL.read_text(encoding="utf-8")
+    text, folders = TUTORIAL.read_text(encoding="utf-8"), []
     for line in re.findall(r"^\$ (.*)$", text, flags=re.MULTILINE):
         program, *rest = line.split()
         if program == "pip":
-            install(tmp_path / "headrouter-acme", "acme", "headrouter_acme")
+            name = rest[-1].removeprefix("headrouter-")
+            folders.append(tmp_path / f"headrouter-{name}")
+            install(folders[-1], name, f"headrouter_{name}")
         else:
-            done = run(tmp_path, f"{program}.cli", *rest, path=tmp_path / "headrouter-acme")
+            done = run(tmp_path, f"{program}.cli", *rest, path=os.pathsep.join(map(str, folders)))
             assert done.returncode == 0, (line, done.stdout[-2000:], done.stderr[-1000:])
-    written = [
-        path.read_text(encoding="utf-8") for path in (tmp_path / "headrouter-acme").rglob("*.*") if path.is_file()
-    ]
+    written = [path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.*") if path.is_file()]
     blocks = re.findall(r"^```(?:python|toml)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) > 7
+    assert len(blocks) > 9 and [folder.name for folder in folders] == ["headrouter-acme", "headrouter-louder"]
     for block in blocks:
         assert any(block in page for page in written), f"the template has no such code:\n{block}"
 

@@ -5,7 +5,12 @@ import inspect
 import re
 from pathlib import Path
 
-from headrouter import hookspecs
+from headrouter import hookspecs, plugins
+from headrouter.cli import main
+from headrouter.configuration import validate
+from headrouter.plugin import Model, Preset
+from headrouter.plugins import Registry
+from headrouter.routing.method import HeadRouter
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins" / "hooks.md"
 
@@ -25,13 +30,24 @@ def test_every_hook_is_described_with_its_signature():
     assert documented == signatures()
 
 
-def test_the_example_on_the_page_is_a_plugin():
-    from headrouter.plugins import Registry
-
-    code = re.search(r"```python\n(# headrouter_acme.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert code is not None
+def test_the_examples_on_the_page_are_a_plugin(monkeypatch, capsys):
+    """The first is whole; each of the others is one more hook of it."""
+    first, *others = re.findall(
+        r"```python\n((?:# headrouter_acme|@hookimpl).*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
     module = type(inspect)("headrouter_acme")
-    exec(code.group(1), module.__dict__)
+    exec(first, module.__dict__)
+    module.__dict__.update(Model=Model, Preset=Preset)
+    for other in others:
+        exec(other, module.__dict__)
     registry = Registry()
-    registry.register(module)
+    status = registry.register(module)
     assert registry.backbone("acme-xl").summary == "Acme XL, 24 joint blocks."
+    assert [model.name for model in registry.models("acme")] == ["xl", "tiny"]
+    preset = registry.presets("method")[0]
+    assert status.registers[3:] == ("preset acme-colour", "identify_backbone", "register_commands")
+    assert validate(HeadRouter, preset.values).gamma == 0.3
+    assert registry.identify_backbone({"_class_name": "AcmePipeline"}, "x") is registry.backbone("acme")
+    monkeypatch.setattr(plugins, "_registry", registry)
+    assert main(["acme", "xl"]) == 0
+    assert capsys.readouterr().out == "xl: 24 joint blocks\n"
