@@ -34,7 +34,7 @@ def edit_again(path: str | Path, *, model: str | None = None, progress: bool = T
         path: What :meth:`Result.save` wrote.
         model: Where the weights are on this machine, if not where the record says. They must be the same weights.
         progress: Show progress bars.
-        loading: ``device``, ``dtype`` or ``offload``, where this machine needs others than the record's.
+        loading: ``device``, ``dtype``, ``offload``, ``variant`` or ``base``, where this machine needs others than the record's.
 
     Raises:
         InvalidInputError: the record is damaged, its picture is not the one that was edited, or it was made with objects that

@@ -1,6 +1,7 @@
 """From names to parts: what ``Editor(backbone="sd3.5", inversion="rf")`` means."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from headrouter.backbone import Backbone, BackboneParameters, Defaults
@@ -82,8 +83,10 @@ def backbone_of(
     """Load a backbone, after refusing methods that cannot work with it; and the record from which it can be loaded again."""
     if isinstance(choice, Backbone):
         if values or model or pipeline:
+            idle = [*(["model"] if model else []), *(["pipeline"] if pipeline else []), *values]
             raise InvalidInputError(
-                "`backbone` is already loaded; `model`, `pipeline`, `device`, `dtype` and `offload` have no use."
+                f"`backbone` is already loaded, so that {', '.join(f'`{name}`' for name in idle)} would have no effect. Leave"
+                " it out, or give the backbone by name."
             )
         refuse_misfits(choice.provides, choice.name, parts)
         return choice, {"name": None, "model": None, "class": type(choice).__name__}
@@ -101,7 +104,11 @@ def backbone_of(
         origin = getattr(pipeline, "name_or_path", None)
         source = type(pipeline).__name__
         defaults = known_defaults(name, origin) if isinstance(origin, str) else None
-    backbone = parameters.load(source, pipeline, defaults)
+    loading, base = parameters, getattr(parameters, "base", None)
+    if isinstance(base, str):  # a short name too; the record keeps what the user gave
+        place, of_base = model_of(name, base)
+        loading, defaults = changed(parameters, {"base": place}), defaults or of_base
+    backbone = loading.load(source, pipeline, defaults)
     refuse_misfits(backbone.provides, name, parts)
     record = {"name": name, "model": model, "pipeline": pipeline is not None, **parameters.model_dump(mode="json")}
     return backbone, record
@@ -114,14 +121,18 @@ def backbone_parameters_of(name: str, values: Mapping[str, Any]) -> BackbonePara
 
 
 def model_of(backbone: str, model: str | None) -> tuple[str, Defaults | None]:
-    """Where a model's weights are, and what suits it: by short name, hub id or folder; the backbone's default if None."""
+    """Where a model's weights are, and what suits it: by short name, hub id or path; the backbone's default if None."""
     entry = registry().entry("backbone", backbone)
     assert isinstance(entry.item, BackboneSpec)
     name = model or entry.item.default_model
-    if model and ("/" in model or path_of(model, "model").is_dir()):
+    if model and ("/" in model or "\\" in model or _is_path(path_of(model, "model"))):
         return model, known_defaults(entry.qualified_name, model)
     found = registry().model(entry.qualified_name, name)
     return found.locate(), defaults_of(found)
+
+
+def _is_path(path: Path) -> bool:
+    return path.is_dir() or (path.suffix != "" and path.is_file())
 
 
 def with_preset(

@@ -8,7 +8,7 @@
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -53,10 +53,12 @@ class Editor:
         backbone: Name of a registered backbone (``"sd3.5"``, ``"flux"``, ``"sd3"``), its parameters, or a loaded backbone.
         inversion: Name or object of the trajectory.
         method: Name or object of what steers the edit, or a list of them, applied in order; None or ``"none"``: nothing.
-        model: Short name, hub id or local folder of the weights; the backbone's default if None.
+        model: Short name, hub id, local folder or single file of the weights; the backbone's default if None.
         pipeline: An already loaded diffusers pipeline to use as it is.
         device, dtype, offload: See :class:`~headrouter.backbone.BackboneParameters`.
         max_sequence_length: Number of text tokens of a prompt, for backbones that have the parameter; at most what the model takes.
+        variant, base, quantize: Which weights of several, what completes a single file, and their format, of backbones that have
+            such parameters: ``variant="fp16"``, ``quantize="nf4"``; see docs/models.md.
         max_rows: Most rows of the picture (its source and edits) in one model call; more edits run one group after the other.
         progress: Show progress bars.
 
@@ -76,6 +78,9 @@ class Editor:
         dtype: str | None = None,
         offload: str | None = None,
         max_sequence_length: int | None = None,
+        variant: str | None = None,
+        base: str | None = None,
+        quantize: str | Mapping[str, str] | None = None,
         max_rows: int | None = None,
         progress: bool = True,
     ):
@@ -83,10 +88,13 @@ class Editor:
         if max_rows is not None and (type(max_rows) is not int or max_rows < 2):
             raise InvalidInputError(f"`max_rows` must be at least 2, a source and an edit, got {max_rows!r}.")
         if model is not None and not isinstance(model, str):
-            raise InvalidInputError(f"`model` must be a short name, a hub id or the path of a folder, got {model!r}.")
+            raise InvalidInputError(
+                f"`model` must be a short name, a hub id or the path of a folder or file, got {model!r}."
+            )
         self.inversion = inversion_of(inversion)
         self.methods = methods_of(method)
-        given = {"device": device, "dtype": dtype, "offload": offload, "max_sequence_length": max_sequence_length}
+        given: dict[str, Any] = {"device": device, "dtype": dtype, "offload": offload}
+        given |= {"variant": variant, "base": base, "quantize": quantize, "max_sequence_length": max_sequence_length}
         values = {name: value for name, value in given.items() if value is not None}
         self.backbone, self._backbone_record = backbone_of(
             backbone, (self.inversion, *self.methods), model=model, pipeline=pipeline, values=values

@@ -20,8 +20,9 @@ from headrouter.request import Request
 from headrouter.result import picture_hash
 from headrouter.rows import Row
 
-_NOT_OF_THE_MODEL = frozenset({"name", "model", "class", "pipeline", "device", "dtype", "offload"})
-"""In a backbone's record: what its name says already, and what concerns the machine alone."""
+_MACHINE = frozenset({"device", "dtype", "offload", "variant", "base", "quantize"})
+_NOT_OF_THE_MODEL = frozenset({"name", "model", "class", "pipeline"}) | _MACHINE
+"""In a backbone's record: what its fingerprint says already, and what concerns the machine alone."""
 _LARGEST = 8192**2
 """Pixels of the largest size to work at, far beyond what any model was trained for."""
 

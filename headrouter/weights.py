@@ -1,6 +1,7 @@
 """Where a model's weights are on this machine, without loading them and without asking the network."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -66,7 +67,7 @@ def missing_weights(folder: Path) -> list[str]:
 def _promised(component: Path) -> list[str]:
     shards = {
         file
-        for index in component.glob("*.safetensors.index.json")
+        for index in component.glob("*.safetensors.index*.json")
         for file in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
     }
     if shards or any(component.glob("*.safetensors")):
@@ -81,7 +82,14 @@ def _judge(state: Literal["bundled", "folder", "cached"], folder: Path) -> Weigh
         return WeightsState("incomplete", f"{folder} has no readable model_index.json ({type(error).__name__})")
     if missing:
         return WeightsState("incomplete", f"{folder} lacks {', '.join(missing)}")
-    return WeightsState(state, str(folder))
+    return WeightsState(state, f"{folder}{_variants(folder)}")
+
+
+def _variants(folder: Path) -> str:
+    """What to ask for where a folder lacks plain weights: the variants of its transformer."""
+    names = [file.name.removesuffix(".safetensors") for file in (folder / "transformer").glob("*.safetensors")]
+    variants = {re.sub(r"-\d{5}-of-\d{5}", "", name).partition(".")[2] for name in names}
+    return "" if "" in variants or not variants else f" (variant {', '.join(sorted(variants))})"
 
 
 def _cached_snapshot(repository: str) -> Path | None:

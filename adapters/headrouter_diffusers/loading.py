@@ -1,62 +1,71 @@
 """Pipelines, loaded by name or given."""
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch.nn import Module
 
-from headrouter.backbone import BackboneParameters
 from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError
+from headrouter_diffusers import single_file
 from headrouter_diffusers.fitness import declared_parts, takes_more
-from headrouter_diffusers.index import driver
+from headrouter_diffusers.index import INDEX, driver, part_classes, read_json
+from headrouter_diffusers.parameters import DiffusersParameters
 from headrouter_diffusers.parts import load_part, reason_of
 from headrouter_diffusers.placement import place, resolve_device, resolve_dtype
+from headrouter_diffusers.quantisation import configurations, formats_of, loading_on
 from headrouter_diffusers.quiet import while_loading
 from headrouter_diffusers.weights import checked_folder
 
 ONE_AT_A_TIME: Final = threading.RLock()
 """Held while a model is loaded: loaders replace functions of PyTorch for the whole process meanwhile."""
 
+LOADING: Final = tuple(DiffusersParameters.model_fields)
+"""Names of the parameters that say how a pipeline is loaded."""
+
 
 def load_pipeline(
     wanted: type,
     source: str,
-    parameters: BackboneParameters,
+    parameters: DiffusersParameters,
     *,
     backbone: str,
     optional: Collection[str] = (),
     without: Collection[str] = (),
+    large: Collection[str] = ("transformer",),
+    released: Sequence[str] = (),
 ) -> Any:
-    """A pipeline of class ``wanted`` from a hub id or folder, placed, in evaluation mode, its weights frozen.
+    """A pipeline of class ``wanted`` from a hub id, folder or single file, placed, in evaluation mode, its weights frozen.
 
     The autoencoder is always in float32: a picture passes through it twice, and it is small. One thread at a time.
 
     Args:
         wanted: The pipeline class.
-        source: Hub id or local folder.
-        parameters: Device, precision and offloading.
+        source: Hub id, local folder or single file.
+        parameters: Device, precision, offloading, variant, base and quantisation.
         backbone: Name of the backbone that asks, for messages.
         optional: Parts that it can do without, beside those that the pipeline class calls optional.
         without: Parts to leave out.
+        large: Parts that are quantised when ``quantize`` names a format alone.
+        released: Hub ids of released pipelines, one of which completes a single file; the one to assume first.
 
     Raises:
-        InvalidInputError: device or offloading impossible here.
+        InvalidInputError: device, offloading or quantisation impossible here.
         WeightsError: weights missing, gated, damaged, incomplete, or pickled.
         IncompatibleError: the weights belong to another kind of pipeline.
     """
     device = resolve_device(parameters)
     dtype = resolve_dtype(parameters, device)
-    loader: Any = wanted
-    with ONE_AT_A_TIME, while_loading():
-        folder, classes = checked_folder(source, backbone, wanted, optional, without)
-        parts = {
-            name: kind and load_part(source, folder / name, kind, torch.float32 if name == "vae" else dtype)
-            for name, kind in classes.items()
-        }
+    formats = formats_of(parameters, large, device)
+    order = _Order(wanted, parameters, formats, dtype, backbone, optional, without, released)
+    file = single_file.single_file(source)
+    with ONE_AT_A_TIME, while_loading(), loading_on(device):
+        folder, parts = order.from_folder(source) if file is None else order.from_file(source, file)
         try:
-            pipeline = loader.from_pretrained(folder, **parts)
+            pipeline = order.wanted.from_pretrained(folder, **parts)
         except Exception as error:  # a configuration holds anything, and so do the errors that follow from it
             raise WeightsError(f"`model` {source!r} could not be loaded from {folder}: {reason_of(error)}.") from error
         for component in pipeline.components.values():
@@ -67,13 +76,73 @@ def load_pipeline(
     return pipeline
 
 
+@dataclass(frozen=True)
+class _Order:
+    """What is to be loaded, but for where it is: the arguments of :func:`load_pipeline`, with formats and precision."""
+
+    wanted: Any
+    parameters: DiffusersParameters
+    formats: Mapping[str, str]
+    dtype: torch.dtype
+    backbone: str
+    optional: Collection[str]
+    without: Collection[str]
+    released: Sequence[str]
+
+    def from_folder(self, source: str) -> tuple[Path, dict[str, Any]]:
+        """The folder of a hub id or path, and its parts."""
+        if self.parameters.base is not None:
+            raise InvalidInputError(
+                f"`base` {self.parameters.base!r} has no effect: `model` {source!r} is a whole pipeline. Leave `base` out; it"
+                " completes a single file."
+            )
+        return self._load(source, self.without, self.formats)
+
+    def from_file(self, source: str, file: Path) -> tuple[Path, dict[str, Any]]:
+        """The folder that completes a single file, and the parts of both."""
+        checkpoint = single_file.read_checkpoint(source, file)
+        held = [part for part in single_file.parts_in(checkpoint, self.wanted) if part not in self.without]
+        base = single_file.base_of(source, checkpoint, self.parameters.base, self.released)
+        own = {name: kind for name, kind in self.formats.items() if name in held}
+        for name in own.keys() - {"transformer"}:
+            raise InvalidInputError(
+                f"`quantize`: {name!r} is in the file {source!r}, and only the transformer of a single file can be quantised."
+                f" Name the components, as in {{'transformer': {own[name]!r}}}."
+            )
+        others = {name: kind for name, kind in self.formats.items() if name not in held}
+        with single_file.blaming_base(source, base):
+            folder, parts = self._load(base, [*self.without, *held], others)
+            single_file.fetch_configurations(base, folder, held)
+            index = read_json(folder / INDEX)
+            classes = part_classes(base, index, self.wanted, self.optional, self.without)
+            kinds = {name: kind for name in held if (kind := classes[name]) is not None}
+        how = configurations(own, self.parameters, folder, kinds, self.dtype).get("transformer")
+        found = single_file.load_parts(source, file, checkpoint, folder, kinds, self.dtype, how, self.wanted, parts)
+        return folder, {**parts, **found}
+
+    def _load(self, source: str, without: Collection[str], formats: Mapping[str, str]) -> tuple[Path, dict[str, Any]]:
+        variant = self.parameters.variant
+        folder, classes = checked_folder(source, self.backbone, self.wanted, self.optional, without, variant)
+        how = configurations(
+            formats, self.parameters, folder, {name: kind for name, kind in classes.items() if kind}, self.dtype
+        )
+        parts = {
+            name: kind
+            and load_part(
+                source, folder / name, kind, torch.float32 if name == "vae" else self.dtype, variant, how.get(name)
+            )
+            for name, kind in classes.items()
+        }
+        return folder, parts
+
+
 def given_pipeline(
     wanted: type,
     pipeline: object,
-    parameters: BackboneParameters,
+    parameters: DiffusersParameters,
     *,
     backbone: str,
-    loading: Collection[str] = ("device", "dtype", "offload"),
+    loading: Collection[str] = LOADING,
 ) -> Any:
     """An already loaded pipeline, as it is. ``loading`` names the parameters that say how to load.
 

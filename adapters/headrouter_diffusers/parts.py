@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headrouter.errors import WeightsError
 from headrouter_diffusers.index import read_json
+from headrouter_diffusers.variants import files_of
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _SLACK = 2**24
@@ -23,13 +24,14 @@ _MOST = 10**6
 """Largest number in the configuration of a scheduler."""
 
 
-def check_files(source: str, folder: Path, kind: type) -> None:
+def check_files(source: str, folder: Path, kind: type, variant: str | None = None) -> None:
     """Check, without loading it, that a part is there, whole, in safetensors, and not larger than its weights.
 
     Args:
         source: Hub id or folder of the pipeline, for messages.
         folder: The part's own folder.
         kind: Its class.
+        variant: Which of its weights, if there are several.
 
     Raises:
         WeightsError: it is not.
@@ -44,7 +46,7 @@ def check_files(source: str, folder: Path, kind: type) -> None:
             " version with the adapter merged into its weights."
         )
     if issubclass(kind, Module):
-        _check_model(source, folder, kind)
+        _check_model(source, folder, kind, variant)
     elif issubclass(kind, PreTrainedTokenizerBase):
         _check_tokenizer(source, folder, kind)
     else:
@@ -55,8 +57,10 @@ def check_files(source: str, folder: Path, kind: type) -> None:
                 )
 
 
-def load_part(source: str, folder: Path, kind: Any, dtype: torch.dtype) -> Any:
-    """Load a part that :func:`check_files` found whole.
+def load_part(
+    source: str, folder: Path, kind: Any, dtype: torch.dtype, variant: str | None = None, quantisation: Any = None
+) -> Any:
+    """Load a part that :func:`check_files` found whole; ``quantisation`` says how to quantise it meanwhile.
 
     Raises:
         WeightsError: its configuration makes no such part, or its weights lack tensors or have others.
@@ -66,6 +70,9 @@ def load_part(source: str, folder: Path, kind: Any, dtype: torch.dtype) -> Any:
         if issubclass(kind, Module):
             name = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
             options = {name: dtype, "use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+            options["variant"], _ = files_of([file.name for file in folder.iterdir()], variant)
+            if quantisation is not None:
+                options["quantization_config"] = quantisation
             part, information = kind.from_pretrained(folder, **options)
         else:
             part = kind.from_pretrained(folder, local_files_only=True)
@@ -93,7 +100,7 @@ def _check_complete(source: str, name: str, model: Module, information: Mapping[
             )
 
 
-def _check_model(source: str, folder: Path, kind: Any) -> None:
+def _check_model(source: str, folder: Path, kind: Any, variant: str | None) -> None:
     configuration = read_json(_there(source, folder, "config.json"))
     kernels = (value for key, value in configuration.items() if key.endswith("attn_implementation"))
     if "auto_map" in configuration or any("/" in str(kernel) for kernel in kernels):
@@ -101,7 +108,7 @@ def _check_model(source: str, folder: Path, kind: Any) -> None:
             f"`model` {source!r} asks for code from elsewhere in {folder.name}/config.json (`auto_map` or"
             " `attn_implementation`), which is not run. Use a version without."
         )
-    shapes = {name: shape for file in _weight_files(source, folder) for name, shape in _shapes(file)}
+    shapes = {name: shape for file in _weight_files(source, folder, variant) for name, shape in _shapes(file)}
     for key, value in configuration.items():
         if isinstance(value, int) and ("layers" in key or "blocks" in key) and value > len(shapes):
             raise WeightsError(
@@ -149,7 +156,7 @@ def _model_of(source: str, folder: Path, kind: Any, configuration: Mapping[str, 
     return model
 
 
-def _weight_files(source: str, folder: Path) -> list[Path]:
+def _weight_files(source: str, folder: Path, variant: str | None) -> list[Path]:
     """The safetensors files of a model, those of an index or the only one, each found to be whole."""
     files = sorted(folder.iterdir())
     weights = [file for file in files if file.suffix == ".safetensors"]
@@ -160,12 +167,12 @@ def _weight_files(source: str, folder: Path) -> list[Path]:
             " they are refused; use a version in safetensors, or convert it with `save_pretrained(...,"
             " safe_serialization=True)`."
         )
-    plain = [file for file in weights if file.stem.partition("-0")[0] in ("model", "diffusion_pytorch_model")]
-    if not plain:
-        variants = sorted({file.name.split(".")[1].partition("-")[0] for file in weights if file.name.count(".") > 1})
-        only = f" but has variants: {', '.join(variants)}. Give `variant`" if variants else ". Fetch it again"
-        raise WeightsError(f"`model` {source!r} could not be loaded: its {folder.name!r} has no weights{only}.")
-    for index in folder.glob("*.safetensors.index.json"):
+    variant, chosen = files_of([file.name for file in weights], variant)
+    if not chosen:
+        raise WeightsError(
+            f"`model` {source!r} could not be loaded: its {folder.name!r} has no weights. Fetch it again."
+        )
+    for index in folder.glob("*.safetensors.index.json" if variant is None else f"*.safetensors.index.{variant}.json"):
         places = read_json(index).get("weight_map")
         if not isinstance(places, dict) or not all(isinstance(place, str) for place in places.values()):
             raise WeightsError(f"{index} is damaged: it has no `weight_map` of file names. Fetch it again.")
@@ -175,7 +182,7 @@ def _weight_files(source: str, folder: Path) -> list[Path]:
                     f"`model` {source!r} lacks the file {place!r} of its {folder.name!r}, which {index.name} promises in"
                     " the same folder. Fetch it again."
                 )
-    return plain
+    return [folder / file for file in chosen]
 
 
 def _shapes(file: Path) -> Iterator[tuple[str, list[int]]]:

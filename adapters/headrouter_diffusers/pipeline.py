@@ -23,6 +23,7 @@ from headrouter.spelling import Spelling
 from headrouter_diffusers import autoencoder
 from headrouter_diffusers.content import pipeline_fingerprint
 from headrouter_diffusers.fitness import refuse_unfit
+from headrouter_diffusers.parameters import DiffusersParameters
 from headrouter_diffusers.quiet import without_notes_on_length
 from headrouter_diffusers.running import exclusively
 from headrouter_diffusers.schedulers import grid_of
@@ -30,7 +31,7 @@ from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.tap import Tap
 from headrouter_diffusers.text_parts import TextPart, as_tokenized, check_length
 
-_MACHINE = set(BackboneParameters.model_fields)
+_MACHINE = set(DiffusersParameters.model_fields)
 
 
 class DiffusersBackbone(Backbone, ABC):

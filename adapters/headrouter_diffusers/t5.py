@@ -4,15 +4,15 @@ from typing import Any
 
 from pydantic import Field
 
-from headrouter.backbone import BackboneParameters
 from headrouter.errors import InvalidInputError
+from headrouter_diffusers.parameters import DiffusersParameters
 from headrouter_diffusers.text_parts import TextPart
 
 MOST_TOKENS = 512
 """Most that diffusers' pipelines take."""
 
 
-class T5Parameters(BackboneParameters):
+class T5Parameters(DiffusersParameters):
     """How to load a backbone that reads prompts with T5.
 
     Attributes:

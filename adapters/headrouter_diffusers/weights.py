@@ -5,17 +5,24 @@ from contextlib import suppress
 from pathlib import Path
 
 from diffusers import DiffusionPipeline
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, list_repo_files
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
+from torch.nn import Module
 
 from headrouter.errors import WeightsError
 from headrouter.files import path_of
 from headrouter_diffusers.index import INDEX, check_kind, part_classes, read_json
 from headrouter_diffusers.parts import check_files
+from headrouter_diffusers.variants import check_variant
 
 
 def checked_folder(
-    source: str, backbone: str, wanted: type, optional: Collection[str], without: Collection[str]
+    source: str,
+    backbone: str,
+    wanted: type,
+    optional: Collection[str],
+    without: Collection[str],
+    variant: str | None = None,
 ) -> tuple[Path, dict[str, type | None]]:
     """The folder that holds the pipeline ``source``, fetched if it is a hub id, and the class of each of its parts.
 
@@ -25,6 +32,7 @@ def checked_folder(
         wanted: The pipeline class that it drives.
         optional: Parts that it can do without.
         without: Parts that are not to be loaded.
+        variant: Which weights to take of those that a folder or repository holds several of; None for plain ones.
 
     Raises:
         WeightsError: weights missing, gated, damaged, pickled, or with code of their own.
@@ -34,10 +42,12 @@ def checked_folder(
     with suppress(RuntimeError):  # a home that nobody has
         folder = folder.expanduser()
     if folder.is_file():
-        raise WeightsError(f"`model` {source!r} is a file; give the folder of a diffusers pipeline, or a hub id.")
+        raise WeightsError(f"`model` {source!r} is a file, and the folder of a pipeline or a hub id is needed.")
     local = folder.is_dir()
     if not local and (source.startswith((".", "/", "~")) or source.count("/") != 1):
-        raise WeightsError(f"`model` {source!r} is neither a folder here nor a hub id such as 'owner/name'.")
+        raise WeightsError(
+            f"`model` {source!r} is neither a folder here nor a hub id such as 'owner/name', nor a single file."
+        )
     index_file = folder / INDEX if local else _from_hub(source)
     if not index_file.is_file():
         raise WeightsError(
@@ -48,10 +58,12 @@ def checked_folder(
     check_kind(source, index, backbone, wanted)
     classes = part_classes(source, index, wanted, optional, without)
     if not local:
-        folder = _download(source, [name for name, kind in classes.items() if kind is None])
+        folder = _download(source, [name for name, kind in classes.items() if kind is None], variant)
+    models = [name for name, kind in classes.items() if kind and issubclass(kind, Module) and (folder / name).is_dir()]
+    check_variant(source, {name: [file.name for file in (folder / name).iterdir()] for name in models}, variant)
     for name, kind in classes.items():
         if kind is not None:
-            check_files(source, folder / name, kind)
+            check_files(source, folder / name, kind, variant)
     return folder, classes
 
 
@@ -62,11 +74,25 @@ def _from_hub(source: str) -> Path:
         raise _unreachable(source, error) from error
 
 
-def _download(source: str, without: Collection[str]) -> Path:
+def _download(source: str, without: Collection[str], variant: str | None) -> Path:
+    options = dict.fromkeys(without) if variant is None else {**dict.fromkeys(without), "variant": variant}
     try:
-        return Path(DiffusionPipeline.download(source, use_safetensors=True, **dict.fromkeys(without)))
+        return Path(DiffusionPipeline.download(source, use_safetensors=True, **options))
     except Exception as error:
+        if "necessary `safetensors` weights" in str(error):
+            check_variant(source, _listed(source, without), variant)
         raise _unreachable(source, error) from error
+
+
+def _listed(source: str, without: Collection[str]) -> dict[str, list[str]]:
+    """The files of each part of a repository on the hub; none if it cannot be asked."""
+    found: dict[str, list[str]] = {}
+    with suppress(Exception):
+        for path in list_repo_files(source):
+            part, slash, file = path.partition("/")
+            if slash and "/" not in file and part not in without:
+                found.setdefault(part, []).append(file)
+    return found
 
 
 def _unreachable(source: str, error: Exception) -> WeightsError:
@@ -77,7 +103,10 @@ def _unreachable(source: str, error: Exception) -> WeightsError:
     elif isinstance(error, RemoteEntryNotFoundError):
         how = f"has no {INDEX} on the hub: it is not a diffusers pipeline."
     elif "necessary `safetensors` weights" in str(error):
-        how = "has no weights in safetensors, and pickled weights are refused because unpickling can run any code."
+        how = (
+            "has no plain weights in safetensors. If it has a variant, such as fp16, ask for that by `variant`; pickled"
+            " weights are refused because unpickling can run any code."
+        )
     else:
         how = (
             "is not on this machine and could not be fetched. Connect and accept its licence on its model page if it"

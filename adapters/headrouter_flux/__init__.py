@@ -6,6 +6,8 @@ from headrouter.plugin import BackboneSpec, Model, hookimpl
 
 headrouter_api = 1
 
+RELEASED = ("black-forest-labs/FLUX.1-dev", "black-forest-labs/FLUX.1-schnell")
+
 
 @hookimpl
 def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
@@ -38,7 +40,7 @@ def register_models(register: Callable[[Model], None]) -> None:
         Model(
             name="dev",
             backbone="flux",
-            source="black-forest-labs/FLUX.1-dev",
+            source=RELEASED[0],
             steps=28,
             guidance=3.5,
             area=area,
@@ -52,7 +54,7 @@ def register_models(register: Callable[[Model], None]) -> None:
         Model(
             name="schnell",
             backbone="flux",
-            source="black-forest-labs/FLUX.1-schnell",
+            source=RELEASED[1],
             steps=4,
             guidance=1.0,
             area=area,

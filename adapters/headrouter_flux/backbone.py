@@ -8,6 +8,7 @@ import torch
 from diffusers import FluxPipeline
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from headrouter_diffusers.loading import given_pipeline, load_pipeline
+from headrouter_diffusers.parameters import NeededT5
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.t5 import T5Parameters
@@ -18,6 +19,7 @@ from torch import Tensor
 from headrouter.backbone import Backbone, Defaults
 from headrouter.errors import IncompatibleError
 from headrouter.rows import BatchRow
+from headrouter_flux import RELEASED
 
 
 class FluxParameters(T5Parameters):
@@ -27,15 +29,18 @@ class FluxParameters(T5Parameters):
         guidance_kind: ``embedded`` tells the model the guidance, ``two-pass`` evaluates prompt and negative prompt;
             ``auto`` is embedded where the model is made for it.
         embedded_guidance: What a model with embedded guidance is told while ``guidance_kind`` is ``two-pass``.
+        t5: Always true: Flux reads the words of a prompt through T5 alone.
     """
 
     guidance_kind: Literal["auto", "embedded", "two-pass"] = "auto"
     embedded_guidance: float = Field(default=3.5, ge=0)
+    t5: NeededT5 = True
 
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
         """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
         if pipeline is None:
-            pipeline = load_pipeline(FluxPipeline, source, self, backbone="flux")
+            large = ("transformer", "text_encoder_2")
+            pipeline = load_pipeline(FluxPipeline, source, self, backbone="flux", large=large, released=RELEASED)
         else:
             pipeline = given_pipeline(FluxPipeline, pipeline, self, backbone="flux")
         return FluxBackbone(source, pipeline, self, defaults)

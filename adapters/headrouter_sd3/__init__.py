@@ -6,6 +6,9 @@ from headrouter.plugin import BackboneSpec, Model, hookimpl
 
 headrouter_api = 1
 
+_HUB = "stabilityai/stable-diffusion-3"
+RELEASED = {"sd3": (f"{_HUB}-medium-diffusers",), "sd3.5": (f"{_HUB}.5-medium", f"{_HUB}.5-large")}
+
 _PROVIDES = frozenset({"joint-attention", "text-stream", "prompt-words", "guidance", "negative-prompt", "encode-image"})
 _LICENCE = "Stability AI Community License"
 
@@ -39,23 +42,23 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
 @hookimpl
 def register_models(register: Callable[[Model], None]) -> None:
     """The released weights."""
-    hub, area = "stabilityai/stable-diffusion-3", 1024 * 1024
+    area = 1024 * 1024
     for name, backbone, source, steps, guidance, word_blocks, summary in (  # the blocks: arXiv:2508.07519
-        ("medium", "sd3", f"{hub}-medium-diffusers", 28, 7.0, (7, 8, 5, 4, 9), "2 billion parameters."),
+        ("medium", "sd3", RELEASED["sd3"][0], 28, 7.0, (7, 8, 5, 4, 9), "2 billion parameters."),
         (
             "medium",
             "sd3.5",
-            f"{hub}.5-medium",
+            RELEASED["sd3.5"][0],
             28,
             4.5,
             (7, 9, 8, 5, 10),
             "2.5 billion parameters, image-only attention in the first blocks.",
         ),
-        ("large", "sd3.5", f"{hub}.5-large", 28, 3.5, (18, 21, 20, 24, 16), "8 billion parameters."),
+        ("large", "sd3.5", RELEASED["sd3.5"][1], 28, 3.5, (18, 21, 20, 24, 16), "8 billion parameters."),
         (
             "turbo",
             "sd3.5",
-            f"{hub}.5-large-turbo",
+            f"{_HUB}.5-large-turbo",
             4,
             1.0,
             (18, 21, 20, 24, 16),

@@ -1,12 +1,12 @@
 """Stable Diffusion 3 and 3.5: image first, dual blocks only, CLIP and T5 in one text, guidance by two evaluations."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from diffusers import StableDiffusion3Pipeline
 from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
-from headrouter_diffusers.loading import given_pipeline, load_pipeline
+from headrouter_diffusers.loading import LOADING, given_pipeline, load_pipeline
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.t5 import T5Parameters
@@ -16,6 +16,7 @@ from torch import Tensor
 from headrouter.backbone import Backbone, Defaults
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.rows import BatchRow
+from headrouter_sd3 import RELEASED
 
 
 class SD3Parameters(T5Parameters):
@@ -26,24 +27,32 @@ class SD3Parameters(T5Parameters):
         half.
     """
 
+    backbone: ClassVar[str] = "sd3"
     t5: bool = True
 
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
         """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
-        without = () if self.t5 else SD3Backbone.optional
-        wanted = StableDiffusion3Pipeline
+        wanted, name = StableDiffusion3Pipeline, self.backbone
         if pipeline is None:
             pipeline = load_pipeline(
-                wanted, source, self, backbone="sd3", optional=SD3Backbone.optional, without=without
+                wanted,
+                source,
+                self,
+                backbone=name,
+                optional=SD3Backbone.optional,
+                without=() if self.t5 else SD3Backbone.optional,
+                large=("transformer", "text_encoder_3"),
+                released=RELEASED[name],
             )
         else:
-            loading = ("device", "dtype", "offload", "t5")
-            pipeline = given_pipeline(wanted, pipeline, self, backbone="sd3", loading=loading)
+            pipeline = given_pipeline(wanted, pipeline, self, backbone=name, loading=(*LOADING, "t5"))
         return SD3Backbone(source, pipeline, self, defaults)
 
 
 class SD35Parameters(SD3Parameters):
     """How to load Stable Diffusion 3.5; the same code drives both, their names differ in records."""
+
+    backbone: ClassVar[str] = "sd3.5"
 
 
 @final

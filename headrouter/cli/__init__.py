@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_closed()
     for library in ("TRANSFORMERS", "DIFFUSERS"):  # their remarks while loading tell a user nothing
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
-    for library in ("torchao", "torch.utils._pytree"):
+    for library in ("torchao", "bitsandbytes", "torch.utils._pytree"):
         logging.getLogger(library).setLevel(logging.ERROR)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may not be text

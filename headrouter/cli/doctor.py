@@ -24,6 +24,9 @@ PACKAGES = (
     "huggingface_hub",
     "numpy",
     "pillow",
+    "bitsandbytes",
+    "torchao",
+    "gguf",
 )
 GIBIBYTE = 1024**3
 

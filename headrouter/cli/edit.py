@@ -54,7 +54,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--sheet", action="store_true", help="also draw sheet-N.png: what the edit did, and where")
     parts = parser.add_argument_group("parts")
     parts.add_argument("--backbone", default="sd3.5", metavar="NAME", help="model family (default: sd3.5)")
-    parts.add_argument("--model", metavar="NAME", help="weights: a short name, a hub id or a local folder")
+    parts.add_argument("--model", metavar="NAME", help="weights: a short name, a hub id, a local folder or a file")
     parts.add_argument("--inversion", default="rf", metavar="NAME", help="trajectory (default: rf)")
     parts.add_argument(
         "--method", action="append", metavar="NAME", help="what steers (default: headrouter); repeat for several"
@@ -243,6 +243,8 @@ def _only_machine(arguments: argparse.Namespace) -> None:
         "device",
         "dtype",
         "offload",
+        "variant",
+        "base",
         "no_progress",
         "run",
         "parser",

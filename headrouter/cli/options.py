@@ -14,13 +14,34 @@ def add_machine(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     machine.add_argument("--dtype", help="auto, float32, bfloat16, float16")
     machine.add_argument("--offload", help="none, model, group: save accelerator memory")
     machine.add_argument("--max-sequence-length", type=int, metavar="N", help="most text tokens of a prompt")
+    machine.add_argument("--variant", metavar="NAME", help="which weights of a repository that has several: fp16")
+    machine.add_argument(
+        "--quantize",
+        action="append",
+        metavar="FORMAT",
+        help="nf4, int8, int8-torchao or fp8: smaller weights; COMPONENT=FORMAT for one, repeated for several",
+    )
+    machine.add_argument("--base", metavar="MODEL", help="what completes a single file: a hub id, folder or short name")
     machine.add_argument("--no-progress", action="store_true", help="no progress bars")
     return machine
 
 
 def machine_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the user said of loading, as keywords of :class:`~headrouter.editor.Editor`."""
-    return {name: getattr(arguments, name) for name in ("device", "dtype", "offload", "max_sequence_length")}
+    names = ("device", "dtype", "offload", "max_sequence_length", "variant", "base")
+    return {**{name: getattr(arguments, name) for name in names}, "quantize": _quantize_of(arguments.quantize)}
+
+
+def _quantize_of(texts: list[str] | None) -> str | dict[str, str] | None:
+    """``--quantize`` as one format for all large components, or as formats by component."""
+    if texts is None or (len(texts) == 1 and "=" not in texts[0]):
+        return None if texts is None else texts[0]
+    pairs = [text.partition("=") for text in texts]
+    if any(not component or not name for component, _, name in pairs) or len({one[0] for one in pairs}) < len(pairs):
+        raise InvalidInputError(
+            f"`--quantize` takes one FORMAT, or COMPONENT=FORMAT once for each component (got {' '.join(texts)!r})."
+        )
+    return {component: name for component, _, name in pairs}
 
 
 def size_of(text: str) -> Any:

@@ -5,6 +5,7 @@ from typing import Any, final
 
 from diffusers import AuraFlowPipeline
 from headrouter_diffusers.loading import given_pipeline, load_pipeline
+from headrouter_diffusers.parameters import NeededT5
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.t5 import T5Parameters
@@ -17,12 +18,21 @@ from headrouter.rows import BatchRow
 
 
 class AuraFlowParameters(T5Parameters):
-    """How to load AuraFlow."""
+    """How to load AuraFlow.
+
+    Attributes:
+        t5: Always true: AuraFlow reads its prompts through T5 alone.
+    """
+
+    t5: NeededT5 = True
 
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
         """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
         if pipeline is None:
-            pipeline = load_pipeline(AuraFlowPipeline, source, self, backbone="auraflow")
+            large, released = ("transformer", "text_encoder"), ("fal/AuraFlow-v0.3",)
+            pipeline = load_pipeline(
+                AuraFlowPipeline, source, self, backbone="auraflow", large=large, released=released
+            )
         else:
             pipeline = given_pipeline(AuraFlowPipeline, pipeline, self, backbone="auraflow")
         return AuraFlowBackbone(source, pipeline, self, defaults)

@@ -66,7 +66,7 @@ def test_a_vocabulary_of_another_model(broken):
 def test_a_variant_alone(broken):
     file = weights_of(broken / "transformer")
     file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    refused(broken, "'transformer' has no weights but has variants: fp16")
+    refused(broken, "its 'transformer' as variant 'fp16' only")
 
 
 def test_a_shard_that_is_not_there_or_elsewhere(broken):

@@ -70,7 +70,7 @@ def test_no_such_folder(tmp_path):
 
 
 def test_a_file(broken):
-    refused(broken / "vae" / "diffusion_pytorch_model.safetensors", "is a file")
+    refused(broken / "model_index.json", r"is a file, which must end in \.safetensors or \.gguf")
 
 
 def test_a_hub_id_out_of_reach(monkeypatch):
@@ -103,7 +103,7 @@ def test_pickled_weights_on_the_hub(monkeypatch, saved):
 
     monkeypatch.setattr(weights, "hf_hub_download", lambda *_: str(saved / "sd3" / "model_index.json"))
     monkeypatch.setattr(weights.DiffusionPipeline, "download", fail)
-    refused("owner/name", "has no weights in safetensors, and pickled weights are refused")
+    refused("owner/name", "has no plain weights in safetensors.*pickled weights are refused")
 
 
 def test_a_hub_id_is_fetched_without_what_is_left_out(monkeypatch, saved):
