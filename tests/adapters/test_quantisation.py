@@ -246,3 +246,13 @@ def test_t5_cannot_be_left_out_of_flux(tmp_path, capsys):
     for backbone in ("flux", "auraflow"):
         assert main(["edit", *photo, "--backbone", backbone, "--set", "backbone.t5=false"]) == 2
         assert "through T5 alone" in capsys.readouterr().err
+
+
+def test_a_kept_inversion_knows_the_format(saved):
+    picture, asked = Image.new("RGB", (48, 32), "teal"), {"steps": 2, "size": (48, 32)}
+    common = {"model": str(saved / "sd3"), "device": "cpu", "progress": False}
+    whole, packed = (Editor("sd3", "euler", None, quantize=one, **common) for one in (None, "int8-torchao"))
+    kept = packed.invert(picture, "a cat", **asked)
+    packed.edit(picture, "a dog", "a cat", inversion=kept, **asked)
+    with pytest.raises(InvalidInputError, match="weights"):
+        whole.edit(picture, "a dog", "a cat", inversion=kept, **asked)
