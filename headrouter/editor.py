@@ -41,7 +41,7 @@ from headrouter.prompt import Prompt
 from headrouter.reconstruction import Reconstruction
 from headrouter.record import record_of
 from headrouter.request import Size, request_of
-from headrouter.result import Result, merge_evidence
+from headrouter.result import Later, Result, merge_evidence
 from headrouter.rows import Row
 
 
@@ -188,7 +188,7 @@ class Editor:
             cost=cost,
             record=record_of(settled, asked, cost, self._backbone_record, weights, self.max_rows),
             evidence=[(name, {key: value[order] for key, value in values.items()}) for name, values in evidence],
-            _reconstruct=lambda: self._reconstruct(*runs[0]).image,
+            _reconstruct=Later(lambda: self._reconstruct(*runs[0]).image),
         )
 
     def invert(

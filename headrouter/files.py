@@ -8,6 +8,8 @@ from pathlib import Path
 
 from headrouter.errors import InvalidInputError
 
+UNFINISHED = ".headrouter-unfinished-"
+"""Begins the names of files that are being written, where :func:`headrouter.saving.save_together` clears them away."""
 LARGEST_TEXT = 2**26
 """Bytes of the largest file of text that is read."""
 
@@ -71,6 +73,6 @@ def read_file(path: Path, name: str, largest: int) -> bytes:
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed processes left of :func:`write_whole` in ``folder``, where no other process may be writing now."""
     for path in folder.glob(".*"):
-        if re.fullmatch(r"\.[0-9a-f]{32}", path.name):
+        if path.name.startswith(UNFINISHED) or re.fullmatch(r"\.[0-9a-f]{32}", path.name):
             with suppress(OSError):
                 path.unlink()

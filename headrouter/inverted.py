@@ -23,7 +23,8 @@ from torch import Tensor
 from headrouter.configuration import Parameters, validate
 from headrouter.cost import Cost
 from headrouter.errors import InvalidInputError
-from headrouter.files import path_of, write_whole
+from headrouter.files import path_of
+from headrouter.saving import save_together
 
 FORMAT: Final = 2
 SUFFIX: Final = ".safetensors"
@@ -63,7 +64,7 @@ class Inverted:
     cost: Cost
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the file, whole or not at all.
+        """Write the file, whole or not at all, and return its path. A link is followed.
 
         Raises:
             InvalidInputError: the name does not end in ``.safetensors``, or cannot be written.
@@ -78,7 +79,9 @@ class Inverted:
             "cost": asdict(self.cost),
             "sha256": _hash(self.identity, latents),
         }
-        return write_whole(path, save({"latents": latents}, {"headrouter": json.dumps(record)}))
+        place = Path(os.path.realpath(path))
+        save_together(place.parent, {place.name: save({"latents": latents}, {"headrouter": json.dumps(record)})})
+        return path
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Inverted":

@@ -22,7 +22,7 @@ from torch import Tensor
 from headrouter.colour import to_srgb
 from headrouter.decoding import FORMATS, LARGEST, Source, decoded, name_of
 from headrouter.errors import InvalidInputError, NonFiniteError
-from headrouter.files import path_of, write_whole
+from headrouter.files import UNFINISHED, path_of, write_whole
 
 __all__ = [
     "FORMATS",
@@ -166,11 +166,11 @@ def save_picture(picture: Image.Image, path: str | os.PathLike[str], metadata: M
 def writable_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder if need be and prove that files can be written there; call it before any work."""
     folder = path_of(path, "output")
-    probe = folder / f".{uuid.uuid4().hex}"
+    probe = folder / f"{UNFINISHED}{uuid.uuid4().hex}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch(exist_ok=False)
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise InvalidInputError(
             f"the output folder '{folder}' is not writable: {error.strerror or error}. Choose another."

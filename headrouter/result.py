@@ -6,6 +6,7 @@ import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, SupportsIndex, final
 
@@ -17,13 +18,44 @@ from torch import Tensor
 from headrouter.cost import Cost
 from headrouter.errors import InvalidInputError
 from headrouter.files import LARGEST_TEXT, path_of, read_file, write_whole
-from headrouter.picture import save_picture, writable_folder
+from headrouter.picture import writable_folder
 from headrouter.prompt import Prompt
+from headrouter.saving import save_together
 
 RECORD = "result.json"
 FORMAT = 2
 READ = (1, 2)
 """Formats that are read; the first does not say which weights an edit was made with."""
+
+
+@final
+class Later:
+    """Makes a picture when it is asked for; copies share the means, and what goes to another process has none."""
+
+    def __init__(self, make: Callable[[], Image.Image] | None = None):
+        """``make`` needs the model."""
+        self._make = make
+
+    def __call__(self) -> Image.Image:
+        """Make it."""
+        if self._make is None:
+            raise InvalidInputError(
+                "this result has no `reconstruction`: it comes from another process, and the model stayed there. Read "
+                "`reconstruction` before the result is sent."
+            )
+        return self._make()
+
+    def __copy__(self) -> "Later":
+        """Share it."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Later":
+        """Share it: the model is not copied."""
+        return self
+
+    def __reduce__(self) -> tuple[type["Later"], tuple[()]]:
+        """Leave the model behind."""
+        return Later, ()
 
 
 @final
@@ -50,7 +82,7 @@ class Result:
     cost: Cost
     record: dict[str, Any]
     evidence: list[tuple[str, Mapping[str, Tensor]]]
-    _reconstruct: Callable[[], Image.Image] = field(repr=False)
+    _reconstruct: "Later" = field(repr=False)
 
     @property
     def image(self) -> Image.Image:
@@ -99,6 +131,9 @@ class Result:
         """The source through the same inversion and sampling, with its own prompt and no steering; computed when asked for.
 
         With several seeds, of the first.
+
+        Raises:
+            InvalidInputError: the result comes from another process, where it was not computed; the model is there.
         """
         return self._reconstruct()
 
@@ -107,18 +142,19 @@ class Result:
 
         Where a method blends, also ``mask-0.png`` … of edits that have a mask.
 
-        Each file is there whole or not at all; the record is written last.
+        An edit that is there is replaced, with its masks and sheets. At any moment, killed or not, a record has its own pictures
+        beside it; if the disk is full, the earlier edit stays.
+
+        Raises:
+            InvalidInputError: the folder cannot be written to.
         """
         target = writable_folder(folder)
-        save_picture(self.source, target / "source.png")
         names = [f"edit-{number}.png" for number in range(len(self.images))]
-        for name, picture in zip(names, self.images, strict=True):
-            save_picture(picture, target / name)
-        for number in range(len(self.images)):
-            if self.has_mask(number):
-                save_picture(self.mask(number), target / f"mask-{number}.png")
+        pictures = {"source.png": self.source, **dict(zip(names, self.images, strict=True))}
+        pictures |= {f"mask-{number}.png": self.mask(number) for number in range(len(names)) if self.has_mask(number)}
         record = {**self.record, "source": {"file": "source.png", "sha256": picture_hash(self.source)}, "images": names}
-        write_record(target / RECORD, record)
+        files = {name: _png(picture) for name, picture in pictures.items()} | {RECORD: _json(record)}
+        save_together(target, files, len(names), lambda: _edits_of(target / RECORD))
         return target
 
     def refuse_unknown(self, prompt: int) -> None:
@@ -160,7 +196,26 @@ def picture_hash(picture: Image.Image) -> str:
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write JSON so that the file is there whole or not at all."""
-    write_whole(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+    write_whole(path, _json(record))
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _png(picture: Image.Image) -> bytes:
+    file = BytesIO()
+    picture.save(file, format="PNG")
+    return file.getvalue()
+
+
+def _edits_of(path: Path) -> int:
+    """Number of edits of the record there, none if there is none."""
+    try:
+        images = read_record(path).get("images")
+    except InvalidInputError:
+        return 0
+    return len(images) if isinstance(images, list) else 0
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

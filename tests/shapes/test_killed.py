@@ -6,8 +6,7 @@ import pytest
 import torch
 from headrouter_shapes import files
 from headrouter_shapes.files import finish, load_tensors, replacing, save_tensors
-
-from .killing import deaths
+from killing import deaths
 
 
 def _write_model(content: str, folder: Path) -> None:

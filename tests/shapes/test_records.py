@@ -14,12 +14,11 @@ from headrouter_shapes.bench.batch import Spent
 from headrouter_shapes.bench.configuration import weights_of
 from headrouter_shapes.bench.measures import Measures
 from headrouter_shapes.bench.records import Records
+from killing import deaths
 
 import headrouter
 from headrouter.errors import InvalidInputError
 from headrouter.picture import load_picture
-
-from .killing import deaths
 
 PLAIN = configure("plain", "sd3.5", "euler", None)
 CASES = cases("tune", 3)

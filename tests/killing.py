@@ -41,14 +41,19 @@ def _killed_after(operations: int, root: Path) -> Iterator[None]:
         _plan.root = ""
 
 
-def deaths(root: Path, work: Callable[[Path], object]) -> Iterator[Path]:
+def deaths(
+    root: Path, work: Callable[[Path], object], begin: Callable[[Path], object] = lambda _: None
+) -> Iterator[Path]:
     """Do ``work`` in a new folder again and again, killed one file operation later each time; ends when it is done unharmed.
+
+    ``begin`` puts into each folder what is there before.
 
     Nothing is cleaned up by a killed one, for the operations of cleaning up fail as well. Gives the folders that are left.
     """
     for count in itertools.count():
         folder = root / f"killed-after-{count}"
         folder.mkdir()
+        begin(folder)
         try:
             with _killed_after(count, folder):
                 work(folder)

@@ -1,0 +1,127 @@
+"""Files that belong together, replaced so that no moment, kill or full disk leaves a record beside pictures of another edit.
+
+Everything is first written beside its place. Then, which takes a moment, the record goes, the old files go, the new ones take their
+names, and the new record comes last. Meanwhile a hidden file counts the edits, so that whoever saves next clears away what a killed
+process left.
+"""
+
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock
+
+from headrouter.errors import InvalidInputError
+from headrouter.files import UNFINISHED
+
+_COUNT: Final = ".headrouter-count"
+_LOCK: Final = ".headrouter-saving"
+_PATIENCE: Final = 60.0
+"""Seconds to wait for another process that saves in the same folder."""
+_NUMBERED: Final = re.compile(r"(?:edit|mask|sheet)-([0-9]{1,9})\.png")
+
+
+def save_together(
+    folder: Path, files: Mapping[str, bytes], edits: int = 0, before: Callable[[], int] = lambda: 0
+) -> None:
+    """Replace files of a folder by new ones; the last makes the others valid, so it goes first and comes last.
+
+    Args:
+        folder: Is there.
+        files: Contents by name.
+        edits: Number of edits among the files.
+        before: Tells the number of edits of the record that is replaced; their pictures that have no successor are removed.
+
+    Raises:
+        InvalidInputError: they cannot be written; then what was there is still there, unless it failed amid the renaming.
+    """
+    record = [*files][-1]
+    path, made = folder / record, dict[str, Path]()
+    try:
+        if not folder.is_dir():
+            raise NotADirectoryError(0, "its folder is not there")
+        with _alone(folder):
+            try:
+                for name, content in files.items():
+                    path = folder / name
+                    if path.is_dir():
+                        raise IsADirectoryError(0, "a folder is in its place")
+                    made[name] = folder / f"{UNFINISHED}{uuid.uuid4().hex}"
+                    _write(made[name], content)
+                if len(files) > 1:
+                    _make_room(folder, record, edits, before())
+                for name in files:
+                    path = folder / name
+                    if name == record:
+                        _sync(folder)
+                    made[name].replace(path)
+                (folder / _COUNT).unlink(missing_ok=True)
+                _sync(folder)
+            finally:
+                for unfinished in made.values():
+                    with suppress(OSError):
+                        unfinished.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"cannot write '{path}': {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _make_room(folder: Path, record: str, edits: int, before: int) -> None:
+    """Remove the old record, and pictures of edits that it or a save that was killed may have left."""
+    count = folder / _COUNT
+    with suppress(OSError, ValueError):
+        before = max(before, int(count.read_text(encoding="ascii")))
+    count.write_text(str(max(edits, before)), encoding="ascii")
+    (folder / record).unlink(missing_ok=True)
+    _sync(folder)
+    for path in folder.iterdir():
+        numbered = _NUMBERED.fullmatch(path.name)
+        if numbered and int(numbered[1]) < before and not path.is_dir():
+            path.unlink()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep others that save here out, and clear away what killed ones were writing."""
+    lock = FileLock(folder / _LOCK, timeout=_PATIENCE)
+    try:
+        lock.acquire()
+    except TimeoutError as error:
+        raise OSError(0, "another process is writing there and does not end") from error
+    except (
+        OSError,
+        NotImplementedError,
+    ):  # a file system without locks, or a full one: an edit is worth more than the lock
+        yield
+        return
+    try:
+        for path in folder.glob(f"{UNFINISHED}*"):
+            with suppress(OSError):
+                path.unlink()
+        yield
+    finally:
+        try:
+            with suppress(OSError):  # while it is locked; Windows does so afterwards
+                (folder / _LOCK).unlink()
+        finally:
+            lock.release()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Bring changes of names to the disk, in this order, where the system can."""
+    with suppress(OSError, AttributeError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
