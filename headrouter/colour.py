@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from headrouter.errors import PictureWarning
+from headrouter.primaries import declared_profile
 
 _MODES: Final = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 """Pillow's mode for the colours that a profile speaks of."""
@@ -22,6 +23,9 @@ _ALIKE: Final = {
 """What a mode can be turned into without a profile: gray is a colour too."""
 
 
+_ALIKE_RGB: Final = {"RGB", *(mode for mode, others in _ALIKE.items() if "RGB" in others)}
+
+
 def to_srgb(picture: Image.Image, name: str) -> Image.Image:
     """Convert a picture without transparency to sRGB, relative to white and with black kept black.
 
@@ -29,13 +33,13 @@ def to_srgb(picture: Image.Image, name: str) -> Image.Image:
     show them. CMYK without a profile has no right answer and is converted by 255 − ink.
 
     Args:
-        picture: Of any mode; what it carries as ``info["icc_profile"]`` is applied.
+        picture: Of any mode; what it carries as ``info["icc_profile"]`` is applied, or else the colour space that it names.
         name: How messages call it.
 
     Returns:
         A picture of mode RGB, or the given one where nothing is to be done.
     """
-    data = picture.info.get("icc_profile")
+    data = picture.info.get("icc_profile") or (declared_profile(picture) if picture.mode in _ALIKE_RGB else None)
     if not data:
         return _by(ImageCms.createProfile("LAB"), "LAB", picture) if picture.mode == "LAB" else picture
     try:
@@ -83,5 +87,5 @@ def _every_colour() -> Image.Image:
 
 def _without_profile(picture: Image.Image) -> Image.Image:
     copy = picture.copy()
-    copy.info = {name: value for name, value in picture.info.items() if name != "icc_profile"}
+    copy.info = {name: value for name, value in picture.info.items() if name not in ("icc_profile", "gamma", "exif")}
     return copy

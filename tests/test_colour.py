@@ -1,7 +1,9 @@
 """Colour profiles: what a picture looks like is what is edited, whatever its numbers mean."""
 
 import math
+import struct
 import warnings
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -111,6 +113,41 @@ def test_turned_and_converted():
     exif[0x0112] = 6
     loaded = load_picture(file_of(PICTURE, icc_profile=P3, exif=exif))
     assert apart(loaded, as_srgb(np.rot90(PIXELS, -1), DISPLAY_P3)) < 1.6
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_with(picture, *chunks):
+    """A PNG with chunks behind its header."""
+    whole = file_of(picture)
+    return whole[:33] + b"".join(chunk(*each) for each in chunks) + whole[33:]
+
+
+GAMMA = (b"gAMA", struct.pack(">I", 55_556))
+WIDE = (b"cHRM", struct.pack(">8I", 31270, 32900, *(round(x * 100_000) for pair in DISPLAY_P3 for x in pair)))
+
+
+def test_colours_that_a_png_names_without_a_profile():
+    plain = struct.pack(">I", 45_455)
+    assert apart(load_picture(png_with(PICTURE, GAMMA)), as_srgb(PIXELS, SRGB, 1.8)) < 1.6
+    assert apart(load_picture(png_with(PICTURE, GAMMA, WIDE)), as_srgb(PIXELS, DISPLAY_P3, 1.8)) < 1.6
+    gray = PICTURE.convert("L")
+    assert apart(load_picture(png_with(gray, GAMMA)), encoded(linear_of(gray, 1.8))[..., None]) < 1.6
+    for chunks in ([(b"gAMA", plain)], [(b"sRGB", b"\0"), GAMMA], [WIDE], [(b"gAMA", bytes(4))]):
+        assert psnr(load_picture(png_with(PICTURE, *chunks)), PICTURE) == math.inf
+    nonsense = (b"cHRM", bytes(32))
+    assert psnr(load_picture(png_with(PICTURE, GAMMA, nonsense)), PICTURE) == math.inf
+
+
+def test_the_mark_of_cameras_for_adobe_rgb():
+    for mark, expected in ((b"R03\0", as_srgb((200, 90, 60), ADOBE_RGB, 563 / 256)), (b"R98\0", (200, 90, 60))):
+        exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<HHHII", 1, 0x8769, 4, 1, 26) + bytes(4)
+        exif += struct.pack("<HHHII", 1, 0xA005, 4, 1, 44) + bytes(4)
+        exif += struct.pack("<HHHI4s", 1, 1, 2, 4, mark) + bytes(4)
+        flat = Image.new("RGB", (32, 32), (200, 90, 60))
+        assert apart(load_picture(file_of(flat, "JPEG", quality=100, exif=exif)), expected) < 3
 
 
 def test_lab_without_a_profile():
