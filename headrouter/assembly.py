@@ -150,7 +150,14 @@ def with_preset(
     def tuned(kind: Kind, part: Part) -> Part | None:
         if all(fold(preset.name) != fold(name) for preset in _presets_of(kind, part)):
             return None
-        return changed(part, _scaled(part, registry().preset(kind, name_of(kind, part), name), steps))
+        owner = name_of(kind, part)
+        values = _scaled(part, registry().preset(kind, owner, name), steps)
+        try:
+            return changed(part, values)
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"`preset` {name!r} does not fit the {kind} {owner!r} as it is set: {error}"
+            ) from error
 
     found_inversion = tuned("inversion", inversion)
     found_methods = [tuned("method", method) for method in methods]

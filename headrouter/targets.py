@@ -24,8 +24,9 @@ def import_target(target: str, what: str, hint: str = "") -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        reason = str(error) if isinstance(error, ImportError | AttributeError) else reason_of(error)
-        raise PluginError(f"{what} could not be imported from '{target}': {reason}. {hint}".rstrip()) from error
+        raise PluginError(
+            f"{what} could not be imported from '{target}': {reason_of(error)}. {hint}".rstrip()
+        ) from error
 
 
 def call_target(target: str, what: str) -> Any:

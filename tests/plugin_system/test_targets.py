@@ -4,12 +4,14 @@ import json
 
 import hostile
 import pytest
+from headrouter_euler.euler import Euler
 
 from headrouter import plugins
-from headrouter.assembly import inversion_of, model_of, part_class
+from headrouter.assembly import inversion_of, model_of, part_class, with_preset
 from headrouter.cli import main
-from headrouter.errors import HeadRouterError, PluginError, PluginWarning
+from headrouter.errors import HeadRouterError, InvalidInputError, PluginError, PluginWarning
 from headrouter.plugin import BackboneSpec, InversionSpec, MethodSpec
+from headrouter.routing.method import HeadRouter
 from headrouter.schema import schema
 
 SPECS = {"backbone": BackboneSpec, "inversion": InversionSpec, "method": MethodSpec}
@@ -115,6 +117,24 @@ def test_doctor_shows_models_whose_backbone_nobody_brings(site, monkeypatch, cap
     assert main(["doctor", "--json"]) == 0
     [row] = json.loads(capsys.readouterr().out)["models"]
     assert (row["model"], row["remark"]) == ("a", "no plug-in brings the backbone 'nobodys'")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"), [("{'gamma': -1}", "`gamma`: Input should be"), ("{'colour': 'red'}", "`colour`: unknown name")]
+)
+def test_a_preset_that_does_not_fit_is_named(site, monkeypatch, values, said):
+    preset = f"Preset('odd', ('method', 'acme'), 28, {values}, 'nowhere')"
+    method = "MethodSpec('acme', 'headrouter.routing.method:HeadRouter')"
+    hooks = hostile.hook("register_methods", f"register({method})") + hostile.hook(
+        "register_presets", f"register({preset})"
+    )
+    site.add("headrouter-acme", hostile.HEAD + hooks)
+    monkeypatch.setattr(plugins, "_registry", site.load())
+    with pytest.raises(
+        InvalidInputError, match="`preset` 'odd' does not fit the method 'headrouter-acme:acme' as it is set: "
+    ) as caught:
+        with_preset("odd", Euler(), [HeadRouter()], 28)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("code", ["'text'", "[0]", "1.5", "256", "-1", "object()"])
