@@ -190,6 +190,26 @@ def test_doctor(capsys, monkeypatch, tmp_path):
     assert "accept the licence at https://huggingface.co/acme/dev" in out
 
 
+def test_doctor_needs_no_health(capsys, monkeypatch, tmp_path):
+    """A half-removed package, one without a version, a torch that cannot be imported, a card that does not answer."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    for package, metadata in (("accelerate", None), ("diffusers", "Name: diffusers\n")):
+        (tmp_path / f"{package}-9.dist-info").mkdir()
+        if metadata is not None:
+            (tmp_path / f"{package}-9.dist-info" / "METADATA").write_text(metadata)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: 1 / 0)
+    assert main(["doctor", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    for package in ("accelerate", "diffusers"):
+        assert document["versions"][package].startswith(("unknown", "damaged: ")), "which of them depends on the Python"
+    assert document["devices"][0]["name"] == "cannot be used: ZeroDivisionError: division by zero"
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert main(["doctor"]) == 0
+    assert "torch cannot be imported: ModuleNotFoundError" in capsys.readouterr().out
+
+
 def pipeline_folder(path, *files):
     """A pipeline folder with a transformer of two shards, a scheduler and a text encoder that is left out."""
     index = {"_class_name": "P", "transformer": ["d", "T"], "scheduler": ["d", "S"], "text_encoder": [None, None]}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrouter import __version__
 from headrouter.cli.table import table, terminal_width
+from headrouter.errors import reason_of
 from headrouter.plugin import Model
 
 if TYPE_CHECKING:
@@ -84,9 +85,11 @@ def examine() -> dict[str, Any]:
 
 def _version(package: str) -> str | None:
     try:
-        return version(package)
+        return version(package) or "unknown"
     except PackageNotFoundError:
         return None
+    except Exception as error:  # each Python says in another way that there is no metadata
+        return f"damaged: {reason_of(error)}"
 
 
 def _machine() -> dict[str, str | int]:
@@ -103,14 +106,16 @@ def _machine() -> dict[str, str | int]:
 def _devices() -> list[dict[str, Any]]:
     try:
         import torch
-    except (ImportError, OSError) as error:  # a doctor must not need health; torch's libraries may fail to load
-        return [{"device": "none", "name": f"torch cannot be imported: {error}", "memory_gib": None}]
+    except Exception as error:  # a doctor must not need health; torch's libraries may fail to load
+        return [{"device": "none", "name": f"torch cannot be imported: {reason_of(error)}", "memory_gib": None}]
     rows: list[dict[str, Any]] = []
     for index in range(torch.cuda.device_count()):
-        properties = torch.cuda.get_device_properties(index)
-        rows.append(
-            {"device": f"cuda:{index}", "name": properties.name, "memory_gib": properties.total_memory / GIBIBYTE}
-        )
+        try:
+            found = torch.cuda.get_device_properties(index)
+            name, memory = found.name, found.total_memory / GIBIBYTE
+        except Exception as error:
+            name, memory = f"cannot be used: {reason_of(error)}", None
+        rows.append({"device": f"cuda:{index}", "name": name, "memory_gib": memory})
     if torch.backends.mps.is_available():
         rows.append({"device": "mps", "name": platform.processor(), "memory_gib": _memory()})
     rows.append({"device": "cpu", "name": platform.processor() or platform.machine(), "memory_gib": _memory()})
