@@ -1,10 +1,13 @@
 """Whether a pipeline, loaded or given, has the parts that an edit needs, in a form that it can use."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any, get_type_hints
 
-from headrouter.errors import IncompatibleError
+import torch
+
+from headrouter.errors import HeadRouterError, IncompatibleError
 from headrouter_diffusers.schedulers import check_scheduler
 
 
@@ -49,6 +52,30 @@ def takes_more(transformer: Any) -> bool:
     """Whether a transformer takes channels beside those of the latents: a mask, a control picture, one to fill in."""
     takes, gives = transformer.config.get("in_channels"), transformer.config.get("out_channels")
     return gives is not None and takes != gives
+
+
+@contextmanager
+def blaming(which: str, what: str) -> Iterator[None]:
+    """Say in a sentence that a pipeline cannot do something that it is made for, whatever its own code raises.
+
+    Raises:
+        IncompatibleError: it fails for another reason than too little memory.
+    """
+    try:
+        yield
+    except (HeadRouterError, Warning, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:
+        raise IncompatibleError(
+            f"{which} cannot {what}: its own code fails with {type(error).__name__}: {reason_of(error)}. Use the"
+            " configuration that the model was released with."
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """The first sentence of an error, without its full stop."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+    return f"no {first}" if isinstance(error, KeyError) else first.rstrip(".:")
 
 
 def _check_transformer(pipeline: Any, which: str, packed: int) -> None:

@@ -11,10 +11,10 @@ from torch.nn import Module
 
 from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError
 from headrouter_diffusers import single_file
-from headrouter_diffusers.fitness import declared_parts, takes_more
+from headrouter_diffusers.fitness import declared_parts, reason_of, takes_more
 from headrouter_diffusers.index import INDEX, driver, part_classes, read_json
 from headrouter_diffusers.parameters import DiffusersParameters
-from headrouter_diffusers.parts import load_part, reason_of
+from headrouter_diffusers.parts import load_part
 from headrouter_diffusers.placement import place, resolve_device, resolve_dtype
 from headrouter_diffusers.quantisation import configurations, formats_of, loading_on
 from headrouter_diffusers.quiet import while_loading

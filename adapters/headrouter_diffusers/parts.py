@@ -12,6 +12,7 @@ from torch.nn import Module
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headrouter.errors import WeightsError
+from headrouter_diffusers.fitness import reason_of
 from headrouter_diffusers.index import read_json
 from headrouter_diffusers.variants import files_of
 
@@ -40,6 +41,11 @@ def check_files(source: str, folder: Path, kind: type, variant: str | None = Non
         raise WeightsError(
             f"`model` {source!r} lacks its {folder.name!r}: there is no folder {folder}. Fetch it again."
         )
+    for file in folder.iterdir():
+        if not file.is_file() and not file.is_dir():
+            raise WeightsError(
+                f"`model` {source!r}: {folder.name}/{file.name} is no file, or leads to none. Fetch it again."
+            )
     if (folder / "adapter_config.json").exists():
         raise WeightsError(
             f"`model` {source!r} has an adapter_config.json in its {folder.name!r}, which names weights elsewhere. Use a"
@@ -50,7 +56,12 @@ def check_files(source: str, folder: Path, kind: type, variant: str | None = Non
     elif issubclass(kind, PreTrainedTokenizerBase):
         _check_tokenizer(source, folder, kind)
     else:
-        for name, value in read_json(_there(source, folder, "scheduler_config.json")).items():
+        configuration = read_json(_there(source, folder, "scheduler_config.json"))
+        if "_class_name" not in configuration:
+            raise WeightsError(
+                f"{folder / 'scheduler_config.json'} names no `_class_name`: it is damaged. Fetch it again."
+            )
+        for name, value in configuration.items():
             if isinstance(value, int | float) and abs(value) > _MOST:
                 raise WeightsError(
                     f"`model` {source!r} has {value} as `{name}` of its {folder.name!r}; {_MOST} is most."
@@ -108,7 +119,9 @@ def _check_model(source: str, folder: Path, kind: Any, variant: str | None) -> N
             f"`model` {source!r} asks for code from elsewhere in {folder.name}/config.json (`auto_map` or"
             " `attn_implementation`), which is not run. Use a version without."
         )
-    shapes = {name: shape for file in _weight_files(source, folder, variant) for name, shape in _shapes(file)}
+    content = [entry for file in _weight_files(source, folder, variant) for entry in _content(file)]
+    shapes = {name: shape for name, shape, _ in content}
+    whole = {name: kind for name, _, kind in content if not kind.startswith(("F", "BF"))}
     for key, value in configuration.items():
         if isinstance(value, int) and ("layers" in key or "blocks" in key) and value > len(shapes):
             raise WeightsError(
@@ -130,12 +143,11 @@ def _check_model(source: str, folder: Path, kind: Any, variant: str | None) -> N
                     f"`model` {source!r} has weights of another shape than its configuration makes: {name!r} of its"
                     f" {folder.name!r} is {shapes[name]} and should be {list(tensor.shape)}. Fetch it again."
                 )
-
-
-def reason_of(error: Exception) -> str:
-    """The first sentence of an error, without its full stop."""
-    first = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
-    return f"{type(error).__name__} of {first}" if isinstance(error, KeyError) else first.rstrip(".:")
+            if tensor.is_floating_point() and name in whole:
+                raise WeightsError(
+                    f"`model` {source!r} has whole numbers ({whole[name]}) as the weights {name!r} of its"
+                    f" {folder.name!r}, and its configuration names no quantisation. Fetch it again."
+                )
 
 
 def _model_of(source: str, folder: Path, kind: Any, configuration: Mapping[str, Any]) -> Module:
@@ -185,10 +197,13 @@ def _weight_files(source: str, folder: Path, variant: str | None) -> list[Path]:
     return [folder / file for file in chosen]
 
 
-def _shapes(file: Path) -> Iterator[tuple[str, list[int]]]:
+def _content(file: Path) -> Iterator[tuple[str, list[int], str]]:
+    """Name, shape and type of each tensor in a file, of which only the table is read."""
     try:
         with safe_open(file, framework="pt") as content:
-            yield from ((key, content.get_slice(key).get_shape()) for key in content.keys())  # noqa: SIM118
+            for name in content.keys():  # noqa: SIM118
+                tensor = content.get_slice(name)
+                yield name, tensor.get_shape(), tensor.get_dtype()
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{file} is damaged or incomplete ({error}). Delete it and fetch it again.") from error
 

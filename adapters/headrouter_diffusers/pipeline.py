@@ -22,7 +22,7 @@ from headrouter.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter.spelling import Spelling
 from headrouter_diffusers import autoencoder
 from headrouter_diffusers.content import pipeline_fingerprint
-from headrouter_diffusers.fitness import refuse_unfit
+from headrouter_diffusers.fitness import blaming, refuse_unfit
 from headrouter_diffusers.parameters import DiffusersParameters
 from headrouter_diffusers.quiet import without_notes_on_length
 from headrouter_diffusers.running import exclusively
@@ -52,12 +52,14 @@ class DiffusersBackbone(Backbone, ABC):
 
     def __init__(self, source: str, pipeline: Any, defaults: Defaults | None = None):
         """``source`` names the weights in messages; ``defaults`` win over the model's own."""
-        refuse_unfit(pipeline, f"`pipeline` ({source})", optional=self.optional, packed=self.packed)
+        self._which = f"`pipeline` ({source})"
+        refuse_unfit(pipeline, self._which, optional=self.optional, packed=self.packed)
         self.pipeline = pipeline
         self._source = source
-        self._tap = Tap(pipeline.transformer, self.rules)
-        self._parts = tuple(self._text_parts())
-        self._defaults = defaults or self._own_defaults()
+        with blaming(self._which, "be set up"):
+            self._tap = Tap(pipeline.transformer, self.rules)
+            self._parts = tuple(self._text_parts())
+            self._defaults = defaults or self._own_defaults()
 
     # What a subclass declares.
 
@@ -154,7 +156,8 @@ class DiffusersBackbone(Backbone, ABC):
     @torch.no_grad()
     def encode_prompts(self, texts: Sequence[str]) -> list[Prompt]:
         """Encode prompts one by one, so that none depends on the others."""
-        with exclusively(self.pipeline.transformer), without_notes_on_length(type(self.pipeline).__module__):
+        quiet = without_notes_on_length(type(self.pipeline).__module__)
+        with exclusively(self.pipeline.transformer), quiet, blaming(self._which, "encode a prompt"):
             spelt = {text: self._spelt(text) for text in texts}
             for text, spellings in spelt.items():
                 check_length(text, [(part, spelling.text) for part, spelling in spellings])
@@ -178,14 +181,14 @@ class DiffusersBackbone(Backbone, ABC):
     def encode_image(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images channels h w"]:
         """Latents of pictures in [−1, 1]."""
         self.latent_shape(pixels.shape[-1], pixels.shape[-2])
-        with exclusively(self.pipeline.transformer):
+        with exclusively(self.pipeline.transformer), blaming(self._which, "encode a picture"):
             return autoencoder.encode(self.pipeline.vae, pixels, self.device)
 
     @final
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows 3 height width"]:
         """Pictures of latents."""
-        with exclusively(self.pipeline.transformer):
+        with exclusively(self.pipeline.transformer), blaming(self._which, "decode latents"):
             return autoencoder.decode(self.pipeline.vae, latents, self.device)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
@@ -205,8 +208,9 @@ class DiffusersBackbone(Backbone, ABC):
             raise InvalidInputError(f"`steps` must be at least 1, not {steps}.")
         _, rows, columns = self.latent_shape(width, height)
         tokens = (rows // self._patch) * (columns // self._patch)
-        which, scheduler = f"`pipeline` ({self._source})", self.pipeline.scheduler
-        return grid_of(scheduler, steps, lambda copied: self._set_steps(copied, steps, tokens), which)
+        return grid_of(
+            self.pipeline.scheduler, steps, lambda copied: self._set_steps(copied, steps, tokens), self._which
+        )
 
     @final
     @torch.no_grad()
