@@ -96,7 +96,9 @@ def from_array(array: npt.NDArray[np.generic], largest: int = LARGEST, *, sixtee
             f"`image` has 16 bits and no value above {high:g}, which is black. Are these 8 bits? Then give "
             "`array.astype('uint8')`."
         )
-    return Image.fromarray(np.round(pixels.astype(np.float64) * (255 / top)).astype(np.uint8))
+    if top > 1:
+        return Image.fromarray(((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    return Image.fromarray(np.round(pixels.astype(np.float64) * 255).astype(np.uint8))
 
 
 def _has_frames(picture: Image.Image) -> bool:

@@ -6,10 +6,10 @@ there; one that fails does not end the rest, and the exit code is 2 then.
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headrouter.cli.options import add_machine, machine_of, size_of
-from headrouter.cli.overrides import parse_overrides
+from headrouter.cli.parts import editor_of
 from headrouter.cli.streams import say
 from headrouter.errors import HeadRouterError, InvalidInputError
 
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from headrouter.backbone import BackboneParameters
     from headrouter.editor import Editor
-    from headrouter.inversion import Inversion
-    from headrouter.method import Method
     from headrouter.result import Result
 
 EXAMPLES = """examples:
@@ -93,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             result = _again(arguments)
         else:
             picture = load_picture(arguments.image[0])
-            result = _edit(_editor(arguments), picture, arguments)
+            result = _edit(editor_of(arguments), picture, arguments)
         _save(result, folder, arguments)
     print(_told(result, folder))
     return 0
@@ -115,7 +112,7 @@ def _edit_each(arguments: argparse.Namespace) -> int:
             except HeadRouterError as error:
                 _note(failures, str(error))
                 continue
-            editor = editor or _editor(arguments)  # what is wrong here is wrong for all
+            editor = editor or editor_of(arguments)  # what is wrong here is wrong for all
             try:
                 result = _edit(editor, picture, arguments)
                 _save(result, folder / name, arguments)
@@ -169,21 +166,6 @@ def _draw_sheets(result: "Result", folder: "Path") -> None:
         save_picture(edit_sheet(result, number), folder / f"sheet-{number}.png")
 
 
-def _editor(arguments: argparse.Namespace) -> "Editor":
-    from headrouter.editor import Editor
-
-    backbone, inversion, methods = _parts(arguments)
-    return Editor(
-        backbone,
-        inversion,
-        methods,
-        model=arguments.model,
-        max_rows=arguments.max_rows,
-        progress=not arguments.no_progress,
-        **machine_of(arguments),
-    )
-
-
 def _edit(editor: "Editor", picture: "Image.Image", arguments: argparse.Namespace) -> "Result":
     return editor.edit(
         picture,
@@ -198,31 +180,6 @@ def _edit(editor: "Editor", picture: "Image.Image", arguments: argparse.Namespac
         seed=arguments.seed or 0,
         size=size_of(arguments.size),
     )
-
-
-def _parts(arguments: argparse.Namespace) -> "tuple[BackboneParameters, Inversion, tuple[Method, ...]]":
-    """Backbone parameters, inversion and methods, with every ``--set`` in them; all errors at once."""
-    from pydantic import create_model
-
-    from headrouter.assembly import part_class
-    from headrouter.configuration import Parameters, validate
-
-    names = arguments.method or ["headrouter"]
-    classes = [part_class("method", name) for name in names]
-    fields: dict[str, Any] = {
-        "backbone": part_class("backbone", arguments.backbone),
-        "inversion": part_class("inversion", arguments.inversion),
-        "method": classes[0] if len(classes) == 1 else tuple[tuple(classes)],  # type: ignore[misc]
-    }
-    given: dict[str, Any] = {
-        "backbone": {},
-        "inversion": {},
-        "method": {} if len(classes) == 1 else [{} for _ in classes],
-    }
-    required: dict[str, Any] = {name: (kind, ...) for name, kind in fields.items()}
-    model = create_model("Edit", __base__=Parameters, **required)
-    parts: Any = validate(model, given, parse_overrides(arguments.set))
-    return parts.backbone, parts.inversion, parts.method if len(classes) > 1 else (parts.method,)
 
 
 def _again(arguments: argparse.Namespace) -> "Result":
