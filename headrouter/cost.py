@@ -1,6 +1,5 @@
 """What a run took: model calls, rows, seconds, peak memory."""
 
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -80,8 +79,9 @@ class Meter:
             torch.cuda.synchronize(self._device)
             self._peak_memory = torch.cuda.max_memory_allocated(self._device)
         else:
-            unit = 1 if sys.platform == "darwin" else 1024
-            self._peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+            if self._device.type == "mps":
+                torch.mps.synchronize()
+            self._peak_memory = _peak_of_the_process()
         self._seconds = time.perf_counter() - self._started
 
     def count(self, backbone: Backbone, rows: Sequence[Row]) -> None:
@@ -92,3 +92,15 @@ class Meter:
     def cost(self) -> Cost:
         """What it took."""
         return Cost(self.calls, self.rows, self._seconds, self._peak_memory)
+
+
+def _peak_of_the_process() -> int:
+    """Bytes: the most memory that the process ever held."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -29,7 +29,8 @@ def attend_with_log_sum_exp(
     The kernel is the one that ``scaled_dot_product_attention`` chooses for these tensors. Where it gives both it is called by
     its own name, and its output is that of plain attention. Elsewhere the log-sum-exp comes from a second, chunked pass.
     """
-    if bias is None and query_BHSD.shape == key_BHSD.shape == value_BHSD.shape:
+    known = query_BHSD.device.type in _DEVICES
+    if known and bias is None and query_BHSD.shape == key_BHSD.shape == value_BHSD.shape:
         choice = torch._fused_sdp_choice(query_BHSD, key_BHSD, value_BHSD, scale=scale)
         padded = query_BHSD.device.type == "cuda" and query_BHSD.shape[-1] % 8 != 0  # by PyTorch, before the kernel
         kernel = None if padded else fused_kernel(query_BHSD.device.type, choice)
@@ -82,6 +83,8 @@ _FUSED: dict[tuple[str, int], Kernel] = {
     ("cuda", int(SDPBackend.EFFICIENT_ATTENTION.value)): _efficient,
     ("cuda", int(SDPBackend.CUDNN_ATTENTION.value)): _cudnn,
 }
+_DEVICES = {device for device, _ in _FUSED}
+"""Types of devices that are asked which kernel they would choose; others, such as MPS, may not be able to say."""
 
 
 def log_sum_exp_chunked(

@@ -6,7 +6,7 @@ diffusers' own ``from_single_file`` converts it.
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
@@ -46,7 +46,9 @@ def single_file(source: str) -> Path | None:
     Raises:
         WeightsError: a file of another kind.
     """
-    file = path_of(source, "model").expanduser()
+    file = path_of(source, "model")
+    with suppress(RuntimeError):  # a home that nobody has
+        file = file.expanduser()
     if not file.is_file():
         return None
     if file.suffix.lower() not in _SUFFIXES:

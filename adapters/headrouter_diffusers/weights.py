@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from diffusers import DiffusionPipeline
 from huggingface_hub import hf_hub_download, list_repo_files
@@ -44,7 +44,7 @@ def checked_folder(
     if folder.is_file():
         raise WeightsError(f"`model` {source!r} is a file, and the folder of a pipeline or a hub id is needed.")
     local = folder.is_dir()
-    if not local and (source.startswith((".", "/", "~")) or source.count("/") != 1):
+    if not local and (source.startswith((".", "/", "~")) or source.count("/") != 1 or PureWindowsPath(source).drive):
         raise WeightsError(
             f"`model` {source!r} is neither a folder here nor a hub id such as 'owner/name', nor a single file."
         )

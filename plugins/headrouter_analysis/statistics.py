@@ -74,7 +74,7 @@ class Running:
 
     def add(self, value: Tensor) -> None:
         """One more value, always of the same shape."""
-        value = value.double()
+        value = value.cpu().double()  # not every device has float64
         if self._mean is None or self._squares is None:
             self._mean, self._squares = torch.zeros_like(value), torch.zeros_like(value)
         self.count += 1
