@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from headrouter.cli.options import add_machine, machine_of, size_of
 from headrouter.cli.table import table, terminal_width
-from headrouter.errors import HeadRouterError, PluginWarning
+from headrouter.errors import PluginWarning, reason_of
 
 if TYPE_CHECKING:
     from headrouter.inversion import Inversion
@@ -103,8 +103,8 @@ def _all() -> "Iterator[str]":
         name = entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name
         try:
             inversion_of(name)
-        except HeadRouterError as error:
-            warnings.warn(f"{name} is left out: {error}", PluginWarning, stacklevel=2)
+        except Exception as error:  # of a class that somebody else wrote
+            warnings.warn(f"{name} is left out: {reason_of(error)}", PluginWarning, stacklevel=2)
         else:
             yield name
 

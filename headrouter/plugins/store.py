@@ -116,12 +116,15 @@ class Registry:
 
     def _collect(self, plugin: object, origin: PluginStatus, override: bool) -> list[Entry]:
         entries: list[Entry] = []
+        over: set[str] = set()
         taken = {
             _key(entry.item) for entry in self._entries if entry.distribution == origin.distribution and not override
         }
         for hook, accepted in REGISTERS.items():
 
             def register(item: ComponentSpec | Model | Preset, hook: str = hook, accepted: type = accepted) -> None:
+                if hook in over:
+                    raise PluginError(f"{hook} is over; call `register` before it returns, {item!r} comes too late")
                 if type(item) is not accepted:
                     raise PluginError(f"{hook} takes {accepted.__name__} (got {item!r})")
                 if _key(item) in taken:
@@ -133,6 +136,7 @@ class Registry:
                 answer = _call(impl, register=register)
                 if answer is not None:
                     raise PluginError(f"{hook} must call `register` and return nothing (got {answer!r})")
+            over.add(hook)
         return entries
 
     def _implementations(self, hook: str, plugin: object | None = None) -> Iterator[pluggy.HookImpl]:

@@ -101,6 +101,18 @@ def test_a_stranger_with_a_word_of_headrouters_own_is_told_so():
     assert registry.method("headrouter-acme:hr").target == "m:D"
 
 
+def test_what_is_registered_too_late_is_refused():
+    kept, registry = [], Registry()
+
+    def keep(register):
+        kept.append(register)
+
+    registry.register(plugin(register_methods=keep))
+    with pytest.raises(PluginError, match="register_methods is over; call `register` before it returns"):
+        kept[0](MethodSpec("late", "m:C"))
+    assert registry.entries() == []
+
+
 def test_strangers_conflict_only_on_use_and_an_override_settles_it():
     registry = Registry()
     for name in ("one", "two"):

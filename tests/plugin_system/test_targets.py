@@ -98,12 +98,23 @@ def test_a_comparison_of_all_trajectories_leaves_out_those_that_cannot_be_used(s
     from headrouter.cli.reconstruct import _all
 
     module(site, "broken", "raise SystemExit")
+    odd = """
+from headrouter_euler.euler import Euler
+from pydantic import model_validator
+class X(Euler):
+    @model_validator(mode="before")
+    def look(cls, data): return data["nothing"]
+"""
     good, bad = "headrouter_euler.euler:Euler", f"target_broken_{site.path.name}:X"
-    calls = [f"register(InversionSpec({name!r}, {target!r}))" for name, target in (("bad", bad), ("good", good))]
+    targets = {"bad": bad, "good": good, "odd": f"{module(site, 'odd', odd)}:X"}
+    calls = [f"register(InversionSpec({name!r}, {target!r}))" for name, target in targets.items()]
     site.add("headrouter-acme", hostile.HEAD + hostile.hook("register_inversions", *calls))
     monkeypatch.setattr(plugins, "_registry", site.load())
-    with pytest.warns(PluginWarning, match="headrouter-acme:bad is left out: .* could not be imported"):
+    with pytest.warns(PluginWarning) as caught:
         assert list(_all()) == ["headrouter-acme:good"]
+    first, second = (str(warning.message) for warning in caught)
+    assert first.startswith("headrouter-acme:bad is left out: inversion 'bad' could not be imported")
+    assert second == "headrouter-acme:odd is left out: KeyError: 'nothing'"
     with pytest.raises(HeadRouterError, match="could not be imported"):
         inversion_of("bad")
 
