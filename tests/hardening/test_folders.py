@@ -70,6 +70,13 @@ def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "edit-0.png").exists(), "one file, as ever"
 
 
+def test_a_name_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw(tmp_path / "photos" / "half\udcff.png")
+    draw(tmp_path / "photos" / "\x1b[31mred.png")
+    assert edit(tmp_path / "photos", "-o", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "half\udcff" / "result.json").exists()
+
+
 def test_one_that_fails_does_not_end_the_rest(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
     draw(photos / "strip.png", 16, 400)

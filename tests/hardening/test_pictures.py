@@ -1,5 +1,7 @@
 """Damaged and strange pictures, as bytes, files, arrays and objects: read as RGB, or refused in a sentence."""
 
+import base64
+import json
 import os
 import struct
 import zlib
@@ -15,10 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from headrouter import Editor
+from headrouter.assembly import methods_of
 from headrouter.picture import LARGEST, SMALLEST_SIDE, load_picture
 
 from .conftest import cases
-from .fake import Fake, uses
+from .fake import Fake, FakeParameters, uses
 from .told import DAMAGES, command, damaged, refused
 
 pytestmark = [  # remarks on damaged metadata
@@ -303,3 +306,35 @@ def test_devices_and_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     for path in ("/dev/null", "/dev/zero", tmp_path / "pipe.png"):
         assert "is a device or a pipe" in refused(lambda path=path: load_picture(path))[0]
+
+
+NAMED: dict[str, tuple[str, Any]] = {
+    "a bomb as mask": ("mask", "data:image/png;base64," + base64.b64encode(png(60_000, 60_000)).decode()),
+    "a damaged mask": ("mask", "data:image/png;base64,AAAA"),
+    "a pipe as mask": ("mask", "pipe"),
+    "a device as mask": ("mask", "/dev/zero"),
+    "a pipe as ranking": ("ranking", "pipe"),
+    "a device as ranking": ("ranking", "/dev/zero"),
+    "a hole as ranking": ("ranking", "hole"),
+    "a hole as mask": ("mask", "hole"),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_a_record_names_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    blend = methods_of("local-blend", {"mask": np.eye(20, dtype=bool)[:18]})
+    made = Editor(FakeParameters(), "euler", blend, progress=False).edit(PICTURE, "a dog", steps=1)
+    record = made.save(tmp_path / "made") / "result.json"
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "hole").open("wb") as file:
+        file.truncate(2**31)
+    parameter, value = NAMED[name]
+    document = json.loads(record.read_text())
+    method = document["methods"][0]
+    method.update(mask=None, ranking=None)
+    method[parameter] = str(tmp_path / value) if value in ("pipe", "hole") else value
+    record.write_text(json.dumps(document))
+    output, before = tmp_path / "out", uses["evaluated"]
+    code, told = command("edit", "--from", record, "-o", output, output=output)
+    assert code == 2 and f"`{parameter}`" in told
+    assert uses["evaluated"] == before
