@@ -11,6 +11,7 @@ headrouter.errors.InvalidInputError: `steps`: Input should be greater than or eq
 """
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,7 +19,7 @@ from reprlib import Repr
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, RootModel, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, RootModel, ValidationError, model_validator
 from pydantic_core import CoreSchema, ErrorDetails
 
 from headrouter.errors import InvalidInputError
@@ -50,7 +51,7 @@ class Parameters(BaseModel):
     """Base of every component's parameters: frozen, no unknown names, finite numbers.
 
     Numbers, text and truth values are never converted into one another (``True`` is not 1, ``"3"`` is not 3); an
-    integer is accepted where a float is wanted, and a list where a tuple is.
+    integer is accepted where a float is wanted, and a list where a tuple is. Numbers of NumPy are taken for Python's.
     """
 
     model_config = ConfigDict(
@@ -62,6 +63,27 @@ class Parameters(BaseModel):
         schema = handler(source)
         _make_scalars_strict(schema)
         return schema
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_pythons(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return {
+            name: type(value)(map(python_number, value)) if type(value) in (list, tuple) else python_number(value)
+            for name, value in data.items()
+        }
+
+
+def python_number(value: Any) -> Any:
+    """A number of NumPy as Python's; anything else as it is.
+
+    >>> import numpy
+    >>> python_number(numpy.int64(3)), python_number(numpy.bool_(True)), python_number("3")
+    (3, True, '3')
+    """
+    numpy = sys.modules.get("numpy")  # not imported for this alone
+    return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
 
 
 @dataclass(frozen=True, slots=True)
