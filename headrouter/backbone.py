@@ -25,6 +25,11 @@ class Listener(ABC):
     def clock(self) -> Clock:
         """When in the run the current forward pass is; whoever drives the model keeps it current."""
 
+    @property
+    def finished(self) -> bool:
+        """Whether what it listens for has ended, so that it must not stand in the way of another listener."""
+        return False
+
     @abstractmethod
     def begin_forward(self, rows: tuple[BatchRow, ...], layout: TokenLayout) -> None:
         """A forward pass of these rows begins."""

@@ -1,6 +1,6 @@
 """Hands each attention event of a model to the methods that take part in the current step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
@@ -17,8 +17,9 @@ from headrouter.rows import BatchRow
 class Dispatcher(Listener):
     """The engine's ear in the model."""
 
-    def __init__(self) -> None:
-        """Hear nothing until :meth:`enter` says who takes part."""
+    def __init__(self, over: Callable[[], bool] = lambda: False) -> None:
+        """Hear nothing until :meth:`enter` says who takes part; ``over`` says whether the run has ended."""
+        self._over = over
         self._active: list[tuple[MethodRun, Needs]] = []
         self._watching = False
         self._broken: str | None = None
@@ -27,6 +28,11 @@ class Dispatcher(Listener):
     def clock(self) -> Clock:
         """When in the run the model is being evaluated."""
         return self._clock
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended."""
+        return self._over()
 
     def enter(self, clock: Clock, active: Sequence[MethodRun]) -> None:
         """The next forward pass is at this time, with these methods."""

@@ -27,6 +27,7 @@ from headrouter.assembly import (
 )
 from headrouter.backbone import Backbone, BackboneParameters
 from headrouter.clock import Phase
+from headrouter.configuration import python_number
 from headrouter.cost import Cost
 from headrouter.engine import Engine, Progress, Sampled
 from headrouter.errors import IncompatibleError, InvalidInputError
@@ -43,6 +44,7 @@ from headrouter.record import record_of
 from headrouter.request import Size, request_of
 from headrouter.result import Later, Result, merge_evidence
 from headrouter.rows import Row
+from headrouter.surroundings import undisturbed
 
 
 @final
@@ -85,6 +87,7 @@ class Editor:
         progress: bool = True,
     ):
         """Compose the parts and load the model."""
+        max_rows = python_number(max_rows)
         if max_rows is not None and (type(max_rows) is not int or max_rows < 2):
             raise InvalidInputError(f"`max_rows` must be at least 2, a source and an edit, got {max_rows!r}.")
         if model is not None and not isinstance(model, str):
@@ -110,6 +113,7 @@ class Editor:
         """
         return f"Editor({', '.join([self.backbone.name, repr(self.inversion), *map(repr, self.methods)])})"
 
+    @undisturbed()
     def edit(
         self,
         image: Source,
@@ -191,6 +195,7 @@ class Editor:
             _reconstruct=Later(lambda: self._reconstruct(*runs[0]).image),
         )
 
+    @undisturbed()
     def invert(
         self,
         image: Source,
@@ -223,6 +228,7 @@ class Editor:
             raise IncompatibleError(f"`inversion` {name_of('inversion', job.inversion)!r} has no inversion to keep.")
         return start
 
+    @undisturbed()
     def reconstruct(
         self,
         image: Source,
@@ -252,6 +258,7 @@ class Editor:
         found = self._reconstruct(job, _from(job.problem, start))
         return found if start is None else replace(found, cost=start.cost + found.cost)
 
+    @undisturbed()
     def generate(
         self,
         prompts: str | Sequence[str],

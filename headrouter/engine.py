@@ -5,12 +5,10 @@ model-specific is behind :class:`~headrouter.backbone.Backbone`, everything abou
 :class:`~headrouter.inversion.Inversion`, everything about steering behind :class:`~headrouter.method.Method`.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import final
-from weakref import WeakSet
 
 import torch
 from jaxtyping import Float
@@ -23,7 +21,9 @@ from headrouter.dispatch import Dispatcher
 from headrouter.errors import IncompatibleError, NonFiniteError, OutOfMemoryError
 from headrouter.inversion import Inversion, Problem, State
 from headrouter.method import Method, MethodRun, Setting
+from headrouter.occupation import Occupation
 from headrouter.rows import Row
+from headrouter.surroundings import undisturbed
 
 Progress = Callable[[Phase, int, int], None]
 """Told after each step: the phase, steps done, steps in all."""
@@ -59,9 +59,8 @@ class Engine:
 
     backbone: Backbone
     progress: Progress | None = None
-    _meter: Meter = field(init=False)
-    _dispatcher: Dispatcher | None = field(init=False, default=None)
 
+    @undisturbed()
     def invert(self, inversion: Inversion, rows: Sequence[Row], problem: Problem) -> tuple[Tensor, Cost]:
         """Take pictures to noise.
 
@@ -72,15 +71,16 @@ class Engine:
             Latents ``[images, channels, h, w]`` and the cost.
         """
         steps = inversion.inversion_steps(problem.steps)
-        with _alone(self.backbone), self._measured():
+        with Occupation(self.backbone), Meter(self.backbone.device) as meter:
             state = State(problem.source)
             for done, step in enumerate(steps, 1):
-                velocity = self._velocity("invert", step, problem.steps)
+                velocity = _Velocity(self.backbone, meter, Clock("invert", step, problem.steps, 0, 0.0, 0))
                 state = inversion.invert_step(step, state, rows, velocity, problem)
                 _check(state.latents, "inversion", step, problem.steps)
                 self._report("invert", done, len(steps))
-        return state.latents, self._meter.cost()
+        return state.latents, meter.cost()
 
+    @undisturbed()
     def sample(
         self,
         inversion: Inversion,
@@ -99,13 +99,17 @@ class Engine:
         runs = self.begin(inversion, methods, rows, problem, phase=phase)
         last_need = self._last_step_with_source(inversion, runs, steps, problem.steps, keep_source)
         rows = _without_source(rows) if last_need < steps.start else tuple(rows)
-        with _alone(self.backbone), self._measured(), self._attached(runs, steps):
+        occupation = Occupation(self.backbone)
+        dispatcher = Dispatcher(occupation.over) if _listen(runs, steps) else None
+        attached = nullcontext() if dispatcher is None else self.backbone.attach(dispatcher)
+        with occupation, Meter(self.backbone.device) as meter, attached:
             state = inversion.initial_state(rows, problem)
             for done, step in enumerate(steps, 1):
                 if step > last_need and any(row.is_source for row in rows):
                     kept = [index for index, row in enumerate(rows) if not row.is_source]
                     state, rows = state.select(kept), _without_source(rows)
-                velocity = self._velocity(phase, step, problem.steps, runs)
+                active, clock = [run for run in runs if run.needs(step)], Clock(phase, step, problem.steps, 0, 0.0, 0)
+                velocity = _Velocity(self.backbone, meter, clock, dispatcher, active)
                 state = inversion.sample_step(step, state, rows, velocity, problem)
                 for run in runs:
                     if run.needs(step).latents:
@@ -114,7 +118,7 @@ class Engine:
                 _check(state.latents, "sampling", step, problem.steps)
                 self._report(phase, done, len(steps))
         evidence = tuple(dict(run.evidence()) for run in runs)
-        return Sampled(state.latents, tuple(rows), evidence, self._meter.cost())
+        return Sampled(state.latents, tuple(rows), evidence, meter.cost())
 
     def begin(
         self,
@@ -149,20 +153,6 @@ class Engine:
         ]
         return max(needing, default=steps.start - 1)
 
-    def _velocity(self, phase: Phase, step: int, steps: int, runs: Sequence[MethodRun] = ()) -> "_Velocity":
-        active = [run for run in runs if run.needs(step)]
-        return _Velocity(self.backbone, self._meter, self._dispatcher, active, Clock(phase, step, steps, 0, 0.0, 0))
-
-    def _attached(self, runs: Sequence[MethodRun], steps: range) -> AbstractContextManager[None]:
-        needs = [run.needs(step) for run in runs for step in steps]
-        listens = any(need.attention or need.image_attention or need.text for need in needs)
-        self._dispatcher = Dispatcher() if listens else None
-        return nullcontext() if self._dispatcher is None else self.backbone.attach(self._dispatcher)
-
-    def _measured(self) -> Meter:
-        self._meter = Meter(self.backbone.device)
-        return self._meter
-
     def _report(self, phase: Phase, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(phase, done, total)
@@ -175,9 +165,9 @@ class _Velocity:
 
     backbone: Backbone
     meter: Meter
-    dispatcher: Dispatcher | None
-    active: Sequence[MethodRun]
     clock: Clock
+    dispatcher: Dispatcher | None = None
+    active: Sequence[MethodRun] = ()
 
     def __call__(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0) -> Tensor:
         clock = replace(self.clock, stage=stage, sigma=sigma, forward=self.meter.calls)
@@ -192,50 +182,26 @@ class _Velocity:
                 "smaller `size`, `max_rows=2` (edits one by one), `offload='model'` or `'group'`, `dtype='bfloat16'`."
             ) from error
         if not torch.isfinite(velocity).all():
-            where = self._first_broken_site(latents, sigma, rows)
+            where = self._first_broken_site(clock, latents, sigma, rows)
             raise NonFiniteError(
                 f"The model gave NaN or infinity in step {clock.step} of {clock.steps} ({clock.phase}), {where}. Try "
                 "`dtype='bfloat16'` or `'float32'` instead of float16, or weaker steering."
             )
         return velocity
 
-    def _first_broken_site(self, latents: Tensor, sigma: float, rows: Sequence[Row]) -> str:
+    def _first_broken_site(self, clock: Clock, latents: Tensor, sigma: float, rows: Sequence[Row]) -> str:
         """Evaluate once more, looking at each attention, to name the layer where numbers first break."""
-        if self.dispatcher is not None:
-            self.dispatcher.watch()
-            self.backbone.velocity(latents, sigma, rows)
-            return self.dispatcher.broken()
-        dispatcher = Dispatcher()
-        dispatcher.enter(self.clock, ())
+        dispatcher = self.dispatcher or Dispatcher()
+        dispatcher.enter(clock, self.active)
         dispatcher.watch()
-        with self.backbone.attach(dispatcher):
+        with nullcontext() if self.dispatcher else self.backbone.attach(dispatcher):
             self.backbone.velocity(latents, sigma, rows)
         return dispatcher.broken()
 
 
-_lock = threading.Lock()
-_running: "WeakSet[Backbone]" = WeakSet()
-
-
-@contextmanager
-def _alone(backbone: Backbone) -> Iterator[None]:
-    """One run at a time: what listens in one run would hear the evaluations of another.
-
-    Raises:
-        IncompatibleError: this backbone is in another run, of another thread or around this one.
-    """
-    with _lock:
-        if backbone in _running:
-            raise IncompatibleError(
-                f"{backbone.name} is in the middle of another run, which would hear and steer this one. Wait until that one has"
-                " ended, or give this one an editor with a model of its own."
-            )
-        _running.add(backbone)
-    try:
-        yield
-    finally:
-        with _lock:
-            _running.discard(backbone)
+def _listen(runs: Sequence[MethodRun], steps: range) -> bool:
+    needs = [run.needs(step) for run in runs for step in steps]
+    return any(need.attention or need.image_attention or need.text for need in needs)
 
 
 def _without_source(rows: Sequence[Row]) -> tuple[Row, ...]:

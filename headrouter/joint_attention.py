@@ -110,7 +110,10 @@ class JointAttention:
         bias: Tensor | None = None,
         native: bool = False,
     ):
-        """``attend(query, key, value)`` runs the model's own kernel; ``native`` says that it is PyTorch's own."""
+        """``attend(query, key, value)`` runs the model's own kernel; ``native`` says that it is PyTorch's own.
+
+        Another kernel that somebody put in the place of PyTorch's is the one that runs.
+        """
         self.site, self.layout, self.rows, self.clock = site, layout, rows, clock
         self.query, self.key, self.value = query, key, value
         self.scale = query.shape[-1] ** -0.5 if scale is None else scale
@@ -151,7 +154,7 @@ class JointAttention:
         Args:
             log_sum_exp: Keep the log-sum-exp of the logits when the kernel gives it, so that probabilities are cheap after.
         """
-        if log_sum_exp and self._native:
+        if log_sum_exp and self._native and not kernels.attention_is_replaced():
             output, lse = kernels.attend_with_log_sum_exp(self.query, self.key, self.value, self.scale, self.bias)
             self._keep(lse)
         else:

@@ -42,6 +42,11 @@ def attend_with_log_sum_exp(
     return output, log_sum_exp_chunked(query_BHSD, key_BHSD, scale, bias)
 
 
+def attention_is_replaced() -> bool:
+    """Whether somebody put another kernel in the place of PyTorch's ``scaled_dot_product_attention``."""
+    return functional.scaled_dot_product_attention is not torch._C._nn.scaled_dot_product_attention
+
+
 Kernel = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 """Attention of query, key and value with a scale: output and log-sum-exp."""
 

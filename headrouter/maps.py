@@ -59,7 +59,9 @@ class _WordMapsRun(MethodRun):
     def _accumulate(self, event: JointAttention, edit: int, positions: tuple[int, ...], maps: Tensor) -> None:
         rows, columns = event.layout.grid
         if self._sum is None:
-            self._sum = torch.zeros(len(self._numbers), self._positions, rows, columns, device=maps.device)
+            self._sum = torch.zeros(
+                len(self._numbers), self._positions, rows, columns, dtype=maps.dtype, device=maps.device
+            )
         self._sum[edit].index_add_(
             0, indices(positions, maps.device), maps.view(-1, rows, columns) / len(self._needs.attention)
         )

@@ -50,7 +50,7 @@ def _channels(picture: Image.Image) -> Tensor:
 
 
 def _blur(channels: Tensor) -> Tensor:
-    offsets = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
+    offsets = torch.arange(WINDOW, dtype=torch.float64, device="cpu") - WINDOW // 2
     weights = torch.exp(-(offsets**2) / (2 * DEVIATION**2))
     weights = weights / weights.sum()
     rows = functional.conv2d(channels, weights.view(1, 1, 1, -1))

@@ -38,4 +38,5 @@ class Noise:
         if (name, step) != ("start", 0):
             digest = hashlib.sha256(f"{seed}/{name}/{step}".encode()).digest()
             seed = int.from_bytes(digest[:8], "big") >> 1
-        return torch.randn(self._shape, generator=torch.Generator().manual_seed(seed))
+        generator = torch.Generator("cpu").manual_seed(seed)
+        return torch.randn(self._shape, generator=generator, dtype=torch.float32, device="cpu")

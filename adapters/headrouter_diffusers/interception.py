@@ -2,30 +2,31 @@
 
 Joint models of diffusers end in one of two calls: PyTorch's ``scaled_dot_product_attention``, whose tensors are
 ``[rows, heads, tokens, channels]``, or an entry of diffusers' table of attention backends, ``[rows, tokens, heads,
-channels]``. The first is seen by a torch function mode, the second by a wrapper around each entry of the table.
+channels]``. The first is seen by a torch function mode, the second by a wrapper around each entry of the table. Where
+somebody put another function in the place of PyTorch's, no mode sees it, and it is wrapped like an entry of the table.
 Whichever comes first at a site wins; what it calls inside passes. While torch.compile traces a block, both put
 :func:`headrouter_diffusers.compiled.attention` into its graph, since what they ask of Python is asked once, then.
 """
 
 import functools
 import inspect
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import torch
-from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
+from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry, _native_attention
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
+from headrouter.kernels import attention_is_replaced
 from headrouter_diffusers import compiled
 from headrouter_diffusers.operation import Operation, listened
 from headrouter_diffusers.running import current
 
 _NAMES = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
-_PRODUCT = compiled.numbered(functional.scaled_dot_product_attention, compiled.OPTIONS, native=True)
+_PYTORCHS: Final = torch._C._nn.scaled_dot_product_attention
+_PRODUCT = compiled.numbered(_PYTORCHS, compiled.OPTIONS, native=True)
 
 
 class TapProductAttention(TorchFunctionMode):
@@ -34,7 +35,7 @@ class TapProductAttention(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run ``func``, by way of the listener where it is the operation of the awaited site."""
         kwargs = kwargs or {}
-        if func is not functional.scaled_dot_product_attention:
+        if func is not _PYTORCHS:
             return func(*args, **kwargs)
         arguments = {**dict(zip(_NAMES, args, strict=False)), **kwargs}
         if torch.compiler.is_compiling():
@@ -42,43 +43,73 @@ class TapProductAttention(TorchFunctionMode):
         forward = current()
         if forward is None or forward.armed is None:
             return func(*args, **kwargs)
-        return listened(forward, func, arguments, native=True)
+        return listened(forward, func, arguments, native=not _modes_of_others())
 
 
-_lock = threading.Lock()
-_wrapped: dict[Any, tuple[Operation, Operation]] = {}
-_users = 0
+def _modes_of_others() -> bool:
+    """Whether a torch function mode of somebody else may put another kernel in the place of PyTorch's."""
+    ours, modes = (TapProductAttention, DeviceContext), _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+    return any(not isinstance(mode, ours) for mode in modes)
 
 
-@contextmanager
-def tapped_backends() -> Iterator[None]:
-    """Wrap the entries of diffusers' table of attention backends; the last user to leave restores them.
+_wrapped: dict[Any, tuple[dict[Any, Any], Operation, Operation]] = {}
+"""By name: the table whose entry may be wrapped, the entry, and its wrapper."""
 
-    The table belongs to the whole process. A wrapper does nothing in threads in which no tapped forward pass runs.
+
+def settle_operations(wanted: bool) -> None:
+    """Wrap the entries of diffusers' table of attention backends, and what replaces PyTorch's operation, or restore them.
+
+    Both belong to the whole process. A wrapper does nothing in threads in which no tapped forward pass runs.
     """
-    global _users  # noqa: PLW0603
-    table = _AttentionBackendRegistry._backends
-    with _lock:
-        if _users == 0:
-            for name, operation in table.items():
-                _wrapped[name] = (operation, _tap_backend(name, operation))
-            table.update({name: wrapper for name, (_, wrapper) in _wrapped.items()})
-        _users += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                for name, (operation, wrapper) in _wrapped.items():
-                    if table.get(name) is wrapper:
-                        table[name] = operation
-                _wrapped.clear()
+    for name, (table, operation, wrapper) in list(_wrapped.items()):
+        if not wanted:
+            if table.get(name) is wrapper:
+                table[name] = operation
+            _wrapped.pop(name, None)
+    if not wanted:
+        return
+    backends = _AttentionBackendRegistry._backends
+    places: list[tuple[dict[Any, Any], Any, Any]] = [(backends, name, _tap_backend) for name in list(backends)]
+    if attention_is_replaced():
+        places.append((vars(functional), "scaled_dot_product_attention", _tap_replacement))
+    for table, name, tap in places:
+        operation = table[name]
+        if name not in _wrapped or _wrapped[name][2] is not operation:
+            wrapper = tap(name, operation)
+            _wrapped[name] = (table, operation, wrapper)
+            table[name] = wrapper
+
+
+@functools.cache
+def _tap_replacement(_: str, operation: Operation) -> Operation:
+    def attend(*, query: Tensor, key: Tensor, value: Tensor, **others: Any) -> Tensor:
+        return operation(query, key, value, **others)  # whatever it calls them
+
+    parameters = inspect.signature(operation).parameters
+    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    kernel = compiled.numbered(
+        attend, compiled.OPTIONS if anything else compiled.OPTIONS & set(parameters), native=False
+    )
+
+    @functools.wraps(operation)
+    def tapped(*args: Any, **kwargs: Any) -> Tensor:
+        compiling = torch.compiler.is_compiling()
+        forward = None if compiling else current()
+        if not compiling and (forward is None or forward.armed is None):
+            return operation(*args, **kwargs)
+        arguments = {**dict(zip(_NAMES, args, strict=False)), **kwargs}
+        if forward is None:
+            given = {name: value for name, value in arguments.items() if value is not None}
+            output: Tensor = compiled.attention(**given, kernel=kernel)
+            return output
+        return listened(forward, attend, arguments, native=False)
+
+    return tapped
 
 
 @functools.cache  # compiled code is made for one wrapper and would be made again for another
 def _tap_backend(name: Any, operation: Operation) -> Operation:
-    native = name == AttentionBackendName.NATIVE
+    native = name == AttentionBackendName.NATIVE and operation is _native_attention
 
     def heads_first(*, query: Tensor, key: Tensor, value: Tensor, **others: Any) -> Tensor:
         return _swap(operation(query=_swap(query), key=_swap(key), value=_swap(value), **others))
@@ -99,7 +130,7 @@ def _tap_backend(name: Any, operation: Operation) -> Operation:
         if forward is None:
             given = {name: value for name, value in arguments.items() if value is not None}
             return _swap(compiled.attention(**given, kernel=kernel))
-        return _swap(listened(forward, heads_first, arguments, native=native))
+        return _swap(listened(forward, heads_first, arguments, native=native and not _modes_of_others()))
 
     return tapped
 

@@ -10,6 +10,7 @@ import torch
 from torch.nn import Module
 
 from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError
+from headrouter.surroundings import undisturbed
 from headrouter_diffusers import single_file
 from headrouter_diffusers.fitness import declared_parts, reason_of, takes_more
 from headrouter_diffusers.index import INDEX, driver, part_classes, read_json
@@ -62,7 +63,7 @@ def load_pipeline(
     formats = formats_of(parameters, large, device)
     order = _Order(wanted, parameters, formats, dtype, backbone, optional, without, released)
     file = single_file.single_file(source)
-    with ONE_AT_A_TIME, while_loading(), loading_on(device):
+    with ONE_AT_A_TIME, while_loading(), undisturbed(), loading_on(device):
         folder, parts = order.from_folder(source) if file is None else order.from_file(source, file)
         try:
             pipeline = order.wanted.from_pretrained(folder, **parts)

@@ -20,6 +20,7 @@ from headrouter.marks import without_marks
 from headrouter.prompt import Prompt
 from headrouter.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter.spelling import Spelling
+from headrouter.surroundings import undisturbed
 from headrouter_diffusers import autoencoder
 from headrouter_diffusers.content import pipeline_fingerprint
 from headrouter_diffusers.fitness import blaming, refuse_unfit
@@ -153,7 +154,7 @@ class DiffusersBackbone(Backbone, ABC):
         return int(self.pipeline.vae_scale_factor) * self._patch
 
     @final
-    @torch.no_grad()
+    @undisturbed()
     def encode_prompts(self, texts: Sequence[str]) -> list[Prompt]:
         """Encode prompts one by one, so that none depends on the others."""
         quiet = without_notes_on_length(type(self.pipeline).__module__)
@@ -177,7 +178,7 @@ class DiffusersBackbone(Backbone, ABC):
         return [(part, as_tokenized(without_marks(text), part.tokenizer, convert)) for part in self._parts]
 
     @final
-    @torch.no_grad()
+    @undisturbed()
     def encode_image(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images channels h w"]:
         """Latents of pictures in [−1, 1]."""
         self.latent_shape(pixels.shape[-1], pixels.shape[-2])
@@ -185,7 +186,7 @@ class DiffusersBackbone(Backbone, ABC):
             return autoencoder.encode(self.pipeline.vae, pixels, self.device)
 
     @final
-    @torch.no_grad()
+    @undisturbed()
     def decode(self, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows 3 height width"]:
         """Pictures of latents."""
         with exclusively(self.pipeline.transformer), blaming(self._which, "decode latents"):
@@ -202,6 +203,7 @@ class DiffusersBackbone(Backbone, ABC):
         return int(self.pipeline.vae.config.latent_channels), height // scale, width // scale
 
     @final
+    @undisturbed()
     def sigmas(self, steps: int, width: int, height: int) -> Float[Tensor, "steps_plus_1"]:
         """The grid of the pipeline's own scheduler, which stays as it is."""
         if steps < 1:
@@ -213,7 +215,7 @@ class DiffusersBackbone(Backbone, ABC):
         )
 
     @final
-    @torch.no_grad()
+    @undisturbed()
     def velocity(
         self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row]
     ) -> Float[Tensor, "rows channels h w"]:

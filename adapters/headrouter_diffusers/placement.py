@@ -20,7 +20,9 @@ def resolve_device(parameters: BackboneParameters) -> torch.device:
     else:
         try:
             device = torch.device(parameters.device)
-            (torch.ones(1, device=device) + 1).item()  # some devices hold tensors and compute nothing
+            (
+                torch.ones(1, dtype=torch.float32, device=device) + 1
+            ).item()  # some devices hold tensors and compute nothing
         except Exception as error:  # torch raises a class of its own for nearly every device that is not there
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InvalidInputError(f"`device` {parameters.device!r} cannot be used here: {reason}") from error

@@ -5,9 +5,8 @@ processor object may serve several attention modules, of one model or of two, so
 """
 
 import functools
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -16,31 +15,20 @@ from torch.nn import Module
 from headrouter_diffusers.interception import TapProductAttention
 from headrouter_diffusers.running import current
 
-_lock = threading.Lock()
-_users: dict[int, tuple[Any, type, int]] = {}
-"""By the processor's id: the processor, its own class, how many taps use it."""
+_changed: dict[int, tuple[Any, type]] = {}
+"""By the processor's id: a processor that may have another class, and its own class."""
 
 
-@contextmanager
-def noting_sites(processors: Iterable[Any]) -> Iterator[None]:
-    """Let each processor await the operation of the site it is called for; afterwards they have their own classes."""
-    distinct = list({id(processor): processor for processor in processors}.values())
-    with _lock:
-        for processor in distinct:
-            _, base, users = _users.get(id(processor), (None, type(processor), 0))
-            _users[id(processor)] = (processor, base, users + 1)
-            if not users:
-                processor.__class__ = _noting(base)
-    try:
-        yield
-    finally:
-        with _lock:
-            for processor in distinct:
-                _, base, users = _users.pop(id(processor))
-                if users > 1:
-                    _users[id(processor)] = (processor, base, users - 1)
-                else:
-                    processor.__class__ = base
+def settle_processors(processors: Sequence[Any]) -> None:
+    """Let each of these processors await the operation of the site it is called for, and give others their own classes."""
+    wanted = {id(processor): processor for processor in processors}
+    for number, (processor, base) in list(_changed.items()):
+        if number not in wanted:
+            processor.__class__ = base
+            _changed.pop(number, None)
+    for number, processor in wanted.items():
+        _, base = _changed.setdefault(number, (processor, type(processor)))
+        processor.__class__ = _noting(base)
 
 
 @functools.cache

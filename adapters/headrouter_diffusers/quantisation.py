@@ -65,7 +65,7 @@ def _refuse_impossible(component: str, name: str, parameters: DiffusersParameter
         )
     if name == "fp8":
         try:
-            torch.empty(1, device=device).to(torch.float8_e4m3fn).float()
+            torch.empty(1, dtype=torch.float32, device=device).to(torch.float8_e4m3fn).float()
         except (RuntimeError, TypeError, NotImplementedError) as error:
             raise InvalidInputError(
                 f"`quantize` 'fp8' needs numbers of 8 bits that {device} does not have ({error}). Use 'int8-torchao'."

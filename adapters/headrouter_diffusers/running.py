@@ -4,6 +4,7 @@ Everything that intercepts a model asks here first, and leaves alone whatever do
 tapped model: other models, other threads, the text encoders, side calls.
 """
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -108,3 +109,14 @@ def entering(forward: Forward) -> Iterator[None]:
         yield
     finally:
         _local.forward = before
+
+
+def _after_fork() -> None:
+    """Forget, in a child process, the locks of threads that it does not have."""
+    global _guard  # noqa: PLW0603
+    _guard = threading.Lock()
+    _owned.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

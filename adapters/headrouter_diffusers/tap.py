@@ -5,11 +5,9 @@ streams are joined, so it needs no code per model and composes with LoRA weights
 chosen kernels and compiled blocks.
 """
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import final
-from weakref import WeakSet
 
 from torch.nn import Module
 
@@ -17,15 +15,10 @@ from headrouter.backbone import Listener
 from headrouter.errors import IncompatibleError
 from headrouter.joint_attention import Site, TokenLayout
 from headrouter.rows import BatchRow
-from headrouter_diffusers.interception import tapped_backends
-from headrouter_diffusers.processors import noting_sites
+from headrouter_diffusers.attachment import Attachment, listener_at
 from headrouter_diffusers.refusals import refuse_unsteerable
 from headrouter_diffusers.running import Forward, current, entering
 from headrouter_diffusers.sites import SiteRule, find_sites
-from headrouter_diffusers.text_stream import listening_blocks
-
-_lock = threading.Lock()
-_attached: "WeakSet[Module]" = WeakSet()
 
 
 @final
@@ -46,7 +39,6 @@ class Tap:
         self._model = model
         self._found = find_sites(model, rules)
         self._by_module = {found.attention: found for found in self._found}
-        self._listener: Listener | None = None
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -58,30 +50,14 @@ class Tap:
         """Attention among image tokens only, by the numbers of their blocks."""
         return tuple(found.site for found in self._found if not found.joint)
 
-    @contextmanager
-    def attach(self, listener: Listener) -> Iterator[None]:
+    def attach(self, listener: Listener) -> Attachment:
         """Let ``listener`` hear the model's forward passes until the context ends.
 
         Raises:
-            IncompatibleError: the model already has a listener, or is in a state that cannot be steered exactly.
+            IncompatibleError: the model is in a state that cannot be steered exactly; on entering, it already has a listener.
         """
         refuse_unsteerable(self._model)
-        with _lock:
-            if self._model in _attached:
-                raise IncompatibleError(
-                    f"{type(self._model).__name__} is already being steered, by another edit with the same pipeline. Wait"
-                    " until that one has ended, or give each its own pipeline."
-                )
-            _attached.add(self._model)
-        try:
-            processors = [found.attention.processor for found in self._found]
-            with tapped_backends(), noting_sites(processors), listening_blocks(self._found):
-                self._listener = listener
-                yield
-        finally:
-            self._listener = None
-            with _lock:
-                _attached.discard(self._model)
+        return Attachment(self._model, self._found, listener)
 
     @contextmanager
     def forward(self, rows: tuple[BatchRow, ...], layout: TokenLayout) -> Iterator[None]:
@@ -97,11 +73,12 @@ class Tap:
                 f"{type(self._model).__name__} is called from within one of its own attention layers, where it would be"
                 " steered as if it were the run itself. Call it before the run, or call a pipeline of your own."
             )
-        if self._listener is None:
+        listener = listener_at(self._found)
+        if listener is None:
             yield
             return
-        run = Forward(self._listener, rows, layout, self._by_module)
-        self._listener.begin_forward(rows, layout)
+        run = Forward(listener, rows, layout, self._by_module)
+        listener.begin_forward(rows, layout)
         with entering(run):
             yield
         for site in self.sites:

@@ -189,7 +189,7 @@ def _randomise(model: Module, generator: torch.Generator) -> None:
     """Draw all parameters so that signals keep about their size from layer to layer."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32, device="cpu")
             if parameter.ndim == 1:
                 parameter.copy_(1 + 0.1 * noise if name.endswith("weight") else 0.1 * noise)
             elif "embedding" in name or "shared" in name:

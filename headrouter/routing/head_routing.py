@@ -102,7 +102,7 @@ class Uniform(Scorer):
 
     def __call__(self, event: JointAttention, place: int, output: Tensor) -> Tensor:
         """Return ones."""
-        return torch.ones(output.shape[1], device=output.device)
+        return torch.ones(output.shape[1], dtype=torch.float32, device=output.device)
 
 
 @final
@@ -196,7 +196,7 @@ class HeadRoutingRun(MethodRun):
 
         In the image 1, or with ``where="words"`` the attention to the changed words over its largest.
         """
-        reach = torch.zeros(event.layout.length, device=event.query.device)
+        reach = torch.zeros(event.layout.length, dtype=torch.float32, device=event.query.device)
         if self._parameters.where == "image":
             reach[event.layout.image] = 1.0
         elif positions := self._changed[event.rows[place].row]:

@@ -76,7 +76,7 @@ def refined_output_reference(
     """
     logits_HSS = query_HSD.float() @ key_HSD.float().transpose(-1, -2) * scale
     weights_HSS = (logits_HSS if bias is None else logits_HSS + bias).softmax(dim=-1)
-    keys = torch.as_tensor(positions) + layout.text.start
+    keys = torch.as_tensor(positions, device=key_HSD.device) + layout.text.start
     block_HNK = weights_HSS[:, layout.image][..., keys]
     refined_HSS = weights_HSS.clone()
     refined_HSS[:, layout.image, :] = refined_HSS[:, layout.image, :].index_copy(

@@ -18,7 +18,9 @@ Field = Callable[[Tensor, float], Tensor]
 
 
 def _noise(seed: int, images: int = 2) -> Tensor:
-    return torch.randn(images, 3, 4, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(
+        images, 3, 4, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64, device="cpu"
+    )
 
 
 def _grid(steps: int) -> list[float]:

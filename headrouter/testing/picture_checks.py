@@ -31,7 +31,11 @@ def encoding_is_a_function_of_each_picture(subject: BackboneSubject) -> None:
     """
     backbone = subject.build()
     width, height = oblong(backbone)
-    pixels = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    pixels = (
+        torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu")
+        * 2
+        - 1
+    )
     state = torch.random.get_rng_state()
     latents = backbone.encode_image(pixels)
     expect(torch.equal(torch.random.get_rng_state(), state), "`encode_image` draws from the global random generator")

@@ -90,7 +90,9 @@ def rows_of(backbone: Backbone, *prompts: str, guidance: float = 3.0, negative: 
 def latents_of(backbone: Backbone, rows: int = 1, size: Size | None = None, seed: int = 0) -> Tensor:
     """Gaussian latents ``[rows, channels, h, w]`` on the backbone's device."""
     shape = backbone.latent_shape(*(size or oblong(backbone)))
-    return torch.randn((rows, *shape), generator=torch.Generator().manual_seed(seed)).to(backbone.device)
+    return torch.randn(
+        (rows, *shape), generator=torch.Generator().manual_seed(seed), dtype=torch.float32, device="cpu"
+    ).to(backbone.device)
 
 
 def heard(backbone: Backbone, latents: Tensor, rows: Sequence[Row], listener: Recorder | None = None) -> Recorder:
@@ -129,7 +131,9 @@ def with_tensors(row: Row, **tensors: Tensor) -> Row:
 
 def shaken(tensor: Tensor, seed: int = 0) -> Tensor:
     """A tensor with noise of its own size added."""
-    noise = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(seed)).to(tensor)
+    noise = torch.randn(
+        tensor.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float32, device="cpu"
+    ).to(tensor)
     return tensor + noise * tensor.float().std().clamp(min=1e-2).to(tensor.dtype)
 
 

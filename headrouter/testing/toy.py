@@ -20,6 +20,7 @@ from headrouter.joint_attention import JointAttention, Site, Stream, TextStream,
 from headrouter.marks import without_marks
 from headrouter.prompt import Prompt, Token
 from headrouter.rows import BatchRow, Row, batch_rows, guided_velocity
+from headrouter.surroundings import undisturbed
 
 TEXT_TOKENS = 8
 _BLOCK = 4
@@ -62,6 +63,7 @@ class ToyMMDiT(nn.Module, Backbone):
         pictures: Training pictures are ``pictures`` × ``pictures`` pixels.
     """
 
+    @undisturbed()
     def __init__(self, seed: int = 0, *, text_first: bool = True, pictures: int = 32):
         """Draw the weights."""
         super().__init__()
@@ -122,6 +124,7 @@ class ToyMMDiT(nn.Module, Backbone):
         """Pixels of a block."""
         return _BLOCK
 
+    @undisturbed()
     def encode_prompts(self, texts: Sequence[str]) -> list[Prompt]:
         """One token a word, at most eight."""
         return [self._encode(text) for text in texts]
@@ -133,7 +136,7 @@ class ToyMMDiT(nn.Module, Backbone):
             raise InvalidInputError(
                 f"`prompt` has {len(words)} words, this model reads {TEXT_TOKENS}; cut: {words[TEXT_TOKENS:]}"
             )
-        embedding, tokens, start = torch.zeros(1, TEXT_TOKENS, 16), [], 0
+        embedding, tokens, start = torch.zeros(1, TEXT_TOKENS, 16, dtype=torch.float32, device="cpu"), [], 0
         for position, word in enumerate(words):
             start = spelling.text.index(word, start)
             tokens.append(Token("words", position, *spelling.origin(start, start + len(word))))
@@ -156,30 +159,31 @@ class ToyMMDiT(nn.Module, Backbone):
 
     def sigmas(self, steps: int, width: int, height: int) -> Float[Tensor, "steps_plus_1"]:
         """A uniform grid shifted by 2."""
-        uniform = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+        uniform = torch.linspace(1, 0, steps + 1, dtype=torch.float64, device="cpu")
         return 2 * uniform / (1 + uniform)
 
     def batch_size(self, rows: Sequence[Row]) -> int:
         """Two halves for each guided row."""
         return len(batch_rows(rows))
 
+    @undisturbed()
     def velocity(
         self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row]
     ) -> Float[Tensor, "rows channels h w"]:
         """Classifier-free guidance over one call."""
-        with torch.no_grad():
-            return guided_velocity(lambda batch, items: self._predict(batch, sigma, items), latents, rows)
+        return guided_velocity(lambda batch, items: self._predict(batch, sigma, items), latents, rows)
 
     @contextmanager
     def attach(self, listener: Listener) -> Iterator[None]:
         """Let ``listener`` hear."""
-        if self._listener is not None:
+        if self._listener is not None and not self._listener.finished:
             raise IncompatibleError("this model is being steered already; make a second editor with its own model")
-        self._listener = listener
         try:
+            self._listener = listener
             yield
         finally:
-            self._listener = None
+            if self._listener is listener:
+                self._listener = None
 
     def _predict(self, latents: Tensor, sigma: float, items: tuple[BatchRow, ...]) -> Tensor:
         rows, channels, height, width = latents.shape
@@ -224,9 +228,9 @@ class ToyMMDiT(nn.Module, Backbone):
 
 def _positions(height: int, width: int, channels: int) -> Tensor:
     """Sine positions of the grid's tokens, row-major, ``[height·width, channels]``."""
-    frequencies = torch.arange(1, channels // 4 + 1)
-    rows = torch.arange(height)[:, None, None].expand(height, width, 1) / height
-    columns = torch.arange(width)[None, :, None].expand(height, width, 1) / width
+    frequencies = torch.arange(1, channels // 4 + 1, dtype=torch.float32, device="cpu")
+    rows = torch.arange(height, dtype=torch.float32, device="cpu")[:, None, None].expand(height, width, 1) / height
+    columns = torch.arange(width, dtype=torch.float32, device="cpu")[None, :, None].expand(height, width, 1) / width
     angles = torch.cat([rows * frequencies, columns * frequencies], dim=-1) * torch.pi
     return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(0, 1)
 

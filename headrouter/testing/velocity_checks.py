@@ -47,7 +47,9 @@ def generation_is_the_references(subject: BackboneSubject) -> None:
 
 def _euler(backbone: Backbone, asked: Generation, sign: float = 1.0) -> Tensor:
     shape = backbone.latent_shape(asked.width, asked.height)
-    latents = torch.randn(shape, generator=torch.Generator().manual_seed(asked.seed))[None].to(backbone.device)
+    latents = torch.randn(
+        shape, generator=torch.Generator().manual_seed(asked.seed), dtype=torch.float32, device="cpu"
+    )[None].to(backbone.device)
     rows = rows_of(backbone, asked.prompt, guidance=asked.guidance, negative=asked.negative)
     grid = backbone.sigmas(asked.steps, asked.width, asked.height).tolist()
     for sigma, following in pairwise(grid):

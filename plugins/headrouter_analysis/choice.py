@@ -52,4 +52,4 @@ def token_places(event: JointAttention, tokens: Tokens) -> Tensor:
     """Positions of the joint sequence that a method acts on."""
     layout, device = event.layout, event.query.device
     part = layout.image if tokens == "image" else slice(0, layout.length)
-    return torch.arange(part.start, part.stop, device=device)
+    return torch.arange(part.start, part.stop, dtype=torch.long, device=device)

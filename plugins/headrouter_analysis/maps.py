@@ -120,7 +120,7 @@ class _AttentionMapsRun(MethodRun):
     def _maps(self, event: JointAttention, place: int, places: list[tuple[int, ...]]) -> Tensor:
         """[words, heads, image tokens] of one row in one block; heads are already their mean unless they are kept."""
         positions = sorted({position for word in places for position in word})
-        share = torch.zeros(len(places), len(positions), device=event.query.device)
+        share = torch.zeros(len(places), len(positions), dtype=torch.float32, device=event.query.device)
         for number, word in enumerate(places):
             share[number, [positions.index(position) for position in word]] = 1 / len(word)
         text_keys = self._method.direction == "T2I"

@@ -124,7 +124,7 @@ class Profile:
         try:
             semantics = dict(data.pop("semantics"))
             mean, deviation = (
-                torch.tensor([entry[name] for entry in semantics.values()], dtype=torch.float64)
+                torch.tensor([entry[name] for entry in semantics.values()], dtype=torch.float64, device="cpu")
                 for name in ("mean", "deviation")
             )
             pairs = int(data.pop("pairs"))

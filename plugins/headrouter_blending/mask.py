@@ -16,7 +16,7 @@ Edges = Literal["same", "zeros"]
 
 def gaussian_kernel() -> Float[Tensor, "7"]:
     """Weights of the taps on one side, which add up to 1: w_x ∝ exp(−x²/2σ²), x from −3 to 3."""
-    x = torch.arange(KERNEL, dtype=torch.float32) - KERNEL // 2
+    x = torch.arange(KERNEL, dtype=torch.float32, device="cpu") - KERNEL // 2
     weights = torch.exp(-x.square() / (2 * SIGMA**2))
     return weights / weights.sum()
 

@@ -42,7 +42,9 @@ class _BlendRun(MethodRun):
         if not self._masks:
             return {}
         shape = next(iter(self._masks.values())).shape
-        masks = torch.full((self._setting.edits, self._setting.steps, *shape), torch.nan)
+        masks = torch.full(
+            (self._setting.edits, self._setting.steps, *shape), torch.nan, dtype=torch.float32, device="cpu"
+        )
         for place, mask in self._masks.items():
             masks[place] = mask.float()
         return {"masks": masks}

@@ -78,7 +78,9 @@ class AutoencoderTraining:
         if cropped:
             pictures = busy_crops(pictures, generator)
         side = pictures.shape[-1] // DOWNSAMPLING
-        noise = torch.randn(len(pictures), LATENT_CHANNELS, side, side, generator=generator)
+        noise = torch.randn(
+            len(pictures), LATENT_CHANNELS, side, side, generator=generator, dtype=torch.float32, device="cpu"
+        )
         device = self.autoencoder.device
         parts = list(zip(pictures.to(device).chunk(self.slices), noise.to(device).chunk(self.slices), strict=True))
         loss = self.gradients(lambda number: self._loss(*parts[number]), len(parts))

@@ -117,8 +117,10 @@ class FlowTraining:
         ]
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
         clean = self.latents[torch.as_tensor(rows, device=self.latents.device)].to(self.device, torch.float32)
-        noise = torch.randn(clean.shape, generator=generator).to(self.device)
-        sigma = torch.sigmoid(torch.randn(recipe.batch, generator=generator)).to(self.device)
+        noise = torch.randn(clean.shape, generator=generator, dtype=torch.float32, device="cpu").to(self.device)
+        sigma = torch.sigmoid(torch.randn(recipe.batch, generator=generator, dtype=torch.float32, device="cpu")).to(
+            self.device
+        )
         clip, t5 = (tokens.to(self.device) for tokens in tokenize(self.pipeline, prompts))
         parts = list(zip(*(whole.chunk(self.slices) for whole in (clean, noise, sigma, clip, t5)), strict=True))
         loss = self.gradients(lambda number: self._loss(*parts[number]), len(parts))

@@ -18,7 +18,7 @@ def training_scenes(seed: int, first: int, count: int) -> list[Scene]:
 
 def to_tensor(pictures: npt.NDArray[np.uint8] | UInt8[torch.Tensor, "b h w 3"]) -> Float[torch.Tensor, "b 3 h w"]:
     """Turn uint8 pictures [B, H, W, 3] into what a VAE reads: float32 [B, 3, H, W] in [-1, 1]."""
-    return torch.as_tensor(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    return torch.as_tensor(pictures, device="cpu").permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 def to_pictures(tensor: Float[torch.Tensor, "b 3 h w"]) -> npt.NDArray[np.uint8]:

@@ -32,7 +32,7 @@ def guided(
     guidance: float,
 ) -> Float[torch.Tensor, "b c h w"]:
     """Velocity under classifier-free guidance, ``v_empty + guidance · (v_prompt − v_empty)``; 1 needs one call."""
-    levels = torch.full((len(latents),), sigma, device=latents.device)
+    levels = torch.full((len(latents),), sigma, dtype=torch.float32, device=latents.device)
     conditional = velocity(pipeline, latents, levels, prompts)
     if guidance == 1.0:
         return conditional
@@ -87,4 +87,9 @@ def decode_latents(pipeline: ShapesPipeline, latents: Float[torch.Tensor, "b c h
 def starting_noise(seed: int, count: int, first: int = 0, grid: int = 16) -> Float[torch.Tensor, "b 16 h w"]:
     """Return the noise of pictures ``first`` to ``first + count``, each of its own seed: float32 [B, 16, h, w]."""
     generators = (torch.Generator().manual_seed(seed * 1_000_003 + number) for number in range(first, first + count))
-    return torch.stack([torch.randn(16, grid, grid, generator=generator) for generator in generators])
+    return torch.stack(
+        [
+            torch.randn(16, grid, grid, generator=generator, dtype=torch.float32, device="cpu")
+            for generator in generators
+        ]
+    )

@@ -53,7 +53,7 @@ def without_norms(pipeline: ShapesPipeline) -> Weights:
     """
     scenes = training_scenes(0, 0, _PICTURES)
     latents = encode_pictures(pipeline, draw(0, 0, _PICTURES))
-    levels = torch.linspace(0.05, 1.0, _PICTURES)
+    levels = torch.linspace(0.05, 1.0, _PICTURES, dtype=torch.float32, device="cpu")
     noisy = torch.lerp(latents, starting_noise(0, _PICTURES), levels[:, None, None, None])
     with _sizes_before_norms(pipeline.transformer) as sizes:
         velocity(pipeline, noisy, levels, encode_prompts(pipeline, [caption(scene) for scene in scenes]))

@@ -318,6 +318,14 @@ def test_nan_names_the_step_and_the_layer(toy: ToyMMDiT) -> None:
         sample(toy)
 
 
+def test_an_engine_used_again_names_the_layer_where_numbers_broke(toy: ToyMMDiT) -> None:
+    engine, mine = Engine(toy), rows(toy)
+    engine.sample(Euler(), [WordMaps()], mine, problem(toy))
+    toy.blocks[1].text_qkv.weight.fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match=r"\(invert\), first seen before attention layer 1 \(blocks\.1\)"):
+        engine.invert(Euler(), mine[:1], problem(toy))
+
+
 def test_routing_without_a_source_is_refused(toy: ToyMMDiT) -> None:
     only_edit = rows(toy)[1:]
     with pytest.raises(IncompatibleError, match="no source"):

@@ -1,0 +1,110 @@
+"""The blocks of a model as they are entered: the text stream by way of the listener, and the site that is next.
+
+A compiled block is entered before its compiled code, which sees no hook that came after it.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, final
+from weakref import WeakSet
+
+import torch
+from torch.nn import Module
+
+from headrouter.joint_attention import TextStream
+from headrouter_diffusers.running import Forward, current
+from headrouter_diffusers.sites import FoundSite
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@final
+class Entry:
+    """What is called when the block of a joint site is entered; a forward pre-hook, where the block is not compiled."""
+
+    def __init__(self, found: FoundSite):
+        """Find the argument that carries the text stream, if there is one."""
+        self.block, self._found, self._text = found.block, found, found.rule.text
+        if self._text is not None:
+            self._place = list(inspect.signature(type(found.block).forward).parameters).index(self._text) - 1  # no self
+
+    def __call__(self, _: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+        """The block's arguments after the listener; None where it leaves them."""
+        forward = self.forward()
+        if forward is None or self._text is None:
+            return None
+        name, place = self._text, self._place
+        given = kwargs[name] if name in kwargs else args[place]
+        heard = _heard(forward, self._found, given)
+        if heard is given:
+            return None
+        if name in kwargs:
+            return args, {**kwargs, name: heard}
+        return (*args[:place], heard, *args[place + 1 :]), kwargs
+
+    def forward(self) -> Forward | None:
+        """The forward pass of this thread, if it is one of the site's model."""
+        forward = current()
+        return forward if forward is not None and forward.site_of(self._found.attention) is self._found else None
+
+    def awaited(self, code: Callable[..., Any], forward: Forward, *args: Any, **kwargs: Any) -> Any:
+        """Run compiled code whose attention operation is that of the site."""
+        args, kwargs = self(self.block, args, kwargs) or (args, kwargs)
+        with forward.awaiting(self._found.site):
+            return code(*args, **kwargs)
+
+
+@final
+class _Entered:
+    """Compiled code of a block, by way of an entry."""
+
+    def __init__(self, code: Callable[..., Any], entry: Entry):
+        self.code, self._entry = code, entry
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        forward = self._entry.forward()
+        return (
+            self.code(*args, **kwargs) if forward is None else self._entry.awaited(self.code, forward, *args, **kwargs)
+        )
+
+
+_changed: "WeakSet[Module]" = WeakSet()
+"""Blocks that may hold an entry."""
+
+
+def settle_blocks(entries: Sequence[Entry]) -> None:
+    """Let each block hold its entries among these, and no others."""
+    for block in list(_changed):
+        compiled: Any = block._compiled_call_impl
+        if isinstance(compiled, _Entered) and all(compiled._entry is not entry for entry in entries):
+            block._compiled_call_impl = compiled.code
+        for number, hook in list(block._forward_pre_hooks.items()):
+            if isinstance(hook, Entry) and all(hook is not entry for entry in entries):
+                block._forward_pre_hooks.pop(number, None)
+                block._forward_pre_hooks_with_kwargs.pop(number, None)
+        if all(entry.block is not block for entry in entries):
+            _changed.discard(block)
+    for entry in entries:
+        block = entry.block
+        _changed.add(block)
+        code: Any = block._compiled_call_impl
+        if code is None:
+            if entry._text is not None and all(hook is not entry for hook in block._forward_pre_hooks.values()):
+                block.register_forward_pre_hook(entry, with_kwargs=True)
+        elif not isinstance(code, _Entered):
+            block._compiled_call_impl = _Entered(code, entry)
+
+
+def _heard(forward: Forward, found: FoundSite, given: torch.Tensor) -> torch.Tensor:
+    """The block's argument after the listener; the same object where the listener leaves it."""
+    text, registers = forward.layout.text, forward.layout.registers
+    if not found.rule.joined:  # the argument begins with the registers, if there are any, and ends with the text
+        text = slice(registers.stop - registers.start, registers.stop - registers.start + text.stop - text.start)
+        assert given.shape[1] == text.stop, f"{found.site.path}: {given.shape[1]} tokens, not {text.stop}"
+    whole = given.shape[1] == text.stop - text.start
+    hidden = given if whole else given[:, text]
+    with forward.awaiting(None):
+        heard = forward.listener.text(TextStream(found.site, forward.rows, forward.listener.clock, hidden))
+    if heard is hidden:
+        return given
+    return heard if whole else torch.cat([given[:, : text.start], heard, given[:, text.stop :]], dim=1)
