@@ -10,6 +10,7 @@ from pydantic import Field, RootModel, StringConstraints, model_validator
 
 from headrouter.configuration import validate
 from headrouter.errors import InvalidInputError
+from headrouter.words import fold
 from headrouter.yaml_document import read_yaml
 
 BUNDLED: Final = Path(__file__).parent / "vocabularies.yaml"
@@ -39,9 +40,9 @@ class _Vocabularies(RootModel[dict[_Word, Annotated[tuple[_Word, ...], Field(min
         owners: dict[str, str] = {}
         for semantic, words in self.root.items():
             for word in words:
-                if word.casefold() in owners:
-                    raise ValueError(f"{word!r} is there twice, in {owners[word.casefold()]!r} and in {semantic!r}")
-                owners[word.casefold()] = semantic
+                if fold(word) in owners:
+                    raise ValueError(f"{word!r} is there twice, in {owners[fold(word)]!r} and in {semantic!r}")
+                owners[fold(word)] = semantic
         return self
 
 

@@ -60,6 +60,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         ("colour: [red, blue]", "at least two semantics"),
         ("colour: [red]\nplace: [at sea, at home]", r"words.yaml:1:9: `colour`: .*at least 2 items"),
         ("colour: [red, blue]\nplace: [at sea, Red]", "'Red' is there twice, in 'colour' and in 'place'"),
+        ("colour: [red, café]\nplace: [at sea, cafe\u0301]", "is there twice, in 'colour' and in 'place'"),
         ("colour: [red, 3]\nplace: [at sea, at home]", r"words.yaml:1:15: `colour.1`: .*string"),
         ("colour: [red, blue\nplace: [at", "not valid YAML"),
         ("- red", "must map each semantic to a list"),
