@@ -124,6 +124,13 @@ def _check_tokenizer(name: str, tokenizer: Any, encoder: Any, which: str) -> Non
             f"{which} has a {name!r} that must have a padding token and a `model_max_length` of at least 2, got"
             f" {getattr(tokenizer, 'pad_token', None)!r} and {length!r}. Use the configuration that it was released with."
         )
+    configuration = getattr(encoder, "config", None)
+    end, own = getattr(configuration, "eos_token_id", None), getattr(tokenizer, "eos_token_id", None)
+    if str(getattr(configuration, "model_type", "")).startswith("clip") and end not in (2, own):  # 2: an old convention
+        raise IncompatibleError(
+            f"{which} has a text encoder that pools a prompt at token {end!r}, where its {name!r} ends one with {own!r}. Use"
+            " both of one model."
+        )
     known = getattr(getattr(encoder, "config", None), "vocab_size", None)
     largest = max(tokenizer.get_vocab().values(), default=0) if known else 0
     if known and not largest < known:

@@ -1,5 +1,6 @@
 """What a pipeline's ``model_index.json`` says its parts are, held against what the pipeline class takes."""
 
+import inspect
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -15,6 +16,12 @@ from headrouter_diffusers.schedulers import refuse_scheduler
 
 INDEX = "model_index.json"
 _LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
+_TYPES = (
+    ((bool,), "true or false"),
+    ((str,), "a text"),
+    ((list, tuple), "a list"),
+    ((int, float), "a number"),
+)
 _LARGEST = 2**20
 """Bytes of the largest configuration that is read; released ones have a few thousand."""
 
@@ -38,6 +45,29 @@ def read_json(file: Path) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number that a configuration can hold")
+
+
+def check_types(source: str, part: str, kind: Any, configuration: Mapping[str, Any]) -> None:
+    """Check values of a configuration against the defaults of the class: a text is no switch, a number no list.
+
+    Args:
+        source: Hub id or folder, for messages.
+        part: Name of the part.
+        kind: A class of diffusers, whose constructor takes the values.
+        configuration: What is in its file.
+
+    Raises:
+        WeightsError: a value is of another type than its default.
+    """
+    for name, parameter in inspect.signature(kind.__init__).parameters.items():
+        value, default = configuration.get(name, parameter.default), parameter.default
+        for types, rule in _TYPES:
+            if isinstance(default, types):
+                if not isinstance(value, types) and not (value is None and types == (int, float)):
+                    raise WeightsError(
+                        f"`model` {source!r} has {value!r} as `{name}` of its {part!r}, which must be {rule}. Fetch it again."
+                    )
+                break
 
 
 def check_kind(source: str, index: Mapping[str, Any], backbone: str, wanted: type) -> None:

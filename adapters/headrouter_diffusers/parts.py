@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headrouter.errors import WeightsError
 from headrouter_diffusers.fitness import reason_of
-from headrouter_diffusers.index import read_json
+from headrouter_diffusers.index import check_types, read_json
 from headrouter_diffusers.variants import files_of
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -61,6 +61,7 @@ def check_files(source: str, folder: Path, kind: type, variant: str | None = Non
             raise WeightsError(
                 f"{folder / 'scheduler_config.json'} names no `_class_name`: it is damaged. Fetch it again."
             )
+        check_types(source, folder.name, kind, configuration)
         for name, value in configuration.items():
             if isinstance(value, int | float) and abs(value) > _MOST:
                 raise WeightsError(
@@ -119,6 +120,8 @@ def _check_model(source: str, folder: Path, kind: Any, variant: str | None) -> N
             f"`model` {source!r} asks for code from elsewhere in {folder.name}/config.json (`auto_map` or"
             " `attn_implementation`), which is not run. Use a version without."
         )
+    if issubclass(kind, ModelMixin):
+        check_types(source, folder.name, kind, configuration)
     content = [entry for file in _weight_files(source, folder, variant) for entry in _content(file)]
     shapes = {name: shape for name, shape, _ in content}
     whole = {name: kind for name, _, kind in content if not kind.startswith(("F", "BF"))}

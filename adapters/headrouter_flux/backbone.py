@@ -64,6 +64,12 @@ class FluxBackbone(DiffusersBackbone):
         """``pipeline`` is a ``FluxPipeline``."""
         self._parameters = parameters
         super().__init__(source, pipeline, defaults)
+        axes, width = pipeline.transformer.config.axes_dims_rope, pipeline.transformer.config.attention_head_dim
+        if sum(axes) != width:
+            raise IncompatibleError(
+                f"`pipeline` ({source}) has a transformer whose `axes_dims_rope` {list(axes)} must add up to its"
+                f" `attention_head_dim` {width}. Use the configuration that the model was released with."
+            )
         if parameters.guidance_kind == "embedded" and not self._embeds:
             raise IncompatibleError(
                 f"`guidance_kind` 'embedded' needs a model made for it, and {source!r} is not. Use 'auto' or 'two-pass'."
