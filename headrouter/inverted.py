@@ -30,6 +30,7 @@ FORMAT: Final = 2
 SUFFIX: Final = ".safetensors"
 LARGEST: Final = 1 << 30
 """Bytes of latents that are read, far more than the largest picture has."""
+_LARGEST_HEADER: Final = 1 << 20
 _LONGEST_VALUE: Final = 40
 
 
@@ -93,6 +94,10 @@ class Inverted:
         path = path_of(path, "inversion")
         if not path.is_file():
             raise InvalidInputError(f"`inversion` '{path}' is not a file; give what `Inverted.save` wrote.")
+        if path.stat().st_size > LARGEST + _LARGEST_HEADER:
+            raise InvalidInputError(
+                f"`inversion` '{path}' has {path.stat().st_size} bytes, more than any picture's; invert the picture again."
+            )
         try:
             with safe_open(path, framework="pt") as file:
                 record = _record(path, (file.metadata() or {}).get("headrouter"), "latents" in file.keys())  # noqa: SIM118

@@ -182,3 +182,44 @@ def test_what_is_no_file_is_refused(given_path: Any) -> None:
 )
 def test_names_that_cannot_be_written_are_refused(kept: Any, path: str) -> None:
     assert refused(lambda: kept[2].save(path))[0]
+
+
+SHAPES: list[Any] = [
+    [], [0], [768], [48, 4, 4], [2, 24, 4, 4], [1, 1, 1, 768], [1, 2**31, 4, 4], [2**63 - 1, 1, 1, 1], [2**64], [-1, 48],
+    [1.5], ["a"], None, 3, [1] * 100, [10**400],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape)[:20])
+@pytest.mark.parametrize("size", [768 * 4, 2**35])
+def test_headers_of_other_shapes_are_refused_before_latents_are_read(kept: Any, shape: Any, size: int) -> None:
+    path, data, _ = kept
+    end = 8 + struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:end])
+    header["latents"] = {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[end:])
+    assert refused(lambda: tool().edit(PICTURE, "a dog", steps=2, inversion=path))[0]
+
+
+@pytest.mark.parametrize("gigabytes", [2, 32, 200])
+def test_a_giant_is_refused_by_its_size_and_header(kept: Any, gigabytes: int) -> None:
+    """Sparse files, which take no room; the machine may not have the memory to map them."""
+    path, data, _ = kept
+    end = 8 + struct.unpack("<Q", data[:8])[0]
+    header, size = json.loads(data[8:end]), gigabytes << 30
+    header["latents"] = {"dtype": "F32", "shape": [1, 16, 1024, size >> 16], "data_offsets": [0, size]}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + size)
+    assert "bytes" in refused(lambda: Inverted.load(path))[0]
+    path.write_bytes(data)
+
+
+def test_what_it_belongs_to_cannot_be_changed_by_hand(kept: Any) -> None:
+    path, _, made = kept
+    record = record_of(made)
+    record["identity"] = {**made.identity, "steps": 3}
+    path.write_bytes(written(made.latents, record))
+    assert "not those that were written with its identity" in refused(lambda: Inverted.load(path))[0]
