@@ -7,7 +7,7 @@ from typing import Any, final
 
 import torch
 from diffusers import FluxTransformer2DModel, SD3Transformer2DModel
-from headrouter_diffusers.testing import tiny_flux, tiny_sd35
+from headrouter_diffusers.testing import tiny_autoencoder, tiny_flux, tiny_sd35
 from headrouter_euler.euler import Euler
 from headrouter_flux.backbone import FluxParameters
 from headrouter_sd3.backbone import SD3Parameters
@@ -108,7 +108,8 @@ def flux(size: Size, dtype: torch.dtype, device: torch.device | str = "cpu", *, 
     with _making(dtype, device, seed):
         transformer = flux_transformer(size)
     pipeline = tiny_flux(t5_length=size.text)
-    pipeline.register_modules(transformer=transformer.eval().requires_grad_(False))
+    vae = tiny_autoencoder(0.1, channels=16).eval().requires_grad_(False)
+    pipeline.register_modules(transformer=transformer.eval().requires_grad_(False), vae=vae)
     return FluxParameters().load("random weights", pipeline.to(device))
 
 
@@ -117,7 +118,8 @@ def sd35(size: Size, dtype: torch.dtype, device: torch.device | str = "cpu", *, 
     with _making(dtype, device, seed):
         transformer = sd35_transformer(size)
     pipeline = tiny_sd35(t5_length=size.text - 77)
-    pipeline.register_modules(transformer=transformer.eval().requires_grad_(False))
+    vae = tiny_autoencoder(0.1, channels=16).eval().requires_grad_(False)
+    pipeline.register_modules(transformer=transformer.eval().requires_grad_(False), vae=vae)
     return SD3Parameters().load("random weights", pipeline.to(device))
 
 

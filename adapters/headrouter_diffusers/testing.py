@@ -106,14 +106,14 @@ def stock_latents(backbone: Any, asked: Generation, **arguments: Any) -> Tensor:
     return backbone.pipeline(asked.prompt, generator=generator, output_type="latent", **asks).images  # type: ignore[no-any-return]
 
 
-def tiny_autoencoder(shift_factor: float | None) -> AutoencoderKL:
-    """An autoencoder of 4 channels that shrinks a picture 4 times."""
+def tiny_autoencoder(shift_factor: float | None, channels: int = 4) -> AutoencoderKL:
+    """An autoencoder of so many channels that shrinks a picture 4 times."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
         block_out_channels=(4, 8, 8),
         layers_per_block=1,
-        latent_channels=4,
+        latent_channels=channels,
         norm_num_groups=2,
         use_quant_conv=False,
         use_post_quant_conv=False,
