@@ -128,25 +128,31 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
     training = FlowTraining(
         pipeline, recipe, training_scenes(recipe.seed, 0, recipe.pool), latents, device, arguments.workers
     )
-    if checkpoint.exists():
-        training.load_state_dict(load_tensors(checkpoint))
-
     if arguments.compile:
         for name, block in pipeline.transformer.named_modules():
             if name.startswith(("transformer_blocks.", "single_transformer_blocks.")) and name.count(".") == 1:
                 block.compile()
 
-    def save() -> None:
-        save_tensors(training.state_dict(), checkpoint)
+    def sheet() -> Path:
+        return Path(arguments.out, f"{backbone}-{training.step * recipe.batch:07d}.png")
+
+    def show() -> None:
         training.parts.eval()
         training.swap_average()
-        with torch.compiler.set_stance("force_eager"):
-            picture = arguments.out / f"{backbone}-{training.step * recipe.batch:07d}.png"
-            sample_sheet(pipeline, picture, recipe.seed, arguments.sheet)
         save_pipeline(pipeline, arguments.out / backbone)
+        with torch.compiler.set_stance("force_eager"):
+            sample_sheet(pipeline, sheet(), recipe.seed, arguments.sheet)
         training.swap_average()
         training.parts.train()
 
+    def save() -> None:
+        save_tensors(training.state_dict(), checkpoint)
+        show()
+
+    if checkpoint.exists():
+        training.load_state_dict(load_tensors(checkpoint))
+        if not sheet().exists():  # killed before it came to show what it had saved
+            show()
     _run(training, recipe.steps, backbone, arguments.save_every, save)
 
 

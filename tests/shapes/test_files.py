@@ -206,6 +206,12 @@ def test_training_resumes_refuses_and_starts_from_released_weights(
     assert train.main(run) == 2
     assert "damaged" in capsys.readouterr().err
     assert checkpoint.read_bytes() == first[:1000]
+    checkpoint.write_bytes(first)
+    (tmp_path / "sd3.5-0000002.png").unlink()  # as if killed between a checkpoint in mid-run and its sheet
+    assert train.main([*run, "--pictures", "4"]) == 0
+    assert all((tmp_path / f"sd3.5-000000{pictures}.png").exists() for pictures in (2, 4))
+    assert train.main(run) == 2
+    assert "the checkpoint of sd3.5 is at step 2 of 1. Ask for at least as many `--pictures`" in capsys.readouterr().err
 
 
 def test_bundled_names_are_known_and_missing_weights_say_what_to_do(
