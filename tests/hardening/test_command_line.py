@@ -62,6 +62,9 @@ OPTIONS = [
     "--device",
     "--dtype",
     "--offload",
+    "--variant",
+    "--quantize",
+    "--base",
     "--max-rows",
 ]
 WORDS = st.one_of(
@@ -261,7 +264,20 @@ ASKED = [
     "inversion",
     "maps",
 ]
-MADE = ["backbone", "inversion", "method", "model", "pipeline", "device", "dtype", "offload", "max_rows"]
+MADE = [
+    "backbone",
+    "inversion",
+    "method",
+    "model",
+    "pipeline",
+    "device",
+    "dtype",
+    "offload",
+    "variant",
+    "base",
+    "quantize",
+    "max_rows",
+]
 
 
 @pytest.mark.parametrize("name", ASKED)
