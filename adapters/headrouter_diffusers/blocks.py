@@ -80,8 +80,8 @@ def settle_blocks(entries: Sequence[Entry]) -> None:
             block._compiled_call_impl = compiled.code
         for number, hook in list(block._forward_pre_hooks.items()):
             if isinstance(hook, Entry) and all(hook is not entry for entry in entries):
-                block._forward_pre_hooks.pop(number, None)
                 block._forward_pre_hooks_with_kwargs.pop(number, None)
+                block._forward_pre_hooks.pop(number, None)  # last, for by it the rest is found
         if all(entry.block is not block for entry in entries):
             _changed.discard(block)
     for entry in entries:
