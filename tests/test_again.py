@@ -236,4 +236,4 @@ def test_another_picture_is_refused_before_a_model_loads(
 def test_a_record_is_read_without_warnings(saved: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        edit_again(saved, progress=False)
+        assert edit_again(saved, progress=False).images

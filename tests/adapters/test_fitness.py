@@ -80,7 +80,7 @@ def test_a_tiny_autoencoder(build):
 def test_a_compiled_autoencoder_is_taken():
     pipeline = tiny_flux()
     pipeline.vae = torch.compile(pipeline.vae, backend="eager")
-    FluxParameters().load("tiny", pipeline)
+    assert FluxParameters().load("tiny", pipeline).pipeline.vae is pipeline.vae
 
 
 @pytest.mark.parametrize("build", [tiny_flux, tiny_sd3])
