@@ -29,9 +29,9 @@ def test_the_number_of_text_tokens():
         AuraFlowParameters(max_sequence_length=300).load("tiny", tiny_auraflow())
 
 
-def test_it_takes_at_most_sixty_lines():
+def test_it_takes_at_most_seventy_lines():
     lines = Path(headrouter_auraflow.backbone.__file__).read_text(encoding="utf-8").splitlines()
-    assert len([line for line in lines if line.strip() and not line.strip().startswith("#")]) <= 60
+    assert len([line for line in lines if line.strip() and not line.strip().startswith("#")]) <= 70
 
 
 def test_sizes_beyond_its_positions_are_refused():
