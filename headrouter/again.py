@@ -46,6 +46,10 @@ def edit_again(path: str | Path, *, model: str | None = None, progress: bool = T
     path = Path(path) / RECORD if Path(path).is_dir() else Path(path)
     with _of_the_record(path):
         record = validate(_Record, given)
+        if record.weights is None and given["headrouter"]["format"] > 1:
+            raise InvalidInputError(
+                "`weights`: the fingerprint of the weights is missing; take the record as it was saved."
+            )
     if record.backbone.name is None or record.backbone.pipeline:
         raise InvalidInputError(
             "this edit was made with a model object, which a file cannot hold; run it from Python again."

@@ -184,6 +184,7 @@ EDITED: dict[str, tuple[dict[str, Any], str]] = {
     "a parameter of nobody": ({"inversion": {"name": "euler", "x": 1}}, "is damaged: `x`: unknown name"),
     "NaN": ({"inversion": {"name": "rf", "eta": float("nan")}}, "is damaged: `eta`"),
     "rows": ({"max_rows": 1}, "is damaged: `max_rows`"),
+    "weights that are none": ({"weights": None}, "is damaged: `weights`"),
     "weights of a list": ({"weights": [1]}, "is damaged: `weights`"),
     "a later format": ({"headrouter": {"format": 3}}, "has format 3"),
     "a format of True": ({"headrouter": {"format": True}}, "has format True"),
