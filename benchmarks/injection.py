@@ -12,19 +12,19 @@ from dataclasses import replace
 
 import numpy as np
 from headrouter_blending.method import LocalBlend
-from headrouter_euler.euler import Euler
 from headrouter_injection.method import Injection
-from headrouter_rf.rf import RFInversion
+from headrouter_inversions.euler import Euler
+from headrouter_inversions.rf import RFInversion
 from headrouter_shapes.caption import caption
 from headrouter_shapes.render import render
 from headrouter_shapes.scene import Scene, edit, sample_scene
 from PIL import Image, ImageDraw
 
 from headrouter import Editor
-from headrouter.inversion import Inversion
-from headrouter.method import Method
-from headrouter.picture import save_picture
-from headrouter.routing.method import HeadRouter
+from headrouter.imaging.picture import save_picture
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.methods.method import Method
+from headrouter.sampling.inversion import Inversion
 
 STEPS, RELEASE = 28, 12
 _RF = RFInversion(eta=1.0, stop=RELEASE, hold_source=True)

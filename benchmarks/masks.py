@@ -12,15 +12,15 @@ from typing import Final, Literal
 
 import numpy as np
 from headrouter_blending.method import LocalBlend
-from headrouter_flowedit.flowedit import FlowEdit
-from headrouter_rf.rf import RFInversion
+from headrouter_inversions.flowedit import FlowEdit
+from headrouter_inversions.rf import RFInversion
 from headrouter_shapes.bench import cases
 from headrouter_shapes.bench.intervals import mean
 from headrouter_shapes.render import changed_region, render
 from tqdm import tqdm
 
 from headrouter import Editor
-from headrouter.inversion import Inversion
+from headrouter.sampling.inversion import Inversion
 
 TRAJECTORIES: Final[dict[str, Inversion]] = {
     "rf, held": RFInversion(eta=1.0, stop=14, hold_source=True),

@@ -8,17 +8,17 @@ from typing import Any, final
 import torch
 from diffusers import FluxTransformer2DModel, SD3Transformer2DModel
 from headrouter_diffusers.testing import tiny_autoencoder, tiny_flux, tiny_sd35
-from headrouter_euler.euler import Euler
 from headrouter_flux.backbone import FluxParameters
+from headrouter_inversions.euler import Euler
 from headrouter_sd3.backbone import SD3Parameters
 
-from headrouter.backbone import Backbone
-from headrouter.engine import Engine, Sampled
-from headrouter.inversion import Problem
-from headrouter.method import Method
-from headrouter.noise import Noise
-from headrouter.prompt import Prompt, Token
-from headrouter.rows import Row
+from headrouter.attention.rows import Row
+from headrouter.methods.method import Method
+from headrouter.models.backbone import Backbone
+from headrouter.prompts.prompt import Prompt, Token
+from headrouter.sampling.engine import Engine, Sampled
+from headrouter.sampling.inversion import Problem
+from headrouter.sampling.noise import Noise
 
 SOURCE = "a photo of a small brown dog that sleeps on a wooden bench in the garden"
 TARGET = "a photo of a small black cat that sleeps on a wooden bench in the snow"

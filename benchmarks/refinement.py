@@ -19,13 +19,13 @@ from benchmarks import models
 from benchmarks.figure import Figure, number
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import Case, Progress, alternate
-from headrouter.clock import Clock
-from headrouter.joint_attention import JointAttention, Site, TokenLayout
-from headrouter.maps import WordMaps
-from headrouter.method import Method, MethodRun, Setting
-from headrouter.routing.method import HeadRouter
-from headrouter.routing.token_weights import token_weights
-from headrouter.rows import Row, batch_rows
+from headrouter.attention.clock import Clock
+from headrouter.attention.joint_attention import JointAttention, Site, TokenLayout
+from headrouter.attention.rows import Row, batch_rows
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.methods.head_router.token_weights import token_weights
+from headrouter.methods.method import Method, MethodRun, Setting
+from headrouter.methods.word_maps import WordMaps
 
 FIVE_WORDS = "a small black cat sleeps"
 

@@ -14,9 +14,9 @@ import torch
 from benchmarks import models
 from benchmarks.figure import Figure
 from benchmarks.timing import Case, Progress, alternate
-from headrouter.maps import WordMaps
-from headrouter.method import Method
-from headrouter.routing.method import HeadRouter
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.methods.method import Method
+from headrouter.methods.word_maps import WordMaps
 
 GOAL = 1.10
 

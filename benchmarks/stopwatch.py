@@ -13,8 +13,8 @@ from torch import Tensor
 from benchmarks import models, startup, steering
 from benchmarks.figure import Figure
 from benchmarks.timing import Progress, spell
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Method, MethodRun, Needs, Setting
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
 
 LOAD = 0.2
 """Seconds of work of the known load."""

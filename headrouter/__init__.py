@@ -2,20 +2,24 @@
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-__all__ = ["Editor", "HeadRouterError", "edit_again"]
+from headrouter import moved
+from headrouter.version import __version__
+
+__all__ = ["Editor", "HeadRouterError", "__version__", "edit_again"]
 
 if TYPE_CHECKING:
-    from headrouter.again import edit_again
-    from headrouter.editor import Editor
+    from headrouter.editing.again import edit_again
+    from headrouter.editing.editor import Editor
     from headrouter.errors import HeadRouterError
+
+moved.install()
 
 
 def __getattr__(name: str) -> object:
     """Import on first use, so that the command line starts without torch."""
-    if name not in __all__:
+    modules = {"Editor": "editing.editor", "HeadRouterError": "errors", "edit_again": "editing.again"}
+    if name not in modules:
         raise AttributeError(f"module 'headrouter' has no attribute {name!r}")
     from importlib import import_module
 
-    module = {"Editor": "editor", "HeadRouterError": "errors", "edit_again": "again"}[name]
-    return getattr(import_module(f"headrouter.{module}"), name)
+    return getattr(import_module(f"headrouter.{modules[name]}"), name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from headrouter.errors import InvalidInputError
 
 UNFINISHED = ".headrouter-unfinished-"
-"""Begins the names of files that are being written, where :func:`headrouter.saving.save_together` clears them away."""
+"""Begins the names of files that are being written, where :func:`headrouter.editing.saving.save_together` clears them away."""
 LARGEST_TEXT = 2**26
 """Bytes of the largest file of text that is read."""
 

@@ -14,12 +14,12 @@ from PIL import Image
 
 from headrouter import Editor, edit_again
 from headrouter.cli import main
+from headrouter.editing.result import Result
 from headrouter.errors import InvalidInputError, RecordWarning, UnknownNameError, WeightsError
-from headrouter.maps import WordMaps
-from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.plugin import MethodSpec, hookimpl
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.word_maps import WordMaps
 from headrouter.plugins import register, reload
-from headrouter.result import Result
+from headrouter.plugins.specifications import MethodSpec, hookimpl
 
 PICTURE = Image.fromarray((np.random.default_rng(0).random((32, 48, 3)) * 255).astype(np.uint8))
 
@@ -205,7 +205,7 @@ def test_a_record_edited_by_hand_is_refused_before_a_model_loads(
     case: str, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes, message = EDITED[case]
-    monkeypatch.setattr("headrouter.again.Editor", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("headrouter.editing.again.Editor", lambda *_, **__: pytest.fail("a model was loaded"))
     folder = rewritten(shutil.copytree(saved, tmp_path / "out"), **changes)
     with pytest.raises((InvalidInputError, UnknownNameError)) as refused:
         edit_again(folder)
@@ -216,7 +216,7 @@ def test_a_record_edited_by_hand_is_refused_before_a_model_loads(
 def test_numbers_edited_by_hand_are_refused(
     field: str, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrouter.again.Editor", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("headrouter.editing.again.Editor", lambda *_, **__: pytest.fail("a model was loaded"))
     folder = shutil.copytree(saved, tmp_path / "out")
     record = json.loads((folder / "result.json").read_text())
     rewritten(folder, edit={**record["edit"], field: EDIT[field]})
@@ -227,7 +227,7 @@ def test_numbers_edited_by_hand_are_refused(
 def test_another_picture_is_refused_before_a_model_loads(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrouter.again.Editor", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("headrouter.editing.again.Editor", lambda *_, **__: pytest.fail("a model was loaded"))
     folder = shutil.copytree(saved, tmp_path / "out")
     Image.new("RGB", (48, 32)).save(folder / "source.png")
     with pytest.raises(InvalidInputError, match="is not the picture that was edited"):

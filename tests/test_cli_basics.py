@@ -14,9 +14,9 @@ from headrouter import cli, plugins
 from headrouter.cli import main
 from headrouter.cli.table import table
 from headrouter.errors import InvalidInputError
-from headrouter.plugin import BackboneSpec, MethodSpec, Model, Preset, hookimpl
+from headrouter.models.weights import find_weights, missing_weights
 from headrouter.plugins import Registry
-from headrouter.weights import find_weights, missing_weights
+from headrouter.plugins.specifications import BackboneSpec, MethodSpec, Model, Preset, hookimpl
 
 ROOT = Path(headrouter.__file__).parents[1]
 

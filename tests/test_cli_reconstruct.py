@@ -9,8 +9,8 @@ from headrouter_diffusers.testing import tiny_sd35
 from PIL import Image
 
 from headrouter.cli import main
-from headrouter.measure import ssim
-from headrouter.picture import psnr
+from headrouter.imaging.measure import ssim
+from headrouter.imaging.picture import psnr
 
 ALL = ["euler", "fireflow", "flowedit", "rf", "rf-sde", "rf-solver", "sdedit"]
 

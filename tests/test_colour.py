@@ -24,7 +24,7 @@ from colour_profiles import (
 from PIL import Image, ImageCms
 
 from headrouter.errors import PictureWarning
-from headrouter.picture import load_picture, psnr
+from headrouter.imaging.picture import load_picture, psnr
 
 P3, ADOBE = rgb_profile(DISPLAY_P3), rgb_profile(ADOBE_RGB, gamma_curve(563 / 256))
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError, field_validator
 
 from headrouter.cli.overrides import parse_overrides
-from headrouter.configuration import Parameters, validate
+from headrouter.config.configuration import Parameters, validate
+from headrouter.config.yaml_document import parse_yaml, read_yaml
 from headrouter.errors import InvalidInputError
-from headrouter.method import Method
-from headrouter.plugin import MethodSpec, hookimpl
+from headrouter.methods.method import Method
 from headrouter.plugins import Registry
-from headrouter.schema import schema
-from headrouter.yaml_document import parse_yaml, read_yaml
+from headrouter.plugins.schema import schema
+from headrouter.plugins.specifications import MethodSpec, hookimpl
 
 
 class Flux(Parameters):
@@ -284,7 +284,7 @@ class Provider:
     @hookimpl
     def register_methods(self, register):
         register(MethodSpec("headrouter", "test_configuration:Routing", aliases=("hr",), summary="Routes heads."))
-        register(MethodSpec("none", "headrouter.routing.method:NoMethod"))
+        register(MethodSpec("none", "headrouter.methods.head_router.method:NoMethod"))
 
 
 def test_the_schema_describes_what_is_installed():

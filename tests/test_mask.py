@@ -14,10 +14,10 @@ from headrouter_blending.method import LocalBlend
 from PIL import Image, ImageDraw
 from test_picture import bomb
 
-from headrouter.assembly import methods_of
+from headrouter.editing.assembly import methods_of
+from headrouter.editing.result import read_record
 from headrouter.errors import InvalidInputError
-from headrouter.mask import load_mask
-from headrouter.result import read_record
+from headrouter.masks.mask import load_mask
 
 HALF = np.arange(32)[None].repeat(24, 0) < 12
 LEVELS = Image.fromarray(HALF.astype(np.uint8) * 255)

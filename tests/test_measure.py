@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from headrouter.errors import InvalidInputError
-from headrouter.measure import ssim
+from headrouter.imaging.measure import ssim
 
 C1, C2 = 6.5025, 58.5225
 

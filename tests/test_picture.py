@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from headrouter.errors import InvalidInputError, NonFiniteError
-from headrouter.picture import (
+from headrouter.imaging.picture import (
     load_picture,
     psnr,
     save_picture,

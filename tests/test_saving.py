@@ -11,10 +11,10 @@ import pytest
 from killing import deaths
 from PIL import Image
 
-from headrouter.editor import Editor
+from headrouter.editing.editor import Editor
+from headrouter.editing.inverted import Inverted
+from headrouter.editing.result import Result, read_record
 from headrouter.errors import InvalidInputError
-from headrouter.inverted import Inverted
-from headrouter.result import Result, read_record
 from headrouter.testing.toy import ToyMMDiT
 
 PICTURES = [Image.new("RGB", (32, 32), colour) for colour in ("teal", "olive")]
@@ -184,7 +184,7 @@ def test_links_in_the_folder_are_replaced_and_a_link_to_a_kept_inversion_is_foll
 def test_another_process_is_waited_for(edits: tuple[Result, Result], tmp_path: Path, monkeypatch: Any) -> None:
     from filelock import FileLock
 
-    monkeypatch.setattr("headrouter.saving._PATIENCE", 0.05)
+    monkeypatch.setattr("headrouter.editing.saving._PATIENCE", 0.05)
     with (
         FileLock(tmp_path / ".headrouter-saving"),
         pytest.raises(InvalidInputError, match="another process is writing there"),

@@ -13,8 +13,8 @@ from weakref import WeakSet
 
 from torch.nn import Module
 
-from headrouter.backbone import Listener
 from headrouter.errors import IncompatibleError
+from headrouter.models.backbone import Listener
 from headrouter_diffusers.blocks import Entry, settle_blocks
 from headrouter_diffusers.interception import settle_operations
 from headrouter_diffusers.processors import settle_processors

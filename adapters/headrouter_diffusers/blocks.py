@@ -11,7 +11,7 @@ from weakref import WeakSet
 import torch
 from torch.nn import Module
 
-from headrouter.joint_attention import TextStream
+from headrouter.attention.joint_attention import TextStream
 from headrouter_diffusers.running import Forward, current
 from headrouter_diffusers.sites import FoundSite
 

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import Module
 
-from headrouter.fingerprint import fingerprint, settings_of, tensors_of
+from headrouter.models.fingerprint import fingerprint, settings_of, tensors_of
 
 
 def pipeline_fingerprint(pipeline: Any) -> str:

@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
-from headrouter.kernels import attention_is_replaced
+from headrouter.attention.kernels import attention_is_replaced
 from headrouter_diffusers import compiled
 from headrouter_diffusers.operation import Operation, listened
 from headrouter_diffusers.running import current

@@ -10,7 +10,7 @@ import torch
 from torch.nn import Module
 
 from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError
-from headrouter.surroundings import undisturbed
+from headrouter.models.surroundings import undisturbed
 from headrouter_diffusers import single_file
 from headrouter_diffusers.fitness import declared_parts, reason_of, takes_more
 from headrouter_diffusers.index import INDEX, driver, part_classes, read_json

@@ -1,12 +1,12 @@
-"""One run of a model's attention operation, turned into a :class:`headrouter.joint_attention.JointAttention` event."""
+"""One run of a model's attention operation, turned into a :class:`headrouter.attention.joint_attention.JointAttention` event."""
 
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
+from headrouter.attention.joint_attention import Attend, JointAttention
 from headrouter.errors import IncompatibleError
-from headrouter.joint_attention import Attend, JointAttention
 from headrouter_diffusers.running import Forward
 
 Operation = Callable[..., Tensor]

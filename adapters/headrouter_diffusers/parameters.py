@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from headrouter.backbone import BackboneParameters
+from headrouter.models.backbone import BackboneParameters
 
 Format = Literal["nf4", "int8", "int8-torchao", "fp8"]
 """Formats of quantised weights: bitsandbytes' NF4 and int8, torchao's int8 and float8."""

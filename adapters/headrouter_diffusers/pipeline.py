@@ -13,14 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headrouter.backbone import Backbone, BackboneParameters, Defaults, Listener
+from headrouter.attention.joint_attention import Site, TokenLayout
+from headrouter.attention.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter.errors import InvalidInputError
-from headrouter.joint_attention import Site, TokenLayout
-from headrouter.marks import without_marks
-from headrouter.prompt import Prompt
-from headrouter.rows import BatchRow, Row, batch_rows, guided_velocity
-from headrouter.spelling import Spelling
-from headrouter.surroundings import undisturbed
+from headrouter.models.backbone import Backbone, BackboneParameters, Defaults, Listener
+from headrouter.models.surroundings import undisturbed
+from headrouter.prompts.marks import without_marks
+from headrouter.prompts.prompt import Prompt
+from headrouter.prompts.spelling import Spelling
 from headrouter_diffusers import autoencoder
 from headrouter_diffusers.content import pipeline_fingerprint
 from headrouter_diffusers.fitness import blaming, refuse_unfit
@@ -84,7 +84,7 @@ class DiffusersBackbone(Backbone, ABC):
 
     @abstractmethod
     def _segments(self, length: int) -> tuple[tuple[str, int], ...]:
-        """Parts of a joint text of ``length`` tokens, see :class:`headrouter.joint_attention.TokenLayout`."""
+        """Parts of a joint text of ``length`` tokens, see :class:`headrouter.attention.joint_attention.TokenLayout`."""
 
     @abstractmethod
     def _encode_prompt(self, text: str) -> Mapping[str, Tensor]:

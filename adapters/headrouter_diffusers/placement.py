@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from headrouter.backbone import BackboneParameters
 from headrouter.errors import InvalidInputError
+from headrouter.models.backbone import BackboneParameters
 
 
 def resolve_device(parameters: BackboneParameters) -> torch.device:

@@ -14,9 +14,9 @@ from weakref import WeakKeyDictionary
 
 from torch.nn import Module
 
-from headrouter.backbone import Listener
-from headrouter.joint_attention import Site, TokenLayout
-from headrouter.rows import BatchRow
+from headrouter.attention.joint_attention import Site, TokenLayout
+from headrouter.attention.rows import BatchRow
+from headrouter.models.backbone import Listener
 from headrouter_diffusers.sites import FoundSite
 
 

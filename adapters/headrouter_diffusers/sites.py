@@ -7,8 +7,8 @@ from typing import final
 
 from torch.nn import Module
 
+from headrouter.attention.joint_attention import Site, Stream
 from headrouter.errors import IncompatibleError
-from headrouter.joint_attention import Site, Stream
 
 
 @final

@@ -11,10 +11,10 @@ from typing import final
 
 from torch.nn import Module
 
-from headrouter.backbone import Listener
+from headrouter.attention.joint_attention import Site, TokenLayout
+from headrouter.attention.rows import BatchRow
 from headrouter.errors import IncompatibleError
-from headrouter.joint_attention import Site, TokenLayout
-from headrouter.rows import BatchRow
+from headrouter.models.backbone import Listener
 from headrouter_diffusers.attachment import Attachment, listener_at
 from headrouter_diffusers.refusals import refuse_unsteerable
 from headrouter_diffusers.running import Forward, current, entering

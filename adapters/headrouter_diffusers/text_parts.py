@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from headrouter.errors import InvalidInputError, PromptWarning
-from headrouter.prompt import Token
-from headrouter.spelling import Spelling
-from headrouter.words import word_spans
+from headrouter.prompts.prompt import Token
+from headrouter.prompts.spelling import Spelling
+from headrouter.prompts.words import word_spans
 
 
 @final

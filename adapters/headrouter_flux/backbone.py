@@ -16,9 +16,9 @@ from headrouter_diffusers.text_parts import TextPart
 from pydantic import Field
 from torch import Tensor
 
-from headrouter.backbone import Backbone, Defaults
+from headrouter.attention.rows import BatchRow
 from headrouter.errors import IncompatibleError
-from headrouter.rows import BatchRow
+from headrouter.models.backbone import Backbone, Defaults
 from headrouter_flux import RELEASED
 
 
@@ -37,7 +37,7 @@ class FluxParameters(T5Parameters):
     t5: NeededT5 = True
 
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
+        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
         if pipeline is None:
             large = ("transformer", "text_encoder_2")
             pipeline = load_pipeline(FluxPipeline, source, self, backbone="flux", large=large, released=RELEASED)

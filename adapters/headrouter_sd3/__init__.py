@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from headrouter.plugin import BackboneSpec, Model, hookimpl
+from headrouter.plugins.specifications import BackboneSpec, Model, hookimpl
 
 headrouter_api = 1
 

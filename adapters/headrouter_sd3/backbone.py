@@ -13,9 +13,9 @@ from headrouter_diffusers.t5 import T5Parameters
 from headrouter_diffusers.text_parts import TextPart
 from torch import Tensor
 
-from headrouter.backbone import Backbone, Defaults
+from headrouter.attention.rows import BatchRow
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.rows import BatchRow
+from headrouter.models.backbone import Backbone, Defaults
 from headrouter_sd3 import RELEASED
 
 
@@ -31,7 +31,7 @@ class SD3Parameters(T5Parameters):
     t5: bool = True
 
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
+        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
         wanted, name = StableDiffusion3Pipeline, self.backbone
         if pipeline is None:
             pipeline = load_pipeline(

@@ -6,7 +6,7 @@ from benchmarks import models
 from benchmarks.figure import Figure
 from benchmarks.gpu.setting import Setting
 from headrouter.errors import IncompatibleError
-from headrouter.routing.method import HeadRouter
+from headrouter.methods.head_router.method import HeadRouter
 
 TOLERANCE = 3e-2
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from benchmarks import models
 from benchmarks.figure import Figure
 from benchmarks.gpu.setting import Setting
-from headrouter.backbone import Listener
-from headrouter.clock import Clock
-from headrouter.joint_attention import JointAttention, TextStream, TokenLayout
-from headrouter.rows import BatchRow
+from headrouter.attention.clock import Clock
+from headrouter.attention.joint_attention import JointAttention, TextStream, TokenLayout
+from headrouter.attention.rows import BatchRow
+from headrouter.models.backbone import Listener
 
 
 @final

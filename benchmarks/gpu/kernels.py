@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.figure import Figure, attempt
 from benchmarks.gpu.setting import Setting
-from headrouter import kernels
+from headrouter.attention import kernels
 
 BACKENDS = {
     "flash": SDPBackend.FLASH_ATTENTION,

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks import models
 from benchmarks.figure import Figure, attempt
 from benchmarks.gpu.setting import Setting
-from headrouter.routing.method import HeadRouter
+from headrouter.methods.head_router.method import HeadRouter
 
 Offload = Literal["none", "model", "group"]
 

@@ -9,8 +9,8 @@ from benchmarks.figure import Figure
 from benchmarks.gpu import identity
 from benchmarks.gpu.setting import GOAL, Setting
 from benchmarks.timing import spell
-from headrouter.maps import WordMaps
-from headrouter.routing.method import HeadRouter
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.methods.word_maps import WordMaps
 
 
 def flux_dev(setting: Setting) -> Iterator[Figure]:

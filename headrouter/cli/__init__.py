@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from headrouter import __version__
 from headrouter.cli import conformance, doctor, edit, plugins, presets, reconstruct, schema
 from headrouter.cli.streams import discard, is_unwritable, open_closed, say
 from headrouter.errors import (
@@ -28,6 +27,7 @@ from headrouter.errors import (
     RecordWarning,
     printable,
 )
+from headrouter.version import __version__
 
 COMMANDS = (edit, reconstruct, plugins, presets, schema, conformance, doctor)
 """headrouter's own subcommands, in the order of ``--help``; a new one is added here."""

@@ -7,10 +7,10 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from headrouter import __version__
 from headrouter.cli.table import table, terminal_width
 from headrouter.errors import reason_of
-from headrouter.plugin import Model
+from headrouter.plugins.specifications import Model
+from headrouter.version import __version__
 
 if TYPE_CHECKING:
     from headrouter.plugins import Registry
@@ -131,7 +131,7 @@ def _memory() -> float | None:
 
 def _models(known: "Registry") -> list[dict[str, str]]:
     """Every model by its backbone, at the end those whose backbone nobody brings."""
-    from headrouter.weights import find_weights
+    from headrouter.models.weights import find_weights
 
     models = [model for entry in known.entries("backbone") for model in known.models(entry.qualified_name)]
     stray = [entry.item for entry in known.entries("model") if entry.item not in models]

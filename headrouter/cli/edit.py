@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from headrouter.editor import Editor
-    from headrouter.result import Result
+    from headrouter.editing.editor import Editor
+    from headrouter.editing.result import Result
 
 EXAMPLES = """examples:
   headrouter edit photo.png --source "a photo of a cat" --prompt "a photo of a dog" -o out/
@@ -77,7 +77,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def run(arguments: argparse.Namespace) -> int:
     """Edit, save, and say what came out."""
     from headrouter.cli.pictures import are_several
-    from headrouter.picture import load_picture, output_folder
+    from headrouter.imaging.picture import load_picture, output_folder
 
     if arguments.record:
         _only_machine(arguments)
@@ -101,7 +101,7 @@ def _edit_each(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from headrouter.cli.pictures import pictures_of
-    from headrouter.picture import load_picture, output_folder
+    from headrouter.imaging.picture import load_picture, output_folder
 
     pictures, editor, failures = pictures_of(arguments.image), None, list[str]()
     with output_folder(arguments.output) as folder:
@@ -159,8 +159,8 @@ def _told(result: "Result", folder: "Path") -> str:
 
 
 def _draw_sheets(result: "Result", folder: "Path") -> None:
-    from headrouter.picture import save_picture
-    from headrouter.sheet import edit_sheet
+    from headrouter.editing.sheet import edit_sheet
+    from headrouter.imaging.picture import save_picture
 
     for number in range(len(result.images)):
         save_picture(edit_sheet(result, number), folder / f"sheet-{number}.png")
@@ -183,7 +183,7 @@ def _edit(editor: "Editor", picture: "Image.Image", arguments: argparse.Namespac
 
 
 def _again(arguments: argparse.Namespace) -> "Result":
-    from headrouter.again import edit_again
+    from headrouter.editing.again import edit_again
 
     return edit_again(
         arguments.record, model=arguments.model, progress=not arguments.no_progress, **machine_of(arguments)

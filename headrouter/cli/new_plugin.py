@@ -6,9 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from headrouter import __version__
 from headrouter.errors import InvalidInputError
 from headrouter.files import path_of
+from headrouter.version import __version__
 
 KINDS = ("backbone", "inversion", "method")
 EXTRA = {"backbone": ("testing",), "inversion": (), "method": ()}

@@ -27,7 +27,7 @@ def add_machine(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
 
 
 def machine_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the user said of loading, as keywords of :class:`~headrouter.editor.Editor`."""
+    """What the user said of loading, as keywords of :class:`~headrouter.editing.editor.Editor`."""
     names = ("device", "dtype", "offload", "max_sequence_length", "variant", "base")
     return {**{name: getattr(arguments, name) for name in names}, "quantize": _quantize_of(arguments.quantize)}
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from headrouter.configuration import Override
+from headrouter.config.configuration import Override
+from headrouter.config.yaml_document import parse_yaml
 from headrouter.errors import InvalidInputError
-from headrouter.yaml_document import parse_yaml
 
 
 def parse_overrides(texts: Iterable[str]) -> list[Override]:

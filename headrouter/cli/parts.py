@@ -7,15 +7,15 @@ from headrouter.cli.options import machine_of
 from headrouter.cli.overrides import parse_overrides
 
 if TYPE_CHECKING:
-    from headrouter.backbone import BackboneParameters
-    from headrouter.editor import Editor
-    from headrouter.inversion import Inversion
-    from headrouter.method import Method
+    from headrouter.editing.editor import Editor
+    from headrouter.methods.method import Method
+    from headrouter.models.backbone import BackboneParameters
+    from headrouter.sampling.inversion import Inversion
 
 
 def editor_of(arguments: argparse.Namespace) -> "Editor":
     """Load the model and compose the parts that a command line names."""
-    from headrouter.editor import Editor
+    from headrouter.editing.editor import Editor
 
     backbone, inversion, methods = _parts(arguments)
     return Editor(
@@ -33,8 +33,8 @@ def _parts(arguments: argparse.Namespace) -> "tuple[BackboneParameters, Inversio
     """Backbone parameters, inversion and methods, with every ``--set`` in them; all errors at once."""
     from pydantic import create_model
 
-    from headrouter.assembly import part_class
-    from headrouter.configuration import Parameters, validate
+    from headrouter.config.configuration import Parameters, validate
+    from headrouter.editing.assembly import part_class
 
     names = arguments.method or ["headrouter"]
     classes = [part_class("method", name) for name in names]

@@ -60,7 +60,7 @@ def _expanded(text: str) -> list[Path]:
 def _in_folder(folder: Path) -> list[Path]:
     from PIL import Image
 
-    from headrouter.decoding import FORMATS
+    from headrouter.imaging.decoding import FORMATS
 
     suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
     try:

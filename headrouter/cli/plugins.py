@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 from headrouter.cli import new_plugin
 from headrouter.cli.table import table, terminal_width
-from headrouter.plugin import ComponentSpec
 from headrouter.plugins import Entry, Registry, registry
+from headrouter.plugins.specifications import ComponentSpec
 
 
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -15,8 +15,8 @@ from headrouter.cli.table import table, terminal_width
 from headrouter.errors import PluginWarning, reason_of
 
 if TYPE_CHECKING:
-    from headrouter.inversion import Inversion
-    from headrouter.reconstruction import Reconstruction
+    from headrouter.editing.reconstruction import Reconstruction
+    from headrouter.sampling.inversion import Inversion
 
 EXAMPLES = """examples:
   headrouter reconstruct photo.png --source "a photo of a cat"
@@ -51,8 +51,8 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Reconstruct by each trajectory in turn, on one loaded model, and print the table."""
-    from headrouter.assembly import inversion_of
-    from headrouter.picture import output_folder, save_picture
+    from headrouter.editing.assembly import inversion_of
+    from headrouter.imaging.picture import output_folder, save_picture
 
     inversions = {name: inversion_of(name) for name in arguments.inversion or _all()}
     rows = []
@@ -69,8 +69,8 @@ def _reconstructed(
     arguments: argparse.Namespace, inversions: "dict[str, Inversion]"
 ) -> "Iterator[tuple[str, Reconstruction]]":
     """Each trajectory's reconstruction in turn, all by one loaded model."""
-    from headrouter.editor import Editor
-    from headrouter.picture import load_picture
+    from headrouter.editing.editor import Editor
+    from headrouter.imaging.picture import load_picture
 
     picture, size, progress = load_picture(arguments.image), size_of(arguments.size), not arguments.no_progress
     (first, *_) = inversions.values()
@@ -95,7 +95,7 @@ def _reconstructed(
 
 def _all() -> "Iterator[str]":
     """Every trajectory whose class can be used; the others are warnings."""
-    from headrouter.assembly import inversion_of
+    from headrouter.editing.assembly import inversion_of
     from headrouter.plugins import registry
     from headrouter.plugins.names import BUILT_IN
 

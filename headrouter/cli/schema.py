@@ -14,7 +14,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the schema."""
-    from headrouter.schema import schema
+    from headrouter.plugins.schema import schema
 
     print(json.dumps(schema(), indent=2))
     return 0

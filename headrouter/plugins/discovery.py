@@ -8,11 +8,11 @@ from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, d
 from types import ModuleType
 from typing import Final
 
-from headrouter import __version__
 from headrouter.errors import PluginError, printable, reason_of
 from headrouter.plugins.names import BUILT_IN, fold
 from headrouter.plugins.status import PluginStatus
 from headrouter.plugins.store import Registry
+from headrouter.version import __version__
 
 GROUP: Final = "headrouter"
 """The entry-point group of plug-ins."""

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from headrouter.errors import PluginConflictError, UnknownNameError
-from headrouter.plugin import ComponentSpec, Model, Preset
+from headrouter.plugins.specifications import ComponentSpec, Model, Preset
 
 BUILT_IN: Final = "headrouter"
 """The distribution whose names nobody else can take."""

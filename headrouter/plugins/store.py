@@ -13,9 +13,11 @@ from typing import Any, Final, TypeVar, cast
 
 import pluggy
 
-from headrouter import hookspecs
 from headrouter.errors import PluginError, PluginWarning, reason_of
-from headrouter.plugin import (
+from headrouter.plugins import hookspecs
+from headrouter.plugins.commands import Subcommands, adopt
+from headrouter.plugins.names import BUILT_IN, Entry, fold, resolve
+from headrouter.plugins.specifications import (
     SUPPORTED_API,
     BackboneSpec,
     ComponentSpec,
@@ -25,8 +27,6 @@ from headrouter.plugin import (
     Model,
     Preset,
 )
-from headrouter.plugins.commands import Subcommands, adopt
-from headrouter.plugins.names import BUILT_IN, Entry, fold, resolve
 from headrouter.plugins.status import PluginStatus
 
 REGISTERS: Final[Mapping[str, type[ComponentSpec] | type[Model] | type[Preset]]] = {

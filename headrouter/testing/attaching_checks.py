@@ -8,9 +8,9 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from headrouter.backbone import Backbone
+from headrouter.attention.joint_attention import JointAttention, TextStream
 from headrouter.errors import IncompatibleError
-from headrouter.joint_attention import JointAttention, TextStream
+from headrouter.models.backbone import Backbone
 from headrouter.testing.check import check, collect, expect, fail
 from headrouter.testing.probe import SIGMA, Recorder, Steering, distance, latents_of, rows_of
 from headrouter.testing.snapshot import differences, snapshot

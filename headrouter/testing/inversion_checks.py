@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headrouter.inversion import Inversion, Problem, State
-from headrouter.prompt import Prompt
-from headrouter.rows import Row
+from headrouter.attention.rows import Row
+from headrouter.prompts.prompt import Prompt
+from headrouter.sampling.inversion import Inversion, Problem, State
 from headrouter.testing.check import check, collect, expect
 from headrouter.testing.subjects import InversionSubject
 from headrouter.testing.trajectories import Solved
@@ -186,7 +186,7 @@ def _velocity(latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0
 def rows_belong_to_their_pictures(subject: InversionSubject) -> None:
     """Each row starts from, and is drawn to, what belongs to its own picture; rows of one picture that are alike stay alike.
 
-    If this fails: spread what belongs to pictures over the rows by `headrouter.inversion.per_row`.
+    If this fails: spread what belongs to pictures over the rows by `headrouter.sampling.inversion.per_row`.
     """
     run = _Run.of(subject.inversion)
     latents = run.go(list(subject.inversion.sampling_steps(6)))

@@ -1,7 +1,7 @@
 """A backbone's token layout: which positions of the joint sequence are which text tokens and which patches."""
 
-from headrouter.backbone import Backbone
-from headrouter.rows import Row
+from headrouter.attention.rows import Row
+from headrouter.models.backbone import Backbone
 from headrouter.testing.check import check, collect, expect, fail
 from headrouter.testing.probe import (
     SIGMA,

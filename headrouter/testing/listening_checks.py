@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from headrouter.joint_attention import JointAttention, TextStream
+from headrouter.attention.joint_attention import JointAttention, TextStream
 from headrouter.testing.check import check, collect, expect
 from headrouter.testing.probe import (
     SIGMA,

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from headrouter.assembly import backbone_parameters_of, model_of
-from headrouter.configuration import validate
+from headrouter.config.configuration import validate
+from headrouter.editing.assembly import backbone_parameters_of, model_of
 from headrouter.errors import InvalidInputError, UnknownNameError
-from headrouter.plugin import BackboneSpec, Kind
 from headrouter.plugins import registry
 from headrouter.plugins.names import Entry, fold
-from headrouter.targets import call_target
+from headrouter.plugins.specifications import BackboneSpec, Kind
+from headrouter.plugins.targets import call_target
 from headrouter.testing import backbone_checks, inversion_checks, method_checks, plugin_checks
 from headrouter.testing.check import Check
 from headrouter.testing.subjects import BackboneSubject, InversionSubject, MethodSubject, PluginSubject

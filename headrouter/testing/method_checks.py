@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from headrouter.attention.joint_attention import JointAttention
 from headrouter.errors import HeadRouterError
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
 from headrouter.testing.check import check, collect, expect
 from headrouter.testing.method_runs import edited, method_rows, sample
 from headrouter.testing.probe import distance

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, final
 
-from headrouter.engine import Engine, Sampled
-from headrouter.inversion import Inversion, Problem, State, Velocity, per_row
-from headrouter.method import Method
-from headrouter.noise import Noise
-from headrouter.prompt import Prompt
-from headrouter.rows import Row
+from headrouter.attention.rows import Row
+from headrouter.methods.method import Method
+from headrouter.prompts.prompt import Prompt
+from headrouter.sampling.engine import Engine, Sampled
+from headrouter.sampling.inversion import Inversion, Problem, State, Velocity, per_row
+from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
 STEPS = 4

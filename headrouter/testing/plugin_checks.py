@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from headrouter.configuration import Parameters, validate
+from headrouter.config.configuration import Parameters, validate
 from headrouter.errors import PluginError
-from headrouter.plugin import BackboneSpec, ComponentSpec, Model, Preset
 from headrouter.plugins.names import Entry
-from headrouter.schema import component_schema
-from headrouter.targets import call_target, import_target
+from headrouter.plugins.schema import component_schema
+from headrouter.plugins.specifications import BackboneSpec, ComponentSpec, Model, Preset
+from headrouter.plugins.targets import call_target, import_target
 from headrouter.testing.check import check, collect, expect, fail
 from headrouter.testing.subjects import BackboneSubject, PluginSubject
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from headrouter.backbone import Backbone, Listener
-from headrouter.clock import Clock
-from headrouter.joint_attention import JointAttention, TextStream, TokenLayout
-from headrouter.prompt import Prompt
-from headrouter.rows import BatchRow, Row
+from headrouter.attention.clock import Clock
+from headrouter.attention.joint_attention import JointAttention, TextStream, TokenLayout
+from headrouter.attention.rows import BatchRow, Row
+from headrouter.models.backbone import Backbone, Listener
+from headrouter.prompts.prompt import Prompt
 from headrouter.testing.check import expect, fail
 
 SIGMA = 0.7

@@ -5,7 +5,7 @@ from typing import Final
 import torch
 
 from headrouter.errors import InvalidInputError
-from headrouter.prompt import Prompt
+from headrouter.prompts.prompt import Prompt
 from headrouter.testing.check import check, collect, expect, fail
 from headrouter.testing.probe import heard, latents_of, rows_of, text_length, text_tensors
 from headrouter.testing.subjects import BackboneSubject
@@ -55,7 +55,8 @@ def a_prompt_that_is_too_long_is_refused(subject: BackboneSubject) -> None:
 def marks_are_not_read(subject: BackboneSubject) -> None:
     """[Brackets], by which a user marks words of a prompt, do not reach the model.
 
-    If this fails: encode the text of `headrouter.marks.without_marks`; its `origin` tells where a token stands in the user's text.
+    If this fails: encode the text of `headrouter.prompts.marks.without_marks`; its `origin` tells where a token stands in
+    the user's text.
     """
     plain, marked = subject.build().encode_prompts(["a red cat", "a [red] cat"])
     for name, tensor in plain.tensors.items():

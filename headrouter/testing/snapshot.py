@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
 
-from headrouter.backbone import Backbone
-from headrouter.fingerprint import modules_of
+from headrouter.models.backbone import Backbone
+from headrouter.models.fingerprint import modules_of
 
 Snapshot = dict[str, dict[str, Any]]
 _SAMPLE: Final = 4096

@@ -7,11 +7,11 @@ from typing import Any, final
 
 from torch import Tensor
 
-from headrouter.backbone import Backbone
-from headrouter.inversion import Inversion
-from headrouter.method import Method
+from headrouter.methods.method import Method
+from headrouter.models.backbone import Backbone
 from headrouter.plugins.status import PluginStatus
 from headrouter.plugins.store import Registry
+from headrouter.sampling.inversion import Inversion
 
 
 @final

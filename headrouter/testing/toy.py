@@ -14,13 +14,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from headrouter.backbone import Backbone, BackboneParameters, Defaults, Listener
+from headrouter.attention.joint_attention import JointAttention, Site, Stream, TextStream, TokenLayout
+from headrouter.attention.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.joint_attention import JointAttention, Site, Stream, TextStream, TokenLayout
-from headrouter.marks import without_marks
-from headrouter.prompt import Prompt, Token
-from headrouter.rows import BatchRow, Row, batch_rows, guided_velocity
-from headrouter.surroundings import undisturbed
+from headrouter.models.backbone import Backbone, BackboneParameters, Defaults, Listener
+from headrouter.models.surroundings import undisturbed
+from headrouter.prompts.marks import without_marks
+from headrouter.prompts.prompt import Prompt, Token
 
 TEXT_TOKENS = 8
 _BLOCK = 4

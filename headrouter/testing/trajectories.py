@@ -7,9 +7,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from headrouter.inversion import Inversion, Problem, State
-from headrouter.prompt import Prompt
-from headrouter.rows import Row
+from headrouter.attention.rows import Row
+from headrouter.prompts.prompt import Prompt
+from headrouter.sampling.inversion import Inversion, Problem, State
 
 Field = Callable[[Tensor, float], Tensor]
 """dx/dσ at latents ``[rows, channels, h, w]`` and noise level σ; rows are sources first, then each edit of every picture."""

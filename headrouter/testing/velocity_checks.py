@@ -6,8 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from headrouter.backbone import Backbone
-from headrouter.rows import BatchRow, Row
+from headrouter.attention.rows import BatchRow, Row
+from headrouter.models.backbone import Backbone
 from headrouter.testing.check import check, collect, expect
 from headrouter.testing.probe import SIGMA, distance, heard, latents_of, oblong, rows_of, shaken, with_tensors
 from headrouter.testing.snapshot import differences, snapshot
@@ -152,7 +152,7 @@ def rows_are_independent(subject: BackboneSubject) -> None:
 def batch_size_tells_the_rows(subject: BackboneSubject) -> None:
     """`batch_size(rows)` is the number of rows that the model sees, which is the number that events carry.
 
-    If this fails: use `headrouter.rows.batch_rows` for both, with the same `guided`.
+    If this fails: use `headrouter.attention.rows.batch_rows` for both, with the same `guided`.
     """
     backbone = subject.build()
     rows, latents = rows_of(backbone, "a cat", "a dog"), latents_of(backbone, 2)
@@ -200,8 +200,8 @@ def _place(items: tuple[BatchRow, ...], index: int, half: str) -> int:
 def guidance_is_what_it_says(subject: BackboneSubject) -> None:
     """With two evaluations v = v(negative) + g·(v(prompt) − v(negative)); with embedded guidance g changes the velocity.
 
-    If this fails: combine once, in float32, as `headrouter.rows.guided_velocity` does; the unconditional half has the negative
-    prompt.
+    If this fails: combine once, in float32, as `headrouter.attention.rows.guided_velocity` does; the unconditional half has the
+    negative prompt.
     """
     backbone = subject.build()
     [row], latents = rows_of(backbone, "a cat", negative="the dog"), latents_of(backbone)
@@ -223,7 +223,7 @@ def guidance_is_what_it_says(subject: BackboneSubject) -> None:
 def guidance_costs_no_more_than_it_must(subject: BackboneSubject) -> None:
     """Guidance 1 evaluates the prompt alone, and guidance 0 the negative prompt alone.
 
-    If this fails: `headrouter.rows.batch_rows` leaves out the half that has no weight.
+    If this fails: `headrouter.attention.rows.batch_rows` leaves out the half that has no weight.
     """
     backbone = subject.build()
     [row], latents = rows_of(backbone, "a cat"), latents_of(backbone)

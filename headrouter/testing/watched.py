@@ -6,9 +6,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from headrouter.joint_attention import JointAttention, TextStream, TokenLayout
-from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.rows import Row
+from headrouter.attention.joint_attention import JointAttention, TextStream, TokenLayout
+from headrouter.attention.rows import Row
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
 from headrouter.testing.check import expect
 
 

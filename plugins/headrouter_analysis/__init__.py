@@ -6,7 +6,7 @@ Importing this package loads neither torch nor matplotlib.
 from argparse import ArgumentParser, _SubParsersAction
 from collections.abc import Callable
 
-from headrouter.plugin import MethodSpec, hookimpl
+from headrouter.plugins.specifications import MethodSpec, hookimpl
 
 headrouter_api = 1
 

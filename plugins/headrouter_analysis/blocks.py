@@ -10,7 +10,7 @@ from PIL import Image
 from torch.nn import functional
 
 from headrouter.errors import InvalidInputError
-from headrouter.prompt import Prompt
+from headrouter.prompts.prompt import Prompt
 from headrouter_analysis.depth import TextShare
 from headrouter_analysis.maps import AttentionMaps, Direction
 from headrouter_analysis.runs import Runs, batches

@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from headrouter.attention.joint_attention import JointAttention, Site
 from headrouter.errors import InvalidInputError
-from headrouter.joint_attention import JointAttention, Site
 
 Heads = tuple[tuple[int, int], ...]
 """Pairs of a joint layer's number and a head of it."""

@@ -9,7 +9,7 @@ from headrouter.errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrouter.method import Method
+    from headrouter.methods.method import Method
     from headrouter_analysis.runs import Runs
 
 DESCRIPTION = """Look into joint attention: where words act, which blocks know it, which heads carry what.
@@ -67,7 +67,7 @@ def add_analysis(
 
 def load(arguments: argparse.Namespace, methods: "Sequence[Method]") -> "Runs":
     """The model and the settings of its runs; a model that cannot do it is refused before it is loaded, where possible."""
-    from headrouter.assembly import backbone_of
+    from headrouter.editing.assembly import backbone_of
     from headrouter_analysis.runs import Runs
 
     if arguments.seed < 0:
@@ -80,7 +80,7 @@ def load(arguments: argparse.Namespace, methods: "Sequence[Method]") -> "Runs":
 
 def record(arguments: argparse.Namespace, runs: "Runs | None" = None) -> dict[str, Any]:
     """What every table says first: the version, the command that makes it again, the model."""
-    from headrouter import __version__
+    from headrouter.version import __version__
 
     said = {"headrouter": __version__, "command": command_line(arguments), "model": model_of(arguments)}
     return said if runs is None else {**said, "settings": {**runs.settings, "seed": arguments.seed}}

@@ -6,9 +6,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.step_means import StepMeans
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.step_means import StepMeans
 
 
 @final

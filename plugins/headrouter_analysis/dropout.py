@@ -7,11 +7,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.rows import BatchRow
+from headrouter.config.moments import Moment, window
 from headrouter.errors import InvalidInputError
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.moments import Moment, window
-from headrouter.rows import BatchRow
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
 from headrouter_analysis.choice import Heads, Tokens, chosen_heads, token_places
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from headrouter.picture import save_picture
+from headrouter.imaging.picture import save_picture
 from headrouter_analysis.blocks import BlockScore
 from headrouter_analysis.profile import Profile
 

@@ -13,11 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from headrouter.attention.joint_attention import JointAttention, TokenLayout
+from headrouter.attention.rows import Row
+from headrouter.config.moments import Moment, window
 from headrouter.errors import InvalidInputError
-from headrouter.joint_attention import JointAttention, TokenLayout
-from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.moments import Moment, window
-from headrouter.rows import Row
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
 from headrouter_analysis.choice import chosen_blocks
 
 Direction = Literal["T2I", "I2T"]

@@ -6,11 +6,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, RootModel
 
-from headrouter.configuration import Parameters, validate
+from headrouter.config.configuration import Parameters, validate
+from headrouter.config.yaml_document import read_yaml
 from headrouter.errors import InvalidInputError
-from headrouter.mask import load_mask
-from headrouter.picture import load_picture
-from headrouter.yaml_document import read_yaml
+from headrouter.imaging.picture import load_picture
+from headrouter.masks.mask import load_mask
 from headrouter_analysis.blocks import Masked
 
 

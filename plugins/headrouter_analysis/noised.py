@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import final
 
-from headrouter.directions import OneWay
-from headrouter.inversion import Problem, State, Velocity, per_row
-from headrouter.rows import Row
+from headrouter.attention.rows import Row
+from headrouter.sampling.directions import OneWay
+from headrouter.sampling.inversion import Problem, State, Velocity, per_row
 
 
 @final

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final, Literal, final
 import numpy as np
 from pydantic import Field, RootModel, StringConstraints, model_validator
 
-from headrouter.configuration import validate
+from headrouter.config.configuration import validate
+from headrouter.config.yaml_document import read_yaml
 from headrouter.errors import InvalidInputError
-from headrouter.words import fold
-from headrouter.yaml_document import read_yaml
+from headrouter.prompts.words import fold
 
 BUNDLED: Final = Path(__file__).parent / "vocabularies.yaml"
 

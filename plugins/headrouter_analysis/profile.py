@@ -13,7 +13,7 @@ from torch import Tensor
 
 from headrouter.errors import InvalidInputError
 from headrouter.files import LARGEST_TEXT, path_of, read_file
-from headrouter.routing.head_weights import normalised
+from headrouter.methods.head_router.head_weights import normalised
 from headrouter_analysis.statistics import Z
 
 KIND = "head sensitivity"

@@ -8,13 +8,13 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from headrouter.attention.joint_attention import JointAttention
 from headrouter.errors import InvalidInputError
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Method, MethodRun, Setting
-from headrouter.routing.head_routing import HeadRoutingRun, RoutingParameters, Scorer, routing_requires
-from headrouter.routing.head_weights import head_weights
-from headrouter.routing.window import Window
-from headrouter.step_means import StepMeans
+from headrouter.methods.head_router.head_routing import HeadRoutingRun, RoutingParameters, Scorer, routing_requires
+from headrouter.methods.head_router.head_weights import head_weights
+from headrouter.methods.head_router.window import Window
+from headrouter.methods.method import Method, MethodRun, Setting
+from headrouter.methods.step_means import StepMeans
 from headrouter_analysis.profile import By, Profile
 
 

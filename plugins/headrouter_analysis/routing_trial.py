@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 from PIL import Image
 
-from headrouter.assembly import changed
-from headrouter.inversion import Inversion
-from headrouter.method import Method
-from headrouter.routing.head_routing import RoutingParameters
-from headrouter.routing.method import HeadRouter
-from headrouter.routing.window import Window
+from headrouter.editing.assembly import changed
+from headrouter.methods.head_router.head_routing import RoutingParameters
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.methods.head_router.window import Window
+from headrouter.methods.method import Method
+from headrouter.sampling.inversion import Inversion
 from headrouter_analysis.pairs import chosen_semantics
 from headrouter_analysis.profile import By, Profile
 from headrouter_analysis.routing import ProfileRouting

@@ -8,17 +8,17 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from headrouter.assembly import inversion_of
-from headrouter.backbone import Backbone
-from headrouter.engine import Engine, Sampled
+from headrouter.attention.rows import Row
+from headrouter.editing.assembly import inversion_of
+from headrouter.editing.job import own_size
 from headrouter.errors import InvalidInputError
-from headrouter.inversion import Inversion, Problem
-from headrouter.job import own_size
-from headrouter.method import Method
-from headrouter.noise import Noise
-from headrouter.picture import to_picture, to_tensor
-from headrouter.prompt import Prompt
-from headrouter.rows import Row
+from headrouter.imaging.picture import to_picture, to_tensor
+from headrouter.methods.method import Method
+from headrouter.models.backbone import Backbone
+from headrouter.prompts.prompt import Prompt
+from headrouter.sampling.engine import Engine, Sampled
+from headrouter.sampling.inversion import Inversion, Problem
+from headrouter.sampling.noise import Noise
 from headrouter_analysis.noised import Noised
 
 Item = TypeVar("Item")

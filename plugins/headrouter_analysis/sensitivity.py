@@ -8,11 +8,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from headrouter.attention.joint_attention import JointAttention
 from headrouter.errors import IncompatibleError
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.routing.head_weights import dissimilarity
-from headrouter.step_means import StepMeans
+from headrouter.methods.head_router.head_weights import dissimilarity
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.step_means import StepMeans
 
 
 @final

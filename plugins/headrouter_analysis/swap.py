@@ -8,10 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.config.moments import Moment, window
 from headrouter.errors import IncompatibleError
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.moments import Moment, window
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
 from headrouter_analysis.choice import Heads, Tokens, chosen_heads, token_places
 
 

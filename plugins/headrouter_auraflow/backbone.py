@@ -12,9 +12,9 @@ from headrouter_diffusers.t5 import T5Parameters
 from headrouter_diffusers.text_parts import TextPart
 from torch import Tensor
 
-from headrouter.backbone import Backbone, Defaults
+from headrouter.attention.rows import BatchRow
 from headrouter.errors import InvalidInputError
-from headrouter.rows import BatchRow
+from headrouter.models.backbone import Backbone, Defaults
 
 
 class AuraFlowParameters(T5Parameters):
@@ -27,7 +27,7 @@ class AuraFlowParameters(T5Parameters):
     t5: NeededT5 = True
 
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.backbone.BackboneParameters.load`."""
+        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
         if pipeline is None:
             large, released = ("transformer", "text_encoder"), ("fal/AuraFlow-v0.3",)
             pipeline = load_pipeline(

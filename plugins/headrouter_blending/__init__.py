@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from headrouter.plugin import MethodSpec, Preset, hookimpl
+from headrouter.plugins.specifications import MethodSpec, Preset, hookimpl
 
 headrouter_api = 1
 

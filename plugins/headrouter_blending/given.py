@@ -17,10 +17,10 @@ from pydantic import BeforeValidator
 from torch import Tensor
 from torch.nn import functional
 
-from headrouter.decoding import LARGEST, decoded
 from headrouter.errors import InvalidInputError
 from headrouter.files import LARGEST_TEXT, path_of, read_file
-from headrouter.mask import load_mask
+from headrouter.imaging.decoding import LARGEST, decoded
+from headrouter.masks.mask import load_mask
 
 _PREFIX = "data:image/png;base64,"
 
@@ -41,7 +41,7 @@ def _as_text(value: Any) -> Any:
 MaskText = Annotated[str, BeforeValidator(_as_text)]
 """A mask, white where the edit may differ: a path, the bytes of a file, a Pillow image or an array (bool, uint8, floats in [0, 1]).
 
-What can be read two ways is refused, see :mod:`headrouter.mask`. It is held as text, a PNG of black and white.
+What can be read two ways is refused, see :mod:`headrouter.masks.mask`. It is held as text, a PNG of black and white.
 """
 
 

@@ -11,12 +11,12 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import Self
 
+from headrouter.attention.rows import Row
+from headrouter.config.moments import Moment
+from headrouter.config.one_or_more import OneOrMore
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.method import Method, MethodRun, Setting
-from headrouter.moments import Moment
-from headrouter.one_or_more import OneOrMore
-from headrouter.prompt import Prompt
-from headrouter.rows import Row
+from headrouter.methods.method import Method, MethodRun, Setting
+from headrouter.prompts.prompt import Prompt
 from headrouter_blending.given import MaskText, Ranking, mask_pixels
 from headrouter_blending.mask import Edges, blend_mask
 from headrouter_blending.runs import DifferenceRun, GivenRun, WordsRun

@@ -6,10 +6,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from headrouter.joint_attention import JointAttention
-from headrouter.method import MethodRun, Needs, Setting
-from headrouter.moments import Moment
-from headrouter.rows import Row
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.rows import Row
+from headrouter.config.moments import Moment
+from headrouter.methods.method import MethodRun, Needs, Setting
 from headrouter_blending.given import on_latents
 from headrouter_blending.mask import departure, departure_mask
 from headrouter_blending.running_mean import StepMean

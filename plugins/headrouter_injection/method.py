@@ -11,11 +11,11 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import Self
 
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.config.moments import Moment
+from headrouter.config.one_or_more import OneOrMore
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.moments import Moment
-from headrouter.one_or_more import OneOrMore
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
 from headrouter_injection.parts import PROJECTIONS, REGIONS, Name, positions
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal
 
-from headrouter.joint_attention import TokenLayout
+from headrouter.attention.joint_attention import TokenLayout
 
 Name = Literal["qi", "ki", "qiki", "qk", "qikt", "qtki", "qtkt", "kivi", "I2I", "T2I", "I2T", "T2T"]
 Tensors = Literal["query", "key", "value"]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headrouter.joint_attention import TokenLayout
+from headrouter.attention.joint_attention import TokenLayout
 from headrouter_injection.parts import REGIONS, Name
 
 

@@ -6,7 +6,7 @@ Importing this package loads neither torch nor diffusers, numpy or Pillow.
 from argparse import ArgumentParser, _SubParsersAction
 from collections.abc import Callable
 
-from headrouter.plugin import Model, Preset, hookimpl
+from headrouter.plugins.specifications import Model, Preset, hookimpl
 from headrouter_shapes.weights import BUNDLED, model_path
 
 __all__ = ["model_path"]

@@ -82,7 +82,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, save, and print the table."""
-    from headrouter.picture import output_folder
+    from headrouter.imaging.picture import output_folder
     from headrouter_shapes.bench import running
     from headrouter_shapes.claim import claimed
 

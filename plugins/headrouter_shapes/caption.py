@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from headrouter.errors import InvalidInputError
-from headrouter.words import fold, word_spans
+from headrouter.prompts.words import fold, word_spans
 from headrouter_shapes.scene import Scene
 from headrouter_shapes.vocabulary import PLACES, PLURALS, SEMANTICS, world_words
 

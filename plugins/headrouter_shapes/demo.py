@@ -28,9 +28,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Edit, save, and say what each picture shows."""
     if arguments.backbone not in BACKBONES:
         raise InvalidInputError(f"`--backbone` must be one of {', '.join(BACKBONES)} (got {arguments.backbone!r}).")
-    from headrouter.editor import Editor
-    from headrouter.picture import save_picture, writable_folder
-    from headrouter.sheet import edit_sheet
+    from headrouter.editing.editor import Editor
+    from headrouter.editing.sheet import edit_sheet
+    from headrouter.imaging.picture import save_picture, writable_folder
     from headrouter_shapes.caption import caption
     from headrouter_shapes.render import render
     from headrouter_shapes.scene import Scene

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 
 from headrouter.errors import HeadRouterError, InvalidInputError
-from headrouter.picture import output_folder, psnr
+from headrouter.imaging.picture import output_folder, psnr
 from headrouter_shapes.build import BACKBONES, ShapesPipeline
 from headrouter_shapes.caption import VARIANTS, caption
 from headrouter_shapes.files import replacing

@@ -8,7 +8,7 @@ refinement of image tokens, which costs preservation: ``drawn-kept`` on ``rf`` w
 
 from typing import Final
 
-from headrouter.plugin import Kind, Preset
+from headrouter.plugins.specifications import Kind, Preset
 
 Values = dict[str, int | float | str]
 

@@ -16,10 +16,10 @@ from typing import Final, TypedDict
 import numpy as np
 from tqdm import tqdm
 
-from headrouter.assembly import backbone_of
-from headrouter.backbone import Backbone
+from headrouter.editing.assembly import backbone_of
 from headrouter.errors import HeadRouterError, InvalidInputError
-from headrouter.picture import output_folder, psnr
+from headrouter.imaging.picture import output_folder, psnr
+from headrouter.models.backbone import Backbone
 from headrouter_shapes.bench.batch import edit_batch
 from headrouter_shapes.bench.configuration import configure
 from headrouter_shapes.bench.intervals import mean

@@ -21,7 +21,7 @@ from diffusers import AutoencoderKL
 from tqdm import tqdm
 
 from headrouter.errors import HeadRouterError, InvalidInputError
-from headrouter.picture import output_folder
+from headrouter.imaging.picture import output_folder
 from headrouter_shapes import attention
 from headrouter_shapes.autoencoder import AutoencoderTraining, build_autoencoder, set_latent_scale
 from headrouter_shapes.build import BACKBONES, ShapesPipeline, build_pipeline

@@ -10,7 +10,7 @@ from headrouter_flux.backbone import FluxParameters
 from headrouter_sd3 import testing as sd3
 from headrouter_sd3.backbone import SD3Parameters
 
-from headrouter.backbone import Backbone
+from headrouter.models.backbone import Backbone
 from headrouter.testing.probe import Recorder as Plain
 from headrouter.testing.probe import rows_of
 

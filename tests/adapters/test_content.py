@@ -13,7 +13,7 @@ from headrouter_flux.backbone import FluxParameters
 from peft import LoraConfig
 from PIL import Image
 
-from headrouter.editor import Editor
+from headrouter.editing.editor import Editor
 from headrouter.errors import InvalidInputError
 
 

@@ -9,10 +9,10 @@ from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.tap import Tap
 from torch import nn
 
+from headrouter.attention.joint_attention import TokenLayout
+from headrouter.attention.rows import Row, batch_rows
 from headrouter.errors import IncompatibleError
-from headrouter.joint_attention import TokenLayout
-from headrouter.prompt import Prompt
-from headrouter.rows import Row, batch_rows
+from headrouter.prompts.prompt import Prompt
 
 from .conftest import Plain
 

@@ -6,8 +6,8 @@ from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_flux.backbone import FluxParameters
 from headrouter_sd3.backbone import SD3Parameters
 
-from headrouter.backbone import Defaults
 from headrouter.errors import InvalidInputError
+from headrouter.models.backbone import Defaults
 
 from .conftest import build
 

@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 
 from headrouter import Editor, edit_again
 from headrouter.cli import main
-from headrouter.configuration import validate
+from headrouter.config.configuration import validate
 from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError
-from headrouter.routing.method import HeadRouter
+from headrouter.methods.head_router.method import HeadRouter
 
 from .conftest import noise, rows_of
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from headrouter.rows import Row
+from headrouter.attention.rows import Row
 
 from .conftest import Plain, build, noise, rows_of
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from headrouter.backbone import Backbone
+from headrouter.models.backbone import Backbone
 
 from .conftest import build, rows_of
 

@@ -15,7 +15,7 @@ from PIL import Image
 from headrouter import Editor, edit_again
 from headrouter.cli import main
 from headrouter.errors import InvalidInputError, WeightsError
-from headrouter.weights import find_weights
+from headrouter.models.weights import find_weights
 
 from .conftest import noise, rows_of
 

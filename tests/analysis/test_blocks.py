@@ -9,12 +9,12 @@ from headrouter_analysis.noised import Noised
 from headrouter_analysis.runs import Runs
 from PIL import Image
 
-from headrouter.engine import Engine
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.rows import Row
 from headrouter.errors import InvalidInputError
-from headrouter.inversion import Problem
-from headrouter.joint_attention import JointAttention
-from headrouter.noise import Noise
-from headrouter.rows import Row
+from headrouter.sampling.engine import Engine
+from headrouter.sampling.inversion import Problem
+from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
 from .world import Touched

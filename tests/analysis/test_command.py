@@ -10,9 +10,9 @@ from headrouter_analysis import command, figures
 from headrouter_analysis.pairs import BUNDLED
 from PIL import Image
 
-from headrouter import assembly
-from headrouter.backbone import Backbone
 from headrouter.cli import main
+from headrouter.editing import assembly
+from headrouter.models.backbone import Backbone
 from headrouter.testing.toy import ToyMMDiT
 
 PROMPT = "a red dog"

@@ -18,10 +18,10 @@ from headrouter_analysis.statistics import differ_by_group
 from headrouter_analysis.swap import HeadSwap
 from torch.nn import functional
 
-from headrouter.editor import Editor
+from headrouter.editing.editor import Editor
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.routing.head_weights import head_weights, normalised
+from headrouter.methods.head_router.head_weights import head_weights, normalised
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
 from headrouter.testing.toy import ToyMMDiT
 
 SIZE = (16, 24)

@@ -9,13 +9,13 @@ from headrouter_analysis.maps import AttentionMaps
 from headrouter_analysis.runs import Runs
 from PIL import Image
 
-from headrouter import kernels
-from headrouter.clock import Clock
-from headrouter.editor import Editor
+from headrouter.attention import kernels
+from headrouter.attention.clock import Clock
+from headrouter.attention.joint_attention import JointAttention, Site, TokenLayout
+from headrouter.attention.rows import Row, batch_rows
+from headrouter.editing.editor import Editor
 from headrouter.errors import InvalidInputError
-from headrouter.joint_attention import JointAttention, Site, TokenLayout
-from headrouter.prompt import Prompt
-from headrouter.rows import Row, batch_rows
+from headrouter.prompts.prompt import Prompt
 from headrouter.testing.toy import ToyMMDiT
 
 from .world import Touched, overheard, softmax

@@ -14,11 +14,11 @@ from headrouter_analysis.pairs import drawn_pairs
 from headrouter_analysis.profile import Profile
 from headrouter_analysis.routing_trial import VARIANTS, try_routing
 from headrouter_analysis.runs import Runs
-from headrouter_rf.rf import RFInversion
+from headrouter_inversions.rf import RFInversion
 
-from headrouter.assembly import backbone_of
 from headrouter.cli import main
-from headrouter.routing.method import HeadRouter
+from headrouter.editing.assembly import backbone_of
+from headrouter.methods.head_router.method import HeadRouter
 
 
 @pytest.fixture(scope="module")

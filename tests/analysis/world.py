@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from headrouter_analysis.runs import Runs
 
-from headrouter.backbone import Listener
-from headrouter.engine import Sampled
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Method
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.methods.method import Method
+from headrouter.models.backbone import Listener
+from headrouter.sampling.engine import Sampled
 from headrouter.testing.toy import ToyMMDiT
 
 

@@ -12,8 +12,8 @@ from benchmarks import models, page, refinement, startup, steering, stopwatch, t
 from benchmarks.figure import Figure
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import Spell
-from headrouter.routing.method import HeadRouter
-from headrouter.routing.token_weights import refined_output_reference
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.methods.head_router.token_weights import refined_output_reference
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from torch import nn
 from benchmarks import models
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import identity
-from headrouter.joint_attention import JointAttention
+from headrouter.attention.joint_attention import JointAttention
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,18 +4,18 @@ from collections.abc import Callable, Mapping
 
 import pytest
 import torch
-from headrouter_euler.euler import Euler
+from headrouter_inversions.euler import Euler
 
-from headrouter.engine import Engine
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.rows import Row
 from headrouter.errors import IncompatibleError
-from headrouter.inversion import Problem
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.noise import Noise
-from headrouter.prompt import Prompt
-from headrouter.routing.method import HeadRouter
-from headrouter.routing.token_weights import refined_output_reference
-from headrouter.rows import Row
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.methods.head_router.token_weights import refined_output_reference
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.prompts.prompt import Prompt
+from headrouter.sampling.engine import Engine
+from headrouter.sampling.inversion import Problem
+from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
 Seen = tuple[JointAttention, torch.Tensor, int]

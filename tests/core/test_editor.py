@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from headrouter_euler.euler import Euler
-from headrouter_rf.rf import RFInversion
+from headrouter_inversions.euler import Euler
+from headrouter_inversions.rf import RFInversion
 from PIL import Image
 
-from headrouter.editor import Editor
-from headrouter.engine import Engine
+from headrouter.attention.rows import Row
+from headrouter.editing.editor import Editor
+from headrouter.editing.result import read_record
+from headrouter.editing.sheet import edit_sheet
 from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError, UnknownNameError
-from headrouter.inversion import Problem
-from headrouter.maps import WordMaps
-from headrouter.noise import Noise
-from headrouter.result import read_record
-from headrouter.routing.method import HeadRouter
-from headrouter.rows import Row
-from headrouter.sheet import edit_sheet
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.methods.word_maps import WordMaps
+from headrouter.sampling.engine import Engine
+from headrouter.sampling.inversion import Problem
+from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
 

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 import torch
-from headrouter_euler.euler import Euler
-from headrouter_rf.rf import RFInversion
+from headrouter_inversions.euler import Euler
+from headrouter_inversions.rf import RFInversion
 
-from headrouter.cost import Cost
-from headrouter.engine import Engine, Sampled
+from headrouter.attention.joint_attention import JointAttention, TextStream
+from headrouter.attention.rows import Row
 from headrouter.errors import IncompatibleError, InvalidInputError, NonFiniteError
-from headrouter.inversion import Inversion, Problem
-from headrouter.joint_attention import JointAttention, TextStream
-from headrouter.maps import WordMaps
-from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.noise import Noise
-from headrouter.routing.method import HeadRouter, NoMethod
-from headrouter.rows import Row
+from headrouter.methods.head_router.method import HeadRouter, NoMethod
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.word_maps import WordMaps
+from headrouter.sampling.cost import Cost
+from headrouter.sampling.engine import Engine, Sampled
+from headrouter.sampling.inversion import Inversion, Problem
+from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
 STEPS, WIDTH, HEIGHT = 6, 32, 24

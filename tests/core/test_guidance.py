@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 from headrouter_diffusers.testing import tiny_flux
-from headrouter_euler.euler import Euler
-from headrouter_flowedit.flowedit import FlowEdit
 from headrouter_flux.backbone import FluxParameters
+from headrouter_inversions.euler import Euler
+from headrouter_inversions.flowedit import FlowEdit
 from PIL import Image
 
 from headrouter import Editor
-from headrouter.backbone import Defaults
 from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.models.backbone import Defaults
 from headrouter.testing.toy import ToyMMDiT
 
 PICTURE = Image.new("RGB", (32, 32), "teal")

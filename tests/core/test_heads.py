@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from headrouter.routing.head_weights import SPREAD_FLOOR, dissimilarity, head_weights, normalised
+from headrouter.methods.head_router.head_weights import SPREAD_FLOOR, dissimilarity, head_weights, normalised
 
 
 def outputs(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from headrouter_euler.euler import Euler
-from headrouter_rf.rf import RFInversion
-from headrouter_rf_sde.rf_sde import RFInversionSDE
+from headrouter_inversions.euler import Euler
+from headrouter_inversions.rf import RFInversion
+from headrouter_inversions.rf_sde import RFInversionSDE
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from headrouter.editor import Editor
+from headrouter.editing.editor import Editor
+from headrouter.editing.inverted import Inverted
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.inverted import Inverted
 from headrouter.testing.toy import ToyMMDiT
 
 PICTURE = Image.fromarray((np.random.default_rng(0).random((30, 46, 3)) * 255).astype(np.uint8))

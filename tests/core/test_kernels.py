@@ -6,8 +6,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from headrouter import kernels
-from headrouter.joint_attention import indices
+from headrouter.attention import kernels
+from headrouter.attention.joint_attention import indices
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from headrouter.assembly import backbone_of, model_of
-from headrouter.backbone import Backbone, BackboneParameters, Defaults
-from headrouter.known_models import known_defaults
-from headrouter.plugin import Model
+from headrouter.editing.assembly import backbone_of, model_of
+from headrouter.models.backbone import Backbone, BackboneParameters, Defaults
+from headrouter.models.known_models import known_defaults
 from headrouter.plugins import registry
+from headrouter.plugins.specifications import Model
 from headrouter.testing.toy import ToyMMDiT
 
 RELEASED = [
@@ -71,7 +71,7 @@ seen: list[Defaults | None] = []
 
 
 def test_a_given_pipeline_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headrouter.assembly.name_of", lambda *_: "sd3.5")
+    monkeypatch.setattr("headrouter.editing.assembly.name_of", lambda *_: "sd3.5")
     for origin, defaults in ((TURBO, model_of("sd3.5", "turbo")[1]), (None, None), ("somebody/else", None)):
         pipeline = SimpleNamespace(name_or_path=origin)
         backbone_of(Remembering(), (), model=None, pipeline=pipeline, values={})

@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from headrouter_euler.euler import Euler
-from headrouter_fireflow.fireflow import FireFlow
-from headrouter_flowedit.flowedit import FlowEdit
-from headrouter_rf.rf import RFInversion
-from headrouter_rf_sde.rf_sde import RFInversionSDE
-from headrouter_rf_solver.rf_solver import RFSolver
-from headrouter_sdedit.sdedit import SDEdit
+from headrouter_inversions.euler import Euler
+from headrouter_inversions.fireflow import FireFlow
+from headrouter_inversions.flowedit import FlowEdit
+from headrouter_inversions.rf import RFInversion
+from headrouter_inversions.rf_sde import RFInversionSDE
+from headrouter_inversions.rf_solver import RFSolver
+from headrouter_inversions.sdedit import SDEdit
 from PIL import Image
 from pydantic import ValidationError
 
-from headrouter.assembly import inversion_of
-from headrouter.editor import Editor
+from headrouter.editing.assembly import inversion_of
+from headrouter.editing.editor import Editor
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.inversion import Inversion, State
-from headrouter.routing.method import HeadRouter
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.sampling.inversion import Inversion, State
 from headrouter.testing.toy import ToyMMDiT
 from headrouter.testing.trajectories import Solved
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from headrouter import Editor
-from headrouter.backbone import Defaults
 from headrouter.errors import InvalidInputError
+from headrouter.models.backbone import Defaults
 from headrouter.testing.toy import ToyMMDiT
 
 PICTURE = Image.new("RGB", (48, 32), "teal")

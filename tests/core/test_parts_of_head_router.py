@@ -4,20 +4,20 @@ from typing import Any
 
 import pytest
 import torch
-from headrouter_euler.euler import Euler
+from headrouter_inversions.euler import Euler
 
 from headrouter import Editor
-from headrouter.engine import Engine, Sampled
+from headrouter.attention.rows import Row
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.inversion import Problem
-from headrouter.method import Method
-from headrouter.noise import Noise
-from headrouter.routing.head_routing import HeadRouting
-from headrouter.routing.head_weights import head_weights
-from headrouter.routing.image_tokens import ImageTokenRefinement
-from headrouter.routing.method import HeadRouter
-from headrouter.routing.text_mixing import TextMixing
-from headrouter.rows import Row
+from headrouter.methods.head_router.head_routing import HeadRouting
+from headrouter.methods.head_router.head_weights import head_weights
+from headrouter.methods.head_router.image_tokens import ImageTokenRefinement
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.methods.head_router.text_mixing import TextMixing
+from headrouter.methods.method import Method
+from headrouter.sampling.engine import Engine, Sampled
+from headrouter.sampling.inversion import Problem
+from headrouter.sampling.noise import Noise
 from headrouter.testing import MethodConformance, MethodSubject
 from headrouter.testing.toy import ToyMMDiT
 

@@ -11,9 +11,9 @@ import pytest
 from headrouter_blending.method import LocalBlend
 from PIL import Image
 
-from headrouter.editor import Editor
+from headrouter.editing.editor import Editor
+from headrouter.editing.result import Result
 from headrouter.errors import InvalidInputError
-from headrouter.result import Result
 from headrouter.testing.toy import ToyMMDiT
 
 PICTURE = Image.fromarray((np.random.default_rng(0).random((32, 32, 3)) * 255).astype(np.uint8))

@@ -12,10 +12,11 @@ from headrouter_diffusers.single_file import single_file
 from headrouter_sd3.backbone import SD3Parameters
 from PIL import Image
 
-from headrouter import Editor, kernels
-from headrouter.assembly import model_of
-from headrouter.cost import Meter
+from headrouter import Editor
+from headrouter.attention import kernels
+from headrouter.editing.assembly import model_of
 from headrouter.errors import WeightsError
+from headrouter.sampling.cost import Meter
 from headrouter.testing.snapshot import snapshot
 from headrouter.testing.toy import ToyMMDiT
 

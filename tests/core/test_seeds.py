@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from headrouter_rf.rf import RFInversion
-from headrouter_rf_sde.rf_sde import RFInversionSDE
+from headrouter_inversions.rf import RFInversion
+from headrouter_inversions.rf_sde import RFInversionSDE
 from PIL import Image
 
-from headrouter.editor import Editor
+from headrouter.editing.editor import Editor
+from headrouter.editing.result import read_record
+from headrouter.editing.sheet import edit_sheet
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.result import read_record
-from headrouter.sheet import edit_sheet
 from headrouter.testing.toy import ToyMMDiT
 
 PICTURE = Image.fromarray((np.random.default_rng(0).random((30, 46, 3)) * 255).astype(np.uint8))

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headrouter.editor import Editor
+from headrouter.editing.editor import Editor
+from headrouter.editing.result import Result
+from headrouter.editing.sheet import edit_sheet
 from headrouter.errors import InvalidInputError
-from headrouter.prompt import Prompt
-from headrouter.result import Result
-from headrouter.sheet import edit_sheet
+from headrouter.prompts.prompt import Prompt
 from headrouter.testing.toy import ToyMMDiT
 
 

@@ -4,19 +4,19 @@ import pytest
 import torch
 from torch.nn import functional
 
-from headrouter import kernels
-from headrouter.clock import Clock
-from headrouter.joint_attention import JointAttention, Site, TokenLayout
-from headrouter.method import Setting
-from headrouter.prompt import Prompt
-from headrouter.routing.method import HeadRouter
-from headrouter.routing.token_weights import (
+from headrouter.attention import kernels
+from headrouter.attention.clock import Clock
+from headrouter.attention.joint_attention import JointAttention, Site, TokenLayout
+from headrouter.attention.rows import Row, batch_rows
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.methods.head_router.token_weights import (
     feature_weights,
     refined,
     refined_output_reference,
     token_weights,
 )
-from headrouter.rows import Row, batch_rows
+from headrouter.methods.method import Setting
+from headrouter.prompts.prompt import Prompt
 
 TEXT, GRID = 7, (3, 5)
 IMAGE = GRID[0] * GRID[1]

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from headrouter_euler.euler import Euler
-from headrouter_rf.rf import RFInversion
+from headrouter_inversions.euler import Euler
+from headrouter_inversions.rf import RFInversion
 from pydantic import ValidationError
 
 from headrouter.errors import InvalidInputError
-from headrouter.inversion import Inversion, State
+from headrouter.sampling.inversion import Inversion, State
 from headrouter.testing.trajectories import Solved
 
 GENERATOR = torch.Generator().manual_seed(0)

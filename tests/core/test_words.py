@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrouter.errors import InvalidInputError
-from headrouter.marks import marks, without_marks
-from headrouter.prompt import Prompt, Token
+from headrouter.prompts.marks import marks, without_marks
+from headrouter.prompts.prompt import Prompt, Token
+from headrouter.prompts.words import fold, word_spans
 from headrouter.testing.toy import ToyMMDiT
-from headrouter.words import fold, word_spans
 
 SCRIPTS = (
     "aZé\u0301ßİǅ1٣½ \t\u3000.,:;!?'’-_→#$“”()[]\\\"{}"

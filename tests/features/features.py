@@ -24,21 +24,21 @@ from headrouter_analysis.runs import Runs
 from headrouter_analysis.swap import HeadSwap
 from headrouter_blending.method import LocalBlend
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
-from headrouter_euler.euler import Euler
-from headrouter_fireflow.fireflow import FireFlow
-from headrouter_flowedit.flowedit import FlowEdit
 from headrouter_flux.backbone import FluxParameters
 from headrouter_injection.method import Injection
-from headrouter_rf.rf import RFInversion
-from headrouter_rf_sde.rf_sde import RFInversionSDE
-from headrouter_rf_solver.rf_solver import RFSolver
+from headrouter_inversions.euler import Euler
+from headrouter_inversions.fireflow import FireFlow
+from headrouter_inversions.flowedit import FlowEdit
+from headrouter_inversions.rf import RFInversion
+from headrouter_inversions.rf_sde import RFInversionSDE
+from headrouter_inversions.rf_solver import RFSolver
+from headrouter_inversions.sdedit import SDEdit
 from headrouter_sd3.backbone import SD3Parameters, SD35Parameters
-from headrouter_sdedit.sdedit import SDEdit
 from PIL import Image
 
 from headrouter import Editor, edit_again
-from headrouter.editor import Methods
-from headrouter.routing.method import HeadRouter
+from headrouter.editing.editor import Methods
+from headrouter.methods.head_router.method import HeadRouter
 
 PICTURE = Image.fromarray((np.random.default_rng(0).random((32, 48, 3)) * 255).astype(np.uint8))
 SOURCE, TARGET = "a photo of a cat", "a photo of a dog"
@@ -213,9 +213,12 @@ def acts_on_heads(method: Any) -> Callable[[Parts], None]:
 
 
 def blends(parts: Parts) -> None:
-    """A white mask gives the plain edit, a black one the source's row, which is an edit with its own prompt."""
+    """A white mask gives the plain edit, a black one the source's row, which is an edit with its own prompt.
+
+    Within a level: with a mask the source's row stays in the batch, and kernels may round by the size of the batch.
+    """
     white, black = (np.full((32, 48), level) for level in (True, False))
-    assert np.array_equal(latents(parts, method=LocalBlend(mask=white)), latents(parts))
+    assert np.abs(latents(parts, method=LocalBlend(mask=white)) - latents(parts)).max() <= 1
     kept = latents(parts, method=LocalBlend(mask=black, blend=1.0))
     source = editor(parts).edit(PICTURE, SOURCE, SOURCE, size=SIZE)
     assert np.abs(kept - np.asarray(source.image)).max() <= 1

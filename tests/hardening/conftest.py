@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from headrouter.plugin import BackboneSpec, Model, hookimpl
 from headrouter.plugins import register, reload
+from headrouter.plugins.specifications import BackboneSpec, Model, hookimpl
 
 from .fake import Fake
 

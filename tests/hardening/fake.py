@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from headrouter.backbone import Backbone, BackboneParameters, Defaults
+from headrouter.models.backbone import Backbone, BackboneParameters, Defaults
 from headrouter.testing.toy import ToyMMDiT
 
 uses: Counter[str] = Counter()

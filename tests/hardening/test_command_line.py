@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from headrouter import Editor
-from headrouter.again import edit_again
+from headrouter.editing.again import edit_again
 
 from .conftest import cases
 from .fake import Fake, FakeParameters, uses

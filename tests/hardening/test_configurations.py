@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from headrouter.assembly import part_class
 from headrouter.cli.overrides import parse_overrides
-from headrouter.configuration import validate
-from headrouter.request import Request
-from headrouter.yaml_document import parse_yaml, read_yaml
+from headrouter.config.configuration import validate
+from headrouter.config.yaml_document import parse_yaml, read_yaml
+from headrouter.editing.assembly import part_class
+from headrouter.editing.request import Request
 
 from .conftest import cases
 from .fake import uses

@@ -14,17 +14,17 @@ import pytest
 import torch
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
-from headrouter_euler.euler import Euler
 from headrouter_flux.backbone import FluxParameters
+from headrouter_inversions.euler import Euler
 from headrouter_sd3.backbone import SD3Parameters
 
-from headrouter.backbone import Backbone
-from headrouter.engine import Engine, Progress
+from headrouter.attention.rows import Row
 from headrouter.errors import IncompatibleError
-from headrouter.inversion import Problem
-from headrouter.maps import WordMaps
-from headrouter.noise import Noise
-from headrouter.rows import Row
+from headrouter.methods.word_maps import WordMaps
+from headrouter.models.backbone import Backbone
+from headrouter.sampling.engine import Engine, Progress
+from headrouter.sampling.inversion import Problem
+from headrouter.sampling.noise import Noise
 from headrouter.testing.probe import Recorder
 from headrouter.testing.snapshot import differences, snapshot
 from headrouter.testing.toy import ToyMMDiT

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from headrouter import Editor
-from headrouter.inverted import FORMAT, Inverted
+from headrouter.editing.inverted import FORMAT, Inverted
 
 from .conftest import cases
 from .fake import Fake, uses

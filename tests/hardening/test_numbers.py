@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from headrouter_euler.euler import Euler
-from headrouter_flowedit.flowedit import FlowEdit
+from headrouter_inversions.euler import Euler
+from headrouter_inversions.flowedit import FlowEdit
 from PIL import Image
 
 from headrouter import Editor
 from headrouter.errors import InvalidInputError
-from headrouter.routing.method import HeadRouter
+from headrouter.methods.head_router.method import HeadRouter
 from headrouter.testing.toy import ToyMMDiT
 
 PICTURE = Image.new("RGB", (32, 32), "teal")

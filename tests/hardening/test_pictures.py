@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from headrouter import Editor
-from headrouter.assembly import methods_of
-from headrouter.picture import LARGEST, SMALLEST_SIDE, load_picture
+from headrouter.editing.assembly import methods_of
+from headrouter.imaging.picture import LARGEST, SMALLEST_SIDE, load_picture
 
 from .conftest import cases
 from .fake import Fake, FakeParameters, uses

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import headrouter
-from headrouter.picture import load_picture
+from headrouter.imaging.picture import load_picture
 from headrouter.testing.toy import ToyMMDiT
 
 ROOT = Path(headrouter.__file__).parents[1]

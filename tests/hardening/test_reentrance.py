@@ -11,20 +11,20 @@ import pytest
 import torch
 from headrouter_diffusers import autoencoder
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
-from headrouter_euler.euler import Euler
 from headrouter_flux.backbone import FluxParameters
+from headrouter_inversions.euler import Euler
 from headrouter_sd3.backbone import SD3Backbone, SD3Parameters
 from PIL import Image
 
 from headrouter import Editor
-from headrouter.backbone import Backbone
-from headrouter.engine import Engine
+from headrouter.attention.rows import Row
 from headrouter.errors import IncompatibleError
-from headrouter.inversion import Problem
-from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.noise import Noise
-from headrouter.routing.method import HeadRouter
-from headrouter.rows import Row
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.models.backbone import Backbone
+from headrouter.sampling.engine import Engine
+from headrouter.sampling.inversion import Problem
+from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
 from .told import refused

@@ -4,24 +4,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from headrouter_euler.euler import Euler
-from headrouter_fireflow.fireflow import FireFlow
-from headrouter_flowedit.flowedit import FlowEdit
-from headrouter_rf.rf import RFInversion
-from headrouter_rf_sde.rf_sde import RFInversionSDE
-from headrouter_rf_solver.rf_solver import RFSolver
-from headrouter_sdedit.sdedit import SDEdit
+from headrouter_inversions.euler import Euler
+from headrouter_inversions.fireflow import FireFlow
+from headrouter_inversions.flowedit import FlowEdit
+from headrouter_inversions.rf import RFInversion
+from headrouter_inversions.rf_sde import RFInversionSDE
+from headrouter_inversions.rf_solver import RFSolver
+from headrouter_inversions.sdedit import SDEdit
 from torch import Tensor
 from torch.nn import functional
 
-from headrouter.clock import Clock
-from headrouter.engine import Engine, Sampled
-from headrouter.inversion import Inversion, Problem
-from headrouter.joint_attention import JointAttention, Site, TokenLayout
-from headrouter.method import Method
-from headrouter.noise import Noise
-from headrouter.prompt import Prompt
-from headrouter.rows import Row, batch_rows
+from headrouter.attention.clock import Clock
+from headrouter.attention.joint_attention import JointAttention, Site, TokenLayout
+from headrouter.attention.rows import Row, batch_rows
+from headrouter.methods.method import Method
+from headrouter.prompts.prompt import Prompt
+from headrouter.sampling.engine import Engine, Sampled
+from headrouter.sampling.inversion import Inversion, Problem
+from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
 NOTHING = Prompt("", {})

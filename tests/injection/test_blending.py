@@ -13,23 +13,23 @@ from headrouter_blending.method import LocalBlend
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_flux.backbone import FluxParameters
 from headrouter_injection.method import Injection
-from headrouter_rf.rf import RFInversion
-from headrouter_rf_sde.rf_sde import RFInversionSDE
+from headrouter_inversions.rf import RFInversion
+from headrouter_inversions.rf_sde import RFInversionSDE
 from headrouter_sd3.backbone import SD3Parameters
 from PIL import Image
 from pydantic import ValidationError
 
 from headrouter import Editor
-from headrouter.assembly import methods_of, model_of
-from headrouter.backbone import Defaults
-from headrouter.engine import Engine
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.rows import Row
+from headrouter.editing.assembly import methods_of, model_of
+from headrouter.editing.sheet import edit_sheet
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.joint_attention import JointAttention
-from headrouter.method import Needs
-from headrouter.plugin import Model
-from headrouter.prompt import Prompt
-from headrouter.rows import Row
-from headrouter.sheet import edit_sheet
+from headrouter.methods.method import Needs
+from headrouter.models.backbone import Defaults
+from headrouter.plugins.specifications import Model
+from headrouter.prompts.prompt import Prompt
+from headrouter.sampling.engine import Engine
 from headrouter.testing import MethodConformance, MethodSubject
 from headrouter.testing.toy import ToyMMDiT
 

@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 import torch
 from headrouter_diffusers.testing import tiny_sd35
-from headrouter_euler.euler import Euler
 from headrouter_injection.method import Injection
+from headrouter_inversions.euler import Euler
+from headrouter_inversions.sdedit import SDEdit
 from headrouter_sd3.backbone import SD35Parameters
-from headrouter_sdedit.sdedit import SDEdit
 from PIL import Image
 from pydantic import ValidationError
 
 from headrouter import Editor
-from headrouter.assembly import methods_of, with_preset
-from headrouter.engine import Engine
+from headrouter.attention.joint_attention import JointAttention, TokenLayout
+from headrouter.editing.assembly import methods_of, with_preset
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.joint_attention import JointAttention, TokenLayout
-from headrouter.method import Method, MethodRun, Needs, Setting
-from headrouter.routing.method import HeadRouter
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.sampling.engine import Engine
 from headrouter.testing import MethodConformance, MethodSubject
 from headrouter.testing.toy import ToyMMDiT
 

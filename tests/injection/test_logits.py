@@ -8,8 +8,8 @@ from headrouter_injection.parts import REGIONS
 from headrouter_injection.reference import replaced_attention_reference
 from torch.nn import functional
 
-from headrouter import kernels
-from headrouter.joint_attention import JointAttention
+from headrouter.attention import kernels
+from headrouter.attention.joint_attention import JointAttention
 
 from .runs import event, layout
 

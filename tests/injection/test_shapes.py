@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from headrouter_blending.method import LocalBlend
 from headrouter_injection.method import Injection
-from headrouter_rf.rf import RFInversion
+from headrouter_inversions.rf import RFInversion
 from headrouter_shapes.caption import caption
 from headrouter_shapes.render import changed_region, mask, render
 from headrouter_shapes.scene import Scene, edit, sample_scene
 from PIL import Image
 
 from headrouter import Editor
-from headrouter.backbone import Backbone
-from headrouter.method import Method
+from headrouter.methods.method import Method
+from headrouter.models.backbone import Backbone
 
 BACKBONES = ("sd3.5", "sd3", "flux")
 PAIRS, STEPS, GUIDANCE = 8, 8, 5.0

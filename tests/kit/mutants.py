@@ -15,9 +15,9 @@ from headrouter_sd3 import testing as sd3
 from headrouter_sd3.backbone import SD3Backbone
 from torch import Tensor
 
-from headrouter.backbone import Listener
-from headrouter.joint_attention import JointAttention, TokenLayout
-from headrouter.rows import batch_rows, guided_velocity
+from headrouter.attention.joint_attention import JointAttention, TokenLayout
+from headrouter.attention.rows import batch_rows, guided_velocity
+from headrouter.models.backbone import Listener
 from headrouter.testing import BackboneSubject
 
 FLUX, SD3 = flux.subjects()[2], sd3.subjects()[0]

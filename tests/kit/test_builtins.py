@@ -1,12 +1,12 @@
 """headrouter's own backbones, trajectories, methods and plug-ins pass their checks."""
 
 import pytest
-from headrouter_euler.euler import Euler
-from headrouter_rf.rf import RFInversion
+from headrouter_inversions.euler import Euler
+from headrouter_inversions.rf import RFInversion
 
-from headrouter.maps import WordMaps
+from headrouter.methods.head_router.method import HeadRouter, NoMethod
+from headrouter.methods.word_maps import WordMaps
 from headrouter.plugins import registry
-from headrouter.routing.method import HeadRouter, NoMethod
 from headrouter.testing import (
     BackboneConformance,
     BackboneSubject,

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from headrouter.cli import main
-from headrouter.plugin import MethodSpec, hookimpl
+from headrouter.methods.head_router.method import HeadRouter, NoMethod
 from headrouter.plugins import registry
-from headrouter.routing.method import HeadRouter, NoMethod
+from headrouter.plugins.specifications import MethodSpec, hookimpl
 from headrouter.testing import (
     BackboneSubject,
     MethodConformance,
@@ -121,7 +121,9 @@ def test_the_command_fails_where_a_check_fails(capsys):
 
         @hookimpl
         def register_methods(self, register):
-            register(MethodSpec("idle", "headrouter.routing.method:NoMethod", provides={"acts"}, summary="Idle."))
+            register(
+                MethodSpec("idle", "headrouter.methods.head_router.method:NoMethod", provides={"acts"}, summary="Idle.")
+            )
 
     plugin = Plugin()
     registry().register(plugin, name="idle-plugin")

@@ -4,13 +4,13 @@ import sys
 
 import pytest
 import torch
-from headrouter_euler.euler import Euler
+from headrouter_inversions.euler import Euler
 
-from headrouter.inversion import State, per_row
-from headrouter.maps import WordMaps
-from headrouter.method import Method, MethodRun, Needs
-from headrouter.plugin import InversionSpec, MethodSpec, Preset, hookimpl
+from headrouter.methods.method import Method, MethodRun, Needs
+from headrouter.methods.word_maps import WordMaps
 from headrouter.plugins import Registry
+from headrouter.plugins.specifications import InversionSpec, MethodSpec, Preset, hookimpl
+from headrouter.sampling.inversion import State, per_row
 from headrouter.testing import (
     InversionSubject,
     MethodSubject,
@@ -213,11 +213,15 @@ def plugin(**specs):
 
         @hookimpl
         def register_methods(self, register):
-            register(MethodSpec("acme", specs.get("target", "headrouter.maps:WordMaps"), **specs.get("words", {})))
+            register(
+                MethodSpec(
+                    "acme", specs.get("target", "headrouter.methods.word_maps:WordMaps"), **specs.get("words", {})
+                )
+            )
 
         @hookimpl
         def register_inversions(self, register):
-            register(InversionSpec("acme-euler", "headrouter_euler.euler:Euler", summary="Euler."))
+            register(InversionSpec("acme-euler", "headrouter_inversions.euler:Euler", summary="Euler."))
 
         @hookimpl
         def register_presets(self, register):
@@ -232,8 +236,16 @@ def plugin(**specs):
     ("specs", "check", "says"),
     [
         ({}, "classes_are_what_they_should_be", "has no summary"),
-        ({"target": "json:JSONDecoder"}, "classes_are_what_they_should_be", "derived from headrouter.method.Method"),
-        ({"target": "headrouter.maps:NoSuchThing"}, "classes_are_what_they_should_be", "could not be imported"),
+        (
+            {"target": "json:JSONDecoder"},
+            "classes_are_what_they_should_be",
+            "derived from headrouter.methods.method.Method",
+        ),
+        (
+            {"target": "headrouter.methods.word_maps:NoSuchThing"},
+            "classes_are_what_they_should_be",
+            "could not be imported",
+        ),
         ({"words": {"requires": {"single-stream"}}}, "words_are_true", "single-stream"),
         ({"values": {"colour": 1}}, "models_and_presets_belong_to_something", "`colour`: unknown name"),
     ],

@@ -57,10 +57,11 @@ def backbone_plugin(*names: str, **options: object) -> str:
     """The code of a plug-in that registers backbones."""
     arguments = "".join(f", {key}={value!r}" for key, value in options.items())
     calls = "\n".join(
-        f"    register(BackboneSpec({name!r}, 'headrouter.backbone:BackboneParameters'{arguments}))" for name in names
+        f"    register(BackboneSpec({name!r}, 'headrouter.models.backbone:BackboneParameters'{arguments}))"
+        for name in names
     )
     return f"""\
-from headrouter.plugin import BackboneSpec, hookimpl
+from headrouter.plugins.specifications import BackboneSpec, hookimpl
 
 headrouter_api = 1
 

@@ -5,7 +5,7 @@ import itertools
 from textwrap import indent
 
 HEAD = """\
-from headrouter.plugin import BackboneSpec, InversionSpec, MethodSpec, Model, Preset, hookimpl
+from headrouter.plugins.specifications import BackboneSpec, InversionSpec, MethodSpec, Model, Preset, hookimpl
 headrouter_api = 1
 NAN, INFINITE = float("nan"), float("inf")
 class Stop(BaseException): ...
@@ -16,9 +16,9 @@ class Shapeless:
 """
 
 GOOD = {
-    "register_backbones": "BackboneSpec(%r, 'headrouter.backbone:BackboneParameters')",
-    "register_inversions": "InversionSpec(%r, 'headrouter_euler.euler:Euler')",
-    "register_methods": "MethodSpec(%r, 'headrouter.routing.method:NoMethod')",
+    "register_backbones": "BackboneSpec(%r, 'headrouter.models.backbone:BackboneParameters')",
+    "register_inversions": "InversionSpec(%r, 'headrouter_inversions.euler:Euler')",
+    "register_methods": "MethodSpec(%r, 'headrouter.methods.head_router.method:NoMethod')",
     "register_models": "Model(%r, 'sd3', 'nobody/nothing')",
     "register_presets": "Preset(%r, ('method', 'headrouter'), 28, {'gamma': 0.1}, 'a table')",
 }

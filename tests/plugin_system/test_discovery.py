@@ -6,7 +6,7 @@ from headrouter.errors import PluginError
 from headrouter.plugins.store import Registry
 
 EXPLODES_WHEN_CALLED = """
-from headrouter.plugin import BackboneSpec, hookimpl, MethodSpec
+from headrouter.plugins.specifications import BackboneSpec, hookimpl, MethodSpec
 headrouter_api = 1
 
 @hookimpl
@@ -48,32 +48,32 @@ def test_a_good_plugin_is_loaded_with_everything_it_brings(site, plugin_code):
         ("headrouter_api = True", "`headrouter_api` is True, this headrouter speaks 1"),
         (EXPLODES_WHEN_CALLED, "RuntimeError: no luck today"),
         (
-            "from headrouter.plugin import hookimpl\nheadrouter_api = 1\n"
+            "from headrouter.plugins.specifications import hookimpl\nheadrouter_api = 1\n"
             "@hookimpl\ndef register_backbone(register): ...",
             "there is no hook 'register_backbone'; did you mean 'register_backbones'?",
         ),
         (
-            "from headrouter.plugin import hookimpl\nheadrouter_api = 1\n"
+            "from headrouter.plugins.specifications import hookimpl\nheadrouter_api = 1\n"
             "@hookimpl\ndef register_backbones(register, colour): ...",
             "hookimpl definition: register_backbones(register, colour) Argument(s) {'colour'} are declared",
         ),
         (
-            "from headrouter.plugin import hookimpl\nheadrouter_api = 1\n"
+            "from headrouter.plugins.specifications import hookimpl\nheadrouter_api = 1\n"
             "@hookimpl(wrapper=True)\ndef register_backbones(register):\n    yield",
             "cannot be wrapped",
         ),
         (
-            "from headrouter.plugin import hookimpl, MethodSpec\nheadrouter_api = 1\n"
+            "from headrouter.plugins.specifications import hookimpl, MethodSpec\nheadrouter_api = 1\n"
             "@hookimpl\ndef register_backbones(register):\n    register(MethodSpec('a', 'b:C'))",
             "register_backbones takes BackboneSpec",
         ),
         (
-            "from headrouter.plugin import hookimpl, MethodSpec\nheadrouter_api = 1\n"
+            "from headrouter.plugins.specifications import hookimpl, MethodSpec\nheadrouter_api = 1\n"
             "@hookimpl\ndef register_methods(register):\n    register(MethodSpec('A b', 'b:C'))",
             "`name` must be lower-case letters",
         ),
         (
-            "from headrouter.plugin import hookimpl, MethodSpec\nheadrouter_api = 1\n"
+            "from headrouter.plugins.specifications import hookimpl, MethodSpec\nheadrouter_api = 1\n"
             "@hookimpl\ndef register_methods(register):\n"
             "    register(MethodSpec('a_b', 'b:C'))\n    register(MethodSpec('a-b', 'd:E'))",
             "'method a-b' is registered twice by headrouter-bad",

@@ -5,12 +5,12 @@ import inspect
 import re
 from pathlib import Path
 
-from headrouter import hookspecs, plugins
+from headrouter import plugins
 from headrouter.cli import main
-from headrouter.configuration import validate
-from headrouter.plugin import Model, Preset
-from headrouter.plugins import Registry
-from headrouter.routing.method import HeadRouter
+from headrouter.config.configuration import validate
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.plugins import Registry, hookspecs
+from headrouter.plugins.specifications import Model, Preset
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins" / "hooks.md"
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrouter.errors import PluginConflictError, UnknownNameError
-from headrouter.plugin import MethodSpec
 from headrouter.plugins.names import Entry, fold, resolve
+from headrouter.plugins.specifications import MethodSpec
 
 WORDS = st.sampled_from(["a", "b", "c_c", "c-c", "d.1", "e"])
 DISTRIBUTIONS = st.sampled_from(["headrouter", "headrouter-one", "headrouter-two", "three"])

@@ -8,8 +8,8 @@ import pytest
 
 from headrouter import plugins
 from headrouter.errors import InvalidInputError, PluginConflictError, PluginError, PluginWarning, UnknownNameError
-from headrouter.plugin import BackboneSpec, InversionSpec, MethodSpec, Model, Preset, hookimpl
 from headrouter.plugins import Registry
+from headrouter.plugins.specifications import BackboneSpec, InversionSpec, MethodSpec, Model, Preset, hookimpl
 from headrouter.plugins.status import PluginStatus
 
 
@@ -26,7 +26,7 @@ class Everything:
 
     @hookimpl
     def register_methods(self, register):
-        register(MethodSpec("headrouter", "headrouter.routing.method:NoMethod", aliases=("hr",)))
+        register(MethodSpec("headrouter", "headrouter.methods.head_router.method:NoMethod", aliases=("hr",)))
         register(MethodSpec("other", "m:C"))
 
     @hookimpl

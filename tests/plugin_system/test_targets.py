@@ -4,15 +4,15 @@ import json
 
 import hostile
 import pytest
-from headrouter_euler.euler import Euler
+from headrouter_inversions.euler import Euler
 
 from headrouter import plugins
-from headrouter.assembly import inversion_of, model_of, part_class, with_preset
 from headrouter.cli import main
+from headrouter.editing.assembly import inversion_of, model_of, part_class, with_preset
 from headrouter.errors import HeadRouterError, InvalidInputError, PluginError, PluginWarning
-from headrouter.plugin import BackboneSpec, InversionSpec, MethodSpec
-from headrouter.routing.method import HeadRouter
-from headrouter.schema import schema
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.plugins.schema import schema
+from headrouter.plugins.specifications import BackboneSpec, InversionSpec, MethodSpec
 
 SPECS = {"backbone": BackboneSpec, "inversion": InversionSpec, "method": MethodSpec}
 NO_CLASS = (
@@ -99,13 +99,13 @@ def test_a_comparison_of_all_trajectories_leaves_out_those_that_cannot_be_used(s
 
     module(site, "broken", "raise SystemExit")
     odd = """
-from headrouter_euler.euler import Euler
+from headrouter_inversions.euler import Euler
 from pydantic import model_validator
 class X(Euler):
     @model_validator(mode="before")
     def look(cls, data): return data["nothing"]
 """
-    good, bad = "headrouter_euler.euler:Euler", f"target_broken_{site.path.name}:X"
+    good, bad = "headrouter_inversions.euler:Euler", f"target_broken_{site.path.name}:X"
     targets = {"bad": bad, "good": good, "odd": f"{module(site, 'odd', odd)}:X"}
     calls = [f"register(InversionSpec({name!r}, {target!r}))" for name, target in targets.items()]
     site.add("headrouter-acme", hostile.HEAD + hostile.hook("register_inversions", *calls))
@@ -135,7 +135,7 @@ def test_doctor_shows_models_whose_backbone_nobody_brings(site, monkeypatch, cap
 )
 def test_a_preset_that_does_not_fit_is_named(site, monkeypatch, values, said):
     preset = f"Preset('odd', ('method', 'acme'), 28, {values}, 'nowhere')"
-    method = "MethodSpec('acme', 'headrouter.routing.method:HeadRouter')"
+    method = "MethodSpec('acme', 'headrouter.methods.head_router.method:HeadRouter')"
     hooks = hostile.hook("register_methods", f"register({method})") + hostile.hook(
         "register_presets", f"register({preset})"
     )

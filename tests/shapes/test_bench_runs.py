@@ -19,10 +19,10 @@ from headrouter_shapes.render import render
 from PIL import Image, ImageColor
 
 from headrouter import Editor
-from headrouter.backbone import Backbone
 from headrouter.cli import main
 from headrouter.errors import HeadRouterError, InvalidInputError
-from headrouter.routing.method import HeadRouter
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.models.backbone import Backbone
 
 STEPS = 3
 

@@ -20,7 +20,7 @@ from headrouter_shapes.sampling import decode_latents, encode_pictures, integrat
 from headrouter_shapes.scene import Scene
 from safetensors import safe_open
 
-from headrouter.picture import psnr
+from headrouter.imaging.picture import psnr
 
 ROOT = Path(model_path.__code__.co_filename).parent / "weights"
 NAMES = [name for name in BACKBONES if (ROOT / name / "model_index.json").is_file()]

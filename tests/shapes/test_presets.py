@@ -7,9 +7,9 @@ from headrouter_shapes.presets import RELEASE
 from headrouter_shapes.vocabulary import SEMANTICS
 from PIL import Image
 
-from headrouter.editor import Editor
+from headrouter.editing.editor import Editor
 from headrouter.errors import IncompatibleError
-from headrouter.routing.method import HeadRouter
+from headrouter.methods.head_router.method import HeadRouter
 from headrouter.testing.toy import ToyMMDiT
 
 PICTURE = Image.new("RGB", (32, 32), "teal")

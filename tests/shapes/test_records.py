@@ -18,7 +18,7 @@ from killing import deaths
 
 import headrouter
 from headrouter.errors import InvalidInputError
-from headrouter.picture import load_picture
+from headrouter.imaging.picture import load_picture
 
 PLAIN = configure("plain", "sd3.5", "euler", None)
 CASES = cases("tune", 3)

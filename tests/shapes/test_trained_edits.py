@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from headrouter_rf.rf import RFInversion
+from headrouter_inversions.rf import RFInversion
 from headrouter_shapes.bench import cases, configure
 from headrouter_shapes.bench.batch import edit_batch
 from headrouter_shapes.bench.measures import Measures, measure
 
-from headrouter import Editor, rows
-from headrouter.backbone import Backbone
-from headrouter.routing import heads
-from headrouter.routing.method import HeadRouter
+from headrouter import Editor
+from headrouter.attention import rows
+from headrouter.methods.head_router import heads
+from headrouter.methods.head_router.method import HeadRouter
+from headrouter.models.backbone import Backbone
 
 EDITS, BATCH = 24, 8
 LEAST_RIGHT, LEAST_OTHERS, LEAST_KEPT = 19, 22, 32.7

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.threshold is not None and not 0 < arguments.threshold < 1:
         raise InvalidInputError(f"`--threshold` must lie between 0 and 1 (got {arguments.threshold}).")
     items = items_of(arguments)
-    from headrouter.picture import writable_folder
+    from headrouter.imaging.picture import writable_folder
     from headrouter_analysis import figures, tables
     from headrouter_analysis.blocks import rank_blocks
     from headrouter_analysis.maps import AttentionMaps

@@ -40,7 +40,7 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Drop, read, and say what changed."""
-    from headrouter.picture import writable_folder
+    from headrouter.imaging.picture import writable_folder
     from headrouter_analysis import figures, tables
     from headrouter_analysis.dropout import HeadDropout
     from headrouter_analysis.dropping import measure_dropping

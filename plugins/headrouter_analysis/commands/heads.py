@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, draw, and say what was found."""
     positive(arguments, "pairs", "batch")
     pairs = pairs_of(arguments)
-    from headrouter.picture import writable_folder
+    from headrouter.imaging.picture import writable_folder
     from headrouter_analysis import figures, tables
     from headrouter_analysis.heads import analyse_heads
     from headrouter_analysis.pairs import as_rows

@@ -60,8 +60,8 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, draw, and say where things are."""
-    from headrouter.picture import load_picture, writable_folder
-    from headrouter.prompt import Prompt
+    from headrouter.imaging.picture import load_picture, writable_folder
+    from headrouter.prompts.prompt import Prompt
     from headrouter_analysis.depth import TextShare
     from headrouter_analysis.maps import AXES, AttentionMaps
 
@@ -115,7 +115,7 @@ def _write(
     import numpy as np
 
     from headrouter.files import write_whole
-    from headrouter.picture import save_picture
+    from headrouter.imaging.picture import save_picture
     from headrouter_analysis import figures, tables
 
     (prompt,) = runs.backbone.encode_prompts([arguments.prompt])

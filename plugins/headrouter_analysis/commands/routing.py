@@ -42,9 +42,9 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Edit, read, and say what differs."""
-    from headrouter.assembly import inversion_of, methods_of, with_knob, with_preset
-    from headrouter.picture import writable_folder
-    from headrouter.routing.method import HeadRouter
+    from headrouter.editing.assembly import inversion_of, methods_of, with_knob, with_preset
+    from headrouter.imaging.picture import writable_folder
+    from headrouter.methods.head_router.method import HeadRouter
     from headrouter_analysis import figures, tables
     from headrouter_analysis.routing_trial import MEASURES, SHARED, VARIANTS, try_routing
 

@@ -1,6 +1,6 @@
 """Many edits of many pictures in one batch.
 
-What :class:`headrouter.editor.Editor` does for one picture, done with the same engine for several: pictures, prompts and
+What :class:`headrouter.editing.editor.Editor` does for one picture, done with the same engine for several: pictures, prompts and
 noise differ from row to row, the rest is the configuration's. tests/shapes/test_bench.py holds both to the same result.
 """
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from headrouter.assembly import name_of
-from headrouter.backbone import Backbone
-from headrouter.cost import Cost
-from headrouter.engine import Engine
-from headrouter.guidance import refuse_idle_prompts
-from headrouter.inversion import Problem
-from headrouter.noise import Noise
-from headrouter.rows import Row
+from headrouter.attention.rows import Row
+from headrouter.editing.assembly import name_of
+from headrouter.models.backbone import Backbone
+from headrouter.sampling.cost import Cost
+from headrouter.sampling.engine import Engine
+from headrouter.sampling.guidance import refuse_idle_prompts
+from headrouter.sampling.inversion import Problem
+from headrouter.sampling.noise import Noise
 from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Pictures
 from headrouter_shapes.bench.sets import Case

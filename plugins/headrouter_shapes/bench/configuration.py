@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from pydantic import Field, create_model
 
-from headrouter.assembly import (
+from headrouter.config.configuration import Override, Parameters, validate
+from headrouter.config.yaml_document import Document
+from headrouter.editing.assembly import (
     Methods,
     described,
     inversion_of,
@@ -21,17 +23,15 @@ from headrouter.assembly import (
     with_knob,
     with_preset,
 )
-from headrouter.assembly import refuse_misfits as refuse
-from headrouter.backbone import BackboneParameters, Defaults
-from headrouter.configuration import Override, Parameters, validate
+from headrouter.editing.assembly import refuse_misfits as refuse
 from headrouter.errors import InvalidInputError
-from headrouter.fingerprint import folder_fingerprint
-from headrouter.inversion import Inversion
-from headrouter.method import Method
+from headrouter.methods.head_router.method import NoMethod
+from headrouter.methods.method import Method
+from headrouter.models.backbone import BackboneParameters, Defaults
+from headrouter.models.fingerprint import folder_fingerprint
+from headrouter.models.weights import find_weights
 from headrouter.plugins import registry
-from headrouter.routing.method import NoMethod
-from headrouter.weights import find_weights
-from headrouter.yaml_document import Document
+from headrouter.sampling.inversion import Inversion
 from headrouter_shapes.bench.code import code_of
 
 WORLD: Final = Defaults(steps=28, guidance=3.0, area=64 * 64)
@@ -42,7 +42,7 @@ _MACHINE: Final = frozenset({"device", "dtype", "offload"})
 
 
 class Knobs(Parameters):
-    """What a configuration says beside its parts, as in :meth:`headrouter.editor.Editor.edit`."""
+    """What a configuration says beside its parts, as in :meth:`headrouter.editing.editor.Editor.edit`."""
 
     preset: str | None = Field(None, description="values that somebody found to work, see `headrouter presets`")
     keep: float | None = Field(None, description="how much of the source to keep, η of `rf`")
@@ -144,7 +144,7 @@ def configure(
     model: str = "shapes",
     **knobs: Any,
 ) -> Configuration:
-    """Compose a configuration from names or objects, as :class:`headrouter.editor.Editor` does.
+    """Compose a configuration from names or objects, as :class:`headrouter.editing.editor.Editor` does.
 
     Raises:
         HeadRouterError: parts that do not exist or do not fit, before any model is loaded.
@@ -211,7 +211,7 @@ def resolve(
     methods: Sequence[Method],
     knobs: Knobs,
 ) -> Configuration:
-    """Settle steps, guidance, presets and knobs in the order in which :class:`headrouter.editor.Editor` does."""
+    """Settle steps, guidance, presets and knobs in the order in which :class:`headrouter.editing.editor.Editor` does."""
     kind = name_of("backbone", backbone)
     if given := sorted(backbone.model_fields_set & _MACHINE):
         raise InvalidInputError(

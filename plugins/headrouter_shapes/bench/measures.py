@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrouter.errors import InvalidInputError
-from headrouter.picture import psnr
+from headrouter.imaging.picture import psnr
 from headrouter_shapes.bench.sets import Case
 from headrouter_shapes.evaluate import CAP
 from headrouter_shapes.oracle import Reading, read

@@ -16,7 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image, ImageDraw, ImageFont
 
 from headrouter.files import write_whole
-from headrouter.picture import save_picture
+from headrouter.imaging.picture import save_picture
 from headrouter_shapes.bench.measures import Pictures
 from headrouter_shapes.bench.records import Records
 from headrouter_shapes.bench.report import Summary

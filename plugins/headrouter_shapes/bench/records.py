@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from headrouter import __version__
+from headrouter.editing.result import write_record
 from headrouter.errors import InvalidInputError
 from headrouter.files import remove_unfinished
-from headrouter.picture import load_picture, save_picture, writable_folder
-from headrouter.result import write_record
+from headrouter.imaging.picture import load_picture, save_picture, writable_folder
+from headrouter.version import __version__
 from headrouter_shapes.bench.batch import Spent
 from headrouter_shapes.bench.code import commit
 from headrouter_shapes.bench.configuration import Configuration

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from headrouter_euler.euler import Euler
+from headrouter_inversions.euler import Euler
 from tqdm import tqdm
 
-from headrouter.assembly import backbone_of
-from headrouter.backbone import Backbone
+from headrouter.editing.assembly import backbone_of
 from headrouter.errors import InvalidInputError
-from headrouter.inversion import Inversion
-from headrouter.method import Method
-from headrouter.picture import writable_folder
+from headrouter.imaging.picture import writable_folder
+from headrouter.methods.method import Method
+from headrouter.models.backbone import Backbone
+from headrouter.sampling.inversion import Inversion
 from headrouter_shapes.bench.batch import Kept, Spent, edit_batch
 from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Measures, Pictures, measure

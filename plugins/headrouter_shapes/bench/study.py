@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from headrouter.configuration import Override
+from headrouter.config.configuration import Override
+from headrouter.config.yaml_document import Document, read_yaml
 from headrouter.errors import HeadRouterError, InvalidInputError
-from headrouter.yaml_document import Document, read_yaml
 from headrouter_shapes.bench.configuration import Configuration, Placed, read_configuration
 
 SHIPPED: Final = Path(__file__).parent / "studies"

@@ -1,0 +1,1 @@
+"""One attention event, its token layout, the rows it belongs to, and kernels."""

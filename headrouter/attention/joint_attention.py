@@ -1,0 +1,260 @@
+"""One attention event of a multimodal diffusion transformer, in one canonical form.
+
+Text and image tokens attend to each other in one sequence. Whatever the model, a method sees query, key and value after
+normalisation and rotary embedding as ``[rows, heads, tokens, channels]``, knows which tokens are text and which are image, and
+may change the three before attention and the per-head output after it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from headrouter.attention import kernels
+from headrouter.attention.clock import Clock
+from headrouter.attention.logit_overrides import LogitOverrides
+from headrouter.attention.rows import BatchRow
+
+Stream = Literal["dual", "single", "image"]
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One place where a model attends.
+
+    Attributes:
+        index: Number among the joint sites in execution order. An image-only site carries its block's number.
+        path: Module path in the model, for messages.
+        stream: ``dual``: text and image have own weights; ``single``: shared ones; ``image``: image tokens only, no joint site.
+        heads: Number of attention heads.
+        text_output: Whether the model uses the output of the text queries.
+    """
+
+    index: int
+    path: str
+    stream: Stream
+    heads: int
+    text_output: bool = True
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TokenLayout:
+    """Which positions of the joint sequence are text and which are image.
+
+    Attributes:
+        text, image: Positions ``start:stop`` of each part.
+        grid: Rows and columns of the image tokens, in row-major order.
+        segments: The text's parts by tokenizer, ``(name, length)`` in order; their lengths add up to the text's.
+        registers: Positions of learnt tokens that are neither; empty in most models.
+
+    >>> layout = TokenLayout(text=slice(0, 7), image=slice(7, 19), grid=(3, 4), segments=(("t5", 7),))
+    >>> layout.length
+    19
+    """
+
+    text: slice
+    image: slice
+    grid: tuple[int, int]
+    segments: tuple[tuple[str, int], ...]
+    registers: slice = field(default_factory=lambda: slice(0, 0))
+
+    def __post_init__(self) -> None:
+        """Check that the parts tile the sequence."""
+        text, image, rows_columns = self.text, self.image, self.grid[0] * self.grid[1]
+        parts = sorted((part.start, part.stop) for part in (text, image, self.registers) if part.stop > part.start)
+        assert [start for start, _ in parts] == [0, *(stop for _, stop in parts[:-1])], (
+            f"text {text}, image {image} and registers {self.registers} must follow each other from 0"
+        )
+        assert image.stop - image.start == rows_columns, f"{image} does not hold a grid of {self.grid}"
+        assert sum(length for _, length in self.segments) == text.stop - text.start, "text segments do not add up"
+
+    @property
+    def length(self) -> int:
+        """Number of tokens in the sequence."""
+        return int(max(self.text.stop, self.image.stop, self.registers.stop))
+
+
+@final
+class JointAttention:
+    """One attention operation, about to run.
+
+    Attributes:
+        site: Where in the model.
+        layout: Which tokens are what.
+        rows: The rows of the batch.
+        clock: When in the run.
+        query, key, value: ``[rows, heads, tokens, channels]``, after normalisation and rotary embedding, in the model's
+            dtype. Assign new tensors to change them; never write into them.
+        scale: Factor of the logits, 1/√channels unless the model says otherwise.
+        bias: The model's own mask or bias for the logits, or None.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        layout: TokenLayout,
+        rows: tuple[BatchRow, ...],
+        clock: Clock,
+        query: Float[Tensor, "rows heads tokens channels"],
+        key: Float[Tensor, "rows heads tokens channels"],
+        value: Float[Tensor, "rows heads tokens channels"],
+        attend: Attend,
+        scale: float | None = None,
+        bias: Tensor | None = None,
+        native: bool = False,
+    ):
+        """``attend(query, key, value)`` runs the model's own kernel; ``native`` says that it is PyTorch's own.
+
+        Another kernel that somebody put in the place of PyTorch's is the one that runs.
+        """
+        self.site, self.layout, self.rows, self.clock = site, layout, rows, clock
+        self.query, self.key, self.value = query, key, value
+        self.scale = query.shape[-1] ** -0.5 if scale is None else scale
+        self.bias = bias
+        self._attend, self._native = attend, native
+        self._log_sum_exp: tuple[tuple[Tensor, Tensor], Tensor] | None = None
+        self._blocks: dict[tuple[object, ...], tuple[tuple[Tensor, Tensor], Tensor]] = {}
+        self._given = (query, key, value)
+        self._original: JointAttention | None = None
+        self._overrides = LogitOverrides()
+
+    def original(self) -> "JointAttention":
+        """This attention as the model made it, whatever methods have changed; itself as long as none has."""
+        if not self._overrides and _same(self._given, (self.query, self.key, self.value)):
+            return self
+        if self._original is None:
+            told = (self.site, self.layout, self.rows, self.clock)
+            self._original = JointAttention(*told, *self._given, self._attend, self.scale, self.bias, self._native)
+        return self._original
+
+    @property
+    def overrides(self) -> LogitOverrides:
+        """Logits that rows take from others; what :meth:`attend` gives, the log-sum-exp and probabilities follow.
+
+        To be said before attention: ``event.overrides = event.overrides.taking(row, source, queries, keys)``.
+        """
+        return self._overrides
+
+    @overrides.setter
+    def overrides(self, overrides: LogitOverrides) -> None:
+        self._overrides = overrides
+        self._log_sum_exp = None
+        self._blocks.clear()
+
+    def attend(self, *, log_sum_exp: bool = False) -> Float[Tensor, "rows heads tokens channels"]:
+        """Run the real kernel on the current query, key and value.
+
+        Args:
+            log_sum_exp: Keep the log-sum-exp of the logits when the kernel gives it, so that probabilities are cheap after.
+        """
+        if log_sum_exp and self._native and not kernels.attention_is_replaced():
+            output, lse = kernels.attend_with_log_sum_exp(self.query, self.key, self.value, self.scale, self.bias)
+            self._keep(lse)
+        else:
+            output = self._attend(self.query, self.key, self.value)
+        return self._overrides.attended(output, self.query, self.key, self.value, self.scale, self.bias)
+
+    def log_sum_exp(self) -> Float[Tensor, "rows heads tokens"]:
+        """Log-sum-exp of each query's logits over all keys, float32; from the kernel if it was kept, else a chunked pass."""
+        if self._log_sum_exp is None or not _same(self._log_sum_exp[0], (self.query, self.key)):
+            return self._keep(kernels.log_sum_exp_chunked(self.query, self.key, self.scale, self.bias))
+        return self._log_sum_exp[1]
+
+    def text_to_image(
+        self, row: int, positions: Sequence[int]
+    ) -> Iterator[tuple[slice, Float[Tensor, "heads image_tokens keys"]]]:
+        """Probabilities A[i, j] of image query i for the text keys at ``positions`` (within the text), one row, float32.
+
+        The softmax runs over all keys of the sequence. They come as ``(heads, block)``, a chunk of heads at a time so that
+        memory stays bounded; a block of all heads is computed once, however many methods ask.
+        """
+        heads, image = self.query.shape[1], self.layout.image
+        chunk = max(1, kernels.CHUNK_ELEMENTS // max(1, (image.stop - image.start) * len(positions)))
+        for start in range(0, heads, chunk):
+            chosen = slice(start, min(start + chunk, heads))
+            name = (row, tuple(positions))
+            kept = self._blocks.get(name)
+            if kept is None or not _same(kept[0], (self.query, self.key)):
+                kept = ((self.query, self.key), self._text_to_image(row, positions, chosen))
+                if chunk >= heads:
+                    self._blocks[name] = kept
+            yield chosen, kept[1]
+
+    def image_to_text(
+        self, row: int, positions: Sequence[int]
+    ) -> Iterator[tuple[slice, Float[Tensor, "heads queries image_tokens"]]]:
+        """Probabilities A[i, j] of the text queries i at ``positions`` (within the text) for image key j, one row, float32.
+
+        The softmax runs over all keys of the sequence, so a row sums to less than 1: the text has its share. Only the chosen
+        queries are computed. They come as ``(heads, block)``, a chunk of heads at a time so that memory stays bounded.
+        """
+        heads, layout = self.query.shape[1], self.layout
+        places = indices(tuple(positions), self.query.device)
+        queries, (text_query, whole_key) = (
+            places + layout.text.start,
+            self._overrides.queries_and_keys(self.query, self.key, row, layout.text),
+        )
+        chunk = max(1, kernels.CHUNK_ELEMENTS // max(1, layout.length * len(positions)))
+        for start in range(0, heads, chunk):
+            chosen = slice(start, min(start + chunk, heads))
+            query, key = text_query[:, chosen][:, :, places], whole_key[:, chosen]
+            whole = kernels.select_bias(self.bias, row, chosen, queries, slice(None))
+            log_sum_exp = kernels.log_sum_exp_chunked(query, key, self.scale, whole)
+            block = kernels.select_bias(self.bias, row, chosen, queries, layout.image)
+            yield chosen, kernels.probabilities(query, key[:, :, layout.image], log_sum_exp, self.scale, block)[0]
+
+    def _text_to_image(self, row: int, positions: Sequence[int], heads: slice) -> Tensor:
+        image, one = self.layout.image, slice(row, row + 1)
+        keys = indices(tuple(positions), self.key.device) + self.layout.text.start
+        query, key = self._overrides.queries_and_keys(self.query, self.key, row, image)
+        return kernels.probabilities(
+            query[:, heads],
+            key[:, heads][:, :, keys],
+            self.log_sum_exp()[one, heads, image],
+            self.scale,
+            kernels.select_bias(self.bias, row, heads, image, keys),
+        )[0]
+
+    def _keep(self, log_sum_exp: Tensor) -> Tensor:
+        """Keep what the kernel gave, with what overrides make of it, as long as query and key stay."""
+        found = self._overrides.log_sum_exp(log_sum_exp, self.query, self.key, self.scale, self.bias)
+        self._log_sum_exp = ((self.query, self.key), found)
+        return found
+
+
+@lru_cache(maxsize=64)
+def indices(positions: tuple[int, ...], device: torch.device) -> Int[Tensor, "positions"]:
+    """Positions as a tensor on ``device``, made once: copying numbers to an accelerator waits for all that it still has to do.
+
+    >>> indices((2, 5), torch.device("cpu")).tolist()
+    [2, 5]
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(positions, dtype=torch.long, device=device)
+
+
+def _same(kept: tuple[Tensor, ...], current: tuple[Tensor, ...]) -> bool:
+    return all(one is other for one, other in zip(kept, current, strict=True))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TextStream:
+    """The text stream as it enters a block.
+
+    Attributes:
+        site: The joint site of the block.
+        hidden: ``[rows, text tokens, channels]`` in the model's dtype; never write into it.
+    """
+
+    site: Site
+    rows: tuple[BatchRow, ...]
+    clock: Clock
+    hidden: Float[Tensor, "rows tokens channels"]

@@ -1,0 +1,122 @@
+"""Rows of a run, and how guidance spreads them over the batch of one forward pass.
+
+A :class:`Row` is one trajectory: the source of a picture, or one of its edits. Guidance may need two evaluations of it, a
+conditional and an unconditional one, so a forward pass sees :class:`BatchRow` s, the *halves* of rows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headrouter.prompts.prompt import Prompt
+
+Half = Literal["unconditional", "conditional"]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One trajectory of a run.
+
+    Attributes:
+        prompt: What it shall show.
+        negative: What guidance steers away from (usually the empty prompt).
+        guidance: Weight of the prompt against the negative one: 1 evaluates the prompt only, 0 the negative only. A backbone
+            with embedded guidance passes the number to the model instead.
+        edit: Which edit of its picture it is; None for the source.
+        image: Which picture of the run it belongs to.
+    """
+
+    prompt: Prompt
+    negative: Prompt
+    guidance: float
+    edit: int | None = None
+    image: int = 0
+
+    @property
+    def is_source(self) -> bool:
+        """Whether this is the row that the edits are compared with."""
+        return self.edit is None
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchRow:
+    """One row of the batch that a forward pass sees.
+
+    Attributes:
+        row: The trajectory it belongs to.
+        half: Which evaluation of it.
+        index: Position of ``row`` among the rows of the run.
+        pair: Position in this batch of the source's row of the same half and picture; None for source rows and where the
+            source does not run.
+    """
+
+    row: Row
+    half: Half
+    index: int
+    pair: int | None = None
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt that this half is conditioned on."""
+        return self.row.prompt if self.half == "conditional" else self.row.negative
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether it is the conditional half of an edit: what steering changes."""
+        return self.half == "conditional" and not self.row.is_source
+
+
+def batch_rows(rows: Sequence[Row], *, guided: bool = True) -> tuple[BatchRow, ...]:
+    """The batch for one evaluation of ``rows``: unconditional halves first, then conditional ones, each in row order.
+
+    Args:
+        rows: Rows of the run, sources and edits.
+        guided: Whether the backbone applies guidance by two evaluations. If not, each row is one conditional row.
+    """
+    halves: list[tuple[int, Half]] = []
+    if guided:
+        halves += [(index, "unconditional") for index, row in enumerate(rows) if row.guidance != 1]
+    halves += [(index, "conditional") for index, row in enumerate(rows) if not guided or row.guidance != 0]
+    sources = {(rows[index].image, half): place for place, (index, half) in enumerate(halves) if rows[index].is_source}
+    return tuple(
+        BatchRow(rows[index], half, index, None if rows[index].is_source else sources.get((rows[index].image, half)))
+        for index, half in halves
+    )
+
+
+Predict = Callable[[Float[Tensor, "batch channels h w"], tuple[BatchRow, ...]], Float[Tensor, "batch channels h w"]]
+
+
+def guided_velocity(
+    predict: Predict, latents: Float[Tensor, "rows channels h w"], rows: Sequence[Row], *, guided: bool = True
+) -> Float[Tensor, "rows channels h w"]:
+    """Velocity of each row under its own guidance, from one call of ``predict`` for all halves.
+
+    v = v_unconditional + guidance · (v_conditional − v_unconditional), in float32. A row of guidance 1 has no
+    unconditional half and one of guidance 0 no conditional half, so neither is computed.
+
+    >>> nothing = Prompt("", {})
+    >>> rows = [Row(nothing, nothing, 3.0), Row(nothing, nothing, 1.0, edit=0)]
+    >>> halves = lambda x, batch: torch.stack([x[i] + (b.half == "conditional") for i, b in enumerate(batch)])
+    >>> guided_velocity(halves, torch.zeros(2, 1, 1, 1), rows).flatten().tolist()
+    [3.0, 1.0]
+    """
+    batch = batch_rows(rows, guided=guided)
+    output = predict(latents[[item.index for item in batch]], batch).float()
+    if not guided:
+        return output
+    place = {(item.index, item.half): position for position, item in enumerate(batch)}
+    velocities = []
+    for index, row in enumerate(rows):
+        conditional, unconditional = place.get((index, "conditional")), place.get((index, "unconditional"))
+        if conditional is None or unconditional is None:
+            velocities.append(output[unconditional if conditional is None else conditional])
+        else:
+            velocities.append(output[unconditional] + row.guidance * (output[conditional] - output[unconditional]))
+    return torch.stack(velocities)

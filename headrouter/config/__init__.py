@@ -1,0 +1,1 @@
+"""Parameters of parts, YAML with places, steps and fractions."""

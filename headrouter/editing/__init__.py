@@ -1,0 +1,1 @@
+"""The editor: one picture, its result, its record, and kept inversions."""

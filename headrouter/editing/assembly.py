@@ -1,0 +1,256 @@
+"""From names to parts: what ``Editor(backbone="sd3.5", inversion="rf")`` means."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from headrouter.config.configuration import Parameters, validate
+from headrouter.config.moments import Moment
+from headrouter.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from headrouter.files import path_of
+from headrouter.methods.method import Method
+from headrouter.models.backbone import Backbone, BackboneParameters, Defaults
+from headrouter.models.known_models import defaults_of, known_defaults
+from headrouter.plugins import registry
+from headrouter.plugins.names import BUILT_IN, fold, resolve
+from headrouter.plugins.specifications import BackboneSpec, ComponentSpec, Kind, Preset
+from headrouter.sampling.inversion import Inversion
+
+Part = TypeVar("Part", bound=Parameters)
+Methods = str | Method | Sequence[str | Method] | None
+
+
+def inversion_of(choice: str | Inversion, values: Mapping[str, Any] | None = None) -> Inversion:
+    """An inversion by name, with parameters, or the object that was given."""
+    return _part("inversion", Inversion, choice, values)  # type: ignore[type-abstract]
+
+
+def methods_of(choice: Methods, values: Mapping[str, Any] | None = None) -> tuple[Method, ...]:
+    """Methods by name or object, one or several; None is none. ``values`` are parameters of a single named one."""
+    if choice is None:
+        return ()
+    if not isinstance(choice, str | Method | Sequence):
+        raise InvalidInputError(f"`method` must be a name, a Method object or a list of them, got {choice!r}.")
+    chosen = [choice] if isinstance(choice, str | Method) else list(choice)
+    if values and len(chosen) != 1:
+        raise InvalidInputError(
+            "`method` parameters can only be set for a single method; give objects instead of names."
+        )
+    return tuple(_part("method", Method, one, values) for one in chosen)  # type: ignore[type-abstract]
+
+
+def _part(kind: Kind, base: type[Part], choice: str | Part, values: Mapping[str, Any] | None) -> Part:
+    if isinstance(choice, base):
+        return changed(choice, values or {})
+    if not isinstance(choice, str):
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise InvalidInputError(f"`{kind}` must be a name or {article} {base.__name__} object, got {choice!r}.")
+    part: type[Part] = part_class(kind, choice)
+    return validate(part, values or {})
+
+
+def changed(part: Part, values: Mapping[str, Any]) -> Part:
+    """A part with some parameters changed and validated again."""
+    if not values:
+        return part
+    return validate(type(part), {**part.model_dump(exclude_unset=True), **values})
+
+
+def refuse_misfits(provided: frozenset[str], backbone: str, parts: Sequence[Inversion | Method]) -> None:
+    """Refuse parts that require what the backbone does not provide.
+
+    Raises:
+        IncompatibleError: naming both and the missing word.
+    """
+    for part in parts:
+        missing = sorted(part.requires - provided)
+        if missing:
+            kind: Kind = "inversion" if isinstance(part, Inversion) else "method"
+            raise IncompatibleError(
+                f"`{kind}` {name_of(kind, part)!r} with these parameters needs {', '.join(missing)}, which `backbone` "
+                f"{backbone!r} does not provide (it provides {', '.join(sorted(provided))})."
+            )
+
+
+def backbone_of(
+    choice: str | Backbone | BackboneParameters,
+    parts: Sequence[Inversion | Method],
+    *,
+    model: str | None,
+    pipeline: object | None,
+    values: Mapping[str, Any],
+) -> tuple[Backbone, dict[str, Any]]:
+    """Load a backbone, after refusing methods that cannot work with it; and the record from which it can be loaded again."""
+    if isinstance(choice, Backbone):
+        if values or model or pipeline:
+            idle = [*(["model"] if model else []), *(["pipeline"] if pipeline else []), *values]
+            raise InvalidInputError(
+                f"`backbone` is already loaded, so that {', '.join(f'`{name}`' for name in idle)} would have no effect. Leave"
+                " it out, or give the backbone by name."
+            )
+        refuse_misfits(choice.provides, choice.name, parts)
+        return choice, {"name": None, "model": None, "class": type(choice).__name__}
+    if not isinstance(choice, str | BackboneParameters):
+        raise InvalidInputError(f"`backbone` must be a name, its parameters or a loaded backbone, got {choice!r}.")
+    parameters = (
+        changed(choice, values) if isinstance(choice, BackboneParameters) else backbone_parameters_of(choice, values)
+    )
+    name = name_of("backbone", parameters)
+    spec = registry().backbone(name)
+    refuse_misfits(frozenset(spec.provides), name, parts)
+    if pipeline is None:
+        source, defaults = model_of(name, model)
+    else:
+        origin = getattr(pipeline, "name_or_path", None)
+        source = type(pipeline).__name__
+        defaults = known_defaults(name, origin) if isinstance(origin, str) else None
+    loading, base = parameters, getattr(parameters, "base", None)
+    if isinstance(base, str):  # a short name too; the record keeps what the user gave
+        place, of_base = model_of(name, base)
+        loading, defaults = changed(parameters, {"base": place}), defaults or of_base
+    backbone = loading.load(source, pipeline, defaults)
+    refuse_misfits(backbone.provides, name, parts)
+    record = {"name": name, "model": model, "pipeline": pipeline is not None, **parameters.model_dump(mode="json")}
+    return backbone, record
+
+
+def backbone_parameters_of(name: str, values: Mapping[str, Any]) -> BackboneParameters:
+    """How to load a backbone, by its name."""
+    parameters: BackboneParameters = validate(part_class("backbone", name), values)
+    return parameters
+
+
+def model_of(backbone: str, model: str | None) -> tuple[str, Defaults | None]:
+    """Where a model's weights are, and what suits it: by short name, hub id or path; the backbone's default if None."""
+    entry = registry().entry("backbone", backbone)
+    assert isinstance(entry.item, BackboneSpec)
+    name = model or entry.item.default_model
+    if model and ("/" in model or "\\" in model or _is_path(path_of(model, "model"))):
+        return model, known_defaults(entry.qualified_name, model)
+    found = registry().model(entry.qualified_name, name)
+    return found.locate(), defaults_of(found)
+
+
+def _is_path(path: Path) -> bool:
+    return path.is_dir() or (path.suffix != "" and path.is_file())
+
+
+def with_preset(
+    name: str, inversion: Inversion, methods: Sequence[Method], steps: int
+) -> tuple[Inversion, tuple[Method, ...]]:
+    """Give the parts the values of a preset, except those that the user set; step numbers are scaled to ``steps``.
+
+    A preset may have values for several components, registered under the same name: each part that takes part gets its own.
+
+    Raises:
+        UnknownNameError: no preset of that name.
+        IncompatibleError: none of its components takes part.
+    """
+
+    def tuned(kind: Kind, part: Part) -> Part | None:
+        if all(fold(preset.name) != fold(name) for preset in _presets_of(kind, part)):
+            return None
+        owner = name_of(kind, part)
+        values = _scaled(part, registry().preset(kind, owner, name), steps)
+        try:
+            return changed(part, values)
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"`preset` {name!r} does not fit the {kind} {owner!r} as it is set: {error}"
+            ) from error
+
+    found_inversion = tuned("inversion", inversion)
+    found_methods = [tuned("method", method) for method in methods]
+    if found_inversion is not None or any(found is not None for found in found_methods):
+        pairs = zip(methods, found_methods, strict=True)
+        return found_inversion or inversion, tuple(found or method for method, found in pairs)
+    components = [preset.component for preset in registry().presets() if fold(preset.name) == fold(name)]
+    if not components:
+        resolve("preset", name, registry().entries("preset"))  # says what is meant
+    owners = " and the ".join(f"{kind} {component!r}" for kind, component in components)
+    choose = " or ".join(f"{kind} {component!r}" for kind, component in components)
+    part = "which takes no part here" if len(components) == 1 else "which take no part here"
+    raise IncompatibleError(
+        f"`preset` {name!r} gives values to the {owners}, {part}: choose {choose}, or leave the preset out."
+    )
+
+
+def _presets_of(kind: Kind, part: Parameters) -> list[Preset]:
+    try:
+        return registry().presets(kind, name_of(kind, part))
+    except UnknownNameError:  # a class that no plug-in registered has no presets
+        return []
+
+
+def _scaled(part: Parameters, preset: Preset, steps: int) -> dict[str, Any]:
+    moments = {field for field, info in type(part).model_fields.items() if info.annotation == Moment}
+    return {
+        field: round(value * steps / preset.reference_steps) if field in moments and isinstance(value, int) else value
+        for field, value in preset.values.items()
+        if field not in part.model_fields_set
+    }
+
+
+def with_knob(
+    knob: str, value: float | None, inversion: Inversion, methods: Sequence[Method]
+) -> tuple[Inversion, tuple[Method, ...]]:
+    """Turn a knob that people know by a plain name (``keep``, ``push``) on the first part that has it; None leaves it.
+
+    Raises:
+        IncompatibleError: no part has it.
+        InvalidInputError: the value is out of range.
+    """
+    if value is None:
+        return inversion, tuple(methods)
+    field = _field_of(knob, inversion)
+    if field:
+        return changed(inversion, {field: value}), tuple(methods)
+    for place, method in enumerate(methods):
+        field = _field_of(knob, method)
+        if field:
+            return inversion, (*methods[:place], changed(method, {field: value}), *methods[place + 1 :])
+    names = ", ".join(type(part).__name__ for part in (inversion, *methods))
+    raise IncompatibleError(f"`{knob}` has no meaning here: none of the parts ({names}) has such a knob.")
+
+
+def _field_of(knob: str, part: Parameters) -> str | None:
+    for field, info in type(part).model_fields.items():
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and extra.get("knob") == knob:
+            return field
+    return None
+
+
+def name_of(kind: Kind, part: object) -> str:
+    """The registered name of a part's class, or the class's own name if it is registered under none."""
+    return registered_under(kind, _target(part)) or type(part).__name__
+
+
+def registered_under(kind: Kind, target: str) -> str | None:
+    """The name that a class, as ``module:Class``, is registered under, if it is."""
+    for entry in registry().entries(kind):
+        if isinstance(entry.item, ComponentSpec) and entry.item.target == target:
+            return entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name
+    return None
+
+
+def full_name(kind: Kind, part: object) -> str:
+    """The registered name of a part's class, or without one the class with its module; no two classes share it."""
+    return registered_under(kind, _target(part)) or _target(part)
+
+
+def described(kind: Kind, part: Parameters) -> dict[str, Any]:
+    """A part as plain data: its registered name, or without one its class, and its parameters."""
+    name = registered_under(kind, _target(part))
+    return {"name": name, **({} if name else {"class": _target(part)}), **part.model_dump(mode="json")}
+
+
+def _target(part: object) -> str:
+    return f"{type(part).__module__}:{type(part).__qualname__}"
+
+
+def part_class(kind: Kind, name: str) -> Any:
+    """The class that a name stands for."""
+    spec = registry().entry(kind, name).item
+    assert isinstance(spec, ComponentSpec)
+    return spec.load()

@@ -1,0 +1,182 @@
+"""Inversions that are kept: a picture's latents at noise, and what they belong to, in memory or in one file.
+
+The file is safetensors: the tensor ``latents``, and in the metadata, under ``headrouter``, JSON with the format, the identity, the
+cost, and the hash of identity and latents.
+"""
+
+import hashlib
+import json
+import math
+import os
+import reprlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from headrouter.config.configuration import Parameters, validate
+from headrouter.editing.saving import save_together
+from headrouter.errors import InvalidInputError
+from headrouter.files import path_of
+from headrouter.sampling.cost import Cost
+
+FORMAT: Final = 2
+SUFFIX: Final = ".safetensors"
+LARGEST: Final = 1 << 30
+"""Bytes of latents that are read, far more than the largest picture has."""
+_LARGEST_HEADER: Final = 1 << 20
+_LONGEST_VALUE: Final = 40
+
+
+class _Cost(Parameters):
+    calls: int = Field(ge=0, lt=2**63)
+    rows: int = Field(ge=0, lt=2**63)
+    seconds: float = Field(ge=0)
+    peak_memory: int = Field(ge=0, lt=2**63)
+
+
+class _Record(Parameters):
+    format: int
+    identity: dict[str, Any]
+    cost: _Cost
+    sha256: str
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Inverted:
+    """A picture taken to noise, for several edits.
+
+    Attributes:
+        latents: Float32 ``[1, channels, h, w]``.
+        identity: What they belong to, by name: picture, prompts, weights by content, size, steps, seed, the trajectory and those
+            of its parameters that an inversion depends on, and the version of headrouter. Plain values.
+        cost: What the inversion took.
+    """
+
+    latents: Tensor = field(repr=False)
+    identity: Mapping[str, Any]
+    cost: Cost
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the file, whole or not at all, and return its path. A link is followed.
+
+        Raises:
+            InvalidInputError: the name does not end in ``.safetensors``, or cannot be written.
+        """
+        path = path_of(path, "path")
+        if path.suffix.lower() != SUFFIX:
+            raise InvalidInputError(f"`path` of a kept inversion must end in {SUFFIX} (got '{path}').")
+        latents = self.latents.detach().to("cpu", torch.float32).contiguous()
+        record = {
+            "format": FORMAT,
+            "identity": dict(self.identity),
+            "cost": asdict(self.cost),
+            "sha256": _hash(self.identity, latents),
+        }
+        place = Path(os.path.realpath(path))
+        save_together(place.parent, {place.name: save({"latents": latents}, {"headrouter": json.dumps(record)})})
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Inverted":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InvalidInputError: not there, damaged, of another format, or something else than a kept inversion.
+        """
+        path = path_of(path, "inversion")
+        if not path.is_file():
+            raise InvalidInputError(f"`inversion` '{path}' is not a file; give what `Inverted.save` wrote.")
+        if path.stat().st_size > LARGEST + _LARGEST_HEADER:
+            raise InvalidInputError(
+                f"`inversion` '{path}' has {path.stat().st_size} bytes, more than any picture's; invert the picture again."
+            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                record = _record(path, (file.metadata() or {}).get("headrouter"), "latents" in file.keys())  # noqa: SIM118
+                _check_latents(path, file.get_slice("latents"))
+                latents = file.get_tensor("latents")
+        except (SafetensorError, OSError) as error:
+            raise InvalidInputError(f"`inversion` '{path}' is damaged or no safetensors file: {error}.") from error
+        if not torch.isfinite(latents).all():
+            raise InvalidInputError(f"`inversion` '{path}' is damaged: its latents are not finite float32 numbers.")
+        if record.sha256 != _hash(record.identity, latents):
+            raise InvalidInputError(
+                f"`inversion` '{path}' is damaged: its latents are not those that were written with its identity."
+            )
+        return cls(latents, record.identity, Cost(**record.cost.model_dump()))
+
+    def refuse_unless(self, identity: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+        """Refuse to stand in for another inversion.
+
+        Raises:
+            InvalidInputError: naming what differs, and both values where they are short.
+        """
+        names = [name for name in {**identity, **self.identity} if self.identity.get(name) != identity.get(name)]
+        if names:
+            told = ", ".join(f"{name}{_both(self.identity.get(name), identity.get(name))}" for name in names)
+            raise InvalidInputError(f"`inversion` was made with another {told}; invert this picture again.")
+        if tuple(self.latents.shape) != shape:
+            raise InvalidInputError(
+                f"`inversion` holds latents {list(self.latents.shape)}, this run needs {list(shape)}; invert again."
+            )
+
+
+def _record(path: Path, text: str | None, has_latents: bool) -> _Record:
+    """Read the metadata."""
+    if text is None or not has_latents:
+        raise InvalidInputError(f"`inversion` '{path}' holds something else than a kept inversion.")
+    try:
+        content = json.loads(text)
+        written = content["format"]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InvalidInputError(f"`inversion` '{path}' is damaged: {error!r} in its metadata.") from error
+    if type(written) is int and written == 1:
+        raise InvalidInputError(
+            f"`inversion` '{path}' was kept by an earlier version, which did not note its weights; invert the picture again."
+        )
+    if type(written) is not int or written != FORMAT:
+        raise InvalidInputError(
+            f"`inversion` '{path}' has format {reprlib.repr(written)}, this headrouter reads {FORMAT}; invert the picture again."
+        )
+    try:
+        return validate(_Record, content)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"`inversion` '{path}' is damaged, in its metadata: {error}") from error
+
+
+def _check_latents(path: Path, latents: Any) -> None:
+    """Refuse by the header what is not worth reading."""
+    shape = latents.get_shape()
+    if latents.get_dtype() != "F32":
+        raise InvalidInputError(f"`inversion` '{path}' is damaged: its latents are not finite float32 numbers.")
+    if len(shape) != 4 or shape[0] != 1 or 0 in shape:
+        raise InvalidInputError(
+            f"`inversion` '{path}' is damaged: its latents have the shape {reprlib.repr(shape)}, not [1, channels, h, w]."
+        )
+    if 4 * math.prod(shape) > LARGEST:
+        raise InvalidInputError(
+            f"`inversion` '{path}' holds latents {shape}, more than {LARGEST} bytes; invert the picture again."
+        )
+
+
+def _hash(identity: Mapping[str, Any], latents: Tensor) -> str:
+    digest = hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode())
+    digest.update(latents.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+_repr = reprlib.Repr()  # of a value that was nested by hand, repr() may not come to an end
+_repr.maxstring = 2 * _LONGEST_VALUE
+
+
+def _both(theirs: object, ours: object) -> str:
+    values = _repr.repr(theirs), _repr.repr(ours)
+    return "" if max(map(len, values)) > _LONGEST_VALUE else f" ({values[0]}, here {values[1]})"

@@ -1,0 +1,187 @@
+"""One picture, prepared for one run: what the user asked for, settled and checked before the model runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+from PIL import Image
+
+from headrouter.attention.rows import Row
+from headrouter.editing.assembly import changed, full_name, name_of, with_knob, with_preset
+from headrouter.editing.request import Request
+from headrouter.editing.result import picture_hash
+from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.imaging.picture import Source, load_picture, to_tensor, working_size
+from headrouter.methods.method import Method
+from headrouter.models.backbone import Backbone
+from headrouter.prompts.prompt import Prompt
+from headrouter.sampling.guidance import refuse_idle_prompts
+from headrouter.sampling.inversion import Inversion, Problem
+from headrouter.sampling.noise import Noise
+from headrouter.version import __version__
+
+_MACHINE = frozenset({"device", "dtype", "offload", "variant", "base", "quantize"})
+_NOT_OF_THE_MODEL = frozenset({"name", "model", "class", "pipeline"}) | _MACHINE
+"""In a backbone's record: what its fingerprint says already, and what concerns the machine alone."""
+_LARGEST = 8192**2
+"""Pixels of the largest size to work at, far beyond what any model was trained for."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One picture, prepared for one run.
+
+    Attributes:
+        picture: As the user gave it; ``size`` is the width and height to work at.
+        inversion, methods, steps, guidance, seed: With presets and knobs applied and defaults filled in.
+        source, targets, negative, empty: Prompts, encoded.
+        problem: What the trajectory starts from.
+    """
+
+    picture: Image.Image
+    size: tuple[int, int]
+    inversion: Inversion
+    methods: tuple[Method, ...]
+    steps: int
+    guidance: float
+    seed: int
+    source: Prompt
+    targets: tuple[Prompt, ...]
+    negative: Prompt
+    empty: Prompt
+    problem: Problem
+
+    def rows(self, targets: Sequence[Prompt]) -> list[Row]:
+        """The source's row and a row for each of ``targets``."""
+        guide = self.inversion.sampling_guidance
+        edits = [Row(prompt, self.negative, guide(False, self.guidance), edit=n) for n, prompt in enumerate(targets)]
+        return [Row(self.source, self.negative, guide(True, self.guidance)), *edits]
+
+    def inversion_rows(self) -> list[Row]:
+        """The row that the inversion runs on."""
+        sees = self.inversion.inversion_prompt == "source"
+        prompts = (self.source, self.negative) if sees else (self.empty, self.empty)
+        return [Row(*prompts, self.inversion.inversion_guidance)]
+
+    def at_seed(self, seed: int) -> "Job":
+        """The same with noise of another seed."""
+        source = self.problem.source
+        channels, rows, columns = source.shape[1:]
+        noise = Noise([seed], (channels, rows, columns), source.device)
+        return replace(self, seed=seed, problem=replace(self.problem, noise=noise))
+
+    def identity(self, backbone: Backbone, weights: str, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything that an inversion depends on, and nothing else, so that one serves many edits.
+
+        Args:
+            backbone: What it is made with.
+            weights: Fingerprint of the backbone.
+            record: How the backbone was loaded.
+        """
+        loaded = {name: value for name, value in record.items() if name not in _NOT_OF_THE_MODEL}
+        sees_source = self.inversion.inversion_prompt == "source"
+        return {
+            "picture": picture_hash(self.picture),
+            "source prompt": self.source.text if sees_source else "",
+            "negative prompt": self.negative.text if _is_guided(self.inversion) else "",
+            "backbone": type(backbone).__name__,
+            "set of weights": weights,
+            **{f"backbone.{name}": value for name, value in {**loaded, **backbone.settings}.items()},
+            "size": list(self.size),
+            "steps": self.steps,
+            **({"seed": self.seed} if "invert" in self.inversion.seeded else {}),
+            "trajectory": full_name("inversion", self.inversion),
+            **{f"inversion.{name}": value for name, value in self.inversion.inversion_parameters.items()},
+            "version of headrouter": __version__,
+        }
+
+
+def prepare(
+    image: Source,
+    asked: Request,
+    backbone: Backbone,
+    inversion: Inversion,
+    methods: tuple[Method, ...],
+    *,
+    samples: bool = True,
+) -> Job:
+    """Settle what was asked; the model is used for prompts and latents only.
+
+    Args:
+        samples: Whether there is sampling, and not an inversion alone.
+
+    Raises:
+        HeadRouterError: what cannot be done.
+    """
+    picture = load_picture(image)
+    defaults = backbone.defaults
+    width, height = size = checked_size(
+        own_size(picture.size, backbone) if asked.size == "auto" else asked.size, backbone
+    )
+    inversion = inversion if asked.steps is None else changed(inversion, {"steps": asked.steps})
+    steps = inversion.steps or defaults.steps
+    if asked.preset is not None:
+        inversion, methods = with_preset(asked.preset, inversion, methods, steps)
+    inversion, methods = with_knob("keep", asked.keep, inversion, methods)
+    inversion, methods = with_knob("push", asked.push, inversion, methods)
+    inversion.sampling_steps(steps)  # refuses what cannot be met, before a model runs
+    wishes = (asked.guidance, inversion.guidance, defaults.guidance)
+    guidance = next(wish for wish in wishes if wish is not None)
+    if len(asked.seed) > 1 and not inversion.seeded:
+        raise IncompatibleError(
+            f"`seed` {list(asked.seed)} would give one and the same picture: `inversion` {name_of('inversion', inversion)!r} "
+            "with these parameters draws no noise. Give one seed, or choose an inversion that draws noise."
+        )
+    if samples:
+        refuse_idle_prompts(backbone, inversion.sampling_guidance(False, guidance), asked.negative_prompt)
+    elif asked.negative_prompt and not _is_guided(inversion):
+        raise IncompatibleError(
+            f"`negative_prompt` {asked.negative_prompt!r} would have no effect: `inversion` {name_of('inversion', inversion)!r}"
+            " inverts without guidance. Give it to the edits that start from here."
+        )
+    texts = [asked.source_prompt, *asked.prompt, asked.negative_prompt, ""]
+    source, *targets, negative, empty = backbone.encode_prompts(texts)
+    latents = backbone.encode_image(to_tensor(picture, size).to(backbone.device))
+    noise = Noise([asked.seed[0]], backbone.latent_shape(width, height), backbone.device)
+    problem = Problem(grid(backbone, steps, size), latents, noise, size=picture.size)
+    rest = (source, tuple(targets), negative, empty, problem)
+    return Job(picture, size, inversion, methods, steps, guidance, asked.seed[0], *rest)
+
+
+def _is_guided(inversion: Inversion) -> bool:
+    """Whether the negative prompt has a say in the inversion."""
+    return inversion.inversion_prompt == "source" and inversion.inversion_guidance != 1
+
+
+def own_size(picture_size: tuple[int, int], backbone: Backbone) -> tuple[int, int]:
+    """Return the size of a backbone's training pictures at the aspect of a picture.
+
+    Raises:
+        InvalidInputError: the backbone names no training area, or the picture is too long.
+    """
+    area = backbone.defaults.area
+    if not area:
+        raise InvalidInputError(
+            f"`size` 'auto' stands for the pixels that {backbone.name} was trained on, and its configuration names none. "
+            "Give a width and height."
+        )
+    return working_size(picture_size, area, backbone.size_multiple)
+
+
+def checked_size(size: tuple[int, int], backbone: Backbone) -> tuple[int, int]:
+    """Return a width and height that the backbone can work at."""
+    width, height = size
+    multiple = backbone.size_multiple
+    if width <= 0 or height <= 0 or width % multiple or height % multiple:
+        raise InvalidInputError(f"`size` must be positive multiples of {multiple} pixels, got {width}x{height}.")
+    if width * height > _LARGEST:
+        raise InvalidInputError(
+            f"`size` must hold at most {_LARGEST} pixels, got {width}x{height}. Work at a smaller size."
+        )
+    return size
+
+
+def grid(backbone: Backbone, steps: int, size: tuple[int, int]) -> tuple[float, ...]:
+    """Return the backbone's noise levels for a number of steps at a size, as numbers."""
+    return tuple(backbone.sigmas(steps, *size).tolist())

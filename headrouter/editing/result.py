@@ -1,0 +1,263 @@
+"""What an edit gives back: the pictures, and the evidence of what was done."""
+
+import hashlib
+import json
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any, SupportsIndex, final
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from headrouter.editing.saving import save_together
+from headrouter.errors import InvalidInputError
+from headrouter.files import LARGEST_TEXT, path_of, read_file, write_whole
+from headrouter.imaging.picture import writable_folder
+from headrouter.prompts.prompt import Prompt
+from headrouter.sampling.cost import Cost
+
+RECORD = "result.json"
+FORMAT = 2
+READ = (1, 2)
+"""Formats that are read; the first does not say which weights an edit was made with."""
+
+
+@final
+class Later:
+    """Makes a picture when it is asked for; copies share the means, and what goes to another process has none."""
+
+    def __init__(self, make: Callable[[], Image.Image] | None = None):
+        """``make`` needs the model."""
+        self._make = make
+
+    def __call__(self) -> Image.Image:
+        """Make it."""
+        if self._make is None:
+            raise InvalidInputError(
+                "this result has no `reconstruction`: it comes from another process, and the model stayed there. Read "
+                "`reconstruction` before the result is sent."
+            )
+        return self._make()
+
+    def __copy__(self) -> "Later":
+        """Share it."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Later":
+        """Share it: the model is not copied."""
+        return self
+
+    def __reduce__(self) -> tuple[type["Later"], tuple[()]]:
+        """Leave the model behind."""
+        return Later, ()
+
+
+@final
+@dataclass(eq=False)
+class Result:
+    """An edit.
+
+    Attributes:
+        source: The picture that was edited, in its own size.
+        images: One edited picture for each prompt, and for each seed of it, in the size of the source.
+        prompts: The target prompt of each of ``images``.
+        seeds: The seed of each of ``images``.
+        source_prompt: The source prompt.
+        cost: Model calls, rows, seconds and peak memory, of inversion and sampling.
+        record: Everything from which the edit can be run again, as plain data.
+        evidence: What each method saw and did: a name of the method, then named tensors.
+    """
+
+    source: Image.Image
+    images: list[Image.Image]
+    prompts: tuple[Prompt, ...]
+    seeds: tuple[int, ...]
+    source_prompt: Prompt
+    cost: Cost
+    record: dict[str, Any]
+    evidence: list[tuple[str, Mapping[str, Tensor]]]
+    _reconstruct: "Later" = field(repr=False)
+
+    @property
+    def image(self) -> Image.Image:
+        """The edited picture; the first one if there are several prompts."""
+        return self.images[0]
+
+    @property
+    def head_weights(self) -> Float[Tensor, "edits steps layers heads"]:
+        """w_h that head routing gave each head, mean over the evaluations of a step; NaN where it did not act."""
+        return self.recorded("head_weights")
+
+    def text_map(self, word: str, prompt: int = 0) -> Float[Tensor, "rows columns"]:
+        """How much attention each image token gives to a word of a prompt, on the model's token grid.
+
+        Mean over heads, layers, steps and the word's tokens; a value is a probability.
+
+        Args:
+            word: A word, or several, of the prompt, all its occurrences.
+            prompt: Which of the edits, in the order of ``images``.
+
+        Raises:
+            InvalidInputError: the word is not in the prompt or has no token, or there is no such prompt.
+        """
+        self.refuse_unknown(prompt)
+        positions = self.prompts[prompt].find(word)
+        return self.recorded("text_maps")[prompt, list(positions)].mean(dim=0)
+
+    def mask(self, prompt: int = 0) -> Image.Image:
+        """Where an edit was let differ from its source: white inside, black outside, in the size of the source.
+
+        The mask of the last step that had one; a method that blends records ``masks`` [edit, step, row, column] of the latents,
+        1 inside, 0 outside, NaN in steps without a mask.
+
+        Raises:
+            InvalidInputError: no method blends, no step had a mask, or there is no such prompt.
+        """
+        self.refuse_unknown(prompt)
+        masks = [mask for mask in self.recorded("masks")[prompt] if not mask.isnan().any()]
+        if not masks:
+            raise InvalidInputError("this edit has no mask: the model was not called in any of the blended steps.")
+        picture = Image.fromarray((masks[-1] * 255).to(torch.uint8).numpy())
+        return picture.resize(self.source.size, Image.Resampling.NEAREST)
+
+    @cached_property
+    def reconstruction(self) -> Image.Image:
+        """The source through the same inversion and sampling, with its own prompt and no steering; computed when asked for.
+
+        With several seeds, of the first.
+
+        Raises:
+            InvalidInputError: the result comes from another process, where it was not computed; the model is there.
+        """
+        return self._reconstruct()
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``source.png``, ``edit-0.png`` …, and ``result.json``, from which the edit can be run again.
+
+        Where a method blends, also ``mask-0.png`` … of edits that have a mask.
+
+        An edit that is there is replaced, with its masks and sheets. At any moment, killed or not, a record has its own pictures
+        beside it; if the disk is full, the earlier edit stays.
+
+        Raises:
+            InvalidInputError: the folder cannot be written to.
+        """
+        target = writable_folder(folder)
+        names = [f"edit-{number}.png" for number in range(len(self.images))]
+        pictures = {"source.png": self.source, **dict(zip(names, self.images, strict=True))}
+        pictures |= {f"mask-{number}.png": self.mask(number) for number in range(len(names)) if self.has_mask(number)}
+        record = {**self.record, "source": {"file": "source.png", "sha256": picture_hash(self.source)}, "images": names}
+        files = {name: _png(picture) for name, picture in pictures.items()} | {RECORD: _json(record)}
+        save_together(target, files, len(names), lambda: _edits_of(target / RECORD))
+        return target
+
+    def refuse_unknown(self, prompt: int) -> None:
+        """Refuse what is not the number of an edit.
+
+        Raises:
+            InvalidInputError: there is no such edit.
+        """
+        if isinstance(prompt, bool) or not isinstance(prompt, SupportsIndex) or not 0 <= prompt < len(self.prompts):
+            raise InvalidInputError(f"`prompt` must be 0 to {len(self.prompts) - 1}, got {prompt!r}.")
+
+    def has(self, name: str) -> bool:
+        """Whether a method recorded evidence of this name, for instance ``head_weights`` or ``text_maps``."""
+        return any(name in values for _, values in self.evidence)
+
+    def has_mask(self, prompt: int = 0) -> bool:
+        """Whether :meth:`mask` can show one."""
+        self.refuse_unknown(prompt)
+        return self.has("masks") and not self.recorded("masks")[prompt].isnan().all()
+
+    def recorded(self, name: str) -> Tensor:
+        """Evidence of this name; each method documents what it records, see its ``evidence``.
+
+        Raises:
+            InvalidInputError: no method recorded it.
+        """
+        for _, values in self.evidence:
+            if name in values:
+                return values[name]
+        raise InvalidInputError(f"this edit has no `{name}`: no method that records it took part.")
+
+
+def picture_hash(picture: Image.Image) -> str:
+    """SHA-256 of a picture's size and RGB pixels, whatever file it came from."""
+    digest = hashlib.sha256(f"{picture.width}x{picture.height}".encode())
+    digest.update(picture.convert("RGB").tobytes())
+    return digest.hexdigest()
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write JSON so that the file is there whole or not at all."""
+    write_whole(path, _json(record))
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _png(picture: Image.Image) -> bytes:
+    file = BytesIO()
+    picture.save(file, format="PNG")
+    return file.getvalue()
+
+
+def _edits_of(path: Path) -> int:
+    """Number of edits of the record there, none if there is none."""
+    try:
+        images = read_record(path).get("images")
+    except InvalidInputError:
+        return 0
+    return len(images) if isinstance(images, list) else 0
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read what :meth:`Result.save` wrote.
+
+    Raises:
+        InvalidInputError: not there, not JSON, not a record of an edit, or of a later format.
+    """
+    path = path_of(path, "path")
+    path = path / RECORD if path.is_dir() else path
+    text = read_file(path, "record", LARGEST_TEXT)
+    try:
+        record = json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"cannot read the record '{path}': {error}.") from error
+    if not isinstance(record, dict) or not isinstance(record.get("headrouter"), dict) or "edit" not in record:
+        raise InvalidInputError(f"'{path}' is not the record of an edit; give the result.json that an edit wrote.")
+    found = record["headrouter"].get("format")
+    if type(found) is not int or found not in READ:
+        raise InvalidInputError(
+            f"'{path}' has format {reprlib.repr(found)}, this headrouter reads {FORMAT}; take the version that wrote it."
+        )
+    return record
+
+
+def merge_evidence(groups: list[list[tuple[str, Mapping[str, Tensor]]]]) -> list[tuple[str, Mapping[str, Tensor]]]:
+    """Evidence of groups of edits that ran one after the other: each tensor has the edits first."""
+    merged: list[tuple[str, Mapping[str, Tensor]]] = []
+    for parts in zip(*groups, strict=True):
+        names = {name for _, values in parts for name in values}
+        merged.append(
+            (parts[0][0], {name: _concatenate([values.get(name) for _, values in parts]) for name in sorted(names)})
+        )
+    return merged
+
+
+def _concatenate(tensors: list[Tensor | None]) -> Tensor:
+    """Along the edits; text maps of prompts of different lengths are padded with zeros."""
+    present = [tensor for tensor in tensors if tensor is not None]
+    longest = max((tensor.shape[1] for tensor in present), default=0)
+    padded = []
+    for tensor in present:
+        missing = longest - tensor.shape[1]
+        padded.append(torch.cat([tensor, tensor.new_zeros(tensor.shape[0], missing, *tensor.shape[2:])], dim=1))
+    return torch.cat(padded)

@@ -1,0 +1,1 @@
+"""The interface of methods, HeadRouter, and word maps."""

@@ -1,0 +1,157 @@
+"""Dual-token refinement of image tokens: text acts more where it already acts most, arXiv:2411.15034, eq. 19–20.
+
+On the conditional row of each edit, for image queries i and text keys j, each attention probability is multiplied by a weight
+ŵ[i, j]; rows are not renormalised. The release multiplies the output features of image tokens instead.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, final
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from headrouter.attention.joint_attention import JointAttention, indices
+from headrouter.config.configuration import Parameters
+from headrouter.errors import InvalidInputError
+from headrouter.methods.head_router.rows import changed_positions, steered
+from headrouter.methods.head_router.token_weights import Form, feature_weights, refined, token_weights
+from headrouter.methods.head_router.window import Window, refuse_without_source
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.step_means import StepMeans
+
+
+class ImageTokenParameters(Parameters):
+    """What is refined, and by which reading of eq. 19."""
+
+    image_tokens: Literal["attention", "features", "off"] = Field(
+        "attention", description="Refine image tokens through A (paper), through output features (release), or not."
+    )
+    token_form: Form = Field("share", description="Reading of eq. 19.")
+    alpha: float = Field(2.0, ge=0, le=10, description="α, coefficient of ŵ; 2 makes ν = 0 neutral.")
+    nu: float | None = Field(
+        None,
+        ge=0,
+        le=1e6,
+        description="ν, amplitude inside the sigmoid; by default 5 for literal, else 2 (relative to 1/N).",
+    )
+    keys: Literal["words", "changed", "all"] = Field(
+        "changed",
+        description="Text keys that are refined: of the prompt's words, of those that the source's prompt says otherwise, or "
+        "all with padding and specials.",
+    )
+
+    @property
+    def amplitude(self) -> float:
+        """ν as it is used."""
+        return self.nu if self.nu is not None else 5.0 if self.token_form == "literal" else 2.0
+
+
+@final
+class ImageTokenRefinement(ImageTokenParameters, Window, Method):
+    """Strengthen the text's hold on image tokens, and nothing else of HeadRouter."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Attention, and positions of words where they are looked at."""
+        return image_tokens_require(self)
+
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run.
+
+        Raises:
+            IncompatibleError: changed words are asked for, and there is no source.
+            InvalidInputError: a layer that the model does not have, or an impossible combination.
+        """
+        if self.image_tokens == "off":
+            raise InvalidInputError("`method.image_tokens` 'off' leaves nothing to refine; leave the method out.")
+        return ImageTokenRun(self, self, setting)
+
+
+def image_tokens_require(parameters: ImageTokenParameters) -> frozenset[str]:
+    """Return the capability words that the refinement of image tokens needs."""
+    looks_at_words = parameters.image_tokens == "attention" and parameters.keys != "all"
+    return frozenset({"joint-attention", *({"prompt-words"} if looks_at_words else ())})
+
+
+@final
+class ImageTokenRun(MethodRun):
+    """Refinement of image tokens in one run."""
+
+    def __init__(self, parameters: ImageTokenParameters, window: Window, setting: Setting):
+        """``setting``: the run."""
+        if parameters.image_tokens == "attention" and parameters.keys == "changed":
+            refuse_without_source(setting, "`method.keys` 'changed'", "keys='words'")
+        if parameters.image_tokens == "features" and parameters.token_form == "share":
+            raise InvalidInputError(
+                "`method.token_form` 'share' has no meaning with `image_tokens` 'features': features have signs. Choose 'literal' "
+                "or 'centred'."
+            )
+        self._parameters, self._steps, sites = parameters, window.steps(setting), window.sites(setting)
+        acts = parameters.image_tokens != "off"
+        self._needs = Needs(attention=frozenset(site.index for site in sites) if acts else frozenset())
+        singles = {site.index for site in sites if site.stream == "single"}
+        self._feature_sites = singles or {site.index for site in sites}
+        self._changed = changed_positions(setting)
+        self._means = StepMeans(setting)
+
+    def needs(self, step: int) -> Needs:
+        return self._needs if step in self._steps else Needs()
+
+    def wants_log_sum_exp(self, event: JointAttention) -> bool:
+        return self._parameters.image_tokens == "attention"
+
+    def after(self, event: JointAttention, output: Tensor) -> Tensor:
+        return steered(
+            event, output, lambda place: self.features(event, self.through_attention(event, place, output[place]))
+        )
+
+    def through_attention(
+        self, event: JointAttention, place: int, row: Float[Tensor, "heads tokens channels"]
+    ) -> Float[Tensor, "heads tokens channels"]:
+        """Return ``row`` with image tokens refined by eq. 20: Σ_j (ŵ[i, j] − 1)·A[i, j]·v_j is added."""
+        chosen, layout, text = self._parameters, event.layout, event.layout.text
+        positions = self._keys(event, place)
+        if chosen.image_tokens != "attention" or not positions:
+            return row
+        value = event.value[place][:, text].index_select(1, indices(positions, row.device))
+        result, change, largest, smallest = row.clone(), [], [], []
+        for heads, block in event.text_to_image(place, positions):
+            weights = token_weights(block, chosen.alpha, chosen.amplitude, chosen.token_form)
+            result[heads, layout.image] = refined(row[heads, layout.image], weights, block, value[heads]).to(row.dtype)
+            change.append((weights - 1).abs().mean(dim=(1, 2)))
+            largest.append(weights.amax())
+            smallest.append(weights.amin())
+        edit = event.rows[place].row
+        self._means.add("token_weight_change", event, edit, torch.cat(change).mean())
+        self._means.add("token_weight_ratio", event, edit, torch.stack(largest).amax() / torch.stack(smallest).amin())
+        return result
+
+    def features(
+        self, event: JointAttention, row: Float[Tensor, "heads tokens channels"]
+    ) -> Float[Tensor, "heads tokens channels"]:
+        """Return ``row`` with the features of image tokens refined, as released, in single-stream blocks where there are any."""
+        chosen, image = self._parameters, event.layout.image
+        if chosen.image_tokens != "features" or event.site.index not in self._feature_sites:
+            return row
+        form: Literal["literal", "centred"] = "literal" if chosen.token_form == "literal" else "centred"
+        result, weights = row.clone(), feature_weights(row[:, image], chosen.alpha, chosen.amplitude, form)
+        result[:, image] = (weights * row[:, image].float()).to(row.dtype)
+        return result
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        """``token_weight_change``, the mean of |ŵ − 1|, and ``token_weight_ratio``, max ŵ / min ŵ, [edit, step, layer].
+
+        Means over the evaluations of a step; NaN where there was none.
+        """
+        return self._means.means()
+
+    def _keys(self, event: JointAttention, place: int) -> tuple[int, ...]:
+        """Positions within the text of the keys that are refined."""
+        row, text = event.rows[place].row, event.layout.text
+        return {
+            "words": row.prompt.positions,
+            "changed": self._changed.get(row, ()),
+            "all": tuple(range(text.stop - text.start)),
+        }[self._parameters.keys]

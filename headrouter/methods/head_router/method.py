@@ -1,0 +1,117 @@
+"""HeadRouter: head routing and dual-token refinement as one method, arXiv:2411.15034.
+
+Every reading of the paper is an option, and the presets ``paper`` and ``release`` are its constants. The defaults are what the
+benchmark found best (docs/results.md): a head's weight amplifies what the head does otherwise than in the source's branch, in image
+tokens; of the readings of eq. 19 ``share``, on the words that the prompts differ in.
+"""
+
+from collections.abc import Mapping
+from typing import final
+
+from torch import Tensor
+
+from headrouter.attention.joint_attention import JointAttention, TextStream
+from headrouter.methods.head_router.head_routing import (
+    HeadRoutingRun,
+    RoutingParameters,
+    ScoringParameters,
+    routing_requires,
+)
+from headrouter.methods.head_router.image_tokens import ImageTokenParameters, ImageTokenRun, image_tokens_require
+from headrouter.methods.head_router.rows import steered
+from headrouter.methods.head_router.text_mixing import TextMixingParameters, TextMixingRun
+from headrouter.methods.head_router.window import Window
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.step_means import StepMeans
+
+
+@final
+class HeadRouter(
+    Window, TextMixingParameters, ImageTokenParameters, ScoringParameters, RoutingParameters, Method
+):  # fields come in the order of the paper: the last base first
+    """Amplify the heads that react to the edit, and the text's hold on image tokens.
+
+    In each chosen layer, for the conditional row of each edit: heads are scored; image tokens are refined; the output of each
+    head is amplified by its weight; features of image tokens, where they are what is refined, come last, as released. Scores are of
+    the kernel's own output. The source's row never changes, except by ``rho`` with ``text_rows="both"``.
+    """
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Capability words that the backbone must provide."""
+        text = {"text-stream"} if self.rho > 0 else set()
+        return routing_requires(self) | image_tokens_require(self) | text
+
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run.
+
+        Raises:
+            IncompatibleError: there is no source row to compare with.
+            InvalidInputError: a layer that the model does not have, or an impossible combination.
+        """
+        return _HeadRouterRun(self, setting)
+
+
+@final
+class _HeadRouterRun(MethodRun):
+    """The three parts in one run, in the paper's order."""
+
+    def __init__(self, method: HeadRouter, setting: Setting):
+        means = StepMeans(setting)
+        self._heads = HeadRoutingRun(method, method, setting, method.make_scorer(means), means)
+        self._image = ImageTokenRun(method, method, setting)
+        self._text = TextMixingRun(method, method, setting)
+
+    def needs(self, step: int) -> Needs:
+        heads, image, text = self._heads.needs(step), self._image.needs(step), self._text.needs(step)
+        return Needs(attention=heads.attention | image.attention, text=text.text, pair=heads.pair)
+
+    def wants_log_sum_exp(self, event: JointAttention) -> bool:
+        return any(part.wants_log_sum_exp(event) for part in self._acting(event))
+
+    def after(self, event: JointAttention, output: Tensor) -> Tensor:
+        acting = self._acting(event)
+
+        def change(place: int) -> Tensor:
+            row = output[place]
+            if self._image in acting:
+                row = self._image.through_attention(event, place, row)
+            if self._heads in acting:
+                row = self._heads.routed(event, place, output, row)
+            return self._image.features(event, row) if self._image in acting else row
+
+        return steered(event, output, change)
+
+    def text(self, stream: TextStream) -> Tensor:
+        return self._text.text(stream)
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        """What its parts saw and did: see :class:`HeadRoutingRun` and :class:`ImageTokenRun`."""
+        return {**self._heads.evidence(), **self._image.evidence()}
+
+    def _acting(self, event: JointAttention) -> list[MethodRun]:
+        step, site = event.clock.step, event.site.index
+        return [part for part in (self._heads, self._image) if site in part.needs(step).attention]
+
+
+@final
+class NoMethod(Method):
+    """Steers nothing: the plain trajectory."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Nothing."""
+        return frozenset()
+
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run by doing nothing."""
+        return _NoMethodRun()
+
+
+@final
+class _NoMethodRun(MethodRun):
+    def needs(self, step: int) -> Needs:
+        return Needs()
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        return {}

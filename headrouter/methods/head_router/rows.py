@@ -1,0 +1,32 @@
+"""What the parts of HeadRouter share: the rows they change, and the words that differ."""
+
+from collections.abc import Callable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.rows import Row
+from headrouter.methods.method import Setting
+
+
+def steered(
+    event: JointAttention,
+    output: Float[Tensor, "rows heads tokens channels"],
+    change: Callable[[int], Float[Tensor, "heads tokens channels"]],
+) -> Float[Tensor, "rows heads tokens channels"]:
+    """Return ``output`` with ``change(place)`` for the conditional row of each edit, in the strides that the kernel wrote."""
+    edits = [place for place, item in enumerate(event.rows) if item.is_edit]
+    if not edits:
+        return output
+    result = output.clone()
+    for place in edits:
+        result[place] = change(place)
+    return result
+
+
+def changed_positions(setting: Setting) -> dict[Row, tuple[int, ...]]:
+    """Return, for each edit that has a source, the text positions of the words that its source's prompt does not have there."""
+    sources = {row.image: row.prompt for row in setting.rows if row.is_source}
+    edits = [row for row in setting.rows if not row.is_source and row.image in sources]
+    return {row: row.prompt.new_positions(sources[row.image]) for row in edits}

@@ -1,0 +1,85 @@
+"""Dual-token refinement of text tokens: a block's text keeps a share of the block before, arXiv:2411.15034, sec. 4.2.
+
+"The previous block's input is incorporated as the residual term": t_b ← (1 − ρ)·t_b + ρ·t_{b−1}, t_b the text stream that enters
+block b and t_{b−1} the mixed input of the block before, from block 1 on, anew in every forward pass.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, final
+
+from pydantic import Field
+from torch import Tensor
+
+from headrouter.attention.joint_attention import TextStream, indices
+from headrouter.config.configuration import Parameters
+from headrouter.methods.head_router.window import Window
+from headrouter.methods.method import Method, MethodRun, Needs, Setting
+
+
+class TextMixingParameters(Parameters):
+    """How much text is mixed, and where."""
+
+    rho: float = Field(0.1, ge=0, lt=1, description="ρ, share of the previous block's text input.")
+    text_rows: Literal["edit", "both"] = Field("edit", description="Rows whose text is mixed; the release mixes both.")
+    text_blocks: Literal["dual", "all"] = Field(
+        "dual", description="Blocks whose text is mixed; the release: dual-stream ones."
+    )
+
+
+@final
+class TextMixing(TextMixingParameters, Window, Method):
+    """Mix each block's text with that of the block before, and nothing else of HeadRouter."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """The text stream."""
+        return frozenset({"text-stream"} if self.rho > 0 else ())
+
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run.
+
+        Raises:
+            InvalidInputError: a layer that the model does not have.
+        """
+        return TextMixingRun(self, self, setting)
+
+
+@final
+class TextMixingRun(MethodRun):
+    """Mixing of text in one run."""
+
+    def __init__(self, parameters: TextMixingParameters, window: Window, setting: Setting):
+        """``setting``: the run."""
+        self._parameters, self._steps = parameters, window.steps(setting)
+        mixed = frozenset(
+            site.index
+            for site in window.sites(setting)
+            if parameters.rho > 0 and (parameters.text_blocks == "all" or site.stream == "dual")
+        )
+        self._needs = Needs(text=mixed)
+        self._previous: tuple[int, Tensor] | None = None
+
+    def needs(self, step: int) -> Needs:
+        return self._needs if step in self._steps else Needs()
+
+    def text(self, stream: TextStream) -> Tensor:
+        """t_b ← (1 − ρ)·t_b + ρ·t_{b−1}."""
+        hidden, rho = stream.hidden, self._parameters.rho
+        if self._previous is not None and self._previous[0] == stream.clock.forward:
+            before = self._previous[1]
+            if before.shape == hidden.shape:
+                at = indices(self._rows(stream), hidden.device)
+                hidden = hidden.index_copy(0, at, (1 - rho) * hidden[at] + rho * before[at])
+        self._previous = (stream.clock.forward, hidden)
+        return hidden
+
+    def evidence(self) -> Mapping[str, Tensor]:
+        """None: what it does is in its parameters."""
+        return {}
+
+    def _rows(self, stream: TextStream) -> tuple[int, ...]:
+        """Places in the batch whose text is mixed."""
+        both = self._parameters.text_rows == "both"
+        return tuple(
+            place for place, item in enumerate(stream.rows) if item.is_edit or (both and item.half == "conditional")
+        )

@@ -1,0 +1,141 @@
+"""What steers an edit: the interface of methods.
+
+A method is a frozen set of parameters. For each run it makes a :class:`MethodRun`, which holds all state, so one method serves
+many runs. Several methods act in the order in which they are listed.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from jaxtyping import Float
+from torch import Tensor
+
+from headrouter.attention.clock import Phase
+from headrouter.attention.joint_attention import JointAttention, Site, TextStream, TokenLayout
+from headrouter.attention.rows import Row
+from headrouter.config.configuration import Parameters
+from headrouter.config.moments import step_of
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a method takes part in at one step.
+
+    Attributes:
+        attention: Sites whose attention it acts on, by number.
+        image_attention: Image-only sites that it acts on, by the numbers of their blocks.
+        text: Sites of the blocks whose text stream it acts on, by number.
+        latents: Whether it changes the latents after the step.
+        pair: Whether it compares with, or copies from, the source's row.
+    """
+
+    attention: frozenset[int] = frozenset()
+    image_attention: frozenset[int] = frozenset()
+    text: frozenset[int] = frozenset()
+    latents: bool = False
+    pair: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether it takes part at all."""
+        return bool(self.attention or self.image_attention or self.text or self.latents)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Setting:
+    """The run that a method is about to take part in.
+
+    Attributes:
+        phase: ``sample`` or ``generate``; methods do not act in an inversion.
+        steps: Number of steps N of the grid.
+        sites: The model's joint sites.
+        rows: All rows, sources and edits.
+        sigmas: The time grid.
+        run: Steps that the trajectory runs, all or the last of them.
+        word_blocks: Sites whose attention shows best where a word acts, best first; empty if nobody ranked them.
+        size: Width and height of the user's picture in pixels, or None if there is no picture.
+        image_sites: Where the model attends among image tokens alone; most models do not.
+        packed_latents: Whether the model takes its latents packed into tokens, as Flux does, not as a grid.
+    """
+
+    phase: Phase
+    steps: int
+    sites: tuple[Site, ...]
+    rows: tuple[Row, ...]
+    sigmas: tuple[float, ...]
+    run: range
+    word_blocks: tuple[int, ...] = ()
+    size: tuple[int, int] | None = None
+    image_sites: tuple[Site, ...] = ()
+    packed_latents: bool = False
+
+    @property
+    def edits(self) -> int:
+        """Number of edit rows."""
+        return sum(not row.is_source for row in self.rows)
+
+    def edit_number(self, row: Row) -> int:
+        """Position of an edit row among the edits of the run."""
+        return [other for other in self.rows if not other.is_source].index(row)
+
+    def source_of(self, row: Row) -> Row | None:
+        """The source's row of an edit's picture, None if the run has none."""
+        return next((other for other in self.rows if other.is_source and other.image == row.image), None)
+
+    def first_steps(self, moment: int | float) -> range:
+        """The first steps of those that are run: so many, or that fraction of them; at least one unless ``moment`` is 0."""
+        return self.run[: step_of(moment, len(self.run)) or int(moment > 0)]
+
+
+class MethodRun(ABC):
+    """One method in one run. Hooks that a method has no use for stay as they are here: they change nothing."""
+
+    @abstractmethod
+    def needs(self, step: int) -> Needs:
+        """What the method takes part in at a step; asked for every step before the run, and must not change."""
+
+    def before(self, event: JointAttention) -> None:
+        """Before attention: may assign new ``query``, ``key``, ``value``."""
+
+    def wants_log_sum_exp(self, event: JointAttention) -> bool:
+        """Whether probabilities will be asked for after this attention, so that the kernel keeps the log-sum-exp."""
+        return False
+
+    def after(
+        self, event: JointAttention, output: Float[Tensor, "rows heads tokens channels"]
+    ) -> Float[Tensor, "rows heads tokens channels"]:
+        """After attention: gives the per-head output that the model shall go on with; never writes into ``output``."""
+        return output
+
+    def text(self, stream: TextStream) -> Float[Tensor, "rows tokens channels"]:
+        """The text stream that shall enter a block."""
+        return stream.hidden
+
+    def end_step(
+        self, step: int, latents: Float[Tensor, "rows channels h w"], rows: Sequence[Row]
+    ) -> Float[Tensor, "rows channels h w"]:
+        """The latents after a step; the source's row is in the same space as its edits'."""
+        return latents
+
+    def begin_forward(self, layout: TokenLayout) -> None:
+        """A forward pass with this layout begins."""
+
+    @abstractmethod
+    def evidence(self) -> Mapping[str, Tensor]:
+        """What the method saw and did, by name, on the CPU; each documented by the method."""
+
+
+class Method(Parameters, ABC):
+    """A way to steer: its parameters are its fields."""
+
+    @property
+    @abstractmethod
+    def requires(self) -> frozenset[str]:
+        """Capability words that the backbone must provide."""
+
+    @abstractmethod
+    def begin(self, setting: Setting) -> MethodRun:
+        """Take part in a run; refuse what cannot work. Asked once more before the inversion, so that it refuses in time."""

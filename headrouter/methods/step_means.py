@@ -1,0 +1,40 @@
+"""Means over the evaluations of each step, for what methods report of a run."""
+
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from torch import Tensor
+
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.rows import Row
+from headrouter.methods.method import Setting
+
+
+@final
+class StepMeans:
+    """Means over the evaluations of each step, by name, [edit, step, layer, ...]; kept on the device until they are asked for."""
+
+    def __init__(self, setting: Setting):
+        """``setting``: the run."""
+        self._edits = {row: number for number, row in enumerate(row for row in setting.rows if not row.is_source)}
+        self._shape = (len(self._edits), setting.steps, len(setting.sites))
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, Tensor] = {}
+
+    def add(self, name: str, event: JointAttention, row: Row, value: Tensor) -> None:
+        """Count one evaluation of ``row``."""
+        if name not in self._sums:
+            self._sums[name] = torch.zeros((*self._shape, *value.shape), dtype=torch.float32, device=value.device)
+            self._counts[name] = torch.zeros(self._shape, dtype=torch.float32, device="cpu")
+        place = (self._edits[row], event.clock.step, event.site.index)
+        self._sums[name][place] += value
+        self._counts[name][place] += 1
+
+    def means(self) -> Mapping[str, Tensor]:
+        """Return the means on the CPU, NaN where there was no evaluation."""
+        found = {}
+        for name, total in self._sums.items():
+            count = self._counts[name][(...,) + (None,) * (total.ndim - 3)]
+            found[name] = torch.where(count > 0, total.cpu() / count, torch.nan)
+        return found

@@ -1,0 +1,1 @@
+"""The interface of backbones, and where the weights of models are."""

@@ -1,0 +1,196 @@
+"""What the engine needs of a model, and what a model tells of itself while it runs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+from jaxtyping import Float
+from torch import Tensor, device
+
+from headrouter.attention.clock import Clock
+from headrouter.attention.joint_attention import JointAttention, Site, TextStream, TokenLayout
+from headrouter.attention.rows import BatchRow, Row
+from headrouter.config.configuration import Parameters
+from headrouter.models.fingerprint import fingerprint, modules_of, tensors_of
+from headrouter.prompts.prompt import Prompt
+
+
+class Listener(ABC):
+    """What hears of a model's attention while it is attached."""
+
+    @property
+    @abstractmethod
+    def clock(self) -> Clock:
+        """When in the run the current forward pass is; whoever drives the model keeps it current."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether what it listens for has ended, so that it must not stand in the way of another listener."""
+        return False
+
+    @abstractmethod
+    def begin_forward(self, rows: tuple[BatchRow, ...], layout: TokenLayout) -> None:
+        """A forward pass of these rows begins."""
+
+    @abstractmethod
+    def attention(self, event: JointAttention) -> Float[Tensor, "rows heads tokens channels"]:
+        """Give the per-head output of this attention, usually by ``event.attend()``."""
+
+    def image_attention(self, event: JointAttention) -> Float[Tensor, "rows heads tokens channels"]:
+        """Give the per-head output of attention among image tokens alone; its layout has no text. As it is, unless overridden."""
+        return event.attend()
+
+    @abstractmethod
+    def text(self, stream: TextStream) -> Float[Tensor, "rows tokens channels"]:
+        """Give the text stream that shall enter this block, usually ``stream.hidden`` itself."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a model wants when the user does not say.
+
+    Attributes:
+        steps: Sampling steps.
+        guidance: Guidance while sampling.
+        area: Pixels of a training picture, width times height; 0 where the model names none, so that `size` must be given.
+        word_blocks: Joint sites whose attention shows best where a word acts, best first; empty if nobody ranked them.
+    """
+
+    steps: int
+    guidance: float
+    area: int
+    word_blocks: tuple[int, ...] = ()
+
+
+class Backbone(ABC):
+    """A multimodal diffusion transformer with its text encoders, autoencoder and time grid.
+
+    Latents are float32 ``[rows, channels, h, w]``, on :attr:`device`, scaled as the model is trained. Noise level σ runs from 1
+    (noise) to 0 (picture), x_σ = (1−σ)·x_0 + σ·ε, and the velocity is dx/dσ ≈ ε − x_0, whatever sign and time scale the model
+    itself uses.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Short name with the model, for messages and records."""
+
+    @property
+    @abstractmethod
+    def provides(self) -> frozenset[str]:
+        """Capability words, see ``docs/plugins/interfaces.md``."""
+
+    @property
+    @abstractmethod
+    def sites(self) -> tuple[Site, ...]:
+        """Joint attention sites in execution order; ``sites[i].index == i``."""
+
+    @property
+    def image_sites(self) -> tuple[Site, ...]:
+        """Where image tokens attend among themselves alone, by the numbers of their blocks; nowhere, unless overridden."""
+        return ()
+
+    @property
+    def packs_latents(self) -> bool:
+        """Whether the transformer takes latents packed into tokens (Flux), not as a grid (SD3); methods may differ there."""
+        return False
+
+    @property
+    @abstractmethod
+    def device(self) -> device:
+        """Where the model computes."""
+
+    @property
+    @abstractmethod
+    def defaults(self) -> Defaults:
+        """Steps, guidance and picture area that suit this model."""
+
+    @property
+    @abstractmethod
+    def size_multiple(self) -> int:
+        """Width and height of a picture must be multiples of this many pixels."""
+
+    @abstractmethod
+    def encode_prompts(self, texts: Sequence[str]) -> list[Prompt]:
+        """Encode prompts, all to the same number of text tokens.
+
+        Raises:
+            InvalidInputError: a prompt is longer than the encoders take; the message says what would be cut.
+        """
+
+    @abstractmethod
+    def encode_image(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images channels h w"]:
+        """Latents of pictures in [−1, 1]: the mode of the autoencoder's distribution."""
+
+    @abstractmethod
+    def decode(self, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows 3 height width"]:
+        """Pictures of latents, float32 in about [−1, 1], not clipped."""
+
+    @abstractmethod
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Channels, rows and columns of the latents of a picture of ``width`` × ``height`` pixels."""
+
+    @abstractmethod
+    def sigmas(self, steps: int, width: int, height: int) -> Float[Tensor, "steps_plus_1"]:
+        """The model's own time grid, float64 on the CPU: from (about) 1 down to 0, ``steps + 1`` values."""
+
+    @abstractmethod
+    def velocity(
+        self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row]
+    ) -> Float[Tensor, "rows channels h w"]:
+        """dx/dσ of each row under its own prompt and guidance, float32, from one call of the model."""
+
+    @abstractmethod
+    def batch_size(self, rows: Sequence[Row]) -> int:
+        """How many rows the model sees for one velocity of ``rows``: guidance may evaluate a row twice."""
+
+    def fingerprint(self) -> str:
+        """Tell by content what the model computes with: the same for the same weights wherever they were loaded from.
+
+        Asked before each run, since weights may change between two. Covers the parameters and buffers of every torch module among
+        the backbone's attributes, and theirs, unless overridden; see :func:`headrouter.models.fingerprint.fingerprint`.
+        """
+        return fingerprint(pair for path, module in modules_of(self).items() for pair in tensors_of(module, f"{path}."))
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What velocities depend on beside weights, as plain data by parameter; nothing, unless overridden."""
+        return {}
+
+    @abstractmethod
+    def attach(self, listener: Listener) -> AbstractContextManager[None]:
+        """Let ``listener`` hear every attention and text stream of the model, until the context ends.
+
+        Afterwards, and after any exception, the model is what it was. A second listener at the same time is refused.
+        """
+
+
+class BackboneParameters(Parameters, ABC):
+    """How to load a backbone. A subclass may add fields of its own; :meth:`load` gives the backbone.
+
+    Attributes:
+        device: ``auto`` (CUDA, then MPS, then CPU) or a device of PyTorch.
+        dtype: Precision of the weights; ``auto`` is bfloat16 on an accelerator and float32 on the CPU.
+        offload: ``model`` and ``group`` keep the weights in main memory and bring each model, or each group of layers, to the
+            device when it runs.
+    """
+
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    offload: Literal["none", "model", "group"] = "none"
+
+    @abstractmethod
+    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
+        """Load the model.
+
+        Args:
+            source: Hub id or local folder.
+            pipeline: An already loaded pipeline to use as it is, with its LoRA weights and quantisation, instead of loading.
+            defaults: What suits the model, where the caller knows it; otherwise it is told from the model's configuration.
+
+        Raises:
+            WeightsError: weights missing, gated, damaged, or pickled.
+        """

@@ -1,0 +1,67 @@
+"""Import paths of before the rooms, for one release: each warns, and gives the module that took its place."""
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Final, final
+
+_ROOMS: Final = {
+    "imaging": "picture colour decoding measure",
+    "config": "configuration yaml_document moments one_or_more",
+    "prompts": "prompt",
+    "attention": "clock rows joint_attention kernels",
+    "models": "backbone weights",
+    "methods": "method",
+    "sampling": "inversion directions noise cost engine dispatch",
+    "editing": "editor job request record again result inverted reconstruction sheet assembly",
+    "plugins": "hookspecs schema",
+}
+MOVED: Final = {
+    **{f"headrouter.{name}": f"headrouter.{room}.{name}" for room, names in _ROOMS.items() for name in names.split()},
+    "headrouter.maps": "headrouter.methods.word_maps",
+    "headrouter.plugin": "headrouter.plugins.specifications",
+    "headrouter.routing": "headrouter.methods.head_router",
+    **{
+        f"headrouter_{name}": "headrouter_inversions"
+        for name in ("euler", "rf", "rf_sde", "rf_solver", "fireflow", "flowedit", "sdedit")
+    },
+}
+"""Old names of modules and packages, and their new ones."""
+
+
+@final
+class _Moved(MetaPathFinder, Loader):
+    """Finds modules by their old names."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return a spec for an old name, None for any other."""
+        package, _, rest = fullname.rpartition(".")
+        new = MOVED.get(fullname) or (f"{MOVED[package]}.{rest}" if package in MOVED else None)
+        if new is None:
+            return None
+        warnings.warn(f"{fullname} is {new} now; the old name goes with the next release.", DeprecationWarning, 2)
+        return ModuleSpec(fullname, self, loader_state=new, is_package=fullname in MOVED)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module itself."""
+        module = importlib.import_module(spec.loader_state)
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give the module, which has run, its own spec back."""
+        old = module.__spec__
+        assert old is not None
+        module.__spec__ = old.loader_state
+
+
+def install() -> None:
+    """Let old names be found, after everything else has been asked."""
+    if not any(isinstance(finder, _Moved) for finder in sys.meta_path):
+        sys.meta_path.append(_Moved())

@@ -1,0 +1,50 @@
+"""The hooks a plug-in may implement; docs/plugins/hooks.md describes each for authors.
+
+Implementations are called one by one, so that each failure and each description is known to belong to one plug-in. No
+hook is called while an edit runs: there, plug-ins take part through the interfaces of their classes.
+"""
+
+from argparse import ArgumentParser, _SubParsersAction
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pluggy
+
+from headrouter.plugins.specifications import BackboneSpec, InversionSpec, MethodSpec, Model, Preset
+
+hookspec = pluggy.HookspecMarker("headrouter")
+
+
+@hookspec
+def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
+    """Call ``register`` with each backbone the plug-in brings."""
+
+
+@hookspec
+def register_inversions(register: Callable[[InversionSpec], None]) -> None:
+    """Call ``register`` with each inversion the plug-in brings."""
+
+
+@hookspec
+def register_methods(register: Callable[[MethodSpec], None]) -> None:
+    """Call ``register`` with each method the plug-in brings."""
+
+
+@hookspec
+def register_models(register: Callable[[Model], None]) -> None:
+    """Call ``register`` with each model the plug-in knows of, for its own backbones or for anybody's."""
+
+
+@hookspec
+def register_presets(register: Callable[[Preset], None]) -> None:
+    """Call ``register`` with each preset the plug-in brings, for its own components or for anybody's."""
+
+
+@hookspec
+def register_commands(subcommands: "_SubParsersAction[ArgumentParser]") -> None:
+    """Add subcommands; each sets the default ``run``, a function from the parsed arguments to an exit code."""
+
+
+@hookspec(firstresult=True)
+def identify_backbone(model_index: Mapping[str, Any], source: str) -> str | None:
+    """Say which backbone runs the model that this ``model_index.json`` describes, or None."""

@@ -1,0 +1,65 @@
+"""JSON Schema of parts and their parameters, built from the installed plug-ins, so that an editor can complete and check them."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from headrouter.errors import PluginError, PluginWarning, reason_of
+from headrouter.plugins import Entry, Registry, registry
+from headrouter.plugins.specifications import KINDS, ComponentSpec, Kind
+
+
+def schema(known: Registry | None = None) -> dict[str, Any]:
+    """The schema of a mapping with the keys ``backbone``, ``inversion`` and ``method``.
+
+    Each is the name of a component, or a mapping of ``name`` and the component's parameters, or a list of these. A component
+    whose class cannot be used is left out, with a :class:`~headrouter.errors.PluginWarning`.
+    """
+    known = registry() if known is None else known
+    definitions: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
+    for kind in KINDS:
+        one = list(_choices(kind, known, definitions))
+        properties[kind] = {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}]} if one else False
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "headrouter",
+        "type": "object",
+        "properties": properties,
+        "$defs": definitions,
+    }
+
+
+def component_schema(entry: Entry, prefix: str = "#/$defs/") -> dict[str, Any]:
+    """The schema of one component's parameters with its ``name``; references to shared parts begin with ``prefix``.
+
+    Raises:
+        PluginError: its class cannot be imported, or has parameters that no schema describes.
+    """
+    spec = entry.item
+    assert isinstance(spec, ComponentSpec)
+    parameters = spec.load()
+    try:
+        own = parameters.model_json_schema(ref_template=prefix + "{model}")
+    except Exception as error:
+        raise PluginError(
+            f"{spec.kind} {spec.name!r} has parameters without a JSON Schema: {reason_of(error)}"
+        ) from error
+    properties = {"name": {"enum": _names(entry), "description": spec.summary}, **own.get("properties", {})}
+    return {**own, "title": spec.name, "properties": properties, "required": ["name", *own.get("required", [])]}
+
+
+def _choices(kind: Kind, known: Registry, definitions: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for entry in known.entries(kind):
+        key = f"{kind}.{entry.qualified_name}"
+        try:
+            definitions[key] = component_schema(entry, prefix=f"#/$defs/{key}/$defs/")
+        except PluginError as error:
+            warnings.warn(f"{entry.qualified_name} is left out: {error}", PluginWarning, stacklevel=2)
+        else:
+            yield {"enum": _names(entry)}
+            yield {"$ref": f"#/$defs/{key}"}
+
+
+def _names(entry: Entry) -> list[str]:
+    return [entry.item.name, *entry.item.aliases, entry.qualified_name]

@@ -1,0 +1,228 @@
+"""What a plug-in author imports: the marker of hooks, and the small descriptions of what a plug-in brings.
+
+A plug-in is a module named in the entry-point group ``headrouter``. It states ``headrouter_api = 1`` and implements
+hooks of :mod:`headrouter.plugins.hookspecs`. A description names its class as text, ``"module:Class"``, and the class is
+imported when it is first used; so this module and every plug-in module stay light, and ``headrouter --help`` imports no
+torch.
+"""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal
+
+import pluggy
+
+from headrouter.errors import InvalidInputError, PluginError
+from headrouter.plugins.description import (
+    block_numbers_of,
+    require_name,
+    require_number,
+    require_target,
+    require_text,
+    require_truth,
+    require_values,
+    require_whole,
+    words_of,
+)
+from headrouter.plugins.targets import folder_of, import_target
+
+hookimpl = pluggy.HookimplMarker("headrouter")
+"""Marks a function of a plug-in as the implementation of the hook of the same name."""
+
+SUPPORTED_API: Final[frozenset[int]] = frozenset({1})
+"""The values of a plug-in's ``headrouter_api`` that this headrouter understands."""
+
+Kind = Literal["backbone", "inversion", "method"]
+KINDS: Final[tuple[Kind, ...]] = ("backbone", "inversion", "method")
+
+_BASES: Final[Mapping[Kind, str]] = {
+    "backbone": "headrouter.models.backbone:BackboneParameters",
+    "inversion": "headrouter.sampling.inversion:Inversion",
+    "method": "headrouter.methods.method:Method",
+}
+"""The class that a component's class derives from; named as text, since importing it imports torch."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentSpec:
+    """What the registry knows about a component before any of its code is imported.
+
+    Args:
+        name: lower-case letters, digits, ``.``, ``_``, ``-``; compared with ``_`` equal to ``-``.
+        target: ``"module:Class"``, imported on first use. The class holds the component's parameters: it derives from
+            :class:`~headrouter.models.backbone.BackboneParameters`, :class:`~headrouter.sampling.inversion.Inversion` or
+            :class:`~headrouter.methods.method.Method`, all pydantic models.
+        aliases: further names, weaker than any name.
+        summary: one line for tables.
+        provides: capability words that other parts may ask for: of a backbone, all that any of its models provides.
+        requires: capability words that the parts beside it must provide.
+        install_hint: what to do when the target cannot be imported, e.g. ``"pip install 'headrouter-acme[xl]'"``.
+
+    Raises:
+        InvalidInputError: a name, alias or target that is not of that form.
+    """
+
+    name: str
+    target: str
+    aliases: tuple[str, ...] = ()
+    summary: str = ""
+    provides: Set[str] = frozenset()
+    requires: Set[str] = frozenset()
+    install_hint: str = ""
+
+    kind: ClassVar[Kind]
+
+    def __post_init__(self) -> None:
+        require_name("name", self.name)
+        require_target("target", self.target)
+        for field_name in ("aliases", "provides", "requires"):
+            make = tuple if field_name == "aliases" else frozenset
+            object.__setattr__(self, field_name, make(words_of(field_name, getattr(self, field_name))))
+        for alias in self.aliases:
+            require_name("aliases", alias)
+        require_text(self, "summary", "install_hint")
+
+    def load(self) -> Any:
+        """Import the class that ``target`` names; :class:`PluginError` when that fails, or it is no class of this kind."""
+        found = import_target(self.target, f"{self.kind} {self.name!r}", self.install_hint)
+        base = import_target(_BASES[self.kind], self.kind)
+        if not isinstance(found, type) or not issubclass(found, base):
+            came = found.__name__ if isinstance(found, type) else f"a {type(found).__name__}"
+            raise PluginError(
+                f"{self.kind} {self.name!r}: its target '{self.target}' must be a class derived from "
+                f"{base.__module__}.{base.__name__} (got {came})."
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneSpec(ComponentSpec):
+    """A family of joint-attention models.
+
+    Args:
+        default_model: the :class:`Model`, by name, that is used when the user names none.
+        testing: ``"module:function"`` without arguments that gives small models, a list of
+            :class:`~headrouter.testing.BackboneSubject`, for ``headrouter conformance``.
+    """
+
+    default_model: str = ""
+    testing: str = ""
+
+    kind: ClassVar[Kind] = "backbone"
+
+    def __post_init__(self) -> None:
+        ComponentSpec.__post_init__(self)
+        require_text(self, "default_model")
+        if self.testing != "":
+            require_target("testing", self.testing)
+
+
+@dataclass(frozen=True, slots=True)
+class InversionSpec(ComponentSpec):
+    """A trajectory: how a picture is turned into noise, and how an edit comes back."""
+
+    kind: ClassVar[Kind] = "inversion"
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSpec(ComponentSpec):
+    """Something that steers attention."""
+
+    kind: ClassVar[Kind] = "method"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Weights of a backbone, and what suits them.
+
+    Args:
+        name: as for components; unique within the backbone.
+        backbone: name of the backbone that runs it, the plug-in's own or anybody's.
+        source: a hub id, or ``"package:function"`` for a function without arguments that returns the folder of bundled weights.
+        steps, guidance, area: sampling steps, guidance, and pixels of a training picture; 0 steps: as the backbone tells from
+            the weights' configuration.
+        licence: of the weights, in words.
+        word_blocks: numbers of the joint blocks whose attention shows best where a word acts, best first; empty if nobody
+            ranked them. They need ``steps`` and ``area`` beside them.
+        gated: whether the licence must be accepted on the hub before downloading.
+        summary: one line for tables.
+    """
+
+    name: str
+    backbone: str
+    source: str
+    steps: int = 0
+    guidance: float = 1.0
+    area: int = 0
+    licence: str = ""
+    gated: bool = False
+    summary: str = ""
+    word_blocks: tuple[int, ...] = ()
+
+    kind: ClassVar[Literal["model"]] = "model"
+    aliases: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def component(self) -> tuple[Kind, str]:
+        """What it belongs to."""
+        return "backbone", self.backbone
+
+    def __post_init__(self) -> None:
+        require_name("name", self.name)
+        require_text(self, "backbone", "source", "licence", "summary")
+        require_truth(self, "gated")
+        require_whole(self, "steps", "area", least=0)
+        require_number(self, "guidance")
+        object.__setattr__(self, "word_blocks", block_numbers_of(self, "word_blocks"))
+        if not self.source:
+            raise InvalidInputError(f"`source` of model {self.name!r} is empty; give a hub id or 'package:function'.")
+        if ":" in self.source:
+            require_target("source", self.source)
+        if (self.steps > 0) != (self.area > 0):
+            raise InvalidInputError(
+                f"`steps` and `area` of model {self.name!r} must both be positive, or both 0 (got {self.steps}, {self.area})."
+            )
+        if self.word_blocks and not self.steps:
+            raise InvalidInputError(f"`word_blocks` of model {self.name!r} need `steps` and `area` beside them.")
+
+    def locate(self) -> str:
+        """The hub id, or the folder that the function named by ``source`` gives; :class:`PluginError` when it gives none."""
+        return folder_of(self.source) if ":" in self.source else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Parameter values that somebody found to work, and where they are from.
+
+    Args:
+        name: as for components; unique within the component.
+        component: kind and name of the component the values belong to, e.g. ``("method", "headrouter")``.
+        reference_steps: number of steps of the run in which the values were found, at least 1.
+        values: parameter names of the component and their values.
+        provenance: paper, table, file or experiment that the values come from.
+        summary: one line for tables.
+    """
+
+    name: str
+    component: tuple[Kind, str]
+    reference_steps: int
+    values: Mapping[str, int | float | str] = field(hash=False)
+    provenance: str
+    summary: str = ""
+
+    kind: ClassVar[Literal["preset"]] = "preset"
+    aliases: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        require_name("name", self.name)
+        object.__setattr__(self, "component", words_of("component", self.component))
+        if len(self.component) != 2 or self.component[0] not in KINDS:
+            raise InvalidInputError(
+                f"`component` must begin with one of {', '.join(KINDS)}, and name one (got {self.component!r})."
+            )
+        require_whole(self, "reference_steps", least=1)
+        require_text(self, "provenance", "summary")
+        if not self.provenance:
+            raise InvalidInputError(f"`provenance` of preset {self.name!r} is empty; say where its values come from.")
+        require_values(self, "values")
+        object.__setattr__(self, "values", dict(self.values))

@@ -1,0 +1,1 @@
+"""Prompts, their words, and where words stand among tokens."""

@@ -1,0 +1,1 @@
+"""The engine that drives a run, and the interface of inversions."""

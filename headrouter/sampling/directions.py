@@ -1,0 +1,73 @@
+"""What most trajectories have in common: those that invert and sample alike, and those that only sample."""
+
+from abc import ABC
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from headrouter.attention.rows import Row
+from headrouter.errors import IncompatibleError
+from headrouter.sampling.inversion import Inversion, Problem, State, Velocity, per_row
+
+
+class TwoWay(Inversion, ABC):
+    """Inverts the source prompt without guidance, and samples every row from where that arrived. What is left is the two steps."""
+
+    @property
+    def inversion_prompt(self) -> Literal["source", "empty"]:
+        """The source prompt."""
+        return "source"
+
+    @property
+    def inversion_guidance(self) -> float:
+        """No guidance: 1."""
+        return 1.0
+
+    def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
+        """The same for all rows."""
+        return guidance
+
+    def inversion_steps(self, steps: int) -> range:
+        """All."""
+        return range(steps)
+
+    def sampling_steps(self, steps: int) -> range:
+        """All."""
+        return range(steps)
+
+    def needs_source(self, step: int, steps: int) -> bool:
+        """Never."""
+        return False
+
+    def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
+        """Where the inversion arrived, or fresh noise if there was none."""
+        start = problem.noise("start", 0) if problem.inverted is None else problem.inverted
+        return State(per_row(start, rows))
+
+
+class OneWay(Inversion, ABC):
+    """Starts from the picture's latents and fresh noise; there is no inversion."""
+
+    inverts: ClassVar[bool] = False
+
+    @property
+    def seeded(self) -> frozenset[Literal["invert", "sample"]]:
+        """Sampling."""
+        return frozenset({"sample"})
+
+    @property
+    def inversion_prompt(self) -> Literal["source", "empty"]:
+        """Without meaning."""
+        return "empty"
+
+    @property
+    def inversion_guidance(self) -> float:
+        """Without meaning."""
+        return 0.0
+
+    def inversion_steps(self, steps: int) -> range:
+        """None."""
+        return range(0)
+
+    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+        """Refused."""
+        raise IncompatibleError(f"{type(self).__name__} has no inversion.")

@@ -1,0 +1,162 @@
+"""How a picture becomes noise and noise becomes a picture: the interface of trajectories.
+
+A trajectory is a frozen set of parameters with two pure step functions. What must live from one step to the next is in the
+:class:`State`, so one object serves many runs, and rows can be dropped at any step.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Protocol, final
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from headrouter.attention.rows import Row
+from headrouter.config.configuration import Parameters
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """Rows of a run between two steps.
+
+    Attributes:
+        latents: Float32 ``[rows, channels, h, w]``.
+        memory: Tensors that the trajectory carries to its next step; each has the rows first.
+    """
+
+    latents: Float[Tensor, "rows channels h w"]
+    memory: tuple[Tensor, ...] = ()
+
+    def select(self, indices: Sequence[int]) -> "State":
+        """The state of some of its rows."""
+        chosen = list(indices)
+        return State(self.latents[chosen], tuple(tensor[chosen] for tensor in self.memory))
+
+    def with_latents(self, latents: Tensor) -> "State":
+        """A state whose latents were changed from outside: what the trajectory remembered no longer fits and is dropped."""
+        return replace(self, latents=latents, memory=())
+
+
+class Velocity(Protocol):
+    """Evaluates the model: one call of it, counted."""
+
+    def __call__(
+        self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row], stage: int = 0
+    ) -> Float[Tensor, "rows channels h w"]:
+        """Velocity of ``rows`` at ``latents``; ``sigma`` is the noise level that the model is told.
+
+        ``stage`` numbers the evaluations within a step from 0.
+        """
+        ...
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """What is fixed for a run.
+
+    Attributes:
+        sigmas: Time grid as plain numbers, σ_0 ≈ 1 down to σ_N = 0.
+        source: Latents of the pictures, ``[images, channels, h, w]``.
+        noise: ``noise(name, step)`` draws standard Gaussian noise like ``source``, the same for the same seed, name and step,
+            once per picture.
+        inverted: Latents that the inversion reached, or None if there was none.
+        size: Width and height of the user's picture in pixels, or None if there is no picture.
+    """
+
+    sigmas: tuple[float, ...]
+    source: Float[Tensor, "images channels h w"]
+    noise: Callable[[str, int], Tensor]
+    inverted: Float[Tensor, "images channels h w"] | None = None
+    size: tuple[int, int] | None = None
+
+    @property
+    def steps(self) -> int:
+        """Number of steps N of the grid."""
+        return len(self.sigmas) - 1
+
+
+def per_row(tensor: Float[Tensor, "images channels h w"], rows: Sequence[Row]) -> Float[Tensor, "rows channels h w"]:
+    """Spread what belongs to a picture over the picture's rows."""
+    return tensor[[row.image for row in rows]]
+
+
+class Inversion(Parameters, ABC):
+    """A trajectory: its parameters are its fields.
+
+    Steps are numbered as in sampling: sampling step i goes from σ_i to σ_{i+1}. Inversion step j counts upwards from the picture,
+    from σ_{N−j} to σ_{N−j−1}.
+    """
+
+    inverts: ClassVar[bool] = True
+    """Whether there is an inversion at all."""
+
+    sampling_only: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that the inversion does not depend on: one kept inversion serves whatever they are."""
+
+    steps: int | None = Field(
+        None, ge=1, le=10_000, description="N, steps of the time grid; the model's default if not given."
+    )
+    guidance: float | None = Field(
+        None, ge=0, lt=1000, description="Guidance of edits, unless the user says; the model's default if not given."
+    )
+
+    @property
+    def inversion_parameters(self) -> dict[str, Any]:
+        """What an inversion depends on beside the run's steps, as plain data."""
+        return self.model_dump(mode="json", exclude={"steps", "guidance", *self.sampling_only})
+
+    @property
+    def seeded(self) -> frozenset[Literal["invert", "sample"]]:
+        """Phases of an edit that draw noise, so that another seed gives another picture; both, unless overridden."""
+        return frozenset({"invert", "sample"})
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Capability words that the backbone must provide; most trajectories need nothing but a velocity."""
+        return frozenset()
+
+    @property
+    @abstractmethod
+    def inversion_prompt(self) -> Literal["source", "empty"]:
+        """Which prompt the inversion is conditioned on."""
+
+    @property
+    @abstractmethod
+    def inversion_guidance(self) -> float:
+        """Guidance of the inversion."""
+
+    @abstractmethod
+    def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
+        """Guidance of a row while sampling, given what the user asks for."""
+
+    @abstractmethod
+    def inversion_steps(self, steps: int) -> range:
+        """Which of the ``steps`` inversion steps are run."""
+
+    @abstractmethod
+    def sampling_steps(self, steps: int) -> range:
+        """Which of the ``steps`` sampling steps are run.
+
+        Raises:
+            InvalidInputError: the parameters cannot be met in that many steps; asked before a model runs.
+        """
+
+    @abstractmethod
+    def needs_source(self, step: int, steps: int) -> bool:
+        """Whether sampling step ``step`` needs the source's row for the trajectory itself."""
+
+    @abstractmethod
+    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+        """One inversion step, towards noise."""
+
+    @abstractmethod
+    def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
+        """The state before the first sampling step."""
+
+    @abstractmethod
+    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+        """One sampling step, towards the picture."""

@@ -1,0 +1,114 @@
+"""RF-Inversion's controller, which pulls the flow towards known ends, arXiv:2410.10792.
+
+Inversion: v̂ = v + γ·(v_1 − v) with v_1 = (y_1 − x)/(1 − σ) and y_1 ~ N(0, I), on the empty prompt without guidance. Sampling:
+v̂ = v + η_i·(v_0 − v) with v_0 = (x − y_0)/σ, y_0 the picture's latents, η_i = η inside the window of steps and 0 outside.
+
+σ in the denominators is where x *is*; only what the model is told may be the step's end. The public pipeline tells it a uniform
+t = i/(N+1) instead while it steps the shifted grid; that is not reproduced here.
+"""
+
+from abc import ABC
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor
+from typing_extensions import Self
+
+from headrouter.attention.rows import Row
+from headrouter.config.moments import Moment, step_of, window
+from headrouter.errors import InvalidInputError
+from headrouter.sampling.directions import TwoWay
+from headrouter.sampling.inversion import Problem, State, Velocity, per_row
+
+
+class Controlled(TwoWay, ABC):
+    """Inversion under the controller, and the controlled velocity of sampling; how a sampling step uses it is left open.
+
+    In a step where η (or γ) is 1 the model has no say and is not called.
+    """
+
+    sampling_only: ClassVar[frozenset[str]] = frozenset({"eta", "start", "stop", "decay", "hold_source"})
+
+    gamma: float = Field(0.5, ge=0, le=1, description="γ, pull towards Gaussian noise while inverting.")
+    eta: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="η, pull towards the picture while sampling: larger keeps more of the source.",
+        json_schema_extra={"knob": "keep"},
+    )
+    start: Moment = Field(0, description="First controlled sampling step, or fraction of the steps.")
+    stop: Moment = Field(0.25, description="First step after the controlled ones, or fraction.")
+    decay: float = Field(0.0, ge=0, description="p: η falls as η·(1 − i/N)^p over the steps i; 0 keeps it constant.")
+    hold_source: bool = Field(
+        False,
+        description="Control the source's row wholly and in every step, so that methods compare with the picture itself and "
+        "not with its reconstruction.",
+    )
+    told: Literal["target", "current"] = Field(
+        "target", description="Noise level that the model is told while inverting: of the step's end, or of its start."
+    )
+
+    @model_validator(mode="after")
+    def _window_is_ordered(self) -> Self:
+        start, stop = self.start, self.stop
+        if type(start) is type(stop) and start > stop:
+            raise ValueError(f"`start` must not come after `stop`, got start {start} and stop {stop}")
+        return self
+
+    @property
+    def inversion_prompt(self) -> Literal["source", "empty"]:
+        """The empty prompt."""
+        return "empty"
+
+    @property
+    def inversion_guidance(self) -> float:
+        """None: 0."""
+        return 0.0
+
+    @property
+    def seeded(self) -> frozenset[Literal["invert", "sample"]]:
+        """Inverting, towards y_1; not at γ = 0."""
+        return frozenset({"invert"} if self.gamma > 0 else ())
+
+    def sampling_steps(self, steps: int) -> range:
+        """All."""
+        start, stop = step_of(self.start, steps), step_of(self.stop, steps)
+        if start > stop:
+            raise InvalidInputError(
+                f"`inversion.start` {self.start} comes after `inversion.stop` {self.stop} in a run of {steps} steps."
+            )
+        return range(steps)
+
+    def controller(self, step: int, steps: int) -> float:
+        """η of a sampling step."""
+        if step not in window(self.start, self.stop, steps):
+            return 0.0
+        return self.eta * float((1 - step / steps) ** self.decay)
+
+    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+        """x ← x + (σ′ − σ)·[v + γ·((y_1 − x)/(1 − σ) − v)], σ where x is, σ′ the next larger."""
+        current, target = problem.sigmas[problem.steps - step], problem.sigmas[problem.steps - step - 1]
+        pull = (per_row(problem.noise("y1", 0), rows) - state.latents) / (1 - current)
+        if self.gamma < 1:
+            drift = velocity(state.latents, target if self.told == "target" else current, rows)
+            pull = drift + self.gamma * (pull - drift)
+        return State(state.latents + (target - current) * pull)
+
+    def controlled(
+        self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem
+    ) -> Float[Tensor, "rows channels h w"]:
+        """v̂ = v + η_i·((x − y_0)/σ_i − v); of a source's row that is held, (x − y_0)/σ_i."""
+        sigma, eta = problem.sigmas[step], self.controller(step, problem.steps)
+        held = [self.hold_source and row.is_source for row in rows]
+        if eta == 0 and not any(held):
+            return velocity(state.latents, sigma, rows)
+        pull = (state.latents - per_row(problem.source, rows)) / sigma
+        if eta == 1:
+            return pull
+        drift = velocity(state.latents, sigma, rows)
+        drift = drift + eta * (pull - drift)
+        return torch.stack([pull[place] if whole else drift[place] for place, whole in enumerate(held)])

@@ -1,0 +1,24 @@
+"""Import paths of before the rooms still give the modules, with a warning that names the new path."""
+
+import importlib
+import sys
+
+import pytest
+
+from headrouter.moved import MOVED
+
+
+@pytest.mark.parametrize("old", [*MOVED, "headrouter.routing.method", "headrouter_rf.rf"])
+def test_an_old_path_is_the_new_module(old: str) -> None:
+    sys.modules.pop(old, None)
+    with pytest.warns(DeprecationWarning, match=rf"{old} is (\S+) now") as told:
+        module = importlib.import_module(old)
+    new = str(told[0].message).split()[2]
+    assert module is importlib.import_module(new)
+    assert module.__spec__ is not None and module.__spec__.name == new
+    assert importlib.reload(module).__name__ == new
+
+
+def test_other_names_are_not_found() -> None:
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("headrouter.nothing_of_this_name")
