@@ -19,8 +19,8 @@ steered one within one level of 256 of the uncompiled one; velocities of compile
 uncompiled ones (`tests/adapters/test_compiled.py`). A listener that changes nothing changes no bit of a velocity
 (`tests/adapters/test_companions.py`). Generation is within one level of the stock pipeline's, and its latents within 1e-5
 (`tests/adapters/test_stock_pipeline.py`). Edits in groups, and local blending with a white mask, are
-within one level of edits together and of the plain edit: their batches differ in size, by which kernels may round. Kept inversions, and
-edits run again from their records, are the same bit for bit on one machine: their batches are the same
+within one level of edits together and of the plain edit: their batches differ in size, by which kernels may round. Kept
+inversions, and edits run again from their records, are the same bit for bit on one machine: their batches are the same
 ([decision 31](decisions/0031-what-is-equal-to-the-bit.md)).""".splitlines()
 SIDE_BY_SIDE = """\
 ## Editors side by side
