@@ -86,15 +86,20 @@ class PictureWarning(UserWarning):
 
 
 def reason_of(error: BaseException) -> str:
-    """What somebody else's code raised, in one printable line; the type too, unless it is an error of headrouter's own.
+    """Return what somebody else's code raised, in one printable line without its full stop.
+
+    The type comes first, unless it is an error of headrouter's own.
 
     >>> reason_of(KeyError("x\\x1b"))
     "KeyError: 'x\\\\x1b'"
+    >>> reason_of(OSError("No such file. Look elsewhere."))
+    'OSError: No such file. Look elsewhere'
     """
     kind = type(error).__name__
     try:
         text = " ".join(printable(str(error)[:LONGEST]).split())
         text = text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} […]"
+        text = text.rstrip(".: ")
     except Exception:
         text = "an error that cannot be shown"
     if isinstance(error, HeadRouterError) and text:

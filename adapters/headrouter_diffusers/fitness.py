@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 import torch
 
-from headrouter.errors import HeadRouterError, IncompatibleError
+from headrouter.errors import HeadRouterError, IncompatibleError, reason_of
 from headrouter_diffusers.schedulers import check_scheduler
 
 
@@ -67,15 +67,9 @@ def blaming(which: str, what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise IncompatibleError(
-            f"{which} cannot {what}: its own code fails with {type(error).__name__}: {reason_of(error)}. Use the"
-            " configuration that the model was released with."
+            f"{which} cannot {what}: its own code fails with {reason_of(error)}. Use the configuration"
+            " that the model was released with."
         ) from error
-
-
-def reason_of(error: Exception) -> str:
-    """The first sentence of an error, without its full stop."""
-    first = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
-    return f"no {first}" if isinstance(error, KeyError) else first.rstrip(".:")
 
 
 def _check_transformer(pipeline: Any, which: str, packed: int) -> None:

@@ -1,5 +1,6 @@
 """Pipelines, loaded by name or given."""
 
+import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,10 @@ from typing import Any, Final
 import torch
 from torch.nn import Module
 
-from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError
+from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError, reason_of
 from headrouter.models.surroundings import undisturbed
 from headrouter_diffusers import single_file
-from headrouter_diffusers.fitness import declared_parts, reason_of, takes_more
+from headrouter_diffusers.fitness import declared_parts, takes_more
 from headrouter_diffusers.index import INDEX, driver, part_classes, read_json
 from headrouter_diffusers.parameters import DiffusersParameters
 from headrouter_diffusers.parts import load_part
@@ -22,7 +23,10 @@ from headrouter_diffusers.quiet import while_loading
 from headrouter_diffusers.weights import checked_folder
 
 ONE_AT_A_TIME: Final = threading.RLock()
-"""Held while a model is loaded: loaders replace functions of PyTorch for the whole process meanwhile."""
+"""Held while a model is loaded: loaders replace functions of PyTorch for the whole process meanwhile.
+
+A fork waits for it too, or else the child would keep a lock that no thread of its own releases, and functions that none puts back.
+"""
 
 LOADING: Final = tuple(DiffusersParameters.model_fields)
 """Names of the parameters that say how a pipeline is loaded."""
@@ -177,3 +181,11 @@ def _way_out(wanted: type, pipeline: Any, backbone: str) -> str:
         if declared.keys() - getattr(wanted, "_optional_components", ()) <= parts.keys():
             return f"It becomes one by `{wanted.__name__}.from_pipe(pipeline)`."
     return driver({"_class_name": type(pipeline).__name__}, "", backbone) or f"Give a {wanted.__name__}."
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=ONE_AT_A_TIME.acquire,
+        after_in_parent=ONE_AT_A_TIME.release,
+        after_in_child=ONE_AT_A_TIME.release,
+    )

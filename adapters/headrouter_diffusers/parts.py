@@ -11,8 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch.nn import Module
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headrouter.errors import WeightsError
-from headrouter_diffusers.fitness import reason_of
+from headrouter.errors import WeightsError, reason_of
 from headrouter_diffusers.index import check_types, read_json
 from headrouter_diffusers.variants import files_of
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from headrouter.errors import InvalidInputError
+from headrouter.errors import InvalidInputError, reason_of
 from headrouter.models.backbone import BackboneParameters
 
 
@@ -24,8 +24,9 @@ def resolve_device(parameters: BackboneParameters) -> torch.device:
                 torch.ones(1, dtype=torch.float32, device=device) + 1
             ).item()  # some devices hold tensors and compute nothing
         except Exception as error:  # torch raises a class of its own for nearly every device that is not there
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InvalidInputError(f"`device` {parameters.device!r} cannot be used here: {reason}") from error
+            raise InvalidInputError(
+                f"`device` {parameters.device!r} cannot be used here: {reason_of(error)}."
+            ) from error
     if parameters.offload != "none" and device.type == "cpu":
         raise InvalidInputError(
             f"`offload` {parameters.offload!r} brings weights from main memory to an accelerator, and this run computes"

@@ -9,7 +9,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from jaxtyping import Float
 from torch import Tensor
 
-from headrouter.errors import IncompatibleError
+from headrouter.errors import IncompatibleError, reason_of
 
 _ADVICE = (
     "Use the FlowMatchEulerDiscreteScheduler that the model was released with, by"
@@ -63,7 +63,7 @@ def grid_of(scheduler: Any, steps: int, set_steps: Callable[[Any], None], which:
         set_steps(scheduler)
         grid: Tensor = scheduler.sigmas.detach().to("cpu", torch.float64)
     except Exception as error:  # a configuration holds anything, and so do the errors that follow from it
-        reason = f"its configuration fails ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        reason = f"its configuration fails ({reason_of(error)})"
         raise IncompatibleError(f"{which} has a scheduler that gives no noise levels: {reason}. {_ADVICE}") from error
     falls = grid.shape == (steps + 1,) and bool(grid.isfinite().all()) and not (grid.diff() >= 0).any()
     if not falls or grid[-1] != 0 or not 0 < grid[0] <= 1:

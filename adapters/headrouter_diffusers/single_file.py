@@ -24,9 +24,8 @@ from huggingface_hub import hf_hub_download
 from torch import Tensor
 from torch.nn import Module
 
-from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError
+from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError, reason_of
 from headrouter.files import path_of
-from headrouter_diffusers.fitness import reason_of
 
 _SUFFIXES = (".safetensors", ".gguf")
 _TEXT = {"text_encoders.clip_l.": "CLIP", "text_encoders.clip_g.": "CLIP", "text_encoders.t5xxl.": "T5"}

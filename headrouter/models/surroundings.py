@@ -1,9 +1,10 @@
 """Keeps a run from depending on what the caller set for other code: autocast, gradients, default device and number type."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 from weakref import WeakSet
 
 import torch
@@ -40,7 +41,10 @@ class _Float32:
 
     inside: ClassVar["WeakSet[_Float32]"] = WeakSet()
     outside: ClassVar[torch.dtype | None] = None
-    lock: ClassVar = threading.RLock()
+    lock: ClassVar[Any] = threading.RLock()
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
 
     def __enter__(self) -> None:
         with self.lock:
@@ -52,6 +56,24 @@ class _Float32:
     def __exit__(self, *_: object) -> None:
         with self.lock:
             self.inside.discard(self)
-            if not self.inside and self.outside is not None:
-                torch.set_default_dtype(self.outside)
-                _Float32.outside = None
+            self.settle()
+
+    @classmethod
+    def settle(cls) -> None:
+        """Set the number type that the caller had, once no context needs another."""
+        if not cls.inside and cls.outside is not None:
+            torch.set_default_dtype(cls.outside)
+            cls.outside = None
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """Leave, in a child process, the contexts of threads that it does not have."""
+        cls.lock = threading.RLock()
+        for context in list(cls.inside):
+            if context.thread != threading.get_ident():
+                cls.inside.discard(context)
+        cls.settle()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Float32.after_fork)

@@ -43,6 +43,10 @@ def registry() -> Registry:
     return found
 
 
+if hasattr(os, "register_at_fork"):  # a child never sees a registry that a thread it does not have is filling
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
 def reload() -> Registry:
     """Forget what is loaded, run-time registrations included, and look at the installed plug-ins again."""
     global _registry  # noqa: PLW0603
