@@ -38,8 +38,8 @@ _MACHINE = set(DiffusersParameters.model_fields)
 class DiffusersBackbone(Backbone, ABC):
     """A backbone over a diffusers pipeline with one transformer, one autoencoder and a flow-matching scheduler."""
 
-    family: ClassVar[str]
-    """Name of the backbone."""
+    family: str
+    """Name of the backbone, for messages and records."""
     rules: ClassVar[tuple[SiteRule, ...]]
     """Where its transformer attends."""
     text_first: ClassVar[bool]
@@ -62,7 +62,7 @@ class DiffusersBackbone(Backbone, ABC):
             self._parts = tuple(self._text_parts())
             self._defaults = defaults or self._own_defaults()
 
-    # What a subclass declares.
+    # Declared by a subclass.
 
     @property
     @abstractmethod
@@ -76,7 +76,7 @@ class DiffusersBackbone(Backbone, ABC):
 
     @abstractmethod
     def _own_defaults(self) -> Defaults:
-        """Defaults told from the model's configuration."""
+        """Return the defaults that the model's configuration gives."""
 
     @abstractmethod
     def _text_parts(self) -> Sequence[TextPart]:
@@ -100,7 +100,7 @@ class DiffusersBackbone(Backbone, ABC):
     ) -> Float[Tensor, "batch channels h w"]:
         """Velocity of each row of the batch; the latents are on the device and in the transformer's dtype."""
 
-    # What follows.
+    # Common to all of them.
 
     @property
     @final
@@ -173,7 +173,7 @@ class DiffusersBackbone(Backbone, ABC):
             ]
 
     def _spelt(self, text: str) -> list[tuple[TextPart, Spelling]]:
-        """Each text encoder with what the pipeline gives its tokenizer."""
+        """Return each text encoder with the text that the pipeline gives its tokenizer."""
         convert = getattr(self.pipeline, "maybe_convert_prompt", None)
         return [(part, as_tokenized(without_marks(text), part.tokenizer, convert)) for part in self._parts]
 
@@ -237,19 +237,19 @@ class DiffusersBackbone(Backbone, ABC):
 
     @final
     def fingerprint(self) -> str:
-        """All that is in the pipeline now, by content."""
+        """Return a hash of the pipeline's weights and settings as they are now."""
         with exclusively(self.pipeline.transformer):
             return pipeline_fingerprint(self.pipeline)
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The ``_parameters`` of a subclass, without those that only say where and how precisely to compute."""
+        """Return the ``_parameters`` of a subclass, without those that only say where and how precisely to compute."""
         given = getattr(self, "_parameters", None)
         return given.model_dump(mode="json", exclude=_MACHINE) if isinstance(given, BackboneParameters) else {}
 
     @final
     def attach(self, listener: Listener) -> AbstractContextManager[None]:
-        """Let ``listener`` hear the transformer until the context ends."""
+        """Send the transformer's attention events to ``listener`` until the context ends."""
         return self._tap.attach(listener)
 
     @final

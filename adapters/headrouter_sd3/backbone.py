@@ -59,7 +59,6 @@ class SD35Parameters(SD3Parameters):
 class SD3Backbone(DiffusersBackbone):
     """A Stable Diffusion 3 or 3.5 pipeline: medium, large or turbo."""
 
-    family = "sd3"
     rules = (
         SiteRule("transformer_blocks.*.attn", "dual"),
         SiteRule("transformer_blocks.*.attn2", "image", text=None),
@@ -70,7 +69,7 @@ class SD3Backbone(DiffusersBackbone):
 
     def __init__(self, source: str, pipeline: Any, parameters: SD3Parameters, defaults: Defaults | None = None):
         """``pipeline`` is a ``StableDiffusion3Pipeline``."""
-        self._parameters = parameters
+        self._parameters, self.family = parameters, parameters.backbone
         super().__init__(source, pipeline, defaults)
         transformer = pipeline.transformer
         fused = any(type(processor).__name__.startswith("Fused") for processor in transformer.attn_processors.values())
@@ -128,8 +127,8 @@ class SD3Backbone(DiffusersBackbone):
         most = int(self.pipeline.transformer.config.pos_embed_max_size) * self.size_multiple
         if max(width, height) > most:
             raise InvalidInputError(
-                f"`width` × `height` of {width} × {height} pixels is more than {self.name} knows positions for: at most"
-                f" {most} pixels a side."
+                f"`size` {width}x{height} is larger than {self.name} has positions for, at most {most} pixels a side. Give a"
+                " smaller `size`."
             )
         return super().latent_shape(width, height)
 

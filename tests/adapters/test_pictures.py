@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from headrouter_diffusers.testing import tiny_flux, tiny_sd3
+from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
 from headrouter_flux.backbone import FluxParameters
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_sd3.backbone import SD3Parameters, SD35Parameters
 
 from headrouter.errors import InvalidInputError
 from headrouter.models.backbone import Defaults
@@ -103,3 +103,13 @@ def test_capabilities(backbone):
     assert ("single-stream" in backbone.provides) == ("flux" in backbone.name)
     assert "tiny" in backbone.name
     assert backbone.device == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "make", "name"), [(SD3Parameters, tiny_sd3, "sd3"), (SD35Parameters, tiny_sd35, "sd3.5")]
+)
+def test_a_size_beyond_the_positions_is_refused_under_the_backbones_own_name(parameters, make, name):
+    backbone = parameters().load("tiny", make())
+    assert backbone.name == f"{name} (tiny)"
+    with pytest.raises(InvalidInputError, match=rf"`size` 4096x32 is larger than {name} \(tiny\).*smaller `size`"):
+        backbone.latent_shape(4096, 32)
