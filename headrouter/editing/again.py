@@ -28,7 +28,7 @@ from headrouter.sampling.inversion import Inversion
 
 
 def edit_again(path: str | Path, *, model: str | None = None, progress: bool = True, **loading: str | None) -> Result:
-    """The same edit, from ``result.json`` or the folder that holds it.
+    """Run the edit again that a ``result.json``, or the folder that holds it, describes.
 
     Args:
         path: What :meth:`Result.save` wrote.
@@ -52,7 +52,7 @@ def edit_again(path: str | Path, *, model: str | None = None, progress: bool = T
             )
     if record.backbone.name is None or record.backbone.pipeline:
         raise InvalidInputError(
-            "this edit was made with a model object, which a file cannot hold; run it from Python again."
+            "`backbone`: this edit was made with a model object, which a file cannot hold; run it from Python again."
         )
     names = _name("inversion", record.inversion), [_name("method", part) for part in record.methods]
     with _of_the_record(path):
@@ -60,7 +60,9 @@ def edit_again(path: str | Path, *, model: str | None = None, progress: bool = T
     file = path.parent / record.source.file
     picture = load_picture(file)
     if picture_hash(picture) != record.source.sha256:
-        raise InvalidInputError(f"'{file}' is not the picture that was edited; its hash differs.")
+        raise InvalidInputError(
+            f"'{file}' is not the picture that was edited: its hash differs. Put the original back, or edit anew."
+        )
     backbone = changed(backbone, {name: value for name, value in loading.items() if value is not None})
     editor = Editor(
         backbone,
@@ -148,7 +150,7 @@ class _Record(Parameters):
 
 @contextmanager
 def _of_the_record(path: Path) -> Iterator[None]:
-    """Say of errors that it is the record they are in."""
+    """Name the record in errors that its content causes."""
     try:
         yield
     except InvalidInputError as error:
@@ -177,7 +179,7 @@ def _name(kind: Kind, part: _Part) -> str:
     if found is None:
         raise InvalidInputError(
             f"this edit was made with the {kind} {part.unregistered!r}, which no installed plug-in registers, so that it cannot be "
-            "loaded by name. Register it in a plug-in (`headrouter new-plugin`), or run the edit from Python again."
+            "loaded by name. Register it in a plug-in (`headrouter plugins new`), or run the edit from Python again."
         )
     return found
 

@@ -21,12 +21,12 @@ Methods = str | Method | Sequence[str | Method] | None
 
 
 def inversion_of(choice: str | Inversion, values: Mapping[str, Any] | None = None) -> Inversion:
-    """An inversion by name, with parameters, or the object that was given."""
+    """Return an inversion by name, with parameters, or the object that was given."""
     return _part("inversion", Inversion, choice, values)  # type: ignore[type-abstract]
 
 
 def methods_of(choice: Methods, values: Mapping[str, Any] | None = None) -> tuple[Method, ...]:
-    """Methods by name or object, one or several; None is none. ``values`` are parameters of a single named one."""
+    """Return methods by name or object, one or several; None is none. ``values`` are parameters of a single named one."""
     if choice is None:
         return ()
     if not isinstance(choice, str | Method | Sequence):
@@ -50,7 +50,7 @@ def _part(kind: Kind, base: type[Part], choice: str | Part, values: Mapping[str,
 
 
 def changed(part: Part, values: Mapping[str, Any]) -> Part:
-    """A part with some parameters changed and validated again."""
+    """Return a part with some parameters changed and validated again."""
     if not values:
         return part
     return validate(type(part), {**part.model_dump(exclude_unset=True), **values})
@@ -115,19 +115,24 @@ def backbone_of(
 
 
 def backbone_parameters_of(name: str, values: Mapping[str, Any]) -> BackboneParameters:
-    """How to load a backbone, by its name."""
+    """Return the parameters by which a named backbone is loaded."""
     parameters: BackboneParameters = validate(part_class("backbone", name), values)
     return parameters
 
 
 def model_of(backbone: str, model: str | None) -> tuple[str, Defaults | None]:
-    """Where a model's weights are, and what suits it: by short name, hub id or path; the backbone's default if None."""
+    """Return where a model's weights are, and its defaults: by short name, hub id or path; the backbone's own if None."""
     entry = registry().entry("backbone", backbone)
     assert isinstance(entry.item, BackboneSpec)
     name = model or entry.item.default_model
     if model and ("/" in model or "\\" in model or _is_path(path_of(model, "model"))):
         return model, known_defaults(entry.qualified_name, model)
-    found = registry().model(entry.qualified_name, name)
+    try:
+        found = registry().model(entry.qualified_name, name)
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"`model`: {error} Give one of these, a hub id, or the path of a folder or file."
+        ) from error
     return found.locate(), defaults_of(found)
 
 
@@ -202,13 +207,14 @@ def with_knob(
     """
     if value is None:
         return inversion, tuple(methods)
-    field = _field_of(knob, inversion)
-    if field:
-        return changed(inversion, {field: value}), tuple(methods)
-    for place, method in enumerate(methods):
-        field = _field_of(knob, method)
-        if field:
-            return inversion, (*methods[:place], changed(method, {field: value}), *methods[place + 1 :])
+    try:
+        if field := _field_of(knob, inversion):
+            return changed(inversion, {field: value}), tuple(methods)
+        for place, method in enumerate(methods):
+            if field := _field_of(knob, method):
+                return inversion, (*methods[:place], changed(method, {field: value}), *methods[place + 1 :])
+    except InvalidInputError as error:
+        raise InvalidInputError(f"`{knob}` cannot be {value!r}: {error}") from error
     names = ", ".join(type(part).__name__ for part in (inversion, *methods))
     raise IncompatibleError(f"`{knob}` has no meaning here: none of the parts ({names}) has such a knob.")
 
@@ -240,7 +246,7 @@ def full_name(kind: Kind, part: object) -> str:
 
 
 def described(kind: Kind, part: Parameters) -> dict[str, Any]:
-    """A part as plain data: its registered name, or without one its class, and its parameters."""
+    """Return a part as plain data: its registered name, or without one its class, and its parameters."""
     name = registered_under(kind, _target(part))
     return {"name": name, **({} if name else {"class": _target(part)}), **part.model_dump(mode="json")}
 

@@ -200,7 +200,8 @@ class Registry:
 
     def model(self, backbone: str, name: str) -> Model:
         """The model ``name`` of a backbone, with the errors and rules of every other name."""
-        found = resolve(f"{backbone} model", name, self._belonging("model", "backbone", backbone), self._hints())
+        owner = self.entry("backbone", backbone).item.name
+        found = resolve(f"{owner} model", name, self._belonging("model", "backbone", backbone), self._hints())
         return cast("Model", found.item)
 
     def qualified_name(self, item: ComponentSpec | Model | Preset) -> str:

@@ -161,7 +161,9 @@ def test_knobs_reach_the_part_that_has_them(picture: Image.Image) -> None:
     assert record["inversion"]["eta"] == 0.3 and record["methods"][0]["gamma"] == 0.7
     with pytest.raises(IncompatibleError, match="`keep` has no meaning here"):
         editor("euler").edit(picture, "a dog", keep=0.3)
-    with pytest.raises(InvalidInputError, match=r"`eta`: Input should be less than or equal to 1 \(got 3"):
+    with pytest.raises(
+        InvalidInputError, match=r"`keep` cannot be 3\.0: `eta`: Input should be less than or equal to 1 \(got 3"
+    ):
         editor().edit(picture, "a dog", keep=3)
 
 
