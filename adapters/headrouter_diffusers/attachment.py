@@ -26,7 +26,7 @@ _open: "WeakSet[Attachment]" = WeakSet()
 
 @final
 class Attachment:
-    """A listener attached to a model, as a context; it ends at the latest when nobody holds it any more."""
+    """Attaches a listener to a model, as a context; it ends at the latest when it is collected as garbage."""
 
     def __init__(self, model: Module, found: Sequence[FoundSite], listener: Listener):
         """Prepare what the sites of ``model`` are given."""

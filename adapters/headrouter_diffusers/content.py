@@ -14,7 +14,7 @@ from headrouter.models.fingerprint import fingerprint, settings_of, tensors_of
 
 
 def pipeline_fingerprint(pipeline: Any) -> str:
-    """Return what tells one pipeline from another: all that is in it now, with LoRA weights and quantised ones.
+    """Return a hash of all that is in a pipeline now, LoRA weights and quantised ones included.
 
     Not where it was loaded from, in what precision, and where it computes.
     """

@@ -56,7 +56,7 @@ def takes_more(transformer: Any) -> bool:
 
 @contextmanager
 def blaming(which: str, what: str) -> Iterator[None]:
-    """Say in a sentence that a pipeline cannot do something that it is made for, whatever its own code raises.
+    """Turn an error of a pipeline's own code into a sentence on what the pipeline cannot do.
 
     Raises:
         IncompatibleError: it fails for another reason than too little memory.

@@ -14,7 +14,7 @@ Operation = Callable[..., Tensor]
 
 
 def listened(forward: Forward, operation: Operation, arguments: dict[str, Any], native: bool) -> Tensor:
-    """Run ``operation`` by way of the listener. Tensors are ``[rows, heads, tokens, channels]``."""
+    """Run ``operation`` through the listener. Tensors are ``[rows, heads, tokens, channels]``."""
     query, key, value = (arguments.pop(name) for name in ("query", "key", "value"))
     attend: Attend = lambda query, key, value: operation(query=query, key=key, value=value, **arguments)  # noqa: E731
     site, layout = forward.attending(query.shape[2], key.shape[2])
@@ -22,7 +22,9 @@ def listened(forward: Forward, operation: Operation, arguments: dict[str, Any], 
         if site is None:
             return attend(query, key, value)  # a side call, for instance an image prompt's
         if arguments.get("is_causal"):
-            raise IncompatibleError(f"{site.path} attends causally; joint attention looks both ways.")
+            raise IncompatibleError(
+                f"`pipeline`: {site.path} attends causally, and joint attention looks both ways. Use a model that does."
+            )
         forward.fired[site.path] += 1
         event = JointAttention(
             site,

@@ -153,7 +153,7 @@ def _check_model(source: str, folder: Path, kind: Any, variant: str | None) -> N
 
 
 def _model_of(source: str, folder: Path, kind: Any, configuration: Mapping[str, Any]) -> Module:
-    """The model that a configuration makes, none of it allocated; an empty one where that cannot be told."""
+    """Build the model of a configuration without allocating it; an empty one where that is impossible."""
     try:
         with torch.device("meta"):
             if issubclass(kind, ModelMixin):
@@ -161,7 +161,7 @@ def _model_of(source: str, folder: Path, kind: Any, configuration: Mapping[str, 
             else:
                 model = kind(kind.config_class.from_dict(dict(configuration)))
     except Exception as error:
-        if "meta" in str(error):  # it looks into its own tensors while it is made, so that only loading it can tell
+        if "meta" in str(error):  # its code looks into its own tensors while it is made: only loading shows the fit
             return Module()
         raise WeightsError(
             f"`model` {source!r} could not be loaded: {folder / 'config.json'} makes no {kind.__name__}:"

@@ -1,4 +1,4 @@
-"""Less noise from diffusers and transformers, where headrouter says it itself or nobody looks."""
+"""Fewer messages of diffusers and transformers: those that headrouter gives itself, and progress bars off a terminal."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ _INCOMPLETE = ("LOAD REPORT", "Some weights of", "checkpoint seem corrupted")
 
 @contextmanager
 def without_notes_on_length(*loggers: str) -> Iterator[None]:
-    """Drop notes on prompts that are cut: :func:`headrouter_diffusers.text_parts.check_length` has told already."""
+    """Drop notes on prompts that are cut: :func:`headrouter_diffusers.text_parts.check_length` warns of them."""
     with _without(_CUT, *loggers, "transformers.tokenization_utils_base"):
         yield
 

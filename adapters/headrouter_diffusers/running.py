@@ -25,7 +25,7 @@ class Forward:
     """One forward pass of a tapped model.
 
     Attributes:
-        listener: Who hears it.
+        listener: Receives its events.
         rows: The rows of its batch.
         layout: Its joint sequence.
         armed: The site whose attention operation is awaited, or None.
@@ -50,7 +50,7 @@ class Forward:
         return self._sites.get(attention)
 
     def attending(self, queries: int, keys: int) -> tuple[Site | None, TokenLayout]:
-        """The site whose operation has come, told by the length of its sequence, and that sequence.
+        """Return the site whose operation runs, recognised by the length of its sequence, and that sequence.
 
         A compiled block is one operation after another for whoever awaits it: those over image tokens alone are its image site's.
         """
@@ -90,7 +90,7 @@ _owned: "WeakKeyDictionary[Module, AbstractContextManager[bool]]" = WeakKeyDicti
 
 @contextmanager
 def exclusively(model: Module) -> Iterator[None]:
-    """Let one thread at a time use the pipeline that ``model`` is the heart of.
+    """Let one thread at a time use the pipeline whose transformer is ``model``.
 
     Tokenizers fail when two threads encode at once, an autoencoder changes its precision while it works, and hooks that
     offload weights move them under another thread's feet.

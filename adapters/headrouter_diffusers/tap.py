@@ -1,4 +1,4 @@
-"""The tap: lets a listener hear and change the joint attention of a model, and leaves the model as it was.
+"""The tap: sends a model's joint attention to a listener, which may change it, and leaves the model as it was.
 
 It intercepts the attention operation, where query and key already carry normalisation and rotary embedding and both
 streams are joined, so it needs no code per model and composes with LoRA weights, quantisation, fused projections,
@@ -25,7 +25,7 @@ from headrouter_diffusers.sites import SiteRule, find_sites
 class Tap:
     """Access to the joint attention of one model.
 
-    While nothing is attached the model is untouched. Attached, it is heard only within :meth:`forward`, in the thread
+    While nothing is attached the model is untouched. Attached, it sends events only within :meth:`forward`, in the thread
     that entered it.
     """
 
@@ -51,7 +51,7 @@ class Tap:
         return tuple(found.site for found in self._found if not found.joint)
 
     def attach(self, listener: Listener) -> Attachment:
-        """Let ``listener`` hear the model's forward passes until the context ends.
+        """Send the attention events of the model's forward passes to ``listener`` until the context ends.
 
         Raises:
             IncompatibleError: the model is in a state that cannot be steered exactly; on entering, it already has a listener.

@@ -99,7 +99,7 @@ def as_tokenized(spelling: Spelling, tokenizer: Any, convert: Callable[[str, Any
         spelling = spelling.replaced(token, " ".join(names))
     if spelling.text != converted:
         raise InvalidInputError(
-            f"`prompt` {text!r} is read as {converted!r}, where its words cannot be told. Give trained tokens names of"
+            f"`prompt` {text!r} is read as {converted!r}, in which its words cannot be located. Give trained tokens names of"
             " which none begins another."
         )
     return spelling

@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with headrouter's own subcommands and those of the plug-ins."""
+    """Build the parser, with headrouter's own subcommands and those of the plug-ins."""
     from headrouter.plugins import registry
 
     parser: argparse.ArgumentParser = _Parser(
@@ -96,7 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with the arguments as everything else is said."""
+    """Reports wrong arguments like every other error."""
 
     def error(self, message: str) -> NoReturn:
         super().error(str(InvalidInputError(message)))
@@ -139,6 +139,6 @@ def _show_warning(
     file: object = None,
     line: str | None = None,
 ) -> None:
-    """One line, without the place in the code, which means nothing to a user."""
+    """Print a warning in one line, without its place in the code."""
     del category, filename, lineno, file, line
     say(f"warning: {' '.join(printable(str(message)).split())}")

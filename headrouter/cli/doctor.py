@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine() -> dict[str, Any]:
-    """Everything the command prints, as plain data. Memory is in GiB."""
+    """Return everything that the command prints, as plain data. Memory is in GiB."""
     from headrouter.plugins import registry
 
     return {
@@ -130,7 +130,7 @@ def _memory() -> float | None:
 
 
 def _models(known: "Registry") -> list[dict[str, str]]:
-    """Every model by its backbone, at the end those whose backbone nobody brings."""
+    """List every model by its backbone; last come models whose backbone is not installed."""
     from headrouter.models.weights import find_weights
 
     models = [model for entry in known.entries("backbone") for model in known.models(entry.qualified_name)]

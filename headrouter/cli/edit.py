@@ -92,12 +92,12 @@ def run(arguments: argparse.Namespace) -> int:
             picture = load_picture(arguments.image[0])
             result = _edit(editor_of(arguments), picture, arguments)
         _save(result, folder, arguments)
-    print(_told(result, folder))
+    print(_summary(result, folder))
     return 0
 
 
 def _edit_each(arguments: argparse.Namespace) -> int:
-    """Edit each picture by one loaded model; what is wrong with one is said, and what is wrong with all of them ends it."""
+    """Edit each picture by one loaded model; report what fails with one, end at what fails with all."""
     from tqdm import tqdm
 
     from headrouter.cli.pictures import pictures_of
@@ -120,7 +120,7 @@ def _edit_each(arguments: argparse.Namespace) -> int:
                 _refuse_all(error, failures)
                 _note(failures, f"'{path}': {error}")
             else:
-                tqdm.write(_told(result, folder / name), file=sys.stdout)
+                tqdm.write(_summary(result, folder / name), file=sys.stdout)
         if len(failures) == len(pictures):
             raise InvalidInputError(f"none of {len(pictures)} pictures could be edited.")
     if failures:
@@ -137,7 +137,7 @@ def _note(failures: list[str], message: str) -> None:
 
 
 def _refuse_all(error: HeadRouterError, failures: list[str]) -> None:
-    """End at what two pictures in turn are refused for in the same words, none of them about the picture."""
+    """Raise an error that two pictures in turn failed with, word for word, and that is not about the picture."""
     message = str(error)
     if "`image`" not in message and failures and failures[-1].endswith(f": {message}"):
         raise error
@@ -149,8 +149,8 @@ def _save(result: "Result", folder: "Path", arguments: argparse.Namespace) -> No
         _draw_sheets(result, folder)
 
 
-def _told(result: "Result", folder: "Path") -> str:
-    """What came out: a line for each edit, and one for the record."""
+def _summary(result: "Result", folder: "Path") -> str:
+    """Return a line for each edit and one for the record."""
     lines = []
     for number, (prompt, seed) in enumerate(zip(result.prompts, result.seeds, strict=True)):
         remark = f"  (seed {seed})" if len(set(result.seeds)) > 1 else ""
@@ -191,7 +191,7 @@ def _again(arguments: argparse.Namespace) -> "Result":
 
 
 def _only_machine(arguments: argparse.Namespace) -> None:
-    """With ``--from`` everything else is in the record: refuse what would be ignored."""
+    """Refuse options that ``--from`` would ignore, since everything but the machine is in the record."""
     allowed = {
         "record",
         "model",

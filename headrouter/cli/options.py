@@ -27,13 +27,13 @@ def add_machine(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
 
 
 def machine_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the user said of loading, as keywords of :class:`~headrouter.editing.editor.Editor`."""
+    """Return the options of loading as keywords of :class:`~headrouter.editing.editor.Editor`."""
     names = ("device", "dtype", "offload", "max_sequence_length", "variant", "base")
     return {**{name: getattr(arguments, name) for name in names}, "quantize": _quantize_of(arguments.quantize)}
 
 
 def _quantize_of(texts: list[str] | None) -> str | dict[str, str] | None:
-    """``--quantize`` as one format for all large components, or as formats by component."""
+    """Read ``--quantize``: one format for all large components, or formats by component."""
     if texts is None or (len(texts) == 1 and "=" not in texts[0]):
         return None if texts is None else texts[0]
     pairs = [text.partition("=") for text in texts]
@@ -45,7 +45,7 @@ def _quantize_of(texts: list[str] | None) -> str | dict[str, str] | None:
 
 
 def size_of(text: str) -> Any:
-    """``--size`` as width and height, or ``auto``."""
+    """Read ``--size``: width and height, or ``auto``."""
     if text == "auto":
         return "auto"
     match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text)

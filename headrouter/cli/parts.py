@@ -30,7 +30,7 @@ def editor_of(arguments: argparse.Namespace) -> "Editor":
 
 
 def _parts(arguments: argparse.Namespace) -> "tuple[BackboneParameters, Inversion, tuple[Method, ...]]":
-    """Backbone parameters, inversion and methods, with every ``--set`` in them; all errors at once."""
+    """Read backbone parameters, inversion and methods, with every ``--set`` in them; report all errors at once."""
     from pydantic import create_model
 
     from headrouter.config.configuration import Parameters, validate

@@ -14,14 +14,14 @@ from headrouter.files import path_of
 
 
 def are_several(given: Sequence[str]) -> bool:
-    """Whether a command line names more than one file, be it by a folder or a pattern that holds but one."""
+    """Return whether a command line names several files, a folder or a pattern."""
     return len(given) > 1 or path_of(given[0], "image").is_dir() or _is_pattern(given[0])
 
 
 def pictures_of(given: Sequence[str]) -> dict[str, Path]:
-    """Find the pictures, by names that differ also where case does not count: that of the file, longer where it must be.
+    """Find the pictures, each under a name that differs from the others even without case: the file's, made longer where needed.
 
-    A folder stands for the pictures in it, by their suffix, without those in folders below; what it holds beside them is told.
+    A folder stands for the pictures in it, by their suffix, without those in folders below; a warning names its other files.
 
     Raises:
         InvalidInputError: a folder or a pattern without pictures.
@@ -84,7 +84,7 @@ def _is_pattern(text: str) -> bool:
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts photo-2 before photo-10."""
+    """Return a key that sorts photo-2 before photo-10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", str(path))]
 
 

@@ -40,7 +40,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("-o", "--output", metavar="FOLDER", help="also write each reconstruction there, as NAME.png")
     parts = parser.add_argument_group("parts and knobs")
     parts.add_argument("--backbone", default="sd3.5", metavar="NAME", help="model family (default: sd3.5)")
-    parts.add_argument("--model", metavar="NAME", help="weights: a short name, a hub id or a local folder")
+    parts.add_argument("--model", metavar="NAME", help="weights: a short name, a hub id, a local folder or a file")
     parts.add_argument("--steps", type=int, help="steps of the time grid (each trajectory's own)")
     parts.add_argument("--guidance", type=float, help="weight of the prompt (the model's own)")
     parts.add_argument("--seed", type=int, default=0, help="of all noise (default: 0)")
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _reconstructed(
     arguments: argparse.Namespace, inversions: "dict[str, Inversion]"
 ) -> "Iterator[tuple[str, Reconstruction]]":
-    """Each trajectory's reconstruction in turn, all by one loaded model."""
+    """Yield each trajectory's reconstruction in turn, all by one loaded model."""
     from headrouter.editing.editor import Editor
     from headrouter.imaging.picture import load_picture
 
@@ -94,7 +94,7 @@ def _reconstructed(
 
 
 def _all() -> "Iterator[str]":
-    """Every trajectory whose class can be used; the others are warnings."""
+    """Yield every trajectory whose class can be used; warn of the others."""
     from headrouter.editing.assembly import inversion_of
     from headrouter.plugins import registry
     from headrouter.plugins.names import BUILT_IN

@@ -11,24 +11,24 @@ _UNWRITABLE: Final = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, getattr
 
 
 def open_closed() -> None:
-    """Let what is said on a stream that was closed (``>&-``), which Python has as None, go nowhere."""
+    """Replace a standard stream that was closed (``>&-``), which Python has as None, by the null device."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def say(text: str) -> None:
-    """Print on stderr, if that is possible: the exit code says it, too."""
+    """Print on stderr, if it can be written; the exit code reports the failure too."""
     with suppress(OSError, ValueError):
         print(text, file=sys.stderr)
 
 
 def is_unwritable(error: OSError) -> bool:
-    """Whether a stream could not be written; an error with files carries the file's name."""
+    """Return whether an error is of a stream that cannot be written; one of a file carries the file's name."""
     return error.filename is None and error.errno in _UNWRITABLE
 
 
 def discard() -> None:
-    """Give what Python flushes once more at exit somewhere to go."""
+    """Point standard output at the null device, since Python flushes it once more at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,1 +1,1 @@
-"""The editor: one picture, its result, its record, and kept inversions."""
+"""The editor: a picture and a prompt in, a result, its record and kept inversions out."""

@@ -105,7 +105,7 @@ class Editor:
         self.max_rows, self.progress = max_rows, progress
 
     def __repr__(self) -> str:
-        """The parts.
+        """Return the parts as text.
 
         >>> from headrouter.testing.toy import ToyMMDiT
         >>> Editor(ToyMMDiT(), "euler", None)
@@ -270,7 +270,7 @@ class Editor:
         size: Size = "auto",
         method: Methods = None,
     ) -> list[Image.Image]:
-        """New pictures from prompts, all from the same noise, or with several seeds each prompt from each.
+        """Draw new pictures from prompts, all from the same noise; with several seeds, each prompt from each of them.
 
         Args:
             prompts: One picture each.
@@ -299,7 +299,7 @@ class Editor:
         return [picture for of_a_prompt in zip(*drawn, strict=True) for picture in of_a_prompt]
 
     def _start(self, job: Job, weights: str, given: Inverted | None) -> Inverted | None:
-        """Noise to start from: computed, or what the user kept, if it belongs to the job."""
+        """Return the inverted latents of a job: computed, or the kept ones if they belong to it; None without inversion."""
         inversion = job.inversion
         if not inversion.inverts:
             if given is not None:
@@ -313,7 +313,7 @@ class Editor:
         return Inverted(latents, identity, cost)
 
     def _starts(self, jobs: Sequence[Job], weights: str, given: Inverted | None) -> list[Inverted | None]:
-        """Noise that each seed starts from: one for all of them where the inversion draws none."""
+        """Return the inverted latents of each seed: the same for all where the inversion draws no noise."""
         if "invert" in jobs[0].inversion.seeded:
             return [self._start(job, weights, given) for job in jobs]
         return [self._start(jobs[0], weights, given)] * len(jobs)
@@ -340,7 +340,7 @@ class Editor:
 
 
 def _from(problem: Problem, start: Inverted | None) -> Problem:
-    """The problem with where the inversion arrived."""
+    """Return the problem with the latents that sampling starts from."""
     return replace(problem, inverted=None if start is None else start.latents.to(problem.source))
 
 

@@ -114,7 +114,7 @@ class Inverted:
         return cls(latents, record.identity, Cost(**record.cost.model_dump()))
 
     def refuse_unless(self, identity: Mapping[str, Any], shape: tuple[int, ...]) -> None:
-        """Refuse to stand in for another inversion.
+        """Refuse an edit that this inversion does not belong to.
 
         Raises:
             InvalidInputError: naming what differs, and both values where they are short.
@@ -153,7 +153,7 @@ def _record(path: Path, text: str | None, has_latents: bool) -> _Record:
 
 
 def _check_latents(path: Path, latents: Any) -> None:
-    """Refuse by the header what is not worth reading."""
+    """Refuse latents of a wrong type, shape or size by the file's header, before they are read."""
     shape = latents.get_shape()
     if latents.get_dtype() != "F32":
         raise InvalidInputError(f"`inversion` '{path}' is damaged: its latents are not finite float32 numbers.")

@@ -22,7 +22,7 @@ from headrouter.version import __version__
 
 _MACHINE = frozenset({"device", "dtype", "offload", "variant", "base", "quantize"})
 _NOT_OF_THE_MODEL = frozenset({"name", "model", "class", "pipeline"}) | _MACHINE
-"""In a backbone's record: what its fingerprint says already, and what concerns the machine alone."""
+"""Keys of a backbone's record that its fingerprint covers already, or that concern the machine alone."""
 _LARGEST = 8192**2
 """Pixels of the largest size to work at, far beyond what any model was trained for."""
 
@@ -53,26 +53,26 @@ class Job:
     problem: Problem
 
     def rows(self, targets: Sequence[Prompt]) -> list[Row]:
-        """The source's row and a row for each of ``targets``."""
+        """Return the source's row and a row for each of ``targets``."""
         guide = self.inversion.sampling_guidance
         edits = [Row(prompt, self.negative, guide(False, self.guidance), edit=n) for n, prompt in enumerate(targets)]
         return [Row(self.source, self.negative, guide(True, self.guidance)), *edits]
 
     def inversion_rows(self) -> list[Row]:
-        """The row that the inversion runs on."""
+        """Return the row that the inversion runs on."""
         sees = self.inversion.inversion_prompt == "source"
         prompts = (self.source, self.negative) if sees else (self.empty, self.empty)
         return [Row(*prompts, self.inversion.inversion_guidance)]
 
     def at_seed(self, seed: int) -> "Job":
-        """The same with noise of another seed."""
+        """Return the job with noise of another seed."""
         source = self.problem.source
         channels, rows, columns = source.shape[1:]
         noise = Noise([seed], (channels, rows, columns), source.device)
         return replace(self, seed=seed, problem=replace(self.problem, noise=noise))
 
     def identity(self, backbone: Backbone, weights: str, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Everything that an inversion depends on, and nothing else, so that one serves many edits.
+        """Return everything that an inversion depends on, and nothing else, so that one serves many edits.
 
         Args:
             backbone: What it is made with.
@@ -106,7 +106,7 @@ def prepare(
     *,
     samples: bool = True,
 ) -> Job:
-    """Settle what was asked; the model is used for prompts and latents only.
+    """Apply preset, knobs and defaults, check them, and encode prompts and picture; the transformer does not run.
 
     Args:
         samples: Whether there is sampling, and not an inversion alone.
@@ -150,7 +150,7 @@ def prepare(
 
 
 def _is_guided(inversion: Inversion) -> bool:
-    """Whether the negative prompt has a say in the inversion."""
+    """Return whether the inversion evaluates the negative prompt."""
     return inversion.inversion_prompt == "source" and inversion.inversion_guidance != 1
 
 

@@ -16,7 +16,7 @@ from headrouter.version import __version__
 def record_of(
     job: Job, asked: Request, cost: Cost, backbone: Mapping[str, Any], weights: str, max_rows: int | None
 ) -> dict[str, Any]:
-    """Plain data from which :func:`~headrouter.editing.again.edit_again` makes the edit again.
+    """Return plain data from which :func:`~headrouter.editing.again.edit_again` runs the edit again.
 
     Args:
         job, asked, cost: What was asked, what came of it, and what it took.

@@ -1,4 +1,4 @@
-"""What an edit gives back: the pictures, and the evidence of what was done."""
+"""The result of an edit: its pictures, its record and the evidence of each method."""
 
 import hashlib
 import json
@@ -30,14 +30,14 @@ READ = (1, 2)
 
 @final
 class Later:
-    """Makes a picture when it is asked for; copies share the means, and what goes to another process has none."""
+    """Makes a picture when it is called; copies share the function, and a pickled one has none."""
 
     def __init__(self, make: Callable[[], Image.Image] | None = None):
-        """``make`` needs the model."""
+        """Keep ``make``, which needs the model; None after pickling."""
         self._make = make
 
     def __call__(self) -> Image.Image:
-        """Make it."""
+        """Return the picture."""
         if self._make is None:
             raise InvalidInputError(
                 "this result has no `reconstruction`: it comes from another process, and the model stayed there. Read "
@@ -46,11 +46,11 @@ class Later:
         return self._make()
 
     def __copy__(self) -> "Later":
-        """Share it."""
+        """Return the same object."""
         return self
 
     def __deepcopy__(self, memo: object) -> "Later":
-        """Share it: the model is not copied."""
+        """Return the same object: the model is not copied."""
         return self
 
     def __reduce__(self) -> tuple[type["Later"], tuple[()]]:
@@ -95,7 +95,7 @@ class Result:
         return self.recorded("head_weights")
 
     def text_map(self, word: str, prompt: int = 0) -> Float[Tensor, "rows columns"]:
-        """How much attention each image token gives to a word of a prompt, on the model's token grid.
+        """Return how much attention each image token gives to a word of a prompt, on the model's token grid.
 
         Mean over heads, layers, steps and the word's tokens; a value is a probability.
 
@@ -111,7 +111,7 @@ class Result:
         return self.recorded("text_maps")[prompt, list(positions)].mean(dim=0)
 
     def mask(self, prompt: int = 0) -> Image.Image:
-        """Where an edit was let differ from its source: white inside, black outside, in the size of the source.
+        """Return the mask of an edit in the size of the source: white where it was let differ, black elsewhere.
 
         The mask of the last step that had one; a method that blends records ``masks`` [edit, step, row, column] of the latents,
         1 inside, 0 outside, NaN in steps without a mask.
@@ -158,7 +158,7 @@ class Result:
         return target
 
     def refuse_unknown(self, prompt: int) -> None:
-        """Refuse what is not the number of an edit.
+        """Refuse a ``prompt`` that is not the number of an edit.
 
         Raises:
             InvalidInputError: there is no such edit.
@@ -171,12 +171,12 @@ class Result:
         return any(name in values for _, values in self.evidence)
 
     def has_mask(self, prompt: int = 0) -> bool:
-        """Whether :meth:`mask` can show one."""
+        """Return whether the edit has a mask for :meth:`mask`."""
         self.refuse_unknown(prompt)
         return self.has("masks") and not self.recorded("masks")[prompt].isnan().all()
 
     def recorded(self, name: str) -> Tensor:
-        """Evidence of this name; each method documents what it records, see its ``evidence``.
+        """Return the evidence of this name; each method documents what it records, see its ``evidence``.
 
         Raises:
             InvalidInputError: no method recorded it.

@@ -28,13 +28,13 @@ _NUMBERED: Final = re.compile(r"(?:edit|mask|sheet)-([0-9]{1,9})\.png")
 def save_together(
     folder: Path, files: Mapping[str, bytes], edits: int = 0, before: Callable[[], int] = lambda: 0
 ) -> None:
-    """Replace files of a folder by new ones; the last makes the others valid, so it goes first and comes last.
+    """Replace files of a folder; the last of ``files`` is the record, which is removed first and written last.
 
     Args:
-        folder: Is there.
+        folder: An existing folder.
         files: Contents by name.
         edits: Number of edits among the files.
-        before: Tells the number of edits of the record that is replaced; their pictures that have no successor are removed.
+        before: Returns the number of edits of the record that is replaced; their pictures that have no successor are removed.
 
     Raises:
         InvalidInputError: they cannot be written; then what was there is still there, unless it failed amid the renaming.
@@ -85,7 +85,7 @@ def _make_room(folder: Path, record: str, edits: int, before: int) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep others that save here out, and clear away what killed ones were writing."""
+    """Hold the folder's lock, and clear away what killed processes were writing."""
     lock = FileLock(folder / _LOCK, timeout=_PATIENCE)
     try:
         lock.acquire()

@@ -1,4 +1,4 @@
-"""What the engine needs of a model, and what a model tells of itself while it runs."""
+"""The interface of backbones: what the engine calls, and the listener that a backbone sends its attention events to."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,39 +18,39 @@ from headrouter.prompts.prompt import Prompt
 
 
 class Listener(ABC):
-    """What hears of a model's attention while it is attached."""
+    """Receives the attention events and text streams of a model while it is attached."""
 
     @property
     @abstractmethod
     def clock(self) -> Clock:
-        """When in the run the current forward pass is; whoever drives the model keeps it current."""
+        """Return the phase, step and noise level of the current forward pass; the caller of the model keeps it current."""
 
     @property
     def finished(self) -> bool:
-        """Whether what it listens for has ended, so that it must not stand in the way of another listener."""
+        """Return whether its run has ended, so that another listener may be attached in its place."""
         return False
 
     @abstractmethod
     def begin_forward(self, rows: tuple[BatchRow, ...], layout: TokenLayout) -> None:
-        """A forward pass of these rows begins."""
+        """Begin a forward pass of these rows."""
 
     @abstractmethod
     def attention(self, event: JointAttention) -> Float[Tensor, "rows heads tokens channels"]:
-        """Give the per-head output of this attention, usually by ``event.attend()``."""
+        """Return the per-head output of this attention, usually ``event.attend()``."""
 
     def image_attention(self, event: JointAttention) -> Float[Tensor, "rows heads tokens channels"]:
-        """Give the per-head output of attention among image tokens alone; its layout has no text. As it is, unless overridden."""
+        """Return the per-head output of attention among image tokens alone, whose layout has no text; unchanged by default."""
         return event.attend()
 
     @abstractmethod
     def text(self, stream: TextStream) -> Float[Tensor, "rows tokens channels"]:
-        """Give the text stream that shall enter this block, usually ``stream.hidden`` itself."""
+        """Return the text stream that enters this block, usually ``stream.hidden`` itself."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a model wants when the user does not say.
+    """Holds the settings of a model that apply where the user gives none.
 
     Attributes:
         steps: Sampling steps.
@@ -90,7 +90,7 @@ class Backbone(ABC):
 
     @property
     def image_sites(self) -> tuple[Site, ...]:
-        """Where image tokens attend among themselves alone, by the numbers of their blocks; nowhere, unless overridden."""
+        """Return the sites where image tokens attend among themselves alone, by their blocks' numbers; none by default."""
         return ()
 
     @property
@@ -148,7 +148,7 @@ class Backbone(ABC):
         """How many rows the model sees for one velocity of ``rows``: guidance may evaluate a row twice."""
 
     def fingerprint(self) -> str:
-        """Tell by content what the model computes with: the same for the same weights wherever they were loaded from.
+        """Return a hash of the weights: the same for the same weights, wherever they were loaded from.
 
         Asked before each run, since weights may change between two. Covers the parameters and buffers of every torch module among
         the backbone's attributes, and theirs, unless overridden; see :func:`headrouter.models.fingerprint.fingerprint`.
@@ -157,12 +157,12 @@ class Backbone(ABC):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What velocities depend on beside weights, as plain data by parameter; nothing, unless overridden."""
+        """Return the parameters, as plain data, that velocities depend on beside the weights; none by default."""
         return {}
 
     @abstractmethod
     def attach(self, listener: Listener) -> AbstractContextManager[None]:
-        """Let ``listener`` hear every attention and text stream of the model, until the context ends.
+        """Send every attention event and text stream of the model to ``listener``, until the context ends.
 
         Afterwards, and after any exception, the model is what it was. A second listener at the same time is refused.
         """
@@ -189,7 +189,7 @@ class BackboneParameters(Parameters, ABC):
         Args:
             source: Hub id or local folder.
             pipeline: An already loaded pipeline to use as it is, with its LoRA weights and quantisation, instead of loading.
-            defaults: What suits the model, where the caller knows it; otherwise it is told from the model's configuration.
+            defaults: What suits the model, where the caller knows it; otherwise the model's configuration decides.
 
         Raises:
             WeightsError: weights missing, gated, damaged, or pickled.

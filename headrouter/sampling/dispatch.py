@@ -1,4 +1,4 @@
-"""Hands each attention event of a model to the methods that take part in the current step."""
+"""Forwards the attention events of a model to the methods of the current step."""
 
 from collections.abc import Callable, Sequence
 from typing import final
@@ -15,10 +15,10 @@ from headrouter.models.backbone import Listener
 
 @final
 class Dispatcher(Listener):
-    """The engine's ear in the model."""
+    """Forwards attention events and text streams to the methods that take part in the current step."""
 
     def __init__(self, over: Callable[[], bool] = lambda: False) -> None:
-        """Hear nothing until :meth:`enter` says who takes part; ``over`` says whether the run has ended."""
+        """Forward nothing before :meth:`enter`; ``over`` returns whether the run has ended."""
         self._over = over
         self._active: list[tuple[MethodRun, Needs]] = []
         self._watching = False
@@ -26,16 +26,16 @@ class Dispatcher(Listener):
 
     @property
     def clock(self) -> Clock:
-        """When in the run the model is being evaluated."""
+        """Return the phase, step and noise level of the current model call."""
         return self._clock
 
     @property
     def finished(self) -> bool:
-        """Whether the run has ended."""
+        """Return whether the run has ended."""
         return self._over()
 
     def enter(self, clock: Clock, active: Sequence[MethodRun]) -> None:
-        """The next forward pass is at this time, with these methods."""
+        """Set the time and the methods of the next forward pass."""
         self._clock = clock
         self._active = [(run, run.needs(clock.step)) for run in active]
 
@@ -45,11 +45,11 @@ class Dispatcher(Listener):
             run.begin_forward(layout)
 
     def attention(self, event: JointAttention) -> Tensor:
-        """Methods before, the real attention, methods after; in the order of the methods."""
+        """Run the methods' ``before``, the model's attention and the methods' ``after``, in the order of the methods."""
         return self._steered(event, [run for run, needs in self._active if event.site.index in needs.attention])
 
     def image_attention(self, event: JointAttention) -> Tensor:
-        """The same among image tokens alone."""
+        """Do the same with attention among image tokens alone."""
         return self._steered(event, [run for run, needs in self._active if event.site.index in needs.image_attention])
 
     def _steered(self, event: JointAttention, acting: Sequence[MethodRun]) -> Tensor:
@@ -63,18 +63,18 @@ class Dispatcher(Listener):
         return output
 
     def text(self, stream: TextStream) -> Tensor:
-        """The text stream as the methods want it to enter the block."""
+        """Return the text stream that enters the block, after every method that changes it."""
         for run, needs in self._active:
             if stream.site.index in needs.text:
                 stream = TextStream(stream.site, stream.rows, stream.clock, run.text(stream))
         return stream.hidden
 
     def watch(self) -> None:
-        """From now on look for the first attention with numbers that are not finite."""
+        """Look, from now on, for the first attention with numbers that are not finite."""
         self._watching, self._broken = True, None
 
     def broken(self) -> str:
-        """Where numbers first broke, for a message."""
+        """Return in words where the first number was not finite."""
         return self._broken or "after the last attention layer"
 
     def _look(self, event: JointAttention, output: Tensor) -> None:

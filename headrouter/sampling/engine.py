@@ -26,13 +26,13 @@ from headrouter.sampling.inversion import Inversion, Problem, State
 from headrouter.sampling.occupation import Occupation
 
 Progress = Callable[[Phase, int, int], None]
-"""Told after each step: the phase, steps done, steps in all."""
+"""Called after each step with the phase, the steps done and the steps in all."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Sampled:
-    """What a sampling run gives.
+    """Holds what a sampling run gives.
 
     Attributes:
         latents: Final latents of the rows that were kept to the end.
@@ -54,7 +54,7 @@ class Engine:
 
     Attributes:
         backbone: The model.
-        progress: Told after each step.
+        progress: Called after each step.
     """
 
     backbone: Backbone
@@ -129,7 +129,7 @@ class Engine:
         *,
         phase: Phase = "sample",
     ) -> list[MethodRun]:
-        """Let each method take part, without running the model: what cannot work is refused.
+        """Begin each method's run, without running the model; methods refuse what cannot work.
 
         Raises:
             IncompatibleError: a method that would act in none of the steps that are run.
@@ -161,7 +161,7 @@ class Engine:
 @final
 @dataclass(frozen=True, eq=False)
 class _Velocity:
-    """One step's way to evaluate the model: keeps the clock, counts the call, finds where numbers break."""
+    """Evaluates the model within one step: sets the clock, counts the call, finds where numbers stop being finite."""
 
     backbone: Backbone
     meter: Meter
@@ -209,7 +209,7 @@ def _without_source(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def _refuse_idle(method: Method, run: MethodRun, steps: range, total: int) -> None:
-    """A method whose steps are all among those that a shortened trajectory leaves out would be silently without effect."""
+    """Refuse a method all of whose steps are left out by a shortened trajectory: it would have no effect."""
     if any(map(run.needs, range(total))) and not any(map(run.needs, steps)):
         raise IncompatibleError(
             f"{type(method).__name__} acts in none of the steps that are run: the trajectory runs steps {steps.start} to "

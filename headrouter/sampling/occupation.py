@@ -20,7 +20,7 @@ _occupied: "WeakKeyDictionary[Backbone, Occupation]" = WeakKeyDictionary()
 
 @final
 class Occupation:
-    """The use of a backbone by the call that makes this, as a context: what listens in one run would hear another's evaluations."""
+    """Reserves a backbone for the calling function, as a context: methods of one run would steer the model calls of another."""
 
     def __init__(self, backbone: Backbone):
         """Note the calling function as the run."""
@@ -28,7 +28,7 @@ class Occupation:
         self._frame: FrameType | None = sys._getframe(1)
 
     def over(self) -> bool:
-        """Whether the call has ended, in whatever way."""
+        """Return whether the calling function has ended, in whatever way."""
         frame = self._frame
         try:
             if frame is not None:
