@@ -7,6 +7,7 @@ from headrouter.testing import (
     picture_checks,
     prompt_checks,
     velocity_checks,
+    weights_checks,
 )
 
 CHECKS = (
@@ -14,6 +15,7 @@ CHECKS = (
     *prompt_checks.CHECKS,
     *layout_checks.CHECKS,
     *velocity_checks.CHECKS,
+    *weights_checks.CHECKS,
     *listening_checks.CHECKS,
     *attaching_checks.CHECKS,
 )

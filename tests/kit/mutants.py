@@ -18,6 +18,7 @@ from torch import Tensor
 from headrouter.attention.joint_attention import JointAttention, TokenLayout
 from headrouter.attention.rows import batch_rows, guided_velocity
 from headrouter.models.backbone import Listener
+from headrouter.models.fingerprint import fingerprint, tensors_of
 from headrouter.testing import BackboneSubject
 
 FLUX, SD3 = flux.subjects()[2], sd3.subjects()[0]
@@ -386,3 +387,15 @@ class LatentsSampled(SD3Backbone):
     def encode_image(self, pixels):
         latents = super().encode_image(pixels)
         return latents + 1e-3 * torch.randn(latents.shape)
+
+
+@mutant("a_fingerprint_tells_weights_by_content", "the same after a change of backbone.pipeline.vae", FLUX)
+class TransformerFingerprinted(FluxBackbone):
+    def fingerprint(self):
+        return fingerprint(tensors_of(self.pipeline.transformer))
+
+
+@mutant("a_fingerprint_tells_weights_by_content", "another backbone with the same weights", SD3)
+class IdentityFingerprinted(SD3Backbone):
+    def fingerprint(self):
+        return f"{id(self.pipeline):016x}"
