@@ -12,6 +12,7 @@ import functools
 import inspect
 from typing import Any, Final
 
+import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry, _native_attention
 from torch import Tensor

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from headrouter_diffusers.quiet import while_loading
 from torch.nn import Module
 
 from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError, reason_of
@@ -16,10 +17,9 @@ from headrouter_diffusers import single_file
 from headrouter_diffusers.fitness import declared_parts, takes_more
 from headrouter_diffusers.index import INDEX, driver, part_classes, read_json
 from headrouter_diffusers.parameters import DiffusersParameters
-from headrouter_diffusers.parts import load_part
+from headrouter_diffusers.parts import check_files, load_part
 from headrouter_diffusers.placement import place, resolve_device, resolve_dtype
 from headrouter_diffusers.quantisation import configurations, formats_of, loading_on
-from headrouter_diffusers.quiet import while_loading
 from headrouter_diffusers.weights import checked_folder
 
 ONE_AT_A_TIME: Final = threading.RLock()
@@ -79,6 +79,17 @@ def load_pipeline(
         place(pipeline, parameters, device)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def load_model(kind: type, folder: Path, dtype: torch.dtype) -> Any:
+    """A model of class ``kind`` from its own folder, checked as a part of a pipeline is, on the CPU, its weights frozen.
+
+    Raises:
+        WeightsError: weights missing, damaged, incomplete, or pickled.
+    """
+    with ONE_AT_A_TIME, while_loading(), undisturbed():
+        check_files(str(folder), folder, kind)
+        return load_part(str(folder), folder, kind, dtype).eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)

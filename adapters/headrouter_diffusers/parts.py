@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import ModelMixin
 from safetensors import SafetensorError, safe_open

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar, final
 
 import torch
+from headrouter_diffusers.quiet import without_notes_on_length
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,7 +26,6 @@ from headrouter_diffusers import autoencoder
 from headrouter_diffusers.content import pipeline_fingerprint
 from headrouter_diffusers.fitness import blaming, refuse_unfit
 from headrouter_diffusers.parameters import DiffusersParameters
-from headrouter_diffusers.quiet import without_notes_on_length
 from headrouter_diffusers.running import exclusively
 from headrouter_diffusers.schedulers import grid_of
 from headrouter_diffusers.sites import SiteRule

@@ -1,15 +1,41 @@
-"""Fewer messages of diffusers and transformers: those that headrouter gives itself, and progress bars off a terminal."""
+"""Fewer messages of diffusers, transformers and what they import: those that headrouter gives itself, those on packages that no edit
+needs, and progress bars off a terminal.
+
+Import this before anything of diffusers: the packages of quantisation that diffusers imports whether they are used or not are
+imported here, without their notes and without a request to the hub.
+"""
 
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
+import transformers
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 _CUT = ("was truncated because", "Token indices sequence length is longer")
 _INCOMPLETE = ("LOAD REPORT", "Some weights of", "checkpoint seem corrupted")
+_OPTIONAL = (
+    "Failed to load CPU gemm_4bit_forward",
+    "Failed to load /",
+    "Skipping import of cpp extensions",
+    "is an Enum subclass",
+    "Unable to import `torchao` Tensor objects",
+    "requires torchvision (not installed); falling back",
+)
+_OPTIONAL_OF = (
+    "bitsandbytes.backends.cpu.ops",
+    "torchao",
+    "torch.utils._pytree",
+    "diffusers.quantizers.torchao.torchao_quantizer",
+    "transformers.utils.import_utils",
+)
+_READERS = ("CLIPImageProcessor", "SiglipImageProcessor")
+"""What pipelines import of transformers for image prompts, which no edit has."""
 
 
 @contextmanager
@@ -46,3 +72,29 @@ def _without(notes: tuple[str, ...], *loggers: str) -> Iterator[None]:
     finally:
         for name in loggers:
             logging.getLogger(name).removeFilter(keep)
+
+
+@contextmanager
+def _without_kernels() -> Iterator[None]:
+    """Keep ``kernels``, which runs code fetched from the hub, from what is imported meanwhile."""
+    modules: dict[str, Any] = sys.modules  # None says that there is no such module
+    before = {"kernels": modules["kernels"]} if "kernels" in modules else {}
+    modules["kernels"] = None
+    try:
+        yield
+    finally:
+        del modules["kernels"]
+        modules.update(before)
+
+
+def _import_what_diffusers_imports() -> None:
+    with _without(_OPTIONAL, *_OPTIONAL_OF):
+        if find_spec("bitsandbytes"):
+            with suppress(Exception), _without_kernels():  # a broken one fails again where it is needed
+                import_module("bitsandbytes")
+        import_module("diffusers.quantizers.auto")
+        for name in _READERS:
+            getattr(transformers, name, None)
+
+
+_import_what_diffusers_imports()

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from jaxtyping import Float

@@ -8,6 +8,7 @@ weights are scaled so that every head, every text token, the time and the pooled
 import string
 from typing import Any
 
+import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import (
     AutoencoderKL,

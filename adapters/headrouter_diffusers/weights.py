@@ -4,6 +4,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 
+import headrouter_diffusers.quiet  # noqa: F401
 from diffusers import DiffusionPipeline
 from huggingface_hub import hf_hub_download, list_repo_files
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, final
 
+import headrouter_diffusers.quiet  # noqa: F401
 import numpy
 import torch
 from diffusers import FluxPipeline

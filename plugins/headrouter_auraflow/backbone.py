@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
+import headrouter_diffusers.quiet  # noqa: F401
 from diffusers import AuraFlowPipeline
 from headrouter_diffusers.loading import given_pipeline, load_pipeline
 from headrouter_diffusers.parameters import NeededT5

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import headrouter_diffusers.quiet  # noqa: F401
 from diffusers import AuraFlowPipeline, AuraFlowTransformer2DModel, FlowMatchEulerDiscreteScheduler
 from headrouter_diffusers.testing import ready, stock_latents, tiny_autoencoder, tiny_t5, tiny_t5_tokenizer
 

@@ -6,6 +6,7 @@ patches of SD3 and for the 2×2 packing of FLUX.
 
 from typing import Any, Final
 
+import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import AutoencoderKL
 from jaxtyping import Float

@@ -2,6 +2,7 @@
 
 from typing import Final, TypeAlias
 
+import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import (
     AutoencoderKL,

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import headrouter_diffusers.quiet  # noqa: F401
 import numpy as np
 import numpy.typing as npt
 import torch

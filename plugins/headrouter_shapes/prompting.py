@@ -7,6 +7,7 @@ equal.
 import dataclasses
 from collections.abc import Sequence
 
+import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import FluxPipeline
 from jaxtyping import Float, Int

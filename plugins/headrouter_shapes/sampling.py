@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
+import headrouter_diffusers.quiet  # noqa: F401
 import numpy as np
 import torch
 from diffusers import FluxPipeline

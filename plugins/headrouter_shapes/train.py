@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+import headrouter_diffusers.quiet  # noqa: F401
 import numpy as np
 import torch
 from diffusers import AutoencoderKL

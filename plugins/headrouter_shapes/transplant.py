@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
+import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import FluxPipeline
 from torch import nn
