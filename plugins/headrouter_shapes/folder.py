@@ -3,17 +3,25 @@
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
+import headrouter_diffusers.quiet  # noqa: F401
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, FluxPipeline, StableDiffusion3Pipeline
-from safetensors import SafetensorError
+from diffusers import AutoencoderKL, FluxPipeline, StableDiffusion3Pipeline
+from headrouter_diffusers import loading
+from headrouter_diffusers.index import INDEX, read_json
+from headrouter_flux.backbone import FluxParameters
+from headrouter_sd3.backbone import SD3Parameters
 from transformers import PreTrainedTokenizerBase
 
 from headrouter.errors import WeightsError
 from headrouter_shapes.build import ShapesPipeline
 from headrouter_shapes.files import replacing
 
-_WHAT_GOES_WRONG = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, json.JSONDecodeError)
+_PARAMETERS: dict[object, tuple[type, str, Any]] = {
+    "FluxPipeline": (FluxPipeline, "flux", FluxParameters),
+    "StableDiffusion3Pipeline": (StableDiffusion3Pipeline, "sd3", SD3Parameters),
+}
 
 
 def save_pipeline(pipeline: ShapesPipeline, folder: Path) -> None:
@@ -38,38 +46,31 @@ def save_pipeline(pipeline: ShapesPipeline, folder: Path) -> None:
 
 
 def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> ShapesPipeline:
-    """Load a FLUX or SD3 pipeline from a folder.
+    """Load a FLUX or SD3 pipeline from a folder, on the CPU, checked and frozen as for an edit.
 
     Raises:
         WeightsError: a file is missing or damaged, weights do not fit the configuration, or it is another pipeline.
+        IncompatibleError: a part is missing, or of another class.
     """
-    if not (folder / "model_index.json").is_file():
-        raise WeightsError(f"`folder` must be a diffusers pipeline with a model_index.json; {folder} has none.")
-    try:
-        pipeline = DiffusionPipeline.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, low_cpu_mem_usage=False
-        )
-    except _WHAT_GOES_WRONG as error:
-        raise WeightsError(
-            f"The pipeline in {folder} is damaged or incomplete: {error}. Install or train it again."
-        ) from error
-    if not isinstance(pipeline, FluxPipeline | StableDiffusion3Pipeline):
-        raise WeightsError(f"`folder` must hold a FLUX or SD3 pipeline; {folder} holds a {type(pipeline).__name__}.")
-    pipeline.set_progress_bar_config(disable=True)
+    if not (folder / INDEX).is_file():
+        raise WeightsError(f"`folder` must be a diffusers pipeline with a {INDEX}; {folder} has none.")
+    found = read_json(folder / INDEX).get("_class_name")
+    if found not in _PARAMETERS:
+        raise WeightsError(f"`folder` must hold a FLUX or SD3 pipeline; {folder} holds a {found}.")
+    kind, name, parameters = _PARAMETERS[found]
+    how = parameters(device="cpu", dtype=str(dtype).removeprefix("torch."))
+    pipeline: ShapesPipeline = loading.load_pipeline(kind, str(folder), how, backbone=name)
     return pipeline
 
 
 def load_autoencoder(folder: Path) -> AutoencoderKL:
-    """Load an autoencoder in float32 from its folder, or from the ``vae`` folder of a pipeline.
+    """Load an autoencoder in float32 from its folder, or from the ``vae`` folder of a pipeline, checked and frozen.
 
     Raises:
-        WeightsError: missing or damaged.
+        WeightsError: missing, damaged or incomplete.
     """
     place = folder / "vae" if (folder / "vae").is_dir() else folder
     if not (place / "config.json").is_file():
         raise WeightsError(f"`folder` must hold an autoencoder with a config.json; {place} has none.")
-    try:
-        autoencoder: AutoencoderKL = AutoencoderKL.from_pretrained(place, dtype=torch.float32, local_files_only=True)
-    except _WHAT_GOES_WRONG as error:
-        raise WeightsError(f"The autoencoder in {place} is damaged or incomplete: {error}. Train it again.") from error
+    autoencoder: AutoencoderKL = loading.load_model(AutoencoderKL, place, torch.float32)
     return autoencoder

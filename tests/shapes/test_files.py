@@ -17,6 +17,7 @@ from headrouter_shapes.files import load_tensors, replacing, save_tensors
 from headrouter_shapes.folder import load_autoencoder, load_pipeline, save_pipeline
 from headrouter_shapes.sheet import save_sheet
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from headrouter.errors import InvalidInputError, UnknownNameError, WeightsError
 
@@ -124,8 +125,10 @@ def test_a_pipeline_survives_its_folder_up_to_rounding(folder: Path, lively: dic
         lambda place: (place / "vae" / "config.json").write_text("{"),
         lambda place: (place / "model_index.json").unlink(),
         lambda place: _narrow(place / "transformer" / "config.json"),
+        lambda place: _without_a_tensor(place / "text_encoder_3" / "model.safetensors"),
+        lambda place: (place / "tokenizer_3" / "tokenizer.json").unlink(),
     ],
-    ids=["garbage", "missing", "empty", "config", "index", "another configuration"],
+    ids=["garbage", "missing", "empty", "config", "index", "another configuration", "tensor", "vocabulary"],
 )
 def test_damaged_folders_are_refused_with_their_place(folder: Path, tmp_path: Path, damage: object) -> None:
     place = tmp_path / "copy"
@@ -140,11 +143,19 @@ def _narrow(config: Path) -> None:
     config.write_text(json.dumps(settings | {"num_layers": 5, "attention_head_dim": 16}))
 
 
+def _without_a_tensor(weights: Path) -> None:
+    tensors = load_file(weights)
+    save_file(dict(sorted(tensors.items())[1:]), weights, {"format": "pt"})
+
+
 def test_a_missing_or_damaged_autoencoder_is_refused(folder: Path, tmp_path: Path) -> None:
     assert load_autoencoder(folder).config.latent_channels == 16
     with pytest.raises(WeightsError, match=r"config\.json"):
         load_autoencoder(tmp_path)
     shutil.copytree(folder / "vae", tmp_path / "vae")
+    _without_a_tensor(tmp_path / "vae" / "diffusion_pytorch_model.safetensors")
+    with pytest.raises(WeightsError, match="'vae' lacks 1 tensors"):
+        load_autoencoder(tmp_path)
     (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"short")
     with pytest.raises(WeightsError, match="damaged or incomplete"):
         load_autoencoder(tmp_path)
