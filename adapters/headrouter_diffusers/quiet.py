@@ -1,8 +1,7 @@
-"""Fewer messages of diffusers, transformers and what they import: those that headrouter gives itself, those on packages that no edit
-needs, and progress bars off a terminal.
+"""Fewer messages of diffusers, transformers and what they import: those that headrouter gives itself, and those on spare packages.
 
-Import this before anything of diffusers: the packages of quantisation that diffusers imports whether they are used or not are
-imported here, without their notes and without a request to the hub.
+Progress bars are off where there is no terminal. Import this before anything of diffusers: the packages of quantisation that
+diffusers imports whether they are used or not are imported here, without their notes and without a request to the hub.
 """
 
 import logging
