@@ -70,6 +70,21 @@ def read_file(path: Path, name: str, largest: int) -> bytes:
     raise InvalidInputError(f"`{name}` '{path}' has {size} bytes; at most {largest} are read. Check the path.")
 
 
+def refuse_occupied(path: Path, *, folder: bool = False) -> None:
+    """Refuse a place that something else than a file, or than a folder, takes up: a pipe would be waited for, a device never ends.
+
+    Raises:
+        InvalidInputError: naming what is there; a link that leads nowhere counts, nothing at all does not.
+    """
+    if not os.path.lexists(path) or (path.is_dir() if folder else path.is_file()):
+        return
+    kinds = ((path.is_dir, "a folder"), (path.is_file, "a file"), (path.exists, "a device or a pipe"))
+    there = next((kind for is_it, kind in kinds if is_it()), "a link that leads nowhere")
+    raise InvalidInputError(
+        f"'{path}' must be {'a folder' if folder else 'a file'}, or not be there yet (got {there}). Move it away."
+    )
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed processes left of :func:`write_whole` in ``folder``, where no other process may be writing now."""
     for path in folder.glob(".*"):

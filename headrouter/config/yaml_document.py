@@ -89,9 +89,12 @@ class Document:
 
 
 def read_yaml(path: str | Path) -> Document:
-    """Read a YAML file; :class:`InvalidInputError` when it is not there, not text or not YAML."""
+    """Read a YAML file; :class:`InvalidInputError` when it is not there, a device or a pipe, not text or not YAML."""
+    place = Path(path)
+    if place.exists() and not (place.is_file() or place.is_dir()):
+        raise InvalidInputError(f"cannot read '{path}': it is a device or a pipe. Give a file.")
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = place.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InvalidInputError(f"cannot read '{path}': {reason}.") from error

@@ -16,7 +16,7 @@ from typing import Final
 from filelock import FileLock
 
 from headrouter.errors import InvalidInputError
-from headrouter.files import UNFINISHED
+from headrouter.files import UNFINISHED, refuse_occupied
 
 _COUNT: Final = ".headrouter-count"
 _LOCK: Final = ".headrouter-saving"
@@ -65,6 +65,8 @@ def save_together(
                 for unfinished in made.values():
                     with suppress(OSError):
                         unfinished.unlink(missing_ok=True)
+    except InvalidInputError:
+        raise
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"cannot write '{path}': {getattr(error, 'strerror', None) or error}.") from error
 
@@ -72,6 +74,9 @@ def save_together(
 def _make_room(folder: Path, record: str, edits: int, before: int) -> None:
     """Remove the old record, and pictures of edits that it or a save that was killed may have left."""
     count = folder / _COUNT
+    refuse_occupied(count)
+    if count.is_symlink():
+        count.unlink()  # or what it leads to would be written over
     with suppress(OSError, ValueError):
         before = max(before, int(count.read_text(encoding="ascii")))
     count.write_text(str(max(edits, before)), encoding="ascii")
@@ -86,6 +91,7 @@ def _make_room(folder: Path, record: str, edits: int, before: int) -> None:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, and clear away what killed processes were writing."""
+    refuse_occupied(folder / _LOCK)
     lock = FileLock(folder / _LOCK, timeout=_PATIENCE)
     try:
         lock.acquire()

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from headrouter.errors import PluginError
+from headrouter.files import LARGEST_TEXT, read_file
 from headrouter.models.backbone import Defaults
 from headrouter.plugins import registry
 from headrouter.plugins.specifications import Model
@@ -45,7 +46,7 @@ def _names(source: str) -> Iterator[str]:
             yield part.removeprefix("models--").replace("--", "/")
     with suppress(OSError, ValueError, AttributeError, RuntimeError):  # loading says what is wrong with a folder
         index = Path(source).expanduser() / _INDEX
-        name = json.loads(index.read_text(encoding="utf-8")).get("_name_or_path")
+        name = json.loads(read_file(index, "model", LARGEST_TEXT).decode()).get("_name_or_path")
         if isinstance(name, str):
             yield name
 

@@ -4,9 +4,10 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from headrouter.errors import PluginError
+from headrouter.files import LARGEST_TEXT, read_file
 from headrouter.plugins.targets import folder_of
 
 
@@ -51,7 +52,7 @@ def find_weights(source: str, *, gated: bool = False) -> WeightsState:
 
 def missing_weights(folder: Path) -> list[str]:
     """The weight files that a folder's ``model_index.json`` and shard indexes promise and that are not there."""
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    index = _json(folder / "model_index.json")
     missing = []
     for name, entry in index.items():
         component = folder / name
@@ -66,13 +67,15 @@ def missing_weights(folder: Path) -> list[str]:
 
 def _promised(component: Path) -> list[str]:
     shards = {
-        file
-        for index in component.glob("*.safetensors.index*.json")
-        for file in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        file for index in component.glob("*.safetensors.index*.json") for file in _json(index)["weight_map"].values()
     }
     if shards or any(component.glob("*.safetensors")):
         return sorted(shards)
     return ["*.safetensors"]
+
+
+def _json(file: Path) -> Any:
+    return json.loads(read_file(file, "model", LARGEST_TEXT).decode())
 
 
 def _judge(state: Literal["bundled", "folder", "cached"], folder: Path) -> WeightsState:

@@ -7,6 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from headrouter.errors import InvalidInputError
+from headrouter.files import refuse_occupied
 
 
 @contextmanager
@@ -19,6 +20,7 @@ def claimed(folder: Path) -> Iterator[None]:
         InvalidInputError: another process or thread is at work there, or the folder cannot be locked.
     """
     path = folder / ".in-use"
+    refuse_occupied(path)
     lock = FileLock(path, timeout=0, is_singleton=True)
     try:
         lock.acquire()

@@ -22,6 +22,7 @@ from diffusers import AutoencoderKL
 from tqdm import tqdm
 
 from headrouter.errors import HeadRouterError, InvalidInputError
+from headrouter.files import refuse_occupied
 from headrouter.imaging.picture import output_folder
 from headrouter_shapes import attention
 from headrouter_shapes.autoencoder import AutoencoderTraining, build_autoencoder, set_latent_scale
@@ -54,6 +55,7 @@ def latent_pool(
     for weight in pipeline.vae.state_dict().values():
         digest.update(weight.detach().float().cpu().numpy().tobytes())
     path = folder / f"latents-{digest.hexdigest()[:12]}.checkpoint"
+    refuse_occupied(path)
     if path.exists():
         cached: torch.Tensor = load_tensors(path)["latents"]
         return cached
@@ -92,6 +94,7 @@ def run_autoencoder(arguments: argparse.Namespace, device: torch.device) -> Auto
     if (folder / "config.json").is_file():
         return load_autoencoder(folder).to(device)
     _refuse_foreign(folder, "config.json")
+    refuse_occupied(checkpoint)
     torch.manual_seed(arguments.seed)
     training = AutoencoderTraining(
         build_autoencoder().to(device), seed=arguments.seed, steps=arguments.vae_steps, workers=arguments.workers
@@ -120,6 +123,7 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
         raise InvalidInputError(f"`--pictures` must fill a batch of {recipe.batch}; got {recipe.pictures}.")
     checkpoint = arguments.out / f"{backbone}.checkpoint"
     _refuse_foreign(arguments.out / backbone, "model_index.json")
+    refuse_occupied(checkpoint)
     pipeline = build_pipeline(backbone, autoencoder, recipe.seed)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.vae.eval().requires_grad_(False)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from headrouter.editing.result import write_record
 from headrouter.errors import InvalidInputError
-from headrouter.files import remove_unfinished
+from headrouter.files import refuse_occupied, remove_unfinished
 from headrouter.imaging.picture import load_picture, save_picture, writable_folder
 from headrouter.version import __version__
 from headrouter_shapes.bench.batch import Spent
@@ -104,7 +104,8 @@ class Records:
         configuration: What is run.
 
     Raises:
-        InvalidInputError: the folder holds results of another configuration, or damaged ones. Nothing is overwritten.
+        InvalidInputError: the folder holds results of another configuration, or damaged ones, or something else is where a
+            file or folder of them goes. Nothing is overwritten.
     """
 
     def __init__(self, out: Path, name: str, configuration: Configuration):
@@ -113,6 +114,11 @@ class Records:
         self.folder = out / name / configuration.backbone_name / configuration.slug
         self.rows: dict[int, Row] = {}
         self._whole = 0
+        pictures = self.folder / "pictures"
+        for place in (pictures, *pictures.parents[:3]):
+            refuse_occupied(place, folder=True)
+        for file in (_CONFIGURATION, _RESULTS):
+            refuse_occupied(self.folder / file)
         self._refuse_others()
         path = self.folder / _RESULTS
         if path.is_file():
