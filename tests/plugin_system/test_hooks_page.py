@@ -10,7 +10,7 @@ from headrouter.cli import main
 from headrouter.config.configuration import validate
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.plugins import Registry, hookspecs
-from headrouter.plugins.specifications import Model, Preset
+from headrouter.plugins.specifications import InversionSpec, MethodSpec, Model, Preset
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins" / "hooks.md"
 
@@ -30,6 +30,12 @@ def test_every_hook_is_described_with_its_signature():
     assert documented == signatures()
 
 
+def test_every_hook_has_an_example():
+    sections = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    shown = {name for name in signatures() for text in sections if f"@hookimpl\ndef {name}(" in text}
+    assert shown == signatures().keys()
+
+
 def test_the_examples_on_the_page_are_a_plugin(monkeypatch, capsys):
     """The first is whole; each of the others is one more hook of it."""
     first, *others = re.findall(
@@ -37,7 +43,7 @@ def test_the_examples_on_the_page_are_a_plugin(monkeypatch, capsys):
     )
     module = type(inspect)("headrouter_acme")
     exec(first, module.__dict__)
-    module.__dict__.update(Model=Model, Preset=Preset)
+    module.__dict__.update(InversionSpec=InversionSpec, MethodSpec=MethodSpec, Model=Model, Preset=Preset)
     for other in others:
         exec(other, module.__dict__)
     registry = Registry()
@@ -45,7 +51,9 @@ def test_the_examples_on_the_page_are_a_plugin(monkeypatch, capsys):
     assert registry.backbone("acme-xl").summary == "Acme XL, 24 joint blocks."
     assert [model.name for model in registry.models("acme")] == ["xl", "tiny"]
     preset = registry.presets("method")[0]
-    assert status.registers[3:] == ("preset acme-colour", "identify_backbone", "register_commands")
+    assert registry.inversion("heun").target == "headrouter_acme.heun:Heun"
+    assert registry.method("louder").requires == {"joint-attention"}
+    assert status.registers[5:] == ("preset acme-colour", "identify_backbone", "register_commands")
     assert validate(HeadRouter, preset.values).gamma == 0.3
     assert registry.identify_backbone({"_class_name": "AcmePipeline"}, "x") is registry.backbone("acme")
     monkeypatch.setattr(plugins, "_registry", registry)
