@@ -72,7 +72,8 @@ def _picture(axes: Any, title: str, content: Any) -> None:
             share, extent=(0, width, height, 0), interpolation="bilinear", cmap="magma", alpha=0.75, vmin=0, vmax=1
         )
     axes.set_title(_wrapped(title), fontsize=9, parse_math=False)  # a prompt may have dollar signs
-    axes.set_axis_off()
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color("lightgray")  # a white edge of a mask is seen
 
 
 def _heads(figure: Any, weights: Tensor, dissimilarity: Tensor) -> None:
