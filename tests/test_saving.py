@@ -13,7 +13,8 @@ from PIL import Image
 
 from headrouter.editing.editor import Editor
 from headrouter.editing.inverted import Inverted
-from headrouter.editing.result import Result, read_record
+from headrouter.editing.record import read_record
+from headrouter.editing.result import Result
 from headrouter.errors import InvalidInputError
 from headrouter.testing.toy import ToyMMDiT
 

@@ -17,8 +17,9 @@ from headrouter.editing.assembly import (
     registered_under,
 )
 from headrouter.editing.editor import Editor
+from headrouter.editing.record import RECORD, picture_hash, read_record
 from headrouter.editing.request import Guidance, Seeds, Size, Steps, Text
-from headrouter.editing.result import RECORD, Result, picture_hash, read_record
+from headrouter.editing.result import Result
 from headrouter.errors import InvalidInputError, RecordWarning, UnknownNameError, WeightsError
 from headrouter.imaging.picture import load_picture
 from headrouter.methods.method import Method

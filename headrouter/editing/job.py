@@ -7,9 +7,10 @@ from typing import Any, final
 from PIL import Image
 
 from headrouter.attention.rows import Row
-from headrouter.editing.assembly import changed, full_name, name_of, with_knob, with_preset
+from headrouter.editing.assembly import changed, full_name, name_of
+from headrouter.editing.record import picture_hash
 from headrouter.editing.request import Request
-from headrouter.editing.result import picture_hash
+from headrouter.editing.tuning import with_knob, with_preset
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.imaging.picture import Source, load_picture, to_tensor, working_size
 from headrouter.methods.method import Method

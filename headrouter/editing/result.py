@@ -1,8 +1,5 @@
 """The result of an edit: its pictures, its record and the evidence of each method."""
 
-import hashlib
-import json
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,17 +12,12 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from headrouter.editing.record import RECORD, as_json, picture_hash, read_record
 from headrouter.editing.saving import save_together
 from headrouter.errors import InvalidInputError
-from headrouter.files import LARGEST_TEXT, path_of, read_file, write_whole
 from headrouter.imaging.picture import writable_folder
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.cost import Cost
-
-RECORD = "result.json"
-FORMAT = 2
-READ = (1, 2)
-"""Formats that are read; the first does not say which weights an edit was made with."""
 
 
 @final
@@ -153,7 +145,7 @@ class Result:
         pictures = {"source.png": self.source, **dict(zip(names, self.images, strict=True))}
         pictures |= {f"mask-{number}.png": self.mask(number) for number in range(len(names)) if self.has_mask(number)}
         record = {**self.record, "source": {"file": "source.png", "sha256": picture_hash(self.source)}, "images": names}
-        files = {name: _png(picture) for name, picture in pictures.items()} | {RECORD: _json(record)}
+        files = {name: _png(picture) for name, picture in pictures.items()} | {RECORD: as_json(record)}
         save_together(target, files, len(names), lambda: _edits_of(target / RECORD))
         return target
 
@@ -187,22 +179,6 @@ class Result:
         raise InvalidInputError(f"this edit has no `{name}`: no method that records it took part.")
 
 
-def picture_hash(picture: Image.Image) -> str:
-    """SHA-256 of a picture's size and RGB pixels, whatever file it came from."""
-    digest = hashlib.sha256(f"{picture.width}x{picture.height}".encode())
-    digest.update(picture.convert("RGB").tobytes())
-    return digest.hexdigest()
-
-
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write JSON so that the file is there whole or not at all."""
-    write_whole(path, _json(record))
-
-
-def _json(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()
-
-
 def _png(picture: Image.Image) -> bytes:
     file = BytesIO()
     picture.save(file, format="PNG")
@@ -216,29 +192,6 @@ def _edits_of(path: Path) -> int:
     except InvalidInputError:
         return 0
     return len(images) if isinstance(images, list) else 0
-
-
-def read_record(path: str | Path) -> dict[str, Any]:
-    """Read what :meth:`Result.save` wrote.
-
-    Raises:
-        InvalidInputError: not there, not JSON, not a record of an edit, or of a later format.
-    """
-    path = path_of(path, "path")
-    path = path / RECORD if path.is_dir() else path
-    text = read_file(path, "record", LARGEST_TEXT)
-    try:
-        record = json.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"cannot read the record '{path}': {error}.") from error
-    if not isinstance(record, dict) or not isinstance(record.get("headrouter"), dict) or "edit" not in record:
-        raise InvalidInputError(f"'{path}' is not the record of an edit; give the result.json that an edit wrote.")
-    found = record["headrouter"].get("format")
-    if type(found) is not int or found not in READ:
-        raise InvalidInputError(
-            f"'{path}' has format {reprlib.repr(found)}, this headrouter reads {FORMAT}; take the version that wrote it."
-        )
-    return record
 
 
 def merge_evidence(groups: list[list[tuple[str, Mapping[str, Tensor]]]]) -> list[tuple[str, Mapping[str, Tensor]]]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from headrouter.attention.rows import Row
 from headrouter.editing.editor import Editor
-from headrouter.editing.result import read_record
+from headrouter.editing.record import read_record
 from headrouter.editing.sheet import edit_sheet
 from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError, UnknownNameError
 from headrouter.methods.head_router.method import HeadRouter

@@ -10,7 +10,7 @@ from headrouter_inversions.rf_sde import RFInversionSDE
 from PIL import Image
 
 from headrouter.editing.editor import Editor
-from headrouter.editing.result import read_record
+from headrouter.editing.record import read_record
 from headrouter.editing.sheet import edit_sheet
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.testing.toy import ToyMMDiT

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from headrouter import Editor
 from headrouter.attention.joint_attention import JointAttention, TokenLayout
-from headrouter.editing.assembly import methods_of, with_preset
+from headrouter.editing.assembly import methods_of
+from headrouter.editing.tuning import with_preset
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.methods.method import Method, MethodRun, Needs, Setting

@@ -8,7 +8,8 @@ from headrouter_inversions.euler import Euler
 
 from headrouter import plugins
 from headrouter.cli import main
-from headrouter.editing.assembly import inversion_of, model_of, part_class, with_preset
+from headrouter.editing.assembly import inversion_of, model_of, part_class
+from headrouter.editing.tuning import with_preset
 from headrouter.errors import HeadRouterError, InvalidInputError, PluginError, PluginWarning
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.plugins.schema import schema

@@ -42,7 +42,8 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Edit, read, and say what differs."""
-    from headrouter.editing.assembly import inversion_of, methods_of, with_knob, with_preset
+    from headrouter.editing.assembly import inversion_of, methods_of
+    from headrouter.editing.tuning import with_knob, with_preset
     from headrouter.imaging.picture import writable_folder
     from headrouter.methods.head_router.method import HeadRouter
     from headrouter_analysis import figures, tables

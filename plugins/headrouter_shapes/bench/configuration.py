@@ -20,10 +20,9 @@ from headrouter.editing.assembly import (
     model_of,
     name_of,
     part_class,
-    with_knob,
-    with_preset,
 )
 from headrouter.editing.assembly import refuse_misfits as refuse
+from headrouter.editing.tuning import with_knob, with_preset
 from headrouter.errors import InvalidInputError
 from headrouter.methods.head_router.method import NoMethod
 from headrouter.methods.method import Method

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from headrouter.editing.result import write_record
+from headrouter.editing.record import write_record
 from headrouter.errors import InvalidInputError
 from headrouter.files import refuse_occupied, remove_unfinished
 from headrouter.imaging.picture import load_picture, save_picture, writable_folder

@@ -1,0 +1,101 @@
+"""Presets and knobs: values that a user sets by one word, given to the parts that have them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from headrouter.config.configuration import Parameters
+from headrouter.config.moments import Moment
+from headrouter.editing.assembly import Part, changed, name_of
+from headrouter.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from headrouter.methods.method import Method
+from headrouter.plugins import registry
+from headrouter.plugins.names import fold, resolve
+from headrouter.plugins.specifications import Kind, Preset
+from headrouter.sampling.inversion import Inversion
+
+
+def with_preset(
+    name: str, inversion: Inversion, methods: Sequence[Method], steps: int
+) -> tuple[Inversion, tuple[Method, ...]]:
+    """Give the parts the values of a preset, except those that the user set; step numbers are scaled to ``steps``.
+
+    A preset may have values for several components, registered under the same name: each part that takes part gets its own.
+
+    Raises:
+        UnknownNameError: no preset of that name.
+        IncompatibleError: none of its components takes part.
+    """
+
+    def tuned(kind: Kind, part: Part) -> Part | None:
+        if all(fold(preset.name) != fold(name) for preset in _presets_of(kind, part)):
+            return None
+        owner = name_of(kind, part)
+        values = _scaled(part, registry().preset(kind, owner, name), steps)
+        try:
+            return changed(part, values)
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"`preset` {name!r} does not fit the {kind} {owner!r} as it is set: {error}"
+            ) from error
+
+    found_inversion = tuned("inversion", inversion)
+    found_methods = [tuned("method", method) for method in methods]
+    if found_inversion is not None or any(found is not None for found in found_methods):
+        pairs = zip(methods, found_methods, strict=True)
+        return found_inversion or inversion, tuple(found or method for method, found in pairs)
+    components = [preset.component for preset in registry().presets() if fold(preset.name) == fold(name)]
+    if not components:
+        resolve("preset", name, registry().entries("preset"))  # says what is meant
+    owners = " and the ".join(f"{kind} {component!r}" for kind, component in components)
+    choose = " or ".join(f"{kind} {component!r}" for kind, component in components)
+    part = "which takes no part here" if len(components) == 1 else "which take no part here"
+    raise IncompatibleError(
+        f"`preset` {name!r} gives values to the {owners}, {part}: choose {choose}, or leave the preset out."
+    )
+
+
+def _presets_of(kind: Kind, part: Parameters) -> list[Preset]:
+    try:
+        return registry().presets(kind, name_of(kind, part))
+    except UnknownNameError:  # a class that no plug-in registered has no presets
+        return []
+
+
+def _scaled(part: Parameters, preset: Preset, steps: int) -> dict[str, Any]:
+    moments = {field for field, info in type(part).model_fields.items() if info.annotation == Moment}
+    return {
+        field: round(value * steps / preset.reference_steps) if field in moments and isinstance(value, int) else value
+        for field, value in preset.values.items()
+        if field not in part.model_fields_set
+    }
+
+
+def with_knob(
+    knob: str, value: float | None, inversion: Inversion, methods: Sequence[Method]
+) -> tuple[Inversion, tuple[Method, ...]]:
+    """Turn a knob that people know by a plain name (``keep``, ``push``) on the first part that has it; None leaves it.
+
+    Raises:
+        IncompatibleError: no part has it.
+        InvalidInputError: the value is out of range.
+    """
+    if value is None:
+        return inversion, tuple(methods)
+    try:
+        if field := _field_of(knob, inversion):
+            return changed(inversion, {field: value}), tuple(methods)
+        for place, method in enumerate(methods):
+            if field := _field_of(knob, method):
+                return inversion, (*methods[:place], changed(method, {field: value}), *methods[place + 1 :])
+    except InvalidInputError as error:
+        raise InvalidInputError(f"`{knob}` cannot be {value!r}: {error}") from error
+    names = ", ".join(type(part).__name__ for part in (inversion, *methods))
+    raise IncompatibleError(f"`{knob}` has no meaning here: none of the parts ({names}) has such a knob.")
+
+
+def _field_of(knob: str, part: Parameters) -> str | None:
+    for field, info in type(part).model_fields.items():
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and extra.get("knob") == knob:
+            return field
+    return None
