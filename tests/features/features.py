@@ -270,15 +270,15 @@ def same_edit_from_its_record(parts: Parts) -> None:
         assert np.array_equal(np.asarray(again.image), np.asarray(result.image))
 
 
-def guidance_without_a_twin(parts: Parts) -> None:
+def guidance_one_is_one_pass(parts: Parts) -> None:
     backbone, pipeline = parts
     rows = {}
     for guidance in (1.0, 3.0):
         rows[guidance] = editor(parts).edit(PICTURE, TARGET, SOURCE, guidance=guidance, maps=False, size=SIZE).cost.rows
-    twin = not (isinstance(backbone, FluxParameters) and pipeline.transformer.config.guidance_embeds) or (
+    two_passes = not (isinstance(backbone, FluxParameters) and pipeline.transformer.config.guidance_embeds) or (
         getattr(backbone, "guidance_kind", "") == "two-pass"
     )
-    assert rows[3.0] - rows[1.0] == (3 if twin else 0)
+    assert rows[3.0] - rows[1.0] == (3 if two_passes else 0)
 
 
 def negative_prompt(parts: Parts) -> None:
@@ -467,7 +467,7 @@ FEATURES: dict[str, Callable[[Parts], None]] = {
     "several edits, together or in groups": several_edits,
     "kept inversions": kept_inversion,
     "the same edit from its record": same_edit_from_its_record,
-    "guidance 1 without a twin": guidance_without_a_twin,
+    "guidance 1 without an unconditional branch": guidance_one_is_one_pass,
     "negative prompt": negative_prompt,
     "any size and aspect": any_size,
     "presets on `rf`": preset,
