@@ -1,4 +1,4 @@
-"""The blocks of a model as they are entered: the text stream by way of the listener, and the site that is next.
+"""Entering the blocks of a model: the text stream goes through the listener, and the next site is noted.
 
 A compiled block is entered before its compiled code, which sees no hook that came after it.
 """
@@ -20,7 +20,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 @final
 class Entry:
-    """What is called when the block of a joint site is entered; a forward pre-hook, where the block is not compiled."""
+    """Sends the text stream to the listener when a block is entered; a forward pre-hook, where the block is not compiled."""
 
     def __init__(self, found: FoundSite):
         """Find the argument that carries the text stream, if there is one."""
@@ -29,18 +29,18 @@ class Entry:
             self._place = list(inspect.signature(type(found.block).forward).parameters).index(self._text) - 1  # no self
 
     def __call__(self, _: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
-        """The block's arguments after the listener; None where it leaves them."""
+        """Return the block's arguments as the listener changed them; None where it left them."""
         forward = self.forward()
         if forward is None or self._text is None:
             return None
         name, place = self._text, self._place
         given = kwargs[name] if name in kwargs else args[place]
-        heard = _heard(forward, self._found, given)
-        if heard is given:
+        changed = _listened(forward, self._found, given)
+        if changed is given:
             return None
         if name in kwargs:
-            return args, {**kwargs, name: heard}
-        return (*args[:place], heard, *args[place + 1 :]), kwargs
+            return args, {**kwargs, name: changed}
+        return (*args[:place], changed, *args[place + 1 :]), kwargs
 
     def forward(self) -> Forward | None:
         """The forward pass of this thread, if it is one of the site's model."""
@@ -95,8 +95,8 @@ def settle_blocks(entries: Sequence[Entry]) -> None:
             block._compiled_call_impl = _Entered(code, entry)
 
 
-def _heard(forward: Forward, found: FoundSite, given: torch.Tensor) -> torch.Tensor:
-    """The block's argument after the listener; the same object where the listener leaves it."""
+def _listened(forward: Forward, found: FoundSite, given: torch.Tensor) -> torch.Tensor:
+    """Return the block's argument as the listener changed it; the same object where it left it."""
     text, registers = forward.layout.text, forward.layout.registers
     if not found.rule.joined:  # the argument begins with the registers, if there are any, and ends with the text
         text = slice(registers.stop - registers.start, registers.stop - registers.start + text.stop - text.start)
@@ -104,7 +104,7 @@ def _heard(forward: Forward, found: FoundSite, given: torch.Tensor) -> torch.Ten
     whole = given.shape[1] == text.stop - text.start
     hidden = given if whole else given[:, text]
     with forward.awaiting(None):
-        heard = forward.listener.text(TextStream(found.site, forward.rows, forward.listener.clock, hidden))
-    if heard is hidden:
+        changed = forward.listener.text(TextStream(found.site, forward.rows, forward.listener.clock, hidden))
+    if changed is hidden:
         return given
-    return heard if whole else torch.cat([given[:, : text.start], heard, given[:, text.stop :]], dim=1)
+    return changed if whole else torch.cat([given[:, : text.start], changed, given[:, text.stop :]], dim=1)

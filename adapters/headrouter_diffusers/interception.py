@@ -31,10 +31,10 @@ _PRODUCT = compiled.numbered(_PYTORCHS, compiled.OPTIONS, native=True)
 
 
 class TapProductAttention(TorchFunctionMode):
-    """Hears ``scaled_dot_product_attention`` while a site is awaited. Scoped to one call of an attention processor."""
+    """Intercepts ``scaled_dot_product_attention`` while a site is awaited. Scoped to one call of an attention processor."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run ``func``, by way of the listener where it is the operation of the awaited site."""
+        """Run ``func``, through the listener where it is the operation of the awaited site."""
         kwargs = kwargs or {}
         if func is not _PYTORCHS:
             return func(*args, **kwargs)

@@ -62,7 +62,7 @@ def single_file(source: str) -> Path | None:
 
 
 def read_checkpoint(source: str, file: Path) -> Checkpoint:
-    """The tensors of a file, mapped into memory where its format allows.
+    """Read the tensors of a file, mapped into memory where its format allows.
 
     Raises:
         WeightsError: damaged, a LoRA, or quantised in a format that diffusers does not read.
@@ -88,16 +88,16 @@ def read_checkpoint(source: str, file: Path) -> Checkpoint:
 
 
 def base_of(source: str, checkpoint: Mapping[str, Tensor], base: str | None, released: Sequence[str]) -> str:
-    """Where the configuration of a file comes from: what the user says, or the released model that it looks like.
+    """Return the pipeline that completes a file: the one that the user names, or the released model that it looks like.
 
     Args:
         source: The file, for messages.
         checkpoint: Its tensors.
-        base: What the user says.
+        base: The pipeline that the user names.
         released: Hub ids of released models that the backbone drives, the one to assume first.
 
     Raises:
-        InvalidInputError: nothing is said and nothing known.
+        InvalidInputError: no base is named and no released one is known.
         IncompatibleError: it looks like a model that the backbone does not drive.
     """
     if base is not None:
@@ -118,7 +118,7 @@ def base_of(source: str, checkpoint: Mapping[str, Tensor], base: str | None, rel
 
 @contextmanager
 def blaming_base(source: str, base: str) -> Iterator[None]:
-    """Say of an error in the base that it is the base's."""
+    """Name the base in errors that its files cause."""
     try:
         yield
     except (WeightsError, IncompatibleError) as error:

@@ -1,4 +1,4 @@
-"""Where a run is in time."""
+"""The time of a model call within a run."""
 
 from dataclasses import dataclass
 from typing import Literal, final
@@ -9,14 +9,14 @@ Phase = Literal["invert", "sample", "generate"]
 @final
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """When in a run a velocity is evaluated.
+    """Tells when in a run a velocity is evaluated.
 
     Attributes:
         phase: ``invert``: picture to noise; ``sample``: noise to edited picture; ``generate``: noise to a new picture.
         step: Number of the step, from 0. Windows and averages count steps.
         steps: Number of steps of this phase.
         stage: Number of the evaluation within the step, from 0.
-        sigma: Noise level that the model is told, from 0 (picture) to 1 (noise).
+        sigma: Noise level that the model is given, from 0 (picture) to 1 (noise).
         forward: Number of the model call within the run, from 0.
     """
 

@@ -26,7 +26,7 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 @final
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One place where a model attends.
+    """Names one place where a model attends.
 
     Attributes:
         index: Number among the joint sites in execution order. An image-only site carries its block's number.
@@ -46,7 +46,7 @@ class Site:
 @final
 @dataclass(frozen=True, slots=True)
 class TokenLayout:
-    """Which positions of the joint sequence are text and which are image.
+    """Maps the joint sequence: which positions are text and which are image.
 
     Attributes:
         text, image: Positions ``start:stop`` of each part.
@@ -77,13 +77,13 @@ class TokenLayout:
 
     @property
     def length(self) -> int:
-        """Number of tokens in the sequence."""
+        """Return the number of tokens in the sequence."""
         return int(max(self.text.stop, self.image.stop, self.registers.stop))
 
 
 @final
 class JointAttention:
-    """One attention operation, about to run.
+    """Carries one attention operation that is about to run.
 
     Attributes:
         site: Where in the model.
@@ -110,7 +110,7 @@ class JointAttention:
         bias: Tensor | None = None,
         native: bool = False,
     ):
-        """``attend(query, key, value)`` runs the model's own kernel; ``native`` says that it is PyTorch's own.
+        """Describe an operation: ``attend(query, key, value)`` runs the model's kernel; ``native`` says that it is PyTorch's.
 
         Another kernel that somebody put in the place of PyTorch's is the one that runs.
         """
@@ -126,19 +126,19 @@ class JointAttention:
         self._overrides = LogitOverrides()
 
     def original(self) -> "JointAttention":
-        """This attention as the model made it, whatever methods have changed; itself as long as none has."""
+        """Return the attention as the model made it, without the changes of methods; itself as long as there are none."""
         if not self._overrides and _same(self._given, (self.query, self.key, self.value)):
             return self
         if self._original is None:
-            told = (self.site, self.layout, self.rows, self.clock)
-            self._original = JointAttention(*told, *self._given, self._attend, self.scale, self.bias, self._native)
+            place = (self.site, self.layout, self.rows, self.clock)
+            self._original = JointAttention(*place, *self._given, self._attend, self.scale, self.bias, self._native)
         return self._original
 
     @property
     def overrides(self) -> LogitOverrides:
         """Logits that rows take from others; what :meth:`attend` gives, the log-sum-exp and probabilities follow.
 
-        To be said before attention: ``event.overrides = event.overrides.taking(row, source, queries, keys)``.
+        Set before attention: ``event.overrides = event.overrides.taking(row, source, queries, keys)``.
         """
         return self._overrides
 
@@ -162,7 +162,7 @@ class JointAttention:
         return self._overrides.attended(output, self.query, self.key, self.value, self.scale, self.bias)
 
     def log_sum_exp(self) -> Float[Tensor, "rows heads tokens"]:
-        """Log-sum-exp of each query's logits over all keys, float32; from the kernel if it was kept, else a chunked pass."""
+        """Return the log-sum-exp of each query's logits over all keys, float32; the kernel's if it was kept."""
         if self._log_sum_exp is None or not _same(self._log_sum_exp[0], (self.query, self.key)):
             return self._keep(kernels.log_sum_exp_chunked(self.query, self.key, self.scale, self.bias))
         return self._log_sum_exp[1]
@@ -170,7 +170,7 @@ class JointAttention:
     def text_to_image(
         self, row: int, positions: Sequence[int]
     ) -> Iterator[tuple[slice, Float[Tensor, "heads image_tokens keys"]]]:
-        """Probabilities A[i, j] of image query i for the text keys at ``positions`` (within the text), one row, float32.
+        """Yield probabilities A[i, j] of image query i for the text keys at ``positions`` (within the text), one row, float32.
 
         The softmax runs over all keys of the sequence. They come as ``(heads, block)``, a chunk of heads at a time so that
         memory stays bounded; a block of all heads is computed once, however many methods ask.
@@ -190,7 +190,7 @@ class JointAttention:
     def image_to_text(
         self, row: int, positions: Sequence[int]
     ) -> Iterator[tuple[slice, Float[Tensor, "heads queries image_tokens"]]]:
-        """Probabilities A[i, j] of the text queries i at ``positions`` (within the text) for image key j, one row, float32.
+        """Yield probabilities A[i, j] of the text queries i at ``positions`` (within the text) for image key j, one row, float32.
 
         The softmax runs over all keys of the sequence, so a row sums to less than 1: the text has its share. Only the chosen
         queries are computed. They come as ``(heads, block)``, a chunk of heads at a time so that memory stays bounded.
@@ -231,7 +231,7 @@ class JointAttention:
 
 @lru_cache(maxsize=64)
 def indices(positions: tuple[int, ...], device: torch.device) -> Int[Tensor, "positions"]:
-    """Positions as a tensor on ``device``, made once: copying numbers to an accelerator waits for all that it still has to do.
+    """Return positions as a tensor on ``device``, made once: copying numbers to an accelerator waits for its running work.
 
     >>> indices((2, 5), torch.device("cpu")).tolist()
     [2, 5]

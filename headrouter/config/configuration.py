@@ -76,7 +76,7 @@ class Parameters(BaseModel):
 
 
 def python_number(value: Any) -> Any:
-    """A number of NumPy as Python's; anything else as it is.
+    """Return a number of NumPy as Python's, anything else as it is.
 
     >>> import numpy
     >>> python_number(numpy.int64(3)), python_number(numpy.bool_(True)), python_number("3")
@@ -95,7 +95,7 @@ class Override:
 
     @property
     def origin(self) -> str:
-        """How messages call it."""
+        """Return its name in messages."""
         return f"--set {'.'.join(self.path)}"
 
 

@@ -109,7 +109,7 @@ def _has_frames(picture: Image.Image) -> bool:
 
 
 def name_of(source: Source) -> str:
-    """How messages call a picture."""
+    """Return the name of a picture in messages."""
     return f"'{source}'" if isinstance(source, Path) else f"({type(source).__name__})"
 
 

@@ -1,4 +1,4 @@
-"""What steers an edit: the interface of methods.
+"""The interface of methods, which steer an edit.
 
 A method is a frozen set of parameters. For each run it makes a :class:`MethodRun`, which holds all state, so one method serves
 many runs. Several methods act in the order in which they are listed.
@@ -22,7 +22,7 @@ from headrouter.config.moments import step_of
 @final
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a method takes part in at one step.
+    """Names the events of one step that a method takes part in.
 
     Attributes:
         attention: Sites whose attention it acts on, by number.
@@ -39,14 +39,14 @@ class Needs:
     pair: bool = False
 
     def __bool__(self) -> bool:
-        """Whether it takes part at all."""
+        """Return whether it takes part at all."""
         return bool(self.attention or self.image_attention or self.text or self.latents)
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Setting:
-    """The run that a method is about to take part in.
+    """Describes the run that a method is about to take part in.
 
     Attributes:
         phase: ``sample`` or ``generate``; methods do not act in an inversion.
@@ -74,67 +74,67 @@ class Setting:
 
     @property
     def edits(self) -> int:
-        """Number of edit rows."""
+        """Return the number of edit rows."""
         return sum(not row.is_source for row in self.rows)
 
     def edit_number(self, row: Row) -> int:
-        """Position of an edit row among the edits of the run."""
+        """Return the position of an edit row among the edits of the run."""
         return [other for other in self.rows if not other.is_source].index(row)
 
     def source_of(self, row: Row) -> Row | None:
-        """The source's row of an edit's picture, None if the run has none."""
+        """Return the source's row of an edit's picture, None if the run has none."""
         return next((other for other in self.rows if other.is_source and other.image == row.image), None)
 
     def first_steps(self, moment: int | float) -> range:
-        """The first steps of those that are run: so many, or that fraction of them; at least one unless ``moment`` is 0."""
+        """Return the first steps of those that are run: so many, or that fraction of them; at least one unless ``moment`` is 0."""
         return self.run[: step_of(moment, len(self.run)) or int(moment > 0)]
 
 
 class MethodRun(ABC):
-    """One method in one run. Hooks that a method has no use for stay as they are here: they change nothing."""
+    """Steers one run for a method, and holds its state. Hooks that are not overridden change nothing."""
 
     @abstractmethod
     def needs(self, step: int) -> Needs:
-        """What the method takes part in at a step; asked for every step before the run, and must not change."""
+        """Return what the method takes part in at a step; called for every step before the run, so it must not change."""
 
     def before(self, event: JointAttention) -> None:
-        """Before attention: may assign new ``query``, ``key``, ``value``."""
+        """Act before attention; may assign new ``query``, ``key``, ``value``."""
 
     def wants_log_sum_exp(self, event: JointAttention) -> bool:
-        """Whether probabilities will be asked for after this attention, so that the kernel keeps the log-sum-exp."""
+        """Return whether probabilities are needed after this attention, for which the kernel keeps the log-sum-exp."""
         return False
 
     def after(
         self, event: JointAttention, output: Float[Tensor, "rows heads tokens channels"]
     ) -> Float[Tensor, "rows heads tokens channels"]:
-        """After attention: gives the per-head output that the model shall go on with; never writes into ``output``."""
+        """Return the per-head output that the model goes on with, after attention; never writes into ``output``."""
         return output
 
     def text(self, stream: TextStream) -> Float[Tensor, "rows tokens channels"]:
-        """The text stream that shall enter a block."""
+        """Return the text stream that enters a block."""
         return stream.hidden
 
     def end_step(
         self, step: int, latents: Float[Tensor, "rows channels h w"], rows: Sequence[Row]
     ) -> Float[Tensor, "rows channels h w"]:
-        """The latents after a step; the source's row is in the same space as its edits'."""
+        """Return the latents after a step; the source's row is in the same space as its edits'."""
         return latents
 
     def begin_forward(self, layout: TokenLayout) -> None:
-        """A forward pass with this layout begins."""
+        """Begin a forward pass with this layout."""
 
     @abstractmethod
     def evidence(self) -> Mapping[str, Tensor]:
-        """What the method saw and did, by name, on the CPU; each documented by the method."""
+        """Return what the method measured, as tensors on the CPU by name; each method documents its own."""
 
 
 class Method(Parameters, ABC):
-    """A way to steer: its parameters are its fields."""
+    """Steers edits by its parameters, which are its fields."""
 
     @property
     @abstractmethod
     def requires(self) -> frozenset[str]:
-        """Capability words that the backbone must provide."""
+        """Return the capability words that the backbone must provide."""
 
     @abstractmethod
     def begin(self, setting: Setting) -> MethodRun:

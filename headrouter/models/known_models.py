@@ -34,12 +34,12 @@ def known_defaults(backbone: str, source: str) -> Defaults | None:
 
 
 def defaults_of(model: Model) -> Defaults | None:
-    """What suits a registered model; None where its weights' configuration tells."""
+    """Return the defaults of a registered model; None where the configuration of its weights has them."""
     return Defaults(model.steps, model.guidance, model.area, model.word_blocks) if model.steps else None
 
 
 def _names(source: str) -> Iterator[str]:
-    """The hub ids that a source can stand for."""
+    """Yield the hub ids that a source can stand for."""
     yield source
     for part in Path(source).parts:
         if part.startswith("models--"):  # in the hub's cache, models--owner--name/snapshots/revision

@@ -192,7 +192,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Parameter values that somebody found to work, and where they are from.
+    """Names parameter values that were found to work, and says where they are from.
 
     Args:
         name: as for components; unique within the component.

@@ -16,7 +16,7 @@ from headrouter.models.backbone import Backbone
 @final
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run took.
+    """Counts what a run took.
 
     Attributes:
         calls: Evaluations of the model, however many rows each had.
@@ -32,7 +32,7 @@ class Cost:
     peak_memory: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":
-        """Cost of two runs, one after the other."""
+        """Add the cost of two runs, one after the other."""
         return Cost(
             self.calls + other.calls,
             self.rows + other.rows,
@@ -41,7 +41,7 @@ class Cost:
         )
 
     def __str__(self) -> str:
-        """One line for people.
+        """Return one line for people.
 
         >>> print(Cost(56, 84, 12.34, 3 * 2**30))
         56 model calls, 84 rows, 12.3 s, 3.0 GiB at most
@@ -90,12 +90,12 @@ class Meter:
         self.rows += backbone.batch_size(rows)
 
     def cost(self) -> Cost:
-        """What it took."""
+        """Return what the run took."""
         return Cost(self.calls, self.rows, self._seconds, self._peak_memory)
 
 
 def _peak_of_the_process() -> int:
-    """Bytes: the most memory that the process ever held."""
+    """Return the most memory that the process ever held, in bytes."""
     try:
         import resource
     except ImportError:  # Windows

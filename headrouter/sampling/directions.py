@@ -1,4 +1,4 @@
-"""What most trajectories have in common: those that invert and sample alike, and those that only sample."""
+"""Bases of most trajectories: those that invert and sample alike, and those that only sample."""
 
 from abc import ABC
 from collections.abc import Sequence
@@ -10,36 +10,36 @@ from headrouter.sampling.inversion import Inversion, Problem, State, Velocity, p
 
 
 class TwoWay(Inversion, ABC):
-    """Inverts the source prompt without guidance, and samples every row from where that arrived. What is left is the two steps."""
+    """Inverts the source prompt without guidance, and samples every row from where that arrived. Subclasses add the two steps."""
 
     @property
     def inversion_prompt(self) -> Literal["source", "empty"]:
-        """The source prompt."""
+        """Return ``source``."""
         return "source"
 
     @property
     def inversion_guidance(self) -> float:
-        """No guidance: 1."""
+        """Return 1, no guidance."""
         return 1.0
 
     def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
-        """The same for all rows."""
+        """Return the same guidance for all rows."""
         return guidance
 
     def inversion_steps(self, steps: int) -> range:
-        """All."""
+        """Return all steps."""
         return range(steps)
 
     def sampling_steps(self, steps: int) -> range:
-        """All."""
+        """Return all steps."""
         return range(steps)
 
     def needs_source(self, step: int, steps: int) -> bool:
-        """Never."""
+        """Return False: no step needs it."""
         return False
 
     def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
-        """Where the inversion arrived, or fresh noise if there was none."""
+        """Return the inverted latents, or fresh noise if there was no inversion."""
         start = problem.noise("start", 0) if problem.inverted is None else problem.inverted
         return State(per_row(start, rows))
 
@@ -51,23 +51,23 @@ class OneWay(Inversion, ABC):
 
     @property
     def seeded(self) -> frozenset[Literal["invert", "sample"]]:
-        """Sampling."""
+        """Return the sampling phase."""
         return frozenset({"sample"})
 
     @property
     def inversion_prompt(self) -> Literal["source", "empty"]:
-        """Without meaning."""
+        """Return a value that is never used."""
         return "empty"
 
     @property
     def inversion_guidance(self) -> float:
-        """Without meaning."""
+        """Return a value that is never used."""
         return 0.0
 
     def inversion_steps(self, steps: int) -> range:
-        """None."""
+        """Return no steps."""
         return range(0)
 
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
-        """Refused."""
+        """Refuse to invert."""
         raise IncompatibleError(f"{type(self).__name__} has no inversion.")

@@ -1,4 +1,4 @@
-"""How a picture becomes noise and noise becomes a picture: the interface of trajectories.
+"""The interface of trajectories: how a picture becomes noise and noise becomes a picture.
 
 A trajectory is a frozen set of parameters with two pure step functions. What must live from one step to the next is in the
 :class:`State`, so one object serves many runs, and rows can be dropped at any step.
@@ -20,7 +20,7 @@ from headrouter.config.configuration import Parameters
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """Rows of a run between two steps.
+    """Holds the rows of a run between two steps.
 
     Attributes:
         latents: Float32 ``[rows, channels, h, w]``.
@@ -31,12 +31,12 @@ class State:
     memory: tuple[Tensor, ...] = ()
 
     def select(self, indices: Sequence[int]) -> "State":
-        """The state of some of its rows."""
+        """Return the state of some of its rows."""
         chosen = list(indices)
         return State(self.latents[chosen], tuple(tensor[chosen] for tensor in self.memory))
 
     def with_latents(self, latents: Tensor) -> "State":
-        """A state whose latents were changed from outside: what the trajectory remembered no longer fits and is dropped."""
+        """Return a state with other latents and without memory, which no longer fits them."""
         return replace(self, latents=latents, memory=())
 
 
@@ -46,7 +46,7 @@ class Velocity(Protocol):
     def __call__(
         self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row], stage: int = 0
     ) -> Float[Tensor, "rows channels h w"]:
-        """Velocity of ``rows`` at ``latents``; ``sigma`` is the noise level that the model is told.
+        """Return the velocity of ``rows`` at ``latents``; ``sigma`` is the noise level that the model is given.
 
         ``stage`` numbers the evaluations within a step from 0.
         """
@@ -56,7 +56,7 @@ class Velocity(Protocol):
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem:
-    """What is fixed for a run.
+    """Holds what is fixed for a run.
 
     Attributes:
         sigmas: Time grid as plain numbers, σ_0 ≈ 1 down to σ_N = 0.
@@ -75,7 +75,7 @@ class Problem:
 
     @property
     def steps(self) -> int:
-        """Number of steps N of the grid."""
+        """Return the number of steps N of the grid."""
         return len(self.sigmas) - 1
 
 
@@ -85,7 +85,7 @@ def per_row(tensor: Float[Tensor, "images channels h w"], rows: Sequence[Row]) -
 
 
 class Inversion(Parameters, ABC):
-    """A trajectory: its parameters are its fields.
+    """Turns a picture into noise and noise into an edit, by its parameters, which are its fields.
 
     Steps are numbered as in sampling: sampling step i goes from σ_i to σ_{i+1}. Inversion step j counts upwards from the picture,
     from σ_{N−j} to σ_{N−j−1}.
@@ -111,35 +111,35 @@ class Inversion(Parameters, ABC):
 
     @property
     def seeded(self) -> frozenset[Literal["invert", "sample"]]:
-        """Phases of an edit that draw noise, so that another seed gives another picture; both, unless overridden."""
+        """Return the phases that draw noise, so that another seed gives another picture; both by default."""
         return frozenset({"invert", "sample"})
 
     @property
     def requires(self) -> frozenset[str]:
-        """Capability words that the backbone must provide; most trajectories need nothing but a velocity."""
+        """Return the capability words that the backbone must provide; most trajectories need nothing but a velocity."""
         return frozenset()
 
     @property
     @abstractmethod
     def inversion_prompt(self) -> Literal["source", "empty"]:
-        """Which prompt the inversion is conditioned on."""
+        """Return which prompt the inversion is conditioned on."""
 
     @property
     @abstractmethod
     def inversion_guidance(self) -> float:
-        """Guidance of the inversion."""
+        """Return the guidance of the inversion."""
 
     @abstractmethod
     def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
-        """Guidance of a row while sampling, given what the user asks for."""
+        """Return the guidance of a row while sampling, given what the user asks for."""
 
     @abstractmethod
     def inversion_steps(self, steps: int) -> range:
-        """Which of the ``steps`` inversion steps are run."""
+        """Return which of the ``steps`` inversion steps are run."""
 
     @abstractmethod
     def sampling_steps(self, steps: int) -> range:
-        """Which of the ``steps`` sampling steps are run.
+        """Return which of the ``steps`` sampling steps are run.
 
         Raises:
             InvalidInputError: the parameters cannot be met in that many steps; asked before a model runs.
@@ -147,16 +147,16 @@ class Inversion(Parameters, ABC):
 
     @abstractmethod
     def needs_source(self, step: int, steps: int) -> bool:
-        """Whether sampling step ``step`` needs the source's row for the trajectory itself."""
+        """Return whether sampling step ``step`` needs the source's row for the trajectory itself."""
 
     @abstractmethod
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
-        """One inversion step, towards noise."""
+        """Take one inversion step, towards noise."""
 
     @abstractmethod
     def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
-        """The state before the first sampling step."""
+        """Return the state before the first sampling step."""
 
     @abstractmethod
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
-        """One sampling step, towards the picture."""
+        """Take one sampling step, towards the picture."""

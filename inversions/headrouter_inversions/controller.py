@@ -61,21 +61,21 @@ class Controlled(TwoWay, ABC):
 
     @property
     def inversion_prompt(self) -> Literal["source", "empty"]:
-        """The empty prompt."""
+        """Return ``empty``."""
         return "empty"
 
     @property
     def inversion_guidance(self) -> float:
-        """None: 0."""
+        """Return 0, no guidance."""
         return 0.0
 
     @property
     def seeded(self) -> frozenset[Literal["invert", "sample"]]:
-        """Inverting, towards y_1; not at γ = 0."""
+        """Return the inverting phase, which draws y_1; none at γ = 0."""
         return frozenset({"invert"} if self.gamma > 0 else ())
 
     def sampling_steps(self, steps: int) -> range:
-        """All."""
+        """Return all steps."""
         start, stop = step_of(self.start, steps), step_of(self.stop, steps)
         if start > stop:
             raise InvalidInputError(
@@ -84,7 +84,7 @@ class Controlled(TwoWay, ABC):
         return range(steps)
 
     def controller(self, step: int, steps: int) -> float:
-        """η of a sampling step."""
+        """Return η of a sampling step."""
         if step not in window(self.start, self.stop, steps):
             return 0.0
         return self.eta * float((1 - step / steps) ** self.decay)

@@ -16,7 +16,7 @@ from headrouter.sampling.inversion import Problem, State, Velocity
 
 @final
 class Euler(TwoWay):
-    """First-order inversion and sampling.
+    """Steps along the velocity, first order, in inversion and sampling.
 
     One way it is of order 1 in the step. The round trip is exact for a constant field, and to tolerance with ``fixed_point``
     iterations where |Δσ| times the field's Lipschitz constant is below 1. 2N model calls, or N·(2 + ``fixed_point``).
@@ -32,7 +32,7 @@ class Euler(TwoWay):
 
     @property
     def seeded(self) -> frozenset[Literal["invert", "sample"]]:
-        """None: it draws no noise."""
+        """Return no phase: it draws no noise."""
         return frozenset()
 
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:

@@ -25,7 +25,7 @@ from headrouter.sampling.inversion import Problem, State, Velocity, per_row
 
 @final
 class FlowEdit(OneWay):
-    """z_s and z_t are rows of one evaluation, so methods compare and steer them as a pair; each has a guidance of its own.
+    """Steps along the difference of two velocities, rows of one evaluation, so that methods compare z_s and z_t as a pair.
 
     Between steps the source's row is x_0 and an edit's row is z, so that a local blend compares pictures. In the plain steps the
     source's row, where a method keeps it, is x_0 noised as the edits are, and is sampled like them.
@@ -63,11 +63,11 @@ class FlowEdit(OneWay):
         return self
 
     def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
-        """The source has its own."""
+        """Return the guidance of an edit, or the source's own."""
         return self.source_guidance if row_is_source else guidance
 
     def sampling_steps(self, steps: int) -> range:
-        """The last n_max."""
+        """Return the last n_max steps."""
         last, plain = step_of(self.last_steps, steps), step_of(self.plain_steps, steps)
         if last == 0:
             raise InvalidInputError(f"`inversion.last_steps` {self.last_steps} of {steps} steps leaves no step to run.")
@@ -79,15 +79,15 @@ class FlowEdit(OneWay):
         return range(steps - last, steps)
 
     def needs_source(self, step: int, steps: int) -> bool:
-        """While velocities are subtracted."""
+        """Return whether velocities are subtracted at this step."""
         return step < steps - step_of(self.plain_steps, steps)
 
     def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
-        """x_0 in all rows."""
+        """Return x_0 in all rows."""
         return State(per_row(problem.source, rows))
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
-        """A step along the difference, or of plain sampling."""
+        """Take a step along the difference, or of plain sampling."""
         current, following = problem.sigmas[step], problem.sigmas[step + 1]
         if self.needs_source(step, problem.steps):
             return State(state.latents + (following - current) * self._difference(step, state, rows, velocity, problem))

@@ -10,7 +10,7 @@ from headrouter_inversions.controller import Controlled
 
 @final
 class RFInversion(Controlled):
-    """Euler steps along the controlled velocity.
+    """Steps along the controlled velocity by Euler's method.
 
     η = 1 in every step without decay returns the picture's latents; γ = 1 reaches y_1. 2N model calls, fewer where η or γ is 1.
     """

@@ -36,11 +36,11 @@ class RFInversionSDE(Controlled):
 
     @property
     def seeded(self) -> frozenset[Literal["invert", "sample"]]:
-        """Sampling, and inverting too where γ is above 0."""
+        """Return the sampling phase, and the inverting one where γ is above 0."""
         return super().seeded | {"sample"}
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
-        """From σ_i to σ_{i+1}."""
+        """Step from σ_i to σ_{i+1}."""
         current, following = problem.sigmas[step], problem.sigmas[step + 1]
         drift = self.controlled(step, state, rows, velocity, problem)
         if step == 0:

@@ -25,16 +25,16 @@ class RFSolver(TwoWay):
 
     @property
     def seeded(self) -> frozenset[Literal["invert", "sample"]]:
-        """None: it draws no noise."""
+        """Return no phase: it draws no noise."""
         return frozenset()
 
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
-        """The midpoint rule from σ to the next larger σ′."""
+        """Apply the midpoint rule from σ to the next larger σ′."""
         current, target = problem.sigmas[problem.steps - step], problem.sigmas[problem.steps - step - 1]
         return _midpoint(current, target, state, rows, velocity)
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
-        """The midpoint rule from σ_i to σ_{i+1}."""
+        """Apply the midpoint rule from σ_i to σ_{i+1}."""
         return _midpoint(problem.sigmas[step], problem.sigmas[step + 1], state, rows, velocity)
 
 

@@ -27,15 +27,15 @@ class SDEdit(OneWay):
     )
 
     def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
-        """The same for all rows."""
+        """Return the same guidance for all rows."""
         return guidance
 
     def sampling_steps(self, steps: int) -> range:
-        """The last k."""
+        """Return the last k steps."""
         return range(math.floor(steps - steps * self.strength), steps)
 
     def needs_source(self, step: int, steps: int) -> bool:
-        """Never."""
+        """Return False: no step needs it."""
         return False
 
     def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:

@@ -12,7 +12,7 @@ from headrouter.files import refuse_occupied
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Keep everybody else out of ``folder`` until the block ends; a process that dies lets go of it, too.
+    """Lock ``folder`` until the block ends; the lock of a process that dies is free again.
 
     The thread that has claimed it may do so again within.
 
