@@ -211,7 +211,7 @@ class Editor:
         """Take a picture to noise once, for several edits.
 
         Raises:
-            IncompatibleError: the trajectory has no inversion.
+            IncompatibleError: the trajectory has no inversion, or ``preset`` or ``keep`` changes nothing that it depends on.
         """
         asked = request_of(
             source_prompt=source_prompt,

@@ -1,8 +1,8 @@
 """One picture, prepared for one run: what the user asked for, settled and checked before the model runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, Literal, final
 
 from PIL import Image
 
@@ -10,7 +10,7 @@ from headrouter.attention.rows import Row
 from headrouter.editing.assembly import changed, full_name, name_of
 from headrouter.editing.record import picture_hash
 from headrouter.editing.request import Request
-from headrouter.editing.tuning import with_knob, with_preset
+from headrouter.editing.tuning import field_of, with_knob, with_preset
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.imaging.picture import Source, load_picture, to_tensor, working_size
 from headrouter.methods.method import Method
@@ -121,10 +121,13 @@ def prepare(
         own_size(picture.size, backbone) if asked.size == "auto" else asked.size, backbone
     )
     inversion = inversion if asked.steps is None else changed(inversion, {"steps": asked.steps})
-    steps = inversion.steps or defaults.steps
+    steps, given = inversion.steps or defaults.steps, inversion
     if asked.preset is not None:
         inversion, methods = with_preset(asked.preset, inversion, methods, steps)
+        _refuse_idle("preset", asked, inversion.model_fields_set - given.model_fields_set, inversion, samples)
     inversion, methods = with_knob("keep", asked.keep, inversion, methods)
+    if asked.keep is not None:
+        _refuse_idle("keep", asked, {field_of("keep", inversion)}, inversion, samples)
     inversion, methods = with_knob("push", asked.push, inversion, methods)
     inversion.sampling_steps(steps)  # refuses what cannot be met, before a model runs
     wishes = (asked.guidance, inversion.guidance, defaults.guidance)
@@ -148,6 +151,27 @@ def prepare(
     problem = Problem(grid(backbone, steps, size), latents, noise, size=picture.size)
     rest = (source, tuple(targets), negative, empty, problem)
     return Job(picture, size, inversion, methods, steps, guidance, asked.seed[0], *rest)
+
+
+def _refuse_idle(
+    option: Literal["preset", "keep"], asked: Request, fields: Set[str | None], inversion: Inversion, samples: bool
+) -> None:
+    """Refuse an option that sets nothing which a run without edits depends on: no method takes part, and perhaps no sampling.
+
+    Args:
+        fields: Those of the inversion that the option sets.
+        samples: Whether there is sampling.
+
+    Raises:
+        IncompatibleError: it would have no effect.
+    """
+    acting = type(inversion).model_fields if samples else inversion.inversion_parameters
+    if not asked.prompt and (samples or inversion.inverts) and fields.isdisjoint(acting):
+        does = "is sampled without it" if samples else "inverts without it"
+        raise IncompatibleError(
+            f"`{option}` {getattr(asked, option)!r} would have no effect: `inversion` {name_of('inversion', inversion)!r} {does}."
+            " Give it to the edits."
+        )
 
 
 def _is_guided(inversion: Inversion) -> bool:

@@ -82,10 +82,10 @@ def with_knob(
     if value is None:
         return inversion, tuple(methods)
     try:
-        if field := _field_of(knob, inversion):
+        if field := field_of(knob, inversion):
             return changed(inversion, {field: value}), tuple(methods)
         for place, method in enumerate(methods):
-            if field := _field_of(knob, method):
+            if field := field_of(knob, method):
                 return inversion, (*methods[:place], changed(method, {field: value}), *methods[place + 1 :])
     except InvalidInputError as error:
         raise InvalidInputError(f"`{knob}` cannot be {value!r}: {error}") from error
@@ -93,7 +93,8 @@ def with_knob(
     raise IncompatibleError(f"`{knob}` has no meaning here: none of the parts ({names}) has such a knob.")
 
 
-def _field_of(knob: str, part: Parameters) -> str | None:
+def field_of(knob: str, part: Parameters) -> str | None:
+    """Return the field that a part has for a knob, or None."""
     for field, info in type(part).model_fields.items():
         extra = info.json_schema_extra
         if isinstance(extra, dict) and extra.get("knob") == knob:

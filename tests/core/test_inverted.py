@@ -16,9 +16,11 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from headrouter import plugins
 from headrouter.editing.editor import Editor
 from headrouter.editing.inverted import Inverted
 from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.plugins.specifications import Preset, hookimpl
 from headrouter.testing.toy import ToyMMDiT
 
 PICTURE = Image.fromarray((np.random.default_rng(0).random((30, 46, 3)) * 255).astype(np.uint8))
@@ -182,3 +184,45 @@ def test_parameters_of_the_model_count_and_those_of_the_machine_do_not(tmp_path:
     flux(device="cpu", dtype="float32").edit(PICTURE, "a dog", inversion=path, **given)
     with pytest.raises(InvalidInputError, match=r"another backbone\.guidance_kind \('auto', here 'two-pass'\)"):
         flux(guidance_kind="two-pass").edit(PICTURE, "a dog", inversion=path, **given)
+
+
+@pytest.mark.parametrize(
+    ("inversion", "options", "named"),
+    [
+        ("rf", {"keep": 0.5}, r"`keep` 0.5 would have no effect: `inversion` 'rf' inverts without it"),
+        ("rf", {"preset": "age"}, r"`preset` 'age' would have no effect: `inversion` 'rf' inverts without it"),
+        ("rf-sde", {"keep": 0.5}, "`keep` 0.5 would have no effect"),
+        ("euler", {"preset": "drawn"}, "`preset` 'drawn' would have no effect"),
+    ],
+)
+def test_what_an_inversion_does_not_depend_on_is_refused(inversion: str, options: dict[str, Any], named: str) -> None:
+    with pytest.raises(IncompatibleError, match=named):
+        editor(inversion).invert(PICTURE, "a cat", **options)
+
+
+def test_a_preset_of_methods_alone_is_refused_in_a_reconstruction() -> None:
+    with pytest.raises(IncompatibleError, match=r"`preset` 'drawn' would have no effect: .* is sampled without it"):
+        editor("euler").reconstruct(PICTURE, "a cat", preset="drawn", steps=2)
+    editor("rf").reconstruct(PICTURE, "a cat", preset="age", keep=0.5, steps=2)
+
+
+class _Noise:
+    """A preset with a value that inversions depend on."""
+
+    headrouter_api = 1
+
+    @hookimpl
+    def register_presets(self, register: Callable[[Preset], None]) -> None:
+        register(Preset("noise", ("inversion", "rf"), 28, {"gamma": 0.25, "eta": 0.5}, "a test"))
+
+
+def test_a_preset_that_acts_on_the_inversion_is_taken() -> None:
+    plugins.register(_Noise(), name="noise")
+    try:
+        kept = editor("rf").invert(PICTURE, preset="noise", steps=2)
+        assert kept.identity["inversion.gamma"] == 0.25
+        assert not torch.equal(kept.latents, editor("rf").invert(PICTURE, steps=2).latents)
+        with pytest.raises(IncompatibleError, match="`preset` 'noise' would have no effect"):
+            editor(RFInversion(gamma=0.5)).invert(PICTURE, preset="noise", steps=2)
+    finally:
+        plugins.reload()
