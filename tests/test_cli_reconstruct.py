@@ -1,16 +1,20 @@
 """``headrouter reconstruct`` end to end on a tiny pipeline in a folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from headrouter_diffusers.testing import tiny_sd35
+from headrouter_inversions.sdedit import SDEdit
 from PIL import Image
 
+from headrouter import plugins
 from headrouter.cli import main
 from headrouter.imaging.measure import ssim
 from headrouter.imaging.picture import psnr
+from headrouter.plugins.specifications import InversionSpec, hookimpl
 
 ALL = ["euler", "fireflow", "flowedit", "rf", "rf-sde", "rf-solver", "sdedit"]
 
@@ -82,3 +86,50 @@ def test_what_is_wrong_is_said_in_a_sentence(
     assert reconstruct(*({"PHOTO": photo, "MODEL": model}.get(one, one) for one in arguments)) == 2
     said = capsys.readouterr()
     assert expected in said.err and "Traceback" not in said.err and said.out == ""
+
+
+class _Odd:
+    """Two trajectories: one asks for what no model provides, one fails in the middle."""
+
+    headrouter_api = 1
+
+    @hookimpl
+    def register_inversions(self, register: Callable[[InversionSpec], None]) -> None:
+        register(InversionSpec("a-demanding-one", f"{__name__}:Demanding"))
+        register(InversionSpec("b-failing-one", f"{__name__}:Failing"))
+
+
+class Demanding(SDEdit):  # type: ignore[misc]
+    """Needs what no model provides."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset({"magic"})
+
+
+class Failing(SDEdit):  # type: ignore[misc]
+    """Fails."""
+
+    def initial_state(self, *_: Any) -> Any:
+        raise ZeroDivisionError("divided by nothing")
+
+
+def test_of_all_trajectories_those_that_cannot_are_left_out(
+    model: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugins.register(_Odd(), name="odd")
+    arguments = [photo, "--model", model, "--steps", 1, "--size", "48x32"]
+    try:
+        assert reconstruct(*arguments) == 0
+        said = capsys.readouterr()
+        assert reconstruct(*arguments, "--inversion", "euler", "--inversion", "a-demanding-one") == 2
+    finally:
+        plugins.reload()
+    assert sorted(table_of(said.out)) == ALL
+    assert [line.split(" is left out: ")[0] for line in said.err.splitlines()] == [
+        "headrouter: runtime:a-demanding-one",
+        "headrouter: runtime:b-failing-one",
+    ]
+    assert "needs magic" in said.err and "divided by nothing" in said.err and "Traceback" not in said.err
+    refused = capsys.readouterr()
+    assert "needs magic" in refused.err and refused.out == ""

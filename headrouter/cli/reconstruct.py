@@ -11,8 +11,9 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from headrouter.cli.options import add_machine, machine_of, size_of
+from headrouter.cli.streams import say
 from headrouter.cli.table import table, terminal_width
-from headrouter.errors import PluginWarning, reason_of
+from headrouter.errors import IncompatibleError, PluginWarning, reason_of
 
 if TYPE_CHECKING:
     from headrouter.editing.reconstruction import Reconstruction
@@ -68,20 +69,19 @@ def run(arguments: argparse.Namespace) -> int:
 def _reconstructed(
     arguments: argparse.Namespace, inversions: "dict[str, Inversion]"
 ) -> "Iterator[tuple[str, Reconstruction]]":
-    """Yield each trajectory's reconstruction in turn, all by one loaded model."""
+    """Yield each trajectory's reconstruction in turn, by one loaded model; of all trajectories those that fail are left out."""
     from headrouter.editing.editor import Editor
     from headrouter.imaging.picture import load_picture
 
     picture, size, progress = load_picture(arguments.image), size_of(arguments.size), not arguments.no_progress
-    (first, *_) = inversions.values()
+    fitting, refused = _sorted(arguments, inversions)
+    (first, *_) = fitting.values()
     loaded = Editor(
         arguments.backbone, first, None, model=arguments.model, progress=progress, **machine_of(arguments)
     ).backbone
-    for name, inversion in inversions.items():
-        tool = Editor(loaded, inversion, None, progress=progress)
-        yield (
-            name,
-            tool.reconstruct(
+    for name, inversion in fitting.items():
+        try:
+            found = Editor(loaded, inversion, None, progress=progress).reconstruct(
                 picture,
                 arguments.source,
                 negative_prompt=arguments.negative,
@@ -89,8 +89,39 @@ def _reconstructed(
                 guidance=arguments.guidance,
                 seed=arguments.seed,
                 size=size,
-            ),
-        )
+            )
+        except Exception as error:  # noqa: PERF203  (of a class that somebody else wrote, or not for this run)
+            if arguments.inversion:
+                raise
+            refused[name] = error
+        else:
+            yield name, found
+    if fitting.keys() <= refused.keys():
+        raise next(refused[name] for name in fitting)
+    for name, reason in refused.items():
+        say(f"headrouter: {name} is left out: {reason_of(reason)}")
+
+
+def _sorted(
+    arguments: argparse.Namespace, inversions: "dict[str, Inversion]"
+) -> "tuple[dict[str, Inversion], dict[str, Exception]]":
+    """Return trajectories that the backbone can serve, and why it cannot serve others; one that was asked for is refused."""
+    from headrouter.editing.assembly import refuse_misfits
+    from headrouter.plugins import registry
+
+    provided, fitting, refused = frozenset(registry().backbone(arguments.backbone).provides), {}, dict[str, Exception]()
+    for name, inversion in inversions.items():
+        try:
+            refuse_misfits(provided, arguments.backbone, (inversion,))
+        except IncompatibleError as error:  # noqa: PERF203
+            if arguments.inversion:
+                raise
+            refused[name] = error
+        else:
+            fitting[name] = inversion
+    if not fitting:
+        raise next(iter(refused.values()))
+    return fitting, refused
 
 
 def _all() -> "Iterator[str]":
