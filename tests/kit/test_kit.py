@@ -106,9 +106,9 @@ def test_the_toy_is_a_subject_of_its_own():
 
 
 def test_the_command_prints_what_became_of_each_check(capsys):
-    assert main(["conformance", "euler"]) == 0
+    assert main(["conformance", "injection"]) == 0
     printed = capsys.readouterr().out
-    assert "sampling_converges" in printed and "it_is_light" in printed, "the trajectory, and the plug-in of that name"
+    assert "it_changes_the_edit" in printed and "it_is_light" in printed, "the method, and the plug-in of that name"
     assert main(["conformance", "headrouter:rf", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["passed"] is True

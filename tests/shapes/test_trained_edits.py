@@ -19,7 +19,7 @@ from headrouter_shapes.bench.measures import Measures, measure
 
 from headrouter import Editor
 from headrouter.attention import rows
-from headrouter.methods.head_router import heads
+from headrouter.methods.head_router import head_routing
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.models.backbone import Backbone
 
@@ -69,7 +69,7 @@ def test_edits_are_right_and_keep_the_rest(backbone: Backbone) -> None:
 
 
 def no_router(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(heads, "head_weights", lambda dissimilarity, *_: torch.ones_like(dissimilarity))
+    patch.setattr(head_routing, "head_weights", lambda score, *_: torch.ones_like(score))
 
 
 def no_controller(patch: pytest.MonkeyPatch) -> None:
