@@ -30,7 +30,7 @@ from headrouter_diffusers.running import exclusively
 from headrouter_diffusers.schedulers import grid_of
 from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.tap import Tap
-from headrouter_diffusers.text_parts import TextPart, as_tokenized, check_length
+from headrouter_diffusers.text_parts import TOKENIZING, TextPart, as_tokenized, check_length
 
 _MACHINE = set(DiffusersParameters.model_fields)
 
@@ -158,7 +158,7 @@ class DiffusersBackbone(Backbone, ABC):
     def encode_prompts(self, texts: Sequence[str]) -> list[Prompt]:
         """Encode prompts one by one, so that none depends on the others."""
         quiet = without_notes_on_length(type(self.pipeline).__module__)
-        with exclusively(self.pipeline.transformer), quiet, blaming(self._which, "encode a prompt"):
+        with exclusively(self.pipeline.transformer), TOKENIZING, quiet, blaming(self._which, "encode a prompt"):
             spelt = {text: self._spelt(text) for text in texts}
             for text, spellings in spelt.items():
                 check_length(text, [(part, spelling.text) for part, spelling in spellings])

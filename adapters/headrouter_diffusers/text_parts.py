@@ -1,14 +1,19 @@
 """Where the words of a prompt go: the tokens of each text encoder, and what an encoder would not see of it."""
 
+import os
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 from headrouter.errors import InvalidInputError, PromptWarning
 from headrouter.prompts.prompt import Token
 from headrouter.prompts.spelling import Spelling
 from headrouter.prompts.words import word_spans
+
+TOKENIZING: Final = threading.RLock()
+"""Held while prompts are encoded. A fork waits for it: a child cannot open the locks of native code that another thread held."""
 
 
 @final
@@ -146,3 +151,9 @@ def _advice(part: TextPart, count: int) -> str:
     if count > part.most:
         return f"Shorten the prompt; `max_sequence_length` can be {part.most} at most for this model."
     return f"Shorten the prompt, or set `max_sequence_length` to {count} or more (at most {part.most})."
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=TOKENIZING.acquire, after_in_parent=TOKENIZING.release, after_in_child=TOKENIZING.release
+    )

@@ -11,6 +11,7 @@ import torch
 from accelerate import init_empty_weights
 from headrouter_diffusers import loading
 from headrouter_diffusers.testing import tiny_sd3
+from headrouter_diffusers.text_parts import TextPart
 from headrouter_sd3.backbone import SD3Parameters
 from torch import nn
 
@@ -27,7 +28,7 @@ def holds_in_a_child(condition: Callable[[], bool]) -> bool:
     """Whether a forked child ends in time, and the condition holds there."""
     child = os.fork()
     if child == 0:
-        signal.alarm(60)
+        signal.alarm(30)
         try:
             os._exit(0 if condition() else 1)
         finally:
@@ -56,6 +57,26 @@ def test_while_a_thread_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert inside.wait(60)
         patch.setattr(loading, "load_part", load_part)
         assert holds_in_a_child(lambda: nn.Module.register_parameter is plain and load())
+    go.set()
+    thread.join()
+
+
+def test_while_a_thread_encodes_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tokenizer's own lock, as of native code: nothing opens it in a child that another thread's call was copied into."""
+    backbone, own = SD3Parameters().load("tiny", tiny_sd3()), threading.Lock()
+    inside, go, encoded = threading.Event(), threading.Event(), TextPart._encoded
+
+    def slowly(part: TextPart, text: str, **options: object) -> object:
+        with own:
+            inside.set()
+            go.wait(0.05)
+            return encoded(part, text, **options)
+
+    monkeypatch.setattr(TextPart, "_encoded", slowly)
+    thread = threading.Thread(target=lambda: backbone.encode_prompts(["a cat"]))
+    thread.start()
+    assert inside.wait(60)
+    assert holds_in_a_child(lambda: backbone.encode_prompts(["a dog"])[0].text == "a dog")
     go.set()
     thread.join()
 
