@@ -43,7 +43,7 @@ def _fingerprint(tensor: Tensor) -> float | None:
     if type(tensor) not in (Tensor, Parameter) or tensor.is_meta:
         return None  # a quantised tensor has arithmetic of its own
     values = tensor.detach().flatten()[:: max(1, tensor.numel() // _SAMPLE)].to("cpu", torch.float32).double()
-    return float((values * torch.linspace(1, 2, len(values), dtype=torch.float64)).sum())
+    return float((values * torch.linspace(1, 2, len(values), dtype=torch.float64, device="cpu")).sum())
 
 
 def snapshot(backbone: Backbone) -> Snapshot:
