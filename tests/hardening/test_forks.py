@@ -82,6 +82,9 @@ def test_while_a_thread_encodes_a_prompt(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_while_a_thread_discovers_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        plugins, "_registry", plugins.registry()
+    )  # with what other tests have registered, back afterwards
     inside, go, discover = threading.Event(), threading.Event(), plugins.discover
     names = [entry.qualified_name for entry in plugins.registry().entries("inversion")]
 
