@@ -70,13 +70,14 @@ def test_both_methods_with_their_parameters_and_again(model: Path, photo: Path, 
         (["method.1.blocks=[0]", "method.0.blocks=[9]"], "`method.blocks` [9] do not exist"),
         ([], "nobody has ranked the blocks of this model"),
         (["method.0.replace=I3I"], "`method.0.replace`: "),
-        (["method.1.mask=PHOTO", "method.1.top=2", "method.1.blocks=[0]"], "`mask` leaves no use for `blocks`"),
+        (["method.1.mask=MASK", "method.1.top=2", "method.1.blocks=[0]"], "`mask` leaves no use for `blocks`"),
     ],
 )
 def test_what_is_wrong_is_said(
     sets: list[str], message: str, model: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = [text.replace("PHOTO", str(photo)) for one in sets for text in ("--set", one)]
+    Image.new("L", (32, 24), 255).save(tmp_path / "mask.png")
+    given = [text.replace("MASK", str(tmp_path / "mask.png")) for one in sets for text in ("--set", one)]
     assert edit(model, photo, *given, "-o", tmp_path / "out") == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out" / "result.json").exists()
