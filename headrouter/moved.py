@@ -62,6 +62,6 @@ class _Moved(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let old names be found, after everything else has been asked."""
+    """Let old names be found, before a package by its old name is searched for modules that would be there a second time."""
     if not any(isinstance(finder, _Moved) for finder in sys.meta_path):
-        sys.meta_path.append(_Moved())
+        sys.meta_path.insert(0, _Moved())
