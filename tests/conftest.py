@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from torch.overrides import _get_current_function_mode_stack
 
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
@@ -35,3 +36,22 @@ def _batch_rounding(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.Linear, "forward", rounded)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _pytorch_is_left_as_it_was() -> Iterator[None]:
+    """Name the test that leaves a mode behind, not the later one that fails of it."""
+    yield
+    left = {
+        "function modes": list(_get_current_function_mode_stack()),
+        "gradients": torch.is_grad_enabled(),
+        "inference mode": torch.is_inference_mode_enabled(),
+        "autocast": torch.is_autocast_enabled("cpu"),
+        "default number type": torch.get_default_dtype(),
+        "default device": torch.get_default_device(),
+    }
+    for _ in left["function modes"]:
+        torch._C._pop_torch_function_stack()
+    torch.set_grad_enabled(True)
+    torch.set_default_dtype(torch.float32)
+    assert left == dict(zip(left, ([], True, False, False, torch.float32, torch.device("cpu")), strict=True))
