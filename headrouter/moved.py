@@ -20,8 +20,17 @@ _ROOMS: Final = {
     "editing": "editor job request record again result inverted reconstruction sheet assembly",
     "plugins": "hookspecs schema",
 }
+_CHECKS: Final = {
+    "backbone": "attaching layout listening picture prompt velocity weights",
+    "": "backbone inversion method plugin",
+}
 MOVED: Final = {
     **{f"headrouter.{name}": f"headrouter.{room}.{name}" for room, names in _ROOMS.items() for name in names.split()},
+    **{
+        f"headrouter.testing.{kind}_checks": ".".join(filter(None, ("headrouter.testing.checks", room, kind)))
+        for room, kinds in _CHECKS.items()
+        for kind in kinds.split()
+    },
     "headrouter.maps": "headrouter.methods.word_maps",
     "headrouter.plugin": "headrouter.plugins.specifications",
     "headrouter.routing": "headrouter.methods.head_router",

@@ -37,22 +37,7 @@ __all__ = [
 ]
 
 if "pytest" in sys.modules:  # so that a failing assert in a check says what the values were
-    sys.modules["pytest"].register_assert_rewrite(
-        *(
-            f"{__name__}.{concept}_checks"
-            for concept in (
-                "attaching",
-                "layout",
-                "listening",
-                "picture",
-                "prompt",
-                "velocity",
-                "inversion",
-                "method",
-                "plugin",
-            )
-        )
-    )
+    sys.modules["pytest"].register_assert_rewrite(f"{__name__}.checks")
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar, final
 
 import pytest
 
-from headrouter.testing import backbone_checks, inversion_checks, method_checks, plugin_checks
+from headrouter.testing import checks
 from headrouter.testing.check import LATEST, UNEXPECTED_PASS, Check, CheckFailed, refuse_careless
 from headrouter.testing.subjects import BackboneSubject, InversionSubject, MethodSubject, PluginSubject
 
@@ -86,7 +86,7 @@ def _test(check: Check[Any], fixture: str) -> Callable[..., None]:
     return test
 
 
-@_with_tests(backbone_checks.CHECKS, "backbone")
+@_with_tests(checks.backbone.CHECKS, "backbone")
 class BackboneConformance(Conformance):
     """Everything that must hold of a backbone."""
 
@@ -96,7 +96,7 @@ class BackboneConformance(Conformance):
         raise NotImplementedError("give a fixture `backbone` that returns a BackboneSubject")
 
 
-@_with_tests(inversion_checks.CHECKS, "inversion")
+@_with_tests(checks.inversion.CHECKS, "inversion")
 class InversionConformance(Conformance):
     """Everything that must hold of a trajectory."""
 
@@ -106,7 +106,7 @@ class InversionConformance(Conformance):
         raise NotImplementedError("give a fixture `inversion` that returns an InversionSubject")
 
 
-@_with_tests(method_checks.CHECKS, "method")
+@_with_tests(checks.method.CHECKS, "method")
 class MethodConformance(Conformance):
     """Everything that must hold of a method."""
 
@@ -116,7 +116,7 @@ class MethodConformance(Conformance):
         raise NotImplementedError("give a fixture `method` that returns a MethodSubject")
 
 
-@_with_tests(plugin_checks.CHECKS, "plugin")
+@_with_tests(checks.plugin.CHECKS, "plugin")
 class PluginConformance(Conformance):
     """Everything that must hold of a plug-in."""
 

@@ -10,7 +10,7 @@ from headrouter.plugins import registry
 from headrouter.plugins.names import Entry, fold
 from headrouter.plugins.specifications import BackboneSpec, Kind
 from headrouter.plugins.targets import call_target
-from headrouter.testing import backbone_checks, inversion_checks, method_checks, plugin_checks
+from headrouter.testing import checks
 from headrouter.testing.check import Check
 from headrouter.testing.subjects import BackboneSubject, InversionSubject, MethodSubject, PluginSubject
 
@@ -66,20 +66,20 @@ def _backbones(name: str, model: str | None) -> Iterator[Checked]:
         small = [BackboneSubject(loaded.name, lambda: loaded, reference)]
     if not small:
         raise InvalidInputError(f"backbone {name!r} brings no small models for tests; give weights by `--model`.")
-    yield from ((subject, backbone_checks.CHECKS) for subject in small)
+    yield from ((subject, checks.backbone.CHECKS) for subject in small)
 
 
 def _parts(name: str) -> Iterator[Checked]:
     inversion, method = _entry("inversion", name), _entry("method", name)
     if inversion is not None:
         spec: Any = inversion.item
-        yield InversionSubject(spec.name, validate(spec.load(), {}), frozenset(spec.provides)), inversion_checks.CHECKS
+        yield InversionSubject(spec.name, validate(spec.load(), {}), frozenset(spec.provides)), checks.inversion.CHECKS
     if method is not None:
         spec = method.item
-        yield MethodSubject(spec.name, validate(spec.load(), {}), acts="acts" in spec.provides), method_checks.CHECKS
+        yield MethodSubject(spec.name, validate(spec.load(), {}), acts="acts" in spec.provides), checks.method.CHECKS
 
 
 def _plugins(name: str) -> Iterator[Checked]:
     for row in registry().statuses:
         if fold(name) in (fold(row.name), fold(row.distribution)):
-            yield PluginSubject(row.name), plugin_checks.CHECKS
+            yield PluginSubject(row.name), checks.plugin.CHECKS

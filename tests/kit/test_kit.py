@@ -12,16 +12,12 @@ from headrouter.testing import (
     BackboneSubject,
     MethodConformance,
     MethodSubject,
-    backbone_checks,
-    inversion_checks,
-    listening_checks,
-    method_checks,
-    plugin_checks,
+    checks,
 )
 from headrouter.testing.check import Check, CheckFailed, check, run
 from headrouter.testing.toy import ToyMMDiT
 
-ALL = (*backbone_checks.CHECKS, *inversion_checks.CHECKS, *method_checks.CHECKS, *plugin_checks.CHECKS)
+ALL = (*checks.backbone.CHECKS, *checks.inversion.CHECKS, *checks.method.CHECKS, *checks.plugin.CHECKS)
 DEAD, ALIVE = MethodSubject("none", NoMethod()), MethodSubject("headrouter", HeadRouter())
 
 
@@ -52,14 +48,14 @@ def test_a_known_failure_is_expected_and_strict():
 
 def test_a_subjects_own_known_failures():
     failing = MethodSubject("none", NoMethod(), known_failures={"it_changes_the_edit": "nothing", "it_runs": "no"})
-    outcomes = {each.name: run(each, failing).outcome for each in method_checks.CHECKS}
+    outcomes = {each.name: run(each, failing).outcome for each in checks.method.CHECKS}
     assert outcomes["it_changes_the_edit"] == "known failure"
     assert outcomes["it_runs"] == "failed", "it is listed, and passes"
     assert outcomes["it_keeps_no_events"] == "passed"
 
 
 def test_a_check_that_does_not_apply_is_skipped():
-    result = run(method_checks.at_strength_zero_it_changes_nothing, ALIVE)
+    result = run(checks.method.at_strength_zero_it_changes_nothing, ALIVE)
     assert (result.outcome, result.message) == ("skipped", "needs neutral")
 
 
@@ -102,7 +98,7 @@ def test_what_a_part_raises_is_a_failure_with_its_words():
 def test_the_toy_is_a_subject_of_its_own():
     subject = BackboneSubject("toy", ToyMMDiT)
     assert "reference" not in subject.provides
-    assert run(listening_checks.sites_are_numbered, subject).outcome == "passed"
+    assert run(checks.backbone.listening.sites_are_numbered, subject).outcome == "passed"
 
 
 def test_the_command_prints_what_became_of_each_check(capsys):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from headrouter.testing.backbone_checks import CHECKS
 from headrouter.testing.check import run
+from headrouter.testing.checks.backbone import CHECKS
 
 from .mutants import MUTANTS
 

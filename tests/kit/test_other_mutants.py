@@ -15,9 +15,7 @@ from headrouter.testing import (
     InversionSubject,
     MethodSubject,
     PluginSubject,
-    inversion_checks,
-    method_checks,
-    plugin_checks,
+    checks,
 )
 from headrouter.testing.check import run
 
@@ -99,7 +97,7 @@ class SecretNoise(Euler):
     ],
 )
 def test_a_wrong_trajectory_is_found(kind, check, says):
-    found(inversion_checks.CHECKS, check, InversionSubject(kind.__name__, kind()), says)
+    found(checks.inversion.CHECKS, check, InversionSubject(kind.__name__, kind()), says)
 
 
 KEPT = []
@@ -192,19 +190,19 @@ def made(run_class):
 )
 def test_a_wrong_method_is_found(kind, check, says):
     KEPT.clear()
-    found(method_checks.CHECKS, check, made(kind), says)
+    found(checks.method.CHECKS, check, made(kind), says)
     KEPT.clear()
 
 
 def test_a_right_method_passes():
-    assert [run(check, made(Run)).outcome for check in method_checks.CHECKS].count("passed") == len(
-        method_checks.CHECKS
+    assert [run(check, made(Run)).outcome for check in checks.method.CHECKS].count("passed") == len(
+        checks.method.CHECKS
     ) - 1
 
 
 def test_a_method_that_is_not_neutral_is_found():
     subject = MethodSubject("loud", WordMaps(), neutral=made(Run).method)
-    found(method_checks.CHECKS, "at_strength_zero_it_changes_nothing", subject, "at strength zero latents differ")
+    found(checks.method.CHECKS, "at_strength_zero_it_changes_nothing", subject, "at strength zero latents differ")
 
 
 def plugin(**specs):
@@ -251,11 +249,11 @@ def plugin(**specs):
     ],
 )
 def test_a_wrong_plugin_is_found(specs, check, says):
-    found(plugin_checks.CHECKS, check, plugin(**specs), says)
+    found(checks.plugin.CHECKS, check, plugin(**specs), says)
 
 
 def test_a_plugin_that_is_not_installed_is_told(monkeypatch):
-    found(plugin_checks.CHECKS, "it_is_loaded", PluginSubject("nobody"), "no plug-in of that name")
+    found(checks.plugin.CHECKS, "it_is_loaded", PluginSubject("nobody"), "no plug-in of that name")
 
 
 def test_a_heavy_plugin_is_found(tmp_path, monkeypatch):
@@ -265,4 +263,4 @@ def test_a_heavy_plugin_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     known = Registry()
     known.statuses.append(PluginStatus("heavy", "headrouter-heavy", "1.0", "heavy_acme"))
-    found(plugin_checks.CHECKS, "it_is_light", PluginSubject("heavy", known), "loads numpy")
+    found(checks.plugin.CHECKS, "it_is_light", PluginSubject("heavy", known), "loads numpy")

@@ -1,0 +1,13 @@
+"""All that must hold of a backbone, by concept."""
+
+from headrouter.testing.checks.backbone import attaching, layout, listening, picture, prompt, velocity, weights
+
+CHECKS = (
+    *picture.CHECKS,
+    *prompt.CHECKS,
+    *layout.CHECKS,
+    *velocity.CHECKS,
+    *weights.CHECKS,
+    *listening.CHECKS,
+    *attaching.CHECKS,
+)
