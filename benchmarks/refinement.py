@@ -19,9 +19,9 @@ from benchmarks import models
 from benchmarks.figure import Figure, number
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import Case, Progress, alternate
-from headrouter.attention.clock import Clock
 from headrouter.attention.joint_attention import JointAttention, Site, TokenLayout
 from headrouter.attention.rows import Row, batch_rows
+from headrouter.attention.step_info import StepInfo
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.methods.head_router.token_weights import token_weights
 from headrouter.methods.method import Method, MethodRun, Setting
@@ -48,7 +48,7 @@ class Attention:
             self.site,
             self.layout,
             batch_rows([self.row], guided=False),
-            Clock("sample", 0, 1, 0, 1.0, 0),
+            StepInfo("sample", 0, 1, 0, 1.0, 0),
             self.query,
             self.key,
             self.value,

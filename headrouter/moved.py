@@ -13,7 +13,7 @@ _ROOMS: Final = {
     "imaging": "picture colour decoding measure",
     "config": "configuration yaml_document moments one_or_more",
     "prompts": "prompt",
-    "attention": "clock rows joint_attention kernels",
+    "attention": "rows joint_attention kernels",
     "models": "backbone weights",
     "methods": "method",
     "sampling": "inversion directions noise cost engine dispatch",
@@ -31,6 +31,7 @@ MOVED: Final = {
         for room, kinds in _CHECKS.items()
         for kind in kinds.split()
     },
+    "headrouter.clock": "headrouter.attention.step_info",
     "headrouter.maps": "headrouter.methods.word_maps",
     "headrouter.plugin": "headrouter.plugins.specifications",
     "headrouter.routing": "headrouter.methods.head_router",

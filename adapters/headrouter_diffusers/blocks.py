@@ -104,7 +104,7 @@ def _listened(forward: Forward, found: FoundSite, given: torch.Tensor) -> torch.
     whole = given.shape[1] == text.stop - text.start
     hidden = given if whole else given[:, text]
     with forward.awaiting(None):
-        changed = forward.listener.text(TextStream(found.site, forward.rows, forward.listener.clock, hidden))
+        changed = forward.listener.text(TextStream(found.site, forward.rows, forward.listener.step_info, hidden))
     if changed is hidden:
         return given
     return changed if whole else torch.cat([given[:, : text.start], changed, given[:, text.stop :]], dim=1)

@@ -9,9 +9,9 @@ from torch import Tensor
 from benchmarks import models
 from benchmarks.figure import Figure
 from benchmarks.gpu.setting import Setting
-from headrouter.attention.clock import Clock
 from headrouter.attention.joint_attention import JointAttention, TextStream, TokenLayout
 from headrouter.attention.rows import BatchRow
+from headrouter.attention.step_info import StepInfo
 from headrouter.models.backbone import Listener
 
 
@@ -24,9 +24,9 @@ class Ear(Listener):
         self._log_sum_exp, self.heard = log_sum_exp, 0
 
     @property
-    def clock(self) -> Clock:
+    def step_info(self) -> StepInfo:
         """The only step."""
-        return Clock("sample", 0, 1, 0, 1.0, 0)
+        return StepInfo("sample", 0, 1, 0, 1.0, 0)
 
     def begin_forward(self, rows: tuple[BatchRow, ...], layout: TokenLayout) -> None:
         """Nothing to do."""

@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from headrouter import renamed
 from headrouter.attention import kernels
-from headrouter.attention.clock import Clock
 from headrouter.attention.logit_overrides import LogitOverrides
 from headrouter.attention.rows import BatchRow
+from headrouter.attention.step_info import StepInfo
 
 Stream = Literal["dual", "single", "image"]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -82,6 +83,7 @@ class TokenLayout:
 
 
 @final
+@renamed.keywords(clock="step_info")
 class JointAttention:
     """Carries one attention operation that is about to run.
 
@@ -89,7 +91,7 @@ class JointAttention:
         site: Where in the model.
         layout: Which tokens are what.
         rows: The rows of the batch.
-        clock: When in the run.
+        step_info: Step and stage of the run.
         query, key, value: ``[rows, heads, tokens, channels]``, after normalisation and rotary embedding, in the model's
             dtype. Assign new tensors to change them; never write into them.
         scale: Factor of the logits, 1/√channels unless the model says otherwise.
@@ -101,7 +103,7 @@ class JointAttention:
         site: Site,
         layout: TokenLayout,
         rows: tuple[BatchRow, ...],
-        clock: Clock,
+        step_info: StepInfo,
         query: Float[Tensor, "rows heads tokens channels"],
         key: Float[Tensor, "rows heads tokens channels"],
         value: Float[Tensor, "rows heads tokens channels"],
@@ -114,7 +116,7 @@ class JointAttention:
 
         Another kernel that somebody put in the place of PyTorch's is the one that runs.
         """
-        self.site, self.layout, self.rows, self.clock = site, layout, rows, clock
+        self.site, self.layout, self.rows, self.step_info = site, layout, rows, step_info
         self.query, self.key, self.value = query, key, value
         self.scale = query.shape[-1] ** -0.5 if scale is None else scale
         self.bias = bias
@@ -125,12 +127,14 @@ class JointAttention:
         self._original: JointAttention | None = None
         self._overrides = LogitOverrides()
 
+    clock = renamed.attribute("clock", "step_info")
+
     def original(self) -> "JointAttention":
         """Return the attention as the model made it, without the changes of methods; itself as long as there are none."""
         if not self._overrides and _same(self._given, (self.query, self.key, self.value)):
             return self
         if self._original is None:
-            place = (self.site, self.layout, self.rows, self.clock)
+            place = (self.site, self.layout, self.rows, self.step_info)
             self._original = JointAttention(*place, *self._given, self._attend, self.scale, self.bias, self._native)
         return self._original
 
@@ -245,6 +249,7 @@ def _same(kept: tuple[Tensor, ...], current: tuple[Tensor, ...]) -> bool:
 
 
 @final
+@renamed.keywords(clock="step_info")
 @dataclass(frozen=True, slots=True)
 class TextStream:
     """The text stream as it enters a block.
@@ -256,5 +261,7 @@ class TextStream:
 
     site: Site
     rows: tuple[BatchRow, ...]
-    clock: Clock
+    step_info: StepInfo
     hidden: Float[Tensor, "rows tokens channels"]
+
+    clock = renamed.attribute("clock", "step_info")

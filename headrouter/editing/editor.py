@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from headrouter.attention.clock import Phase
 from headrouter.attention.rows import Row
+from headrouter.attention.step_info import Phase
 from headrouter.config.configuration import python_number
 from headrouter.editing.assembly import (
     Methods,

@@ -12,9 +12,9 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor
 
-from headrouter.attention.clock import Phase
 from headrouter.attention.joint_attention import JointAttention, Site, TextStream, TokenLayout
 from headrouter.attention.rows import Row
+from headrouter.attention.step_info import Phase
 from headrouter.config.configuration import Parameters
 from headrouter.config.moments import step_of
 

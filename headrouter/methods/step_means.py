@@ -27,7 +27,7 @@ class StepMeans:
         if name not in self._sums:
             self._sums[name] = torch.zeros((*self._shape, *value.shape), dtype=torch.float32, device=value.device)
             self._counts[name] = torch.zeros(self._shape, dtype=torch.float32, device="cpu")
-        place = (self._edits[row], event.clock.step, event.site.index)
+        place = (self._edits[row], event.step_info.step, event.site.index)
         self._sums[name][place] += value
         self._counts[name][place] += 1
 

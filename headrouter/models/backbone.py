@@ -9,20 +9,21 @@ from typing import Any, Literal, final
 from jaxtyping import Float
 from torch import Tensor, device
 
-from headrouter.attention.clock import Clock
 from headrouter.attention.joint_attention import JointAttention, Site, TextStream, TokenLayout
 from headrouter.attention.rows import BatchRow, Row
+from headrouter.attention.step_info import StepInfo
 from headrouter.config.configuration import Parameters
 from headrouter.models.fingerprint import fingerprint, modules_of, tensors_of
 from headrouter.prompts.prompt import Prompt
+from headrouter.renamed import Renamed
 
 
-class Listener(ABC):
+class Listener(Renamed, ABC, renamed={"clock": "step_info"}):
     """Receives the attention events and text streams of a model while it is attached."""
 
     @property
     @abstractmethod
-    def clock(self) -> Clock:
+    def step_info(self) -> StepInfo:
         """Return the phase, step and noise level of the current forward pass; the caller of the model keeps it current."""
 
     @property

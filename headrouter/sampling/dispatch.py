@@ -6,9 +6,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from headrouter.attention.clock import Clock
 from headrouter.attention.joint_attention import JointAttention, TextStream, TokenLayout
 from headrouter.attention.rows import BatchRow
+from headrouter.attention.step_info import StepInfo
 from headrouter.methods.method import MethodRun, Needs
 from headrouter.models.backbone import Listener
 
@@ -25,19 +25,19 @@ class Dispatcher(Listener):
         self._broken: str | None = None
 
     @property
-    def clock(self) -> Clock:
+    def step_info(self) -> StepInfo:
         """Return the phase, step and noise level of the current model call."""
-        return self._clock
+        return self._step_info
 
     @property
     def finished(self) -> bool:
         """Return whether the run has ended."""
         return self._over()
 
-    def enter(self, clock: Clock, active: Sequence[MethodRun]) -> None:
+    def enter(self, step_info: StepInfo, active: Sequence[MethodRun]) -> None:
         """Set the time and the methods of the next forward pass."""
-        self._clock = clock
-        self._active = [(run, run.needs(clock.step)) for run in active]
+        self._step_info = step_info
+        self._active = [(run, run.needs(step_info.step)) for run in active]
 
     def begin_forward(self, rows: tuple[BatchRow, ...], layout: TokenLayout) -> None:
         """Tell the methods of a new forward pass."""
@@ -66,7 +66,7 @@ class Dispatcher(Listener):
         """Return the text stream that enters the block, after every method that changes it."""
         for run, needs in self._active:
             if stream.site.index in needs.text:
-                stream = TextStream(stream.site, stream.rows, stream.clock, run.text(stream))
+                stream = TextStream(stream.site, stream.rows, stream.step_info, run.text(stream))
         return stream.hidden
 
     def watch(self) -> None:

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headrouter.attention.clock import Clock, Phase
 from headrouter.attention.rows import Row
+from headrouter.attention.step_info import Phase, StepInfo
 from headrouter.errors import IncompatibleError, NonFiniteError, OutOfMemoryError
 from headrouter.methods.method import Method, MethodRun, Setting
 from headrouter.models.backbone import Backbone
@@ -74,7 +74,7 @@ class Engine:
         with Occupation(self.backbone), Meter(self.backbone.device) as meter:
             state = State(problem.source)
             for done, step in enumerate(steps, 1):
-                velocity = _Velocity(self.backbone, meter, Clock("invert", step, problem.steps, 0, 0.0, 0))
+                velocity = _Velocity(self.backbone, meter, StepInfo("invert", step, problem.steps, 0, 0.0, 0))
                 state = inversion.invert_step(step, state, rows, velocity, problem)
                 _check(state.latents, "inversion", step, problem.steps)
                 self._report("invert", done, len(steps))
@@ -108,8 +108,11 @@ class Engine:
                 if step > last_need and any(row.is_source for row in rows):
                     kept = [index for index, row in enumerate(rows) if not row.is_source]
                     state, rows = state.select(kept), _without_source(rows)
-                active, clock = [run for run in runs if run.needs(step)], Clock(phase, step, problem.steps, 0, 0.0, 0)
-                velocity = _Velocity(self.backbone, meter, clock, dispatcher, active)
+                active, step_info = (
+                    [run for run in runs if run.needs(step)],
+                    StepInfo(phase, step, problem.steps, 0, 0.0, 0),
+                )
+                velocity = _Velocity(self.backbone, meter, step_info, dispatcher, active)
                 state = inversion.sample_step(step, state, rows, velocity, problem)
                 for run in runs:
                     if run.needs(step).latents:
@@ -161,38 +164,38 @@ class Engine:
 @final
 @dataclass(frozen=True, eq=False)
 class _Velocity:
-    """Evaluates the model within one step: sets the clock, counts the call, finds where numbers stop being finite."""
+    """Evaluates the model within one step: states its step and stage, counts the call, finds where numbers stop being finite."""
 
     backbone: Backbone
     meter: Meter
-    clock: Clock
+    step_info: StepInfo
     dispatcher: Dispatcher | None = None
     active: Sequence[MethodRun] = ()
 
     def __call__(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0) -> Tensor:
-        clock = replace(self.clock, stage=stage, sigma=sigma, forward=self.meter.calls)
+        step_info = replace(self.step_info, stage=stage, sigma=sigma, forward=self.meter.calls)
         self.meter.count(self.backbone, rows)
         if self.dispatcher is not None:
-            self.dispatcher.enter(clock, self.active)
+            self.dispatcher.enter(step_info, self.active)
         try:
             velocity = self.backbone.velocity(latents, sigma, rows)
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(
-                f"{self.backbone.device} ran out of memory at step {clock.step} with {len(rows)} rows. What saves memory: a "
+                f"{self.backbone.device} ran out of memory at step {step_info.step} with {len(rows)} rows. What saves memory: a "
                 "smaller `size`, `max_rows=2` (edits one by one), `offload='model'` or `'group'`, `dtype='bfloat16'`."
             ) from error
         if not torch.isfinite(velocity).all():
-            where = self._first_broken_site(clock, latents, sigma, rows)
+            where = self._first_broken_site(step_info, latents, sigma, rows)
             raise NonFiniteError(
-                f"The model gave NaN or infinity in step {clock.step} of {clock.steps} ({clock.phase}), {where}. Try "
+                f"The model gave NaN or infinity in step {step_info.step} of {step_info.steps} ({step_info.phase}), {where}. Try "
                 "`dtype='bfloat16'` or `'float32'` instead of float16, or weaker steering."
             )
         return velocity
 
-    def _first_broken_site(self, clock: Clock, latents: Tensor, sigma: float, rows: Sequence[Row]) -> str:
+    def _first_broken_site(self, step_info: StepInfo, latents: Tensor, sigma: float, rows: Sequence[Row]) -> str:
         """Evaluate once more, looking at each attention, to name the layer where numbers first break."""
         dispatcher = self.dispatcher or Dispatcher()
-        dispatcher.enter(clock, self.active)
+        dispatcher.enter(step_info, self.active)
         dispatcher.watch()
         with nullcontext() if self.dispatcher else self.backbone.attach(dispatcher):
             self.backbone.velocity(latents, sigma, rows)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from headrouter.attention.clock import Clock
 from headrouter.attention.joint_attention import JointAttention, TextStream, TokenLayout
 from headrouter.attention.rows import BatchRow, Row
+from headrouter.attention.step_info import StepInfo
 from headrouter.models.backbone import Backbone, Listener
 from headrouter.prompts.prompt import Prompt
 from headrouter.testing.check import expect, fail
@@ -38,9 +38,9 @@ class Recorder(Listener):
         return len(self.layouts)
 
     @property
-    def clock(self) -> Clock:
-        """A clock that counts forward passes."""
-        return Clock("sample", 0, 1, 0, SIGMA, self.forwards)
+    def step_info(self) -> StepInfo:
+        """Step information that counts forward passes."""
+        return StepInfo("sample", 0, 1, 0, SIGMA, self.forwards)
 
     def begin_forward(self, rows: tuple[BatchRow, ...], layout: TokenLayout) -> None:
         """Remember the layout."""

@@ -204,14 +204,14 @@ class ToyMMDiT(nn.Module, Backbone):
     ) -> tuple[Tensor, Tensor]:
         listener = self._listener
         if listener is not None:
-            text = listener.text(TextStream(site, items, listener.clock, text))
+            text = listener.text(TextStream(site, items, listener.step_info, text))
         parts = zip(block.split(block.text_qkv(text)), block.split(block.image_qkv(image)), strict=True)
         query, key, value = (torch.cat(pair if self.text_first else pair[::-1], dim=2) for pair in parts)
         if listener is None:
             output = functional.scaled_dot_product_attention(query, key, value)
         else:
             attend = functional.scaled_dot_product_attention
-            event = JointAttention(site, layout, items, listener.clock, query, key, value, attend, native=True)
+            event = JointAttention(site, layout, items, listener.step_info, query, key, value, attend, native=True)
             output = listener.attention(event)
         joined = output.transpose(1, 2).flatten(2)
         text = text + block.text_out(joined[:, layout.text])

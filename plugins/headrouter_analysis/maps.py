@@ -107,9 +107,9 @@ class _AttentionMapsRun(MethodRun):
             )
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
-        if event.clock.step != self._step:
+        if event.step_info.step != self._step:
             self._flush()
-            self._step = event.clock.step
+            self._step = event.step_info.step
         self._grid = event.layout.grid
         for place, item in enumerate(event.rows):
             if item.is_edit and self._places[item.row]:

@@ -94,7 +94,7 @@ class WordsRun(_BlendRun):
                 for side, where, positions in zip((0, 1), (item.pair, place), self._words[item.row], strict=True):
                     if positions:
                         mean = self._maps.setdefault((item.row, side), StepMean())
-                        mean.add(event.clock.step, _map(original, where, positions))
+                        mean.add(event.step_info.step, _map(original, where, positions))
         return output
 
     def end_step(self, step: int, latents: Tensor, rows: Sequence[Row]) -> Tensor:
@@ -122,7 +122,7 @@ class DifferenceRun(_BlendRun):
         for place, item in enumerate(event.rows):
             if item.is_edit and item.pair is not None:
                 found = departure(output[item.pair][:, image], output[place][:, image])
-                self._maps.setdefault(item.row, StepMean()).add(event.clock.step, found.view(event.layout.grid))
+                self._maps.setdefault(item.row, StepMean()).add(event.step_info.step, found.view(event.layout.grid))
         return output
 
     def end_step(self, step: int, latents: Tensor, rows: Sequence[Row]) -> Tensor:

@@ -49,7 +49,7 @@ def test_every_site_once_and_in_order(backbone):
     assert [site.text_output for site in backbone.sites] == [True] * (len(paths) - 1) + [False]
     assert {site.heads for site in backbone.sites} == {4}
     assert listener.forwards == 2
-    assert [event.clock.forward for event in listener.events] == [1] * len(paths) + [2] * len(paths)
+    assert [event.step_info.forward for event in listener.events] == [1] * len(paths) + [2] * len(paths)
 
 
 def test_image_only_attention_is_known_and_heard_by_itself():

@@ -46,7 +46,7 @@ class Heard(Method):
 
             def after(self, event: Any, output: torch.Tensor) -> torch.Tensor:
                 for place, item in enumerate(event.rows):
-                    key = event.clock.step, event.site.index, item.row.image, item.row.is_source, item.half
+                    key = event.step_info.step, event.site.index, item.row.image, item.row.is_source, item.half
                     seen[key] = output[place], event.layout
                 return output
 

@@ -10,9 +10,9 @@ from headrouter_analysis.runs import Runs
 from PIL import Image
 
 from headrouter.attention import kernels
-from headrouter.attention.clock import Clock
 from headrouter.attention.joint_attention import JointAttention, Site, TokenLayout
 from headrouter.attention.rows import Row, batch_rows
+from headrouter.attention.step_info import StepInfo
 from headrouter.editing.editor import Editor
 from headrouter.errors import InvalidInputError
 from headrouter.prompts.prompt import Prompt
@@ -68,7 +68,7 @@ def test_chosen_blocks_heads_and_steps_are_the_ones_that_are_averaged() -> None:
 
 def test_a_step_of_two_evaluations_is_their_mean() -> None:
     toy, seen = Touched(), {}
-    toy.touch = lambda event: seen.setdefault((event.clock.step, event.clock.stage), []).append(
+    toy.touch = lambda event: seen.setdefault((event.step_info.step, event.step_info.stage), []).append(
         softmax(event)[-1][:, event.layout.image][..., event.layout.text.start + 1].mean(dim=0)
     )
     methods = [AttentionMaps(words=(("dog",),), keep=("step",)), AttentionMaps(words=(("dog",),), keep=())]
@@ -120,7 +120,7 @@ def event(bias: torch.Tensor | None, text_first: bool) -> JointAttention:
     q, k, v = (torch.randn(2, 4, layout.length, 8, generator=generator) * 2 for _ in range(3))
     rows = batch_rows([Row(Prompt("", {}), Prompt("", {}), 1.0, edit=n) for n in range(2)])
     return JointAttention(
-        Site(0, "b", "dual", 4), layout, rows, Clock("sample", 0, 1, 0, 1.0, 0), q, k, v, None, None, bias
+        Site(0, "b", "dual", 4), layout, rows, StepInfo("sample", 0, 1, 0, 1.0, 0), q, k, v, None, None, bias
     )
 
 

@@ -21,8 +21,8 @@ class Overhearing(Listener):
         self.listener, self.touch = listener, touch
 
     @property
-    def clock(self) -> Any:
-        return self.listener.clock
+    def step_info(self) -> Any:
+        return self.listener.step_info
 
     def begin_forward(self, rows: Any, layout: Any) -> None:
         self.listener.begin_forward(rows, layout)
@@ -58,7 +58,7 @@ def overheard(
     """A generation, and of every attention: step, site, batch rows, layout and the full softmax."""
     toy, seen = Touched(text_first=text_first), []
     toy.touch = lambda event: seen.append(
-        (event.clock.step, event.site.index, event.rows, event.layout, softmax(event))
+        (event.step_info.step, event.site.index, event.rows, event.layout, softmax(event))
     )
     runs = Runs(toy, size=(16, 24), **{"steps": 3, "guidance": 2.0, **values})
     return runs.generate(prompts, range(len(prompts)), methods), seen

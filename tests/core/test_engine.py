@@ -190,7 +190,7 @@ def test_text_mixing_is_the_recursion(toy: ToyMMDiT) -> None:
             return Needs(text=frozenset({0, 1, 2}))
 
         def text(self, stream: TextStream) -> torch.Tensor:
-            entered.append((stream.clock.forward, stream.site.index, stream.hidden.clone()))
+            entered.append((stream.step_info.forward, stream.site.index, stream.hidden.clone()))
             return stream.hidden
 
         def evidence(self) -> Mapping[str, torch.Tensor]:

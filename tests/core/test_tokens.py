@@ -5,9 +5,9 @@ import torch
 from torch.nn import functional
 
 from headrouter.attention import kernels
-from headrouter.attention.clock import Clock
 from headrouter.attention.joint_attention import JointAttention, Site, TokenLayout
 from headrouter.attention.rows import Row, batch_rows
+from headrouter.attention.step_info import StepInfo
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.methods.head_router.token_weights import (
     feature_weights,
@@ -39,7 +39,7 @@ def event(text_first: bool, bias: torch.Tensor | None = None, *, native: bool = 
 
     site = Site(0, "block", "dual", 4)
     return JointAttention(
-        site, layout(text_first), items, Clock("sample", 0, 1, 0, 1.0, 0), q, k, v, attend, None, bias, native
+        site, layout(text_first), items, StepInfo("sample", 0, 1, 0, 1.0, 0), q, k, v, attend, None, bias, native
     )
 
 

@@ -14,9 +14,9 @@ from headrouter_inversions.sdedit import SDEdit
 from torch import Tensor
 from torch.nn import functional
 
-from headrouter.attention.clock import Clock
 from headrouter.attention.joint_attention import JointAttention, Site, TokenLayout
 from headrouter.attention.rows import Row, batch_rows
+from headrouter.attention.step_info import StepInfo
 from headrouter.methods.method import Method
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.engine import Engine, Sampled
@@ -68,8 +68,8 @@ def event(
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
-    clock = Clock("sample", step, STEPS, 0, 1.0, step)
-    return JointAttention(Site(0, "block", "dual", heads), where, items, clock, q, k, v, attend, None, bias, native)
+    step_info = StepInfo("sample", step, STEPS, 0, 1.0, step)
+    return JointAttention(Site(0, "block", "dual", heads), where, items, step_info, q, k, v, attend, None, bias, native)
 
 
 def problem(toy: ToyMMDiT) -> Problem:

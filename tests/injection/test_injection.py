@@ -271,7 +271,7 @@ class WatchRun(MethodRun):
                     for name in ("query", "key", "value")
                     if torch.equal(getattr(event, name)[place], getattr(event, name)[item.pair])
                 }
-                self.shared.setdefault((event.clock.step, event.site.index), same).intersection_update(same)
+                self.shared.setdefault((event.step_info.step, event.site.index), same).intersection_update(same)
         return output
 
     def evidence(self) -> dict[str, torch.Tensor]:

@@ -295,8 +295,8 @@ class Between(Listener):
         self.listener = listener
 
     @property
-    def clock(self):
-        return self.listener.clock
+    def step_info(self):
+        return self.listener.step_info
 
     def begin_forward(self, rows, layout: TokenLayout):
         self.listener.begin_forward(rows, layout)
@@ -356,7 +356,7 @@ class EventsKept(Through, SD3Backbone):
 class TokensFirst(Between):
     def attention(self, event):
         wrong = (tensor.mT for tensor in (event.query, event.key, event.value))
-        said = event.site, event.layout, event.rows, event.clock
+        said = event.site, event.layout, event.rows, event.step_info
         return super().attention(JointAttention(*said, *wrong, lambda *_: event.attend()))
 
 

@@ -90,7 +90,7 @@ class _HeadRouterRun(MethodRun):
         return {**self._heads.evidence(), **self._image.evidence()}
 
     def _acting(self, event: JointAttention) -> list[MethodRun]:
-        step, site = event.clock.step, event.site.index
+        step, site = event.step_info.step, event.site.index
         return [part for part in (self._heads, self._image) if site in part.needs(step).attention]
 
 

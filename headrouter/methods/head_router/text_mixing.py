@@ -65,12 +65,12 @@ class TextMixingRun(MethodRun):
     def text(self, stream: TextStream) -> Tensor:
         """t_b ← (1 − ρ)·t_b + ρ·t_{b−1}."""
         hidden, rho = stream.hidden, self._parameters.rho
-        if self._previous is not None and self._previous[0] == stream.clock.forward:
+        if self._previous is not None and self._previous[0] == stream.step_info.forward:
             before = self._previous[1]
             if before.shape == hidden.shape:
                 at = indices(self._rows(stream), hidden.device)
                 hidden = hidden.index_copy(0, at, (1 - rho) * hidden[at] + rho * before[at])
-        self._previous = (stream.clock.forward, hidden)
+        self._previous = (stream.step_info.forward, hidden)
         return hidden
 
     def evidence(self) -> Mapping[str, Tensor]:

@@ -1,15 +1,17 @@
-"""The time of a model call within a run."""
+"""The place of a model call within a run."""
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import TYPE_CHECKING, Literal, final
+
+from headrouter import renamed
 
 Phase = Literal["invert", "sample", "generate"]
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Clock:
-    """Tells when in a run a velocity is evaluated.
+class StepInfo:
+    """Locates a model call by its phase, step and stage.
 
     Attributes:
         phase: ``invert``: picture to noise; ``sample``: noise to edited picture; ``generate``: noise to a new picture.
@@ -26,3 +28,7 @@ class Clock:
     stage: int
     sigma: float
     forward: int
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed.names(__name__, Clock="StepInfo")

@@ -1,0 +1,58 @@
+"""Names of before the glossary still work, with a warning that names the new one."""
+
+import importlib
+from typing import Any
+
+import pytest
+
+from headrouter import renamed
+from headrouter.attention.joint_attention import TextStream
+from headrouter.attention.step_info import StepInfo
+from headrouter.models.backbone import Listener
+
+STEP = StepInfo("sample", 2, 8, 0, 0.5, 2)
+
+
+@pytest.mark.parametrize(("module", "old", "new"), [("headrouter.attention.step_info", "Clock", "StepInfo")])
+def test_a_module_gives_its_old_names(module: str, old: str, new: str) -> None:
+    found = importlib.import_module(module)
+    with pytest.warns(DeprecationWarning, match=f"{old} is {new} now"):
+        assert getattr(found, old) is getattr(found, new)
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        found.nothing_of_this_name  # noqa: B018
+
+
+def test_a_value_has_its_attribute_by_the_old_name() -> None:
+    with pytest.warns(DeprecationWarning, match="`clock` of .*TextStream.* is `step_info` now"):
+        stream = TextStream(site=None, rows=(), clock=STEP, hidden=None)  # type: ignore[call-arg, arg-type]
+    with pytest.warns(DeprecationWarning, match="`TextStream.clock` is `step_info` now"):
+        assert stream.clock is STEP
+
+
+def test_a_subclass_may_implement_and_callers_may_use_an_old_name() -> None:
+    with pytest.warns(DeprecationWarning, match="`clock` of .*Old is `step_info` now"):
+
+        class Old(Listener):
+            clock = STEP
+            begin_forward = attention = text = None
+
+    class Later(Old):
+        @property
+        def step_info(self) -> Any:
+            return super().clock
+
+    assert Old().step_info is STEP
+    assert Later().step_info is STEP
+    with pytest.warns(DeprecationWarning, match="`clock` of .*Later is `step_info` now"):
+        assert Later().clock is STEP
+
+
+def test_a_keyword_may_have_its_old_name() -> None:
+    @renamed.keywords(before="after")
+    def function(*, after: int) -> int:
+        return after
+
+    with pytest.warns(DeprecationWarning, match="`before` of .*function is `after` now"):
+        assert function(before=1) == 1  # type: ignore[call-arg]
+    with pytest.warns(DeprecationWarning), pytest.raises(TypeError, match="both `after` and `before`"):
+        function(before=1, after=2)  # type: ignore[call-arg]
