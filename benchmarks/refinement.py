@@ -24,7 +24,7 @@ from headrouter.attention.rows import Row, batch_rows
 from headrouter.attention.step_info import StepInfo
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.methods.head_router.token_weights import token_weights
-from headrouter.methods.method import Method, MethodRun, Setting
+from headrouter.methods.method import Method, MethodRun, RunContext
 from headrouter.methods.word_maps import WordMaps
 
 FIVE_WORDS = "a small black cat sleeps"
@@ -58,7 +58,7 @@ class Attention:
 
     def run(self, method: Method) -> MethodRun:
         """A method about to see it."""
-        return method.begin(Setting("sample", 1, (self.site,), (self.row,), (1.0, 0.0), range(1)))
+        return method.begin(RunContext("sample", 1, (self.site,), (self.row,), (1.0, 0.0), range(1)))
 
     def softmax(self) -> Tensor:
         """All S×S probabilities, ``[1, heads, tokens, tokens]``."""

@@ -14,7 +14,7 @@ from benchmarks import models, startup, steering
 from benchmarks.figure import Figure
 from benchmarks.timing import Progress, spell
 from headrouter.attention.joint_attention import JointAttention
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 
 LOAD = 0.2
 """Seconds of work of the known load."""
@@ -35,7 +35,7 @@ class Slow(Method):
         """Nothing."""
         return frozenset()
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """A run of it."""
         return _SlowRun()
 

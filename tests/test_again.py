@@ -16,7 +16,7 @@ from headrouter import Editor, edit_again
 from headrouter.cli import main
 from headrouter.editing.result import Result
 from headrouter.errors import InvalidInputError, RecordWarning, UnknownNameError, WeightsError
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.word_maps import WordMaps
 from headrouter.plugins import register, reload
 from headrouter.plugins.specifications import MethodSpec, hookimpl
@@ -125,7 +125,7 @@ class Nothing(Method):
     def requires(self) -> frozenset[str]:
         return frozenset()
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         return _Run()
 
 

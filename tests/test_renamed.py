@@ -13,7 +13,13 @@ from headrouter.models.backbone import Listener
 STEP = StepInfo("sample", 2, 8, 0, 0.5, 2)
 
 
-@pytest.mark.parametrize(("module", "old", "new"), [("headrouter.attention.step_info", "Clock", "StepInfo")])
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("headrouter.attention.step_info", "Clock", "StepInfo"),
+        ("headrouter.methods.method", "Setting", "RunContext"),
+    ],
+)
 def test_a_module_gives_its_old_names(module: str, old: str, new: str) -> None:
     found = importlib.import_module(module)
     with pytest.warns(DeprecationWarning, match=f"{old} is {new} now"):

@@ -7,11 +7,12 @@ many runs. Several methods act in the order in which they are listed.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from jaxtyping import Float
 from torch import Tensor
 
+from headrouter import renamed
 from headrouter.attention.joint_attention import JointAttention, Site, TextStream, TokenLayout
 from headrouter.attention.rows import Row
 from headrouter.attention.step_info import Phase
@@ -45,7 +46,7 @@ class Needs:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Setting:
+class RunContext:
     """Describes the run that a method is about to take part in.
 
     Attributes:
@@ -137,5 +138,9 @@ class Method(Parameters, ABC):
         """Return the capability words that the backbone must provide."""
 
     @abstractmethod
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run; refuse what cannot work. Asked once more before the inversion, so that it refuses in time."""
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed.names(__name__, Setting="RunContext")

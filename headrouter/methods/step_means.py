@@ -8,17 +8,17 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import Row
-from headrouter.methods.method import Setting
+from headrouter.methods.method import RunContext
 
 
 @final
 class StepMeans:
     """Means over the evaluations of each step, by name, [edit, step, layer, ...]; kept on the device until they are asked for."""
 
-    def __init__(self, setting: Setting):
-        """``setting``: the run."""
-        self._edits = {row: number for number, row in enumerate(row for row in setting.rows if not row.is_source)}
-        self._shape = (len(self._edits), setting.steps, len(setting.sites))
+    def __init__(self, context: RunContext):
+        """``context``: the run."""
+        self._edits = {row: number for number, row in enumerate(row for row in context.rows if not row.is_source)}
+        self._shape = (len(self._edits), context.steps, len(context.sites))
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, Tensor] = {}
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention, TokenLayout, indices
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 
 
 @final
@@ -23,16 +23,16 @@ class WordMaps(Method):
         """Words must have positions."""
         return frozenset({"joint-attention", "prompt-words"})
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run."""
-        return _WordMapsRun(setting)
+        return _WordMapsRun(context)
 
 
 @final
 class _WordMapsRun(MethodRun):
-    def __init__(self, setting: Setting):
-        self._needs = Needs(attention=frozenset(site.index for site in setting.sites))
-        edits = [row for row in setting.rows if not row.is_source]
+    def __init__(self, context: RunContext):
+        self._needs = Needs(attention=frozenset(site.index for site in context.sites))
+        edits = [row for row in context.rows if not row.is_source]
         self._numbers = {row: number for number, row in enumerate(edits)}
         self._positions = max((max(row.prompt.positions, default=-1) + 1 for row in edits), default=0)
         self._sum: Tensor | None = None

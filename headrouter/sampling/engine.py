@@ -17,7 +17,7 @@ from torch import Tensor
 from headrouter.attention.rows import Row
 from headrouter.attention.step_info import Phase, StepInfo
 from headrouter.errors import IncompatibleError, NonFiniteError, OutOfMemoryError
-from headrouter.methods.method import Method, MethodRun, Setting
+from headrouter.methods.method import Method, MethodRun, RunContext
 from headrouter.models.backbone import Backbone
 from headrouter.models.surroundings import undisturbed
 from headrouter.sampling.cost import Cost, Meter
@@ -140,8 +140,8 @@ class Engine:
         steps, known = inversion.sampling_steps(problem.steps), self.backbone.defaults.word_blocks
         sites, sigmas = self.backbone.sites, problem.sigmas
         size, image_sites, packed = problem.size, self.backbone.image_sites, self.backbone.packs_latents
-        setting = Setting(phase, problem.steps, sites, tuple(rows), sigmas, steps, known, size, image_sites, packed)
-        runs = [method.begin(setting) for method in methods]
+        context = RunContext(phase, problem.steps, sites, tuple(rows), sigmas, steps, known, size, image_sites, packed)
+        runs = [method.begin(context) for method in methods]
         for method, run in zip(methods, runs, strict=True):
             _refuse_idle(method, run, steps, problem.steps)
         return runs

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention, TextStream, TokenLayout
 from headrouter.attention.rows import Row
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.testing.check import expect
 
 
@@ -22,14 +22,14 @@ class Watched(Method):
     def requires(self) -> frozenset[str]:
         return self.method.requires
 
-    def begin(self, setting: Setting) -> MethodRun:
-        return _WatchedRun(self.method.begin(setting), setting)
+    def begin(self, context: RunContext) -> MethodRun:
+        return _WatchedRun(self.method.begin(context), context)
 
 
 class _WatchedRun(MethodRun):
-    def __init__(self, run: MethodRun, setting: Setting):
-        self.run, self.sites = run, {site.index for site in setting.sites}
-        self.known = [run.needs(step) for step in range(setting.steps)]
+    def __init__(self, run: MethodRun, context: RunContext):
+        self.run, self.sites = run, {site.index for site in context.sites}
+        self.known = [run.needs(step) for step in range(context.steps)]
 
     def needs(self, step: int) -> Needs:
         needs = self.run.needs(step)

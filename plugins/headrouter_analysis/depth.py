@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.step_means import StepMeans
 
 
@@ -24,15 +24,15 @@ class TextShare(Method):
         """Attention alone: words are found afterwards."""
         return frozenset({"joint-attention"})
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run."""
-        return _TextShareRun(setting)
+        return _TextShareRun(context)
 
 
 @final
 class _TextShareRun(MethodRun):
-    def __init__(self, setting: Setting):
-        self._needs, self._means = Needs(attention=frozenset(range(len(setting.sites)))), StepMeans(setting)
+    def __init__(self, context: RunContext):
+        self._needs, self._means = Needs(attention=frozenset(range(len(context.sites)))), StepMeans(context)
 
     def needs(self, step: int) -> Needs:
         return self._needs

@@ -11,7 +11,7 @@ from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import BatchRow
 from headrouter.config.moments import Moment, window
 from headrouter.errors import InvalidInputError
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter_analysis.choice import Heads, Tokens, chosen_heads, token_places
 
 
@@ -37,26 +37,26 @@ class HeadDropout(Method):
         """Attention."""
         return frozenset({"joint-attention"})
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
 
         Raises:
             InvalidInputError: a head that the model does not have, or no source row where the source's heads shall be dropped.
         """
-        if self.rows == "source" and not any(row.is_source for row in setting.rows):
+        if self.rows == "source" and not any(row.is_source for row in context.rows):
             raise InvalidInputError(
                 "`rows` 'source' needs a source row, and this run has none. Choose 'edit' or 'all'."
             )
-        return _HeadDropoutRun(self, setting)
+        return _HeadDropoutRun(self, context)
 
 
 @final
 class _HeadDropoutRun(MethodRun):
-    def __init__(self, method: HeadDropout, setting: Setting):
+    def __init__(self, method: HeadDropout, context: RunContext):
         self._method = method
-        self._steps = window(method.start, method.stop, setting.steps)
-        self._heads = chosen_heads(method.heads, setting.sites)
-        source = method.rows != "edit" and any(row.is_source for row in setting.rows)
+        self._steps = window(method.start, method.stop, context.steps)
+        self._heads = chosen_heads(method.heads, context.sites)
+        source = method.rows != "edit" and any(row.is_source for row in context.rows)
         self._needs = Needs(attention=frozenset(self._heads), pair=source and bool(self._heads))
 
     def needs(self, step: int) -> Needs:

@@ -17,7 +17,7 @@ from headrouter.attention.joint_attention import JointAttention, TokenLayout
 from headrouter.attention.rows import Row
 from headrouter.config.moments import Moment, window
 from headrouter.errors import InvalidInputError
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter_analysis.choice import chosen_blocks
 
 Direction = Literal["T2I", "I2T"]
@@ -56,28 +56,28 @@ class AttentionMaps(Method):
             return row.prompt.different_words
         return self.words[number if len(self.words) > 1 else 0]
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
 
         Raises:
             InvalidInputError: a word that is not in the prompt, words for another number of edits, a block or head that the model
                 does not have.
         """
-        if len(self.words) > 1 and len(self.words) != setting.edits:
+        if len(self.words) > 1 and len(self.words) != context.edits:
             raise InvalidInputError(
-                f"`words` must have one entry, or one for each of the {setting.edits} edits of the run (got {len(self.words)})."
+                f"`words` must have one entry, or one for each of the {context.edits} edits of the run (got {len(self.words)})."
             )
-        return _AttentionMapsRun(self, setting)
+        return _AttentionMapsRun(self, context)
 
 
 @final
 class _AttentionMapsRun(MethodRun):
-    def __init__(self, method: AttentionMaps, setting: Setting):
+    def __init__(self, method: AttentionMaps, context: RunContext):
         self._method = method
-        self._steps = window(method.start, method.stop, setting.steps)
-        self._blocks = chosen_blocks(method.blocks, setting.sites)
-        self._heads = _heads(method.heads, max(setting.sites[block].heads for block in self._blocks))
-        edits = [row for row in setting.rows if not row.is_source]
+        self._steps = window(method.start, method.stop, context.steps)
+        self._blocks = chosen_blocks(method.blocks, context.sites)
+        self._heads = _heads(method.heads, max(context.sites[block].heads for block in self._blocks))
+        edits = [row for row in context.rows if not row.is_source]
         self._places = {row: _places(row, method.words_of(row, number)) for number, row in enumerate(edits)}
         self._numbers = {row: number for number, row in enumerate(edits)}
         self._sizes = {"step": len(self._steps), "block": len(self._blocks), "head": len(self._heads)}

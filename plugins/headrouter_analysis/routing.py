@@ -13,7 +13,7 @@ from headrouter.errors import InvalidInputError
 from headrouter.methods.head_router.head_routing import HeadRoutingRun, RoutingParameters, Scorer, routing_requires
 from headrouter.methods.head_router.head_weights import head_weights
 from headrouter.methods.head_router.window import Window
-from headrouter.methods.method import Method, MethodRun, Setting
+from headrouter.methods.method import Method, MethodRun, RunContext
 from headrouter.methods.step_means import StepMeans
 from headrouter_analysis.profile import By, Profile
 
@@ -67,20 +67,20 @@ class ProfileRouting(Window, RoutingParameters, Method):
         """w_h of every head, float32."""
         return head_weights(self.scores, self.gamma, self.k, self.delta, self.form).float()
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
 
         Raises:
             IncompatibleError: differences from the source are asked for, and there is no source row.
             InvalidInputError: there is no profile, or it is of a model with other layers or heads.
         """
-        scores, heads = self.scores, {site.heads for site in setting.sites}
-        if scores.shape[0] != len(setting.sites) or heads != {scores.shape[1]}:
+        scores, heads = self.scores, {site.heads for site in context.sites}
+        if scores.shape[0] != len(context.sites) or heads != {scores.shape[1]}:
             raise InvalidInputError(
                 f"`profile` '{self.profile}' has {scores.shape[0]} layers of {scores.shape[1]} heads, this model has "
-                f"{len(setting.sites)} of {max(heads)}. Measure a profile of this model with `headrouter analyze heads`."
+                f"{len(context.sites)} of {max(heads)}. Measure a profile of this model with `headrouter analyze heads`."
             )
-        return HeadRoutingRun(self, self, setting, _ProfileScorer(scores), StepMeans(setting))
+        return HeadRoutingRun(self, self, context, _ProfileScorer(scores), StepMeans(context))
 
 
 @final

@@ -11,7 +11,7 @@ from torch.nn import functional
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.errors import IncompatibleError
 from headrouter.methods.head_router.head_weights import dissimilarity
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.step_means import StepMeans
 
 
@@ -30,23 +30,23 @@ class HeadSensitivity(Method):
         """Attention."""
         return frozenset({"joint-attention"})
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
 
         Raises:
             IncompatibleError: there is no source row to compare with.
         """
-        if not any(row.is_source for row in setting.rows):
+        if not any(row.is_source for row in context.rows):
             raise IncompatibleError("Head sensitivity compares an edit with its source, and this run has no source.")
-        return _HeadSensitivityRun(self, setting)
+        return _HeadSensitivityRun(self, context)
 
 
 @final
 class _HeadSensitivityRun(MethodRun):
-    def __init__(self, method: HeadSensitivity, setting: Setting):
-        self._compare, self._means = method.compare, StepMeans(setting)
-        self._needs = Needs(attention=frozenset(range(len(setting.sites))), pair=True)
-        self._heads = max(site.heads for site in setting.sites)
+    def __init__(self, method: HeadSensitivity, context: RunContext):
+        self._compare, self._means = method.compare, StepMeans(context)
+        self._needs = Needs(attention=frozenset(range(len(context.sites))), pair=True)
+        self._heads = max(site.heads for site in context.sites)
 
     def needs(self, step: int) -> Needs:
         return self._needs

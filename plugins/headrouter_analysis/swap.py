@@ -11,7 +11,7 @@ from torch import Tensor
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.config.moments import Moment, window
 from headrouter.errors import IncompatibleError
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter_analysis.choice import Heads, Tokens, chosen_heads, token_places
 
 
@@ -35,30 +35,30 @@ class HeadSwap(Method):
         """Attention."""
         return frozenset({"joint-attention"})
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
 
         Raises:
             InvalidInputError: a head that the model does not have.
             IncompatibleError: there is no source, or several edits for one source to swap with.
         """
-        if not any(row.is_source for row in setting.rows):
+        if not any(row.is_source for row in context.rows):
             raise IncompatibleError("Head swap takes from a source row, and this run has no source.")
-        edits = Counter(row.image for row in setting.rows if not row.is_source)
+        edits = Counter(row.image for row in context.rows if not row.is_source)
         if self.into == "both" and max(edits.values(), default=0) > 1:
             raise IncompatibleError(
                 "`into` 'both' swaps a source with one edit, and this run has several. Give one prompt, `max_rows=2`, or "
                 "`into` 'edit'."
             )
-        return _HeadSwapRun(self, setting)
+        return _HeadSwapRun(self, context)
 
 
 @final
 class _HeadSwapRun(MethodRun):
-    def __init__(self, method: HeadSwap, setting: Setting):
+    def __init__(self, method: HeadSwap, context: RunContext):
         self._method = method
-        self._steps = window(method.start, method.stop, setting.steps)
-        self._heads = chosen_heads(method.heads, setting.sites)
+        self._steps = window(method.start, method.stop, context.steps)
+        self._heads = chosen_heads(method.heads, context.sites)
         self._needs = Needs(attention=frozenset(self._heads), pair=bool(self._heads))
 
     def needs(self, step: int) -> Needs:

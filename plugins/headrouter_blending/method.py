@@ -15,7 +15,7 @@ from headrouter.attention.rows import Row
 from headrouter.config.moments import Moment
 from headrouter.config.one_or_more import OneOrMore
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.methods.method import Method, MethodRun, Setting
+from headrouter.methods.method import Method, MethodRun, RunContext
 from headrouter.prompts.prompt import Prompt
 from headrouter_blending.given import MaskText, Ranking, mask_pixels
 from headrouter_blending.mask import Edges, blend_mask
@@ -110,7 +110,7 @@ class LocalBlend(Method):
         """θ as it is used."""
         return self.theta if self.theta is not None else 0.3 if self.mask_from == "words" else 0.2
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
 
         Raises:
@@ -118,24 +118,24 @@ class LocalBlend(Method):
             InvalidInputError: a word that is not in the prompt, no words to look for, a block that the model does not have, no
                 ranking of its blocks, or a mask of another size than the picture.
         """
-        if any(setting.source_of(row) is None for row in setting.rows):
+        if any(context.source_of(row) is None for row in context.rows):
             raise IncompatibleError(
                 "Local blending keeps the source outside a mask, and this run has no source. Edit a picture, or leave "
                 "`local-blend` out."
             )
         if self.mask is not None:
-            return GivenRun(self.blend, setting, _checked(mask_pixels(self.mask), setting.size))
-        blocks = _blocks(self, setting)
+            return GivenRun(self.blend, context, _checked(mask_pixels(self.mask), context.size))
+        blocks = _blocks(self, context)
         if self.mask_from == "difference":
-            return DifferenceRun(self.blend, setting, blocks, self.threshold)
+            return DifferenceRun(self.blend, context, blocks, self.threshold)
         words: dict[Row, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-        for row in setting.rows:
-            source = setting.source_of(row)
+        for row in context.rows:
+            source = context.source_of(row)
             if not row.is_source and source is not None:
                 words[row] = _words(self, source.prompt, row.prompt)
-        widen = not setting.packed_latents if self.widen is None else self.widen
+        widen = not context.packed_latents if self.widen is None else self.widen
         shaped = partial(blend_mask, theta=self.threshold, widen=widen, edges=self.edges)
-        return WordsRun(self.blend, setting, blocks, shaped, words)
+        return WordsRun(self.blend, context, blocks, shaped, words)
 
 
 def _words(method: LocalBlend, source: Prompt, target: Prompt) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -159,17 +159,17 @@ def _positions(name: str, words: tuple[str, ...] | None, prompt: Prompt, other: 
         raise InvalidInputError(str(error).replace("`word`", f"`method.{name}`", 1)) from error
 
 
-def _blocks(method: LocalBlend, setting: Setting) -> tuple[int, ...]:
+def _blocks(method: LocalBlend, context: RunContext) -> tuple[int, ...]:
     """The blocks whose attention counts."""
-    ranking = setting.word_blocks if method.ranking is None else method.ranking
-    best = range(len(setting.sites)) if method.mask_from == "difference" else ranking[: method.top]
+    ranking = context.word_blocks if method.ranking is None else method.ranking
+    best = range(len(context.sites)) if method.mask_from == "difference" else ranking[: method.top]
     chosen = tuple(best) if method.blocks is None else method.blocks
     if not chosen:
         raise InvalidInputError(
             "`method.blocks`: nobody has ranked the blocks of this model by how well their attention shows where a word acts. Give "
             "block numbers, or a `ranking` (a JSON file with the list `blocks`, best first), or a `mask`."
         )
-    count, name = len(setting.sites), "blocks" if method.blocks is not None else "ranking"
+    count, name = len(context.sites), "blocks" if method.blocks is not None else "ranking"
     unknown = [block for block in chosen if not 0 <= block < count]
     if unknown:
         raise InvalidInputError(f"`method.{name}` {unknown} do not exist: the model has joint blocks 0 to {count - 1}.")

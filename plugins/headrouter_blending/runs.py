@@ -9,7 +9,7 @@ from torch import Tensor
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import Row
 from headrouter.config.moments import Moment
-from headrouter.methods.method import MethodRun, Needs, Setting
+from headrouter.methods.method import MethodRun, Needs, RunContext
 from headrouter_blending.given import on_latents
 from headrouter_blending.mask import departure, departure_mask
 from headrouter_blending.running_mean import StepMean
@@ -18,10 +18,10 @@ from headrouter_blending.running_mean import StepMean
 class _BlendRun(MethodRun):
     """Blending with some mask, and the evidence of it."""
 
-    def __init__(self, blend: Moment, setting: Setting, blocks: Sequence[int] = ()):
-        self._steps = setting.first_steps(blend)
+    def __init__(self, blend: Moment, context: RunContext, blocks: Sequence[int] = ()):
+        self._steps = context.first_steps(blend)
         self._needs = Needs(attention=frozenset(blocks), latents=True, pair=True)
-        self._setting = setting
+        self._context = context
         self._masks: dict[tuple[int, int], Tensor] = {}
 
     def needs(self, step: int) -> Needs:
@@ -34,7 +34,7 @@ class _BlendRun(MethodRun):
         for index, row in enumerate(rows):
             if row in masks:
                 blended[index] = torch.where(masks[row], latents[index], latents[source_of[row.image]])
-                self._masks[self._setting.edit_number(row), step] = masks[row].cpu()
+                self._masks[self._context.edit_number(row), step] = masks[row].cpu()
         return torch.stack(blended)
 
     def evidence(self) -> Mapping[str, Tensor]:
@@ -43,7 +43,7 @@ class _BlendRun(MethodRun):
             return {}
         shape = next(iter(self._masks.values())).shape
         masks = torch.full(
-            (self._setting.edits, self._setting.steps, *shape), torch.nan, dtype=torch.float32, device="cpu"
+            (self._context.edits, self._context.steps, *shape), torch.nan, dtype=torch.float32, device="cpu"
         )
         for place, mask in self._masks.items():
             masks[place] = mask.float()
@@ -54,9 +54,9 @@ class _BlendRun(MethodRun):
 class GivenRun(_BlendRun):
     """With the user's mask."""
 
-    def __init__(self, blend: Moment, setting: Setting, pixels: Tensor):
+    def __init__(self, blend: Moment, context: RunContext, pixels: Tensor):
         """``pixels``: bool [height, width] of the picture."""
-        super().__init__(blend, setting)
+        super().__init__(blend, context)
         self._pixels = pixels
 
     def end_step(self, step: int, latents: Tensor, rows: Sequence[Row]) -> Tensor:
@@ -72,7 +72,7 @@ class WordsRun(_BlendRun):
     def __init__(
         self,
         blend: Moment,
-        setting: Setting,
+        context: RunContext,
         blocks: Sequence[int],
         mask_of: Callable[[Tensor, tuple[int, int]], Tensor],
         words: Mapping[Row, tuple[tuple[int, ...], tuple[int, ...]]],
@@ -80,7 +80,7 @@ class WordsRun(_BlendRun):
         """``mask_of``: the mask of a size from maps [maps, rows, columns]; ``words``: text positions to look at in the source's row
         and in the edit's, for each edit.
         """
-        super().__init__(blend, setting, blocks)
+        super().__init__(blend, context, blocks)
         self._mask_of, self._words = mask_of, words
         self._maps: dict[tuple[Row, int], StepMean] = {}
 
@@ -111,9 +111,9 @@ class WordsRun(_BlendRun):
 class DifferenceRun(_BlendRun):
     """With masks of where an edit's attention output departs from its source's."""
 
-    def __init__(self, blend: Moment, setting: Setting, blocks: Sequence[int], theta: float):
+    def __init__(self, blend: Moment, context: RunContext, blocks: Sequence[int], theta: float):
         """``blocks``: sites that count; ``theta``: share of the largest departure above which the edit may differ."""
-        super().__init__(blend, setting, blocks)
+        super().__init__(blend, context, blocks)
         self._theta = theta
         self._maps: dict[Row, StepMean] = {}
 

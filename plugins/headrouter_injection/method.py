@@ -15,7 +15,7 @@ from headrouter.attention.joint_attention import JointAttention
 from headrouter.config.moments import Moment
 from headrouter.config.one_or_more import OneOrMore
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter_injection.parts import PROJECTIONS, REGIONS, Name, positions
 
 
@@ -67,18 +67,18 @@ class Injection(Method):
         """Capability words that the backbone must provide."""
         return frozenset({"joint-attention", "image-attention"} if self.image_attention else {"joint-attention"})
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
 
         Raises:
             IncompatibleError: there is no source to copy from.
             InvalidInputError: a block that the model does not have.
         """
-        if any(setting.source_of(row) is None for row in setting.rows):
+        if any(context.source_of(row) is None for row in context.rows):
             raise IncompatibleError(
                 "Injection copies from the source's row, and this run has no source. Edit a picture, or use `method='none'`."
             )
-        count = len(setting.sites)
+        count = len(context.sites)
         unknown = [block for block in self.blocks or () if not 0 <= block < count]
         if unknown:
             raise InvalidInputError(
@@ -88,15 +88,15 @@ class Injection(Method):
             raise InvalidInputError(
                 f"`method.first` must be at most {count}, the model's joint blocks, got {self.first}."
             )
-        return _InjectionRun(self, setting)
+        return _InjectionRun(self, context)
 
 
 @final
 class _InjectionRun(MethodRun):
-    def __init__(self, method: Injection, setting: Setting):
-        self._steps, self._both = setting.first_steps(method.tau), method.branches == "both"
-        blocks = range(method.first or len(setting.sites)) if method.blocks is None else method.blocks
-        alone = {site.index for site in setting.image_sites} if method.image_attention else set()
+    def __init__(self, method: Injection, context: RunContext):
+        self._steps, self._both = context.first_steps(method.tau), method.branches == "both"
+        blocks = range(method.first or len(context.sites)) if method.blocks is None else method.blocks
+        alone = {site.index for site in context.image_sites} if method.image_attention else set()
         self._needs = Needs(attention=frozenset(blocks), image_attention=frozenset(alone & {*blocks}), pair=True)
         parts = [part for name in method.replace for part in PROJECTIONS.get(name, ())]
         self._parts = list(dict.fromkeys(parts))

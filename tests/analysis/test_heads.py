@@ -21,7 +21,7 @@ from torch.nn import functional
 from headrouter.editing.editor import Editor
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.methods.head_router.head_weights import head_weights, normalised
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.testing.toy import ToyMMDiT
 
 SIZE = (16, 24)
@@ -37,12 +37,12 @@ class Heard(Method):
     def requires(self) -> frozenset[str]:
         return frozenset()
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         seen = self.seen
 
         class Run(MethodRun):
             def needs(self, step: int) -> Needs:
-                return Needs(attention=frozenset(range(len(setting.sites))))
+                return Needs(attention=frozenset(range(len(context.sites))))
 
             def after(self, event: Any, output: torch.Tensor) -> torch.Tensor:
                 for place, item in enumerate(event.rows):

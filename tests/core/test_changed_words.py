@@ -11,7 +11,7 @@ from headrouter.attention.rows import Row
 from headrouter.errors import IncompatibleError
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.methods.head_router.token_weights import refined_output_reference
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.engine import Engine
 from headrouter.sampling.inversion import Problem
@@ -31,7 +31,7 @@ class Watch(Method):
     def requires(self) -> frozenset[str]:
         return frozenset()
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         return WatchRun(self.see)
 
 

@@ -14,7 +14,7 @@ from headrouter.attention.joint_attention import JointAttention, TextStream
 from headrouter.attention.rows import Row
 from headrouter.errors import IncompatibleError, InvalidInputError, NonFiniteError
 from headrouter.methods.head_router.method import HeadRouter, NoMethod
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.word_maps import WordMaps
 from headrouter.sampling.cost import Cost
 from headrouter.sampling.engine import Engine, Sampled
@@ -117,7 +117,7 @@ def test_the_router_by_hand(toy: ToyMMDiT) -> None:
         def requires(self) -> frozenset[str]:
             return frozenset()
 
-        def begin(self, setting: Setting) -> MethodRun:
+        def begin(self, context: RunContext) -> MethodRun:
             return RecordRun()
 
     class RecordRun(MethodRun):
@@ -149,7 +149,7 @@ def test_only_the_conditional_half_of_edits_is_steered(toy: ToyMMDiT) -> None:
         def requires(self) -> frozenset[str]:
             return frozenset()
 
-        def begin(self, setting: Setting) -> MethodRun:
+        def begin(self, context: RunContext) -> MethodRun:
             return CompareRun()
 
     class CompareRun(MethodRun):
@@ -182,7 +182,7 @@ def test_text_mixing_is_the_recursion(toy: ToyMMDiT) -> None:
         def requires(self) -> frozenset[str]:
             return frozenset()
 
-        def begin(self, setting: Setting) -> MethodRun:
+        def begin(self, context: RunContext) -> MethodRun:
             return WatchRun()
 
     class WatchRun(MethodRun):
@@ -273,7 +273,7 @@ def test_the_model_is_free_again_after_an_exception(toy: ToyMMDiT) -> None:
         def requires(self) -> frozenset[str]:
             return frozenset()
 
-        def begin(self, setting: Setting) -> MethodRun:
+        def begin(self, context: RunContext) -> MethodRun:
             return BreakRun()
 
     class BreakRun(MethodRun):
@@ -298,7 +298,7 @@ def test_nan_names_the_step_and_the_layer(toy: ToyMMDiT) -> None:
         def requires(self) -> frozenset[str]:
             return frozenset()
 
-        def begin(self, setting: Setting) -> MethodRun:
+        def begin(self, context: RunContext) -> MethodRun:
             return PoisonRun()
 
     class PoisonRun(MethodRun):

@@ -15,7 +15,7 @@ from headrouter.methods.head_router.token_weights import (
     refined_output_reference,
     token_weights,
 )
-from headrouter.methods.method import Setting
+from headrouter.methods.method import RunContext
 from headrouter.prompts.prompt import Prompt
 
 TEXT, GRID = 7, (3, 5)
@@ -158,7 +158,7 @@ def test_features_are_refined_after_heads_are_weighted() -> None:
     released = HeadRouter(
         image_tokens="features", token_form="centred", rho=0, gamma=2.0, amplify="output", where="everywhere"
     )
-    run = released.begin(Setting("sample", 1, (joint.site,), rows, (1.0, 0.0), range(1)))
+    run = released.begin(RunContext("sample", 1, (joint.site,), rows, (1.0, 0.0), range(1)))
     output, image = joint.attend(), joint.layout.image
     steered = run.after(joint, output)
     for edit in (0, 1):
@@ -174,7 +174,7 @@ def test_head_weights_are_not_rounded_to_the_models_precision() -> None:
     joint.query, joint.key, joint.value = (tensor.bfloat16() for tensor in (joint.query, joint.key, joint.value))
     rows = tuple(item.row for item in joint.rows)
     run = HeadRouter(image_tokens="off", rho=0, amplify="output", where="everywhere").begin(
-        Setting("sample", 1, (joint.site,), rows, (1.0, 0.0), range(1))
+        RunContext("sample", 1, (joint.site,), rows, (1.0, 0.0), range(1))
     )
     output = joint.attend()
     kept = output.clone()

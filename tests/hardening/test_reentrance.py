@@ -20,7 +20,7 @@ from headrouter import Editor
 from headrouter.attention.rows import Row
 from headrouter.errors import IncompatibleError
 from headrouter.methods.head_router.method import HeadRouter
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.models.backbone import Backbone
 from headrouter.sampling.engine import Engine
 from headrouter.sampling.inversion import Problem
@@ -58,7 +58,7 @@ class Calling(Method):
     def requires(self) -> frozenset[str]:
         return frozenset()
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         return _Run(self.place)
 
 

@@ -20,7 +20,7 @@ from headrouter.editing.assembly import methods_of
 from headrouter.editing.tuning import with_preset
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.methods.head_router.method import HeadRouter
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.sampling.engine import Engine
 from headrouter.testing import MethodConformance, MethodSubject
 from headrouter.testing.toy import ToyMMDiT
@@ -251,13 +251,13 @@ class Watch(Method):
     def requires(self) -> frozenset[str]:
         return frozenset({"image-attention"})
 
-    def begin(self, setting: Setting) -> MethodRun:
-        return WatchRun(setting)
+    def begin(self, context: RunContext) -> MethodRun:
+        return WatchRun(context)
 
 
 class WatchRun(MethodRun):
-    def __init__(self, setting: Setting):
-        self.sites = frozenset(site.index for site in setting.image_sites)
+    def __init__(self, context: RunContext):
+        self.sites = frozenset(site.index for site in context.image_sites)
         self.shared: dict[tuple[int, int], set[str]] = {}
 
     def needs(self, step: int) -> Needs:

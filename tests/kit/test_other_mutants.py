@@ -106,8 +106,8 @@ KEPT = []
 class Run(MethodRun):
     """Twice the output of edits, done right."""
 
-    def __init__(self, setting):
-        self.sites = frozenset(site.index for site in setting.sites)
+    def __init__(self, context):
+        self.sites = frozenset(site.index for site in context.sites)
         self.calls = 0
 
     def needs(self, step):
@@ -169,8 +169,8 @@ def made(run_class):
         def requires(self):
             return frozenset({"joint-attention"})
 
-        def begin(self, setting):
-            return run_class(setting)
+        def begin(self, context):
+            return run_class(context)
 
     return MethodSubject(run_class.__name__, Made())
 

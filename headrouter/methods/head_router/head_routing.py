@@ -19,7 +19,7 @@ from headrouter.config.configuration import Parameters
 from headrouter.methods.head_router.head_weights import amplified, dissimilarity, head_weights, normalised
 from headrouter.methods.head_router.rows import changed_positions, steered
 from headrouter.methods.head_router.window import Window, refuse_without_source
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.step_means import StepMeans
 
 
@@ -114,15 +114,15 @@ class HeadRouting(ScoringParameters, RoutingParameters, Window, Method):
         """Attention, and positions of words where they are looked at."""
         return routing_requires(self)
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
 
         Raises:
             IncompatibleError: there is no source row to compare with.
             InvalidInputError: a layer that the model does not have.
         """
-        means = StepMeans(setting)
-        return HeadRoutingRun(self, self, setting, self.make_scorer(means), means)
+        means = StepMeans(context)
+        return HeadRoutingRun(self, self, context, self.make_scorer(means), means)
 
 
 def routing_requires(parameters: RoutingParameters) -> frozenset[str]:
@@ -136,21 +136,21 @@ class HeadRoutingRun(MethodRun):
     """Head routing in one run."""
 
     def __init__(
-        self, parameters: RoutingParameters, window: Window, setting: Setting, scorer: Scorer, means: StepMeans
+        self, parameters: RoutingParameters, window: Window, context: RunContext, scorer: Scorer, means: StepMeans
     ):
         """``means`` receives ``head_weights``; the scorer may have put its own there."""
         self._parameters, self._scorer, self._means = parameters, scorer, means
-        self._steps, acts = window.steps(setting), parameters.gamma > 0
-        sites = frozenset(site.index for site in window.sites(setting)) if acts else frozenset()
+        self._steps, acts = window.steps(context), parameters.gamma > 0
+        sites = frozenset(site.index for site in window.sites(context)) if acts else frozenset()
         self._compares = scorer.compares or parameters.amplify == "difference"
         if acts and scorer.compares:
-            refuse_without_source(setting, "Head routing", "gamma=0")
+            refuse_without_source(context, "Head routing", "gamma=0")
         elif acts and self._compares:
-            refuse_without_source(setting, "`method.amplify` 'difference'", "amplify='output'")
+            refuse_without_source(context, "`method.amplify` 'difference'", "amplify='output'")
         elif acts and parameters.where == "words":
-            refuse_without_source(setting, "`method.where` 'words'", "where='image'")
+            refuse_without_source(context, "`method.where` 'words'", "where='image'")
         self._needs = Needs(attention=sites, pair=acts and self._compares)
-        self._changed = changed_positions(setting)
+        self._changed = changed_positions(context)
 
     def needs(self, step: int) -> Needs:
         return self._needs if step in self._steps else Needs()

@@ -18,7 +18,7 @@ from headrouter.errors import InvalidInputError
 from headrouter.methods.head_router.rows import changed_positions, steered
 from headrouter.methods.head_router.token_weights import Form, feature_weights, refined, token_weights
 from headrouter.methods.head_router.window import Window, refuse_without_source
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.step_means import StepMeans
 
 
@@ -57,7 +57,7 @@ class ImageTokenRefinement(ImageTokenParameters, Window, Method):
         """Attention, and positions of words where they are looked at."""
         return image_tokens_require(self)
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
 
         Raises:
@@ -66,7 +66,7 @@ class ImageTokenRefinement(ImageTokenParameters, Window, Method):
         """
         if self.image_tokens == "off":
             raise InvalidInputError("`method.image_tokens` 'off' leaves nothing to refine; leave the method out.")
-        return ImageTokenRun(self, self, setting)
+        return ImageTokenRun(self, self, context)
 
 
 def image_tokens_require(parameters: ImageTokenParameters) -> frozenset[str]:
@@ -79,22 +79,22 @@ def image_tokens_require(parameters: ImageTokenParameters) -> frozenset[str]:
 class ImageTokenRun(MethodRun):
     """Refinement of image tokens in one run."""
 
-    def __init__(self, parameters: ImageTokenParameters, window: Window, setting: Setting):
-        """``setting``: the run."""
+    def __init__(self, parameters: ImageTokenParameters, window: Window, context: RunContext):
+        """``context``: the run."""
         if parameters.image_tokens == "attention" and parameters.keys == "changed":
-            refuse_without_source(setting, "`method.keys` 'changed'", "keys='words'")
+            refuse_without_source(context, "`method.keys` 'changed'", "keys='words'")
         if parameters.image_tokens == "features" and parameters.token_form == "share":
             raise InvalidInputError(
                 "`method.token_form` 'share' has no meaning with `image_tokens` 'features': features have signs. Choose 'literal' "
                 "or 'centred'."
             )
-        self._parameters, self._steps, sites = parameters, window.steps(setting), window.sites(setting)
+        self._parameters, self._steps, sites = parameters, window.steps(context), window.sites(context)
         acts = parameters.image_tokens != "off"
         self._needs = Needs(attention=frozenset(site.index for site in sites) if acts else frozenset())
         singles = {site.index for site in sites if site.stream == "single"}
         self._feature_sites = singles or {site.index for site in sites}
-        self._changed = changed_positions(setting)
-        self._means = StepMeans(setting)
+        self._changed = changed_positions(context)
+        self._means = StepMeans(context)
 
     def needs(self, step: int) -> Needs:
         return self._needs if step in self._steps else Needs()

@@ -21,7 +21,7 @@ from headrouter.methods.head_router.image_tokens import ImageTokenParameters, Im
 from headrouter.methods.head_router.rows import steered
 from headrouter.methods.head_router.text_mixing import TextMixingParameters, TextMixingRun
 from headrouter.methods.head_router.window import Window
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.step_means import StepMeans
 
 
@@ -42,25 +42,25 @@ class HeadRouter(
         text = {"text-stream"} if self.rho > 0 else set()
         return routing_requires(self) | image_tokens_require(self) | text
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
 
         Raises:
             IncompatibleError: there is no source row to compare with.
             InvalidInputError: a layer that the model does not have, or an impossible combination.
         """
-        return _HeadRouterRun(self, setting)
+        return _HeadRouterRun(self, context)
 
 
 @final
 class _HeadRouterRun(MethodRun):
     """The three parts in one run, in the paper's order."""
 
-    def __init__(self, method: HeadRouter, setting: Setting):
-        means = StepMeans(setting)
-        self._heads = HeadRoutingRun(method, method, setting, method.make_scorer(means), means)
-        self._image = ImageTokenRun(method, method, setting)
-        self._text = TextMixingRun(method, method, setting)
+    def __init__(self, method: HeadRouter, context: RunContext):
+        means = StepMeans(context)
+        self._heads = HeadRoutingRun(method, method, context, method.make_scorer(means), means)
+        self._image = ImageTokenRun(method, method, context)
+        self._text = TextMixingRun(method, method, context)
 
     def needs(self, step: int) -> Needs:
         heads, image, text = self._heads.needs(step), self._image.needs(step), self._text.needs(step)
@@ -103,7 +103,7 @@ class NoMethod(Method):
         """Nothing."""
         return frozenset()
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run by doing nothing."""
         return _NoMethodRun()
 

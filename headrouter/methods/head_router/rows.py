@@ -7,7 +7,7 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import Row
-from headrouter.methods.method import Setting
+from headrouter.methods.method import RunContext
 
 
 def steered(
@@ -25,8 +25,8 @@ def steered(
     return result
 
 
-def changed_positions(setting: Setting) -> dict[Row, tuple[int, ...]]:
+def changed_positions(context: RunContext) -> dict[Row, tuple[int, ...]]:
     """Return, for each edit that has a source, the text positions of the words that its source's prompt does not have there."""
-    sources = {row.image: row.prompt for row in setting.rows if row.is_source}
-    edits = [row for row in setting.rows if not row.is_source and row.image in sources]
+    sources = {row.image: row.prompt for row in context.rows if row.is_source}
+    edits = [row for row in context.rows if not row.is_source and row.image in sources]
     return {row: row.prompt.new_positions(sources[row.image]) for row in edits}

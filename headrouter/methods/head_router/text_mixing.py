@@ -13,7 +13,7 @@ from torch import Tensor
 from headrouter.attention.joint_attention import TextStream, indices
 from headrouter.config.configuration import Parameters
 from headrouter.methods.head_router.window import Window
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 
 
 class TextMixingParameters(Parameters):
@@ -35,25 +35,25 @@ class TextMixing(TextMixingParameters, Window, Method):
         """The text stream."""
         return frozenset({"text-stream"} if self.rho > 0 else ())
 
-    def begin(self, setting: Setting) -> MethodRun:
+    def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
 
         Raises:
             InvalidInputError: a layer that the model does not have.
         """
-        return TextMixingRun(self, self, setting)
+        return TextMixingRun(self, self, context)
 
 
 @final
 class TextMixingRun(MethodRun):
     """Mixing of text in one run."""
 
-    def __init__(self, parameters: TextMixingParameters, window: Window, setting: Setting):
-        """``setting``: the run."""
-        self._parameters, self._steps = parameters, window.steps(setting)
+    def __init__(self, parameters: TextMixingParameters, window: Window, context: RunContext):
+        """``context``: the run."""
+        self._parameters, self._steps = parameters, window.steps(context)
         mixed = frozenset(
             site.index
-            for site in window.sites(setting)
+            for site in window.sites(context)
             if parameters.rho > 0 and (parameters.text_blocks == "all" or site.stream == "dual")
         )
         self._needs = Needs(text=mixed)

@@ -6,7 +6,7 @@ from headrouter.attention.joint_attention import Site
 from headrouter.config.configuration import Parameters
 from headrouter.config.moments import Moment, window
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.methods.method import Setting
+from headrouter.methods.method import RunContext
 
 
 class Window(Parameters):
@@ -16,31 +16,31 @@ class Window(Parameters):
     stop: Moment = Field(1.0, description="First step after the steered ones, or fraction.")
     layers: tuple[int, ...] | None = Field(None, description="Numbers of the steered joint layers; all if not given.")
 
-    def steps(self, setting: Setting) -> range:
+    def steps(self, context: RunContext) -> range:
         """Return the steered steps of a run."""
-        return window(self.start, self.stop, setting.steps)
+        return window(self.start, self.stop, context.steps)
 
-    def sites(self, setting: Setting) -> list[Site]:
+    def sites(self, context: RunContext) -> list[Site]:
         """Return the sites of the steered layers.
 
         Raises:
             InvalidInputError: a layer that the model does not have.
         """
-        unknown = [layer for layer in self.layers or () if not 0 <= layer < len(setting.sites)]
+        unknown = [layer for layer in self.layers or () if not 0 <= layer < len(context.sites)]
         if unknown:
             raise InvalidInputError(
-                f"`method.layers` {unknown} do not exist: the model has joint layers 0 to {len(setting.sites) - 1}."
+                f"`method.layers` {unknown} do not exist: the model has joint layers 0 to {len(context.sites) - 1}."
             )
-        return [setting.sites[layer] for layer in (range(len(setting.sites)) if self.layers is None else self.layers)]
+        return [context.sites[layer] for layer in (range(len(context.sites)) if self.layers is None else self.layers)]
 
 
-def refuse_without_source(setting: Setting, what: str, instead: str) -> None:
+def refuse_without_source(context: RunContext, what: str, instead: str) -> None:
     """Refuse a run that has no source's row.
 
     Raises:
         IncompatibleError: naming what compares, and the parameter that does without.
     """
-    if not any(row.is_source for row in setting.rows):
+    if not any(row.is_source for row in context.rows):
         raise IncompatibleError(
             f"{what} compares an edit with its source, and this run has no source. Use `method.{instead}`, or `method='none'`."
         )

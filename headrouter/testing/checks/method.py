@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.errors import HeadRouterError
-from headrouter.methods.method import Method, MethodRun, Needs, Setting
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.testing.check import check, collect, expect
 from headrouter.testing.method_runs import edited, method_rows, sample
 from headrouter.testing.probe import distance
@@ -177,8 +177,8 @@ def it_keeps_no_events(subject: MethodSubject) -> None:
         def requires(self) -> frozenset[str]:
             return frozenset()
 
-        def begin(self, setting: Setting) -> MethodRun:
-            return _Spy(frozenset(site.index for site in setting.sites), seen)
+        def begin(self, context: RunContext) -> MethodRun:
+            return _Spy(frozenset(site.index for site in context.sites), seen)
 
     edited(ToyMMDiT(), Spying(), subject.method)
     _all_freed(seen, "after the run")
