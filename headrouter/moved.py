@@ -10,26 +10,34 @@ from types import ModuleType
 from typing import Final, final
 
 _ROOMS: Final = {
-    "imaging": "picture colour decoding measure",
-    "config": "configuration yaml_document moments one_or_more",
-    "prompts": "prompt",
-    "attention": "rows joint_attention kernels",
-    "models": "backbone weights",
-    "methods": "method",
-    "sampling": "inversion directions noise cost engine dispatch",
-    "editing": "editor job request record again result inverted reconstruction sheet assembly",
-    "plugins": "hookspecs schema",
+    "headrouter": {
+        "imaging": "picture colour decoding measure",
+        "config": "configuration yaml_document moments one_or_more",
+        "prompts": "prompt",
+        "attention": "rows joint_attention kernels",
+        "models": "backbone weights",
+        "methods": "method",
+        "sampling": "inversion directions noise cost engine dispatch",
+        "editing": "editor job request record again result inverted reconstruction sheet assembly",
+        "plugins": "hookspecs schema",
+    },
+    "headrouter.cli": {"commands": "conformance doctor edit new_plugin plugins presets reconstruct schema"},
 }
 _CHECKS: Final = {
-    "backbone": "attaching layout listening picture prompt velocity weights",
-    "": "backbone inversion method plugin",
+    "checks": "backbone inversion method plugin",
+    "checks.backbone": "attaching layout listening picture prompt velocity weights",
 }
 MOVED: Final = {
-    **{f"headrouter.{name}": f"headrouter.{room}.{name}" for room, names in _ROOMS.items() for name in names.split()},
     **{
-        f"headrouter.testing.{kind}_checks": ".".join(filter(None, ("headrouter.testing.checks", room, kind)))
-        for room, kinds in _CHECKS.items()
-        for kind in kinds.split()
+        f"{package}.{name}": f"{package}.{room}.{name}"
+        for package, rooms in _ROOMS.items()
+        for room, names in rooms.items()
+        for name in names.split()
+    },
+    **{
+        f"headrouter.testing.{name}_checks": f"headrouter.testing.{room}.{name}"
+        for room, names in _CHECKS.items()
+        for name in names.split()
     },
     "headrouter.clock": "headrouter.attention.step_info",
     "headrouter.maps": "headrouter.methods.word_maps",

@@ -12,6 +12,7 @@ import pytest
 import headrouter
 from headrouter import cli, plugins
 from headrouter.cli import main
+from headrouter.cli.commands import COMMANDS
 from headrouter.cli.table import table
 from headrouter.errors import InvalidInputError
 from headrouter.models.weights import find_weights, missing_weights
@@ -270,6 +271,6 @@ def test_tables_fit(capsys):
 def test_every_command_describes_itself():
     parser = cli.build_parser()
     (subcommands,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    for command in cli.COMMANDS:
+    for command in COMMANDS:
         name = command.__name__.rpartition(".")[2]
         assert subcommands.choices[name].get_default("run") is command.run

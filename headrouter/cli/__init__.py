@@ -1,8 +1,4 @@
-"""The command line: a thin shell over the library, one module for each subcommand.
-
-A subcommand module has ``add(subcommands)``, which describes its arguments and sets the default ``run``, and
-``run(arguments) -> int``. It imports nothing heavy outside ``run``.
-"""
+"""The command line: a thin shell over the library, with a module of ``commands`` for each subcommand."""
 
 import argparse
 import io
@@ -15,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from headrouter.cli import conformance, doctor, edit, plugins, presets, reconstruct, schema
+from headrouter.cli.commands import COMMANDS
 from headrouter.cli.streams import discard, is_unwritable, open_closed, say
 from headrouter.errors import (
     HeadRouterError,
@@ -28,9 +24,6 @@ from headrouter.errors import (
     printable,
 )
 from headrouter.version import __version__
-
-COMMANDS = (edit, reconstruct, plugins, presets, schema, conformance, doctor)
-"""headrouter's own subcommands, in the order of ``--help``; a new one is added here."""
 
 USER_ERROR = 2
 INTERRUPTED = 130

@@ -99,7 +99,7 @@ def test_another_error_of_the_system_is_not_hidden(monkeypatch: pytest.MonkeyPat
     def fails(arguments: object) -> int:
         raise OSError(28, "No space left on device", "file")
 
-    monkeypatch.setattr("headrouter.cli.presets.run", fails)
+    monkeypatch.setattr("headrouter.cli.commands.presets.run", fails)
     with pytest.raises(OSError, match="file"):
         main(["presets"])
 

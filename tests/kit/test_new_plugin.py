@@ -11,7 +11,7 @@ import headrouter_auraflow.backbone
 import pytest
 
 from headrouter.cli import main
-from headrouter.cli.new_plugin import KINDS, _read
+from headrouter.cli.commands.new_plugin import KINDS, _read
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "plugins" / "tutorial.md"
 

@@ -4,7 +4,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from headrouter.cli import new_plugin
+from headrouter.cli.commands import new_plugin
 from headrouter.cli.table import table, terminal_width
 from headrouter.plugins import Entry, Registry, registry
 from headrouter.plugins.specifications import ComponentSpec

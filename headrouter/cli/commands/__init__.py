@@ -1,0 +1,10 @@
+"""headrouter's own subcommands, one module each.
+
+A subcommand module has ``add(subcommands)``, which describes its arguments and sets the default ``run``, and
+``run(arguments) -> int``. It imports nothing heavy outside ``run``.
+"""
+
+from headrouter.cli.commands import conformance, doctor, edit, plugins, presets, reconstruct, schema
+
+COMMANDS = (edit, reconstruct, plugins, presets, schema, conformance, doctor)
+"""In the order of ``--help``; a new one is added here."""
