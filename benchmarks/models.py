@@ -17,7 +17,7 @@ from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone
 from headrouter.prompts.prompt import Prompt, Token
 from headrouter.sampling.engine import Engine, Sampled
-from headrouter.sampling.inversion import Problem
+from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
 
 SOURCE = "a photo of a small brown dog that sleeps on a wooden bench in the garden"
@@ -156,11 +156,11 @@ class Forward:
 
     backbone: Backbone
     rows: tuple[Row, ...]
-    problem: Problem
+    inputs: RunInputs
 
     def __call__(self, *methods: Method) -> Sampled:
         """Run it, steered by ``methods``."""
-        return Engine(self.backbone).sample(Euler(), methods, self.rows, self.problem, keep_source=True)
+        return Engine(self.backbone).sample(Euler(), methods, self.rows, self.inputs, keep_source=True)
 
 
 def forward(
@@ -173,4 +173,4 @@ def forward(
     rows = [Row(one, empty, guidance, edit=None if at == 0 else at - 1) for at, one in enumerate(encoded)]
     noise = Noise([0], (16, 2 * size.side, 2 * size.side), device)
     start = noise("start", 0)
-    return Forward(backbone, tuple(rows), Problem((1.0, 0.0), start, noise, inverted=start))
+    return Forward(backbone, tuple(rows), RunInputs((1.0, 0.0), start, noise, inverted=start))

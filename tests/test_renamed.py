@@ -18,6 +18,7 @@ STEP = StepInfo("sample", 2, 8, 0, 0.5, 2)
     [
         ("headrouter.attention.step_info", "Clock", "StepInfo"),
         ("headrouter.methods.method", "Setting", "RunContext"),
+        ("headrouter.sampling.inversion", "Problem", "RunInputs"),
     ],
 )
 def test_a_module_gives_its_old_names(module: str, old: str, new: str) -> None:

@@ -52,7 +52,7 @@ def measure(setting: Setting) -> Iterator[Figure]:
 
 def of_model(forward: models.Forward, label: str) -> Iterator[Figure]:
     """The same of one model."""
-    latents = forward.problem.source.expand(len(forward.rows), -1, -1, -1)
+    latents = forward.inputs.source.expand(len(forward.rows), -1, -1, -1)
     backbone, rows = forward.backbone, forward.rows
     plain, again = (backbone.velocity(latents, 1.0, rows) for _ in range(2))
     yield Figure(f"{label}, plain twice: numbers that differ", _differing(plain, again), "", note=_of(plain))

@@ -43,7 +43,7 @@ from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.cost import Cost
 from headrouter.sampling.engine import Engine, Progress, Sampled
 from headrouter.sampling.guidance import refuse_idle_prompts
-from headrouter.sampling.inversion import Inversion, Problem
+from headrouter.sampling.inversion import Inversion, RunInputs
 from headrouter.sampling.noise import Noise
 
 
@@ -169,11 +169,11 @@ class Editor:
             job = replace(job, methods=(*job.methods, WordMaps()))
         engine = self._engine("edit")
         for group in self._groups(job.targets):
-            engine.begin(job.inversion, job.methods, job.rows(group), job.problem)  # refuses before the model runs
+            engine.begin(job.inversion, job.methods, job.rows(group), job.inputs)  # refuses before the model runs
         jobs = [job.at_seed(seed) for seed in asked.seed]
         weights = self.backbone.fingerprint()
         starts = self._starts(jobs, weights, kept)
-        runs = [(job, _from(job.problem, start)) for job, start in zip(jobs, starts, strict=True)]
+        runs = [(job, _from(job.inputs, start)) for job, start in zip(jobs, starts, strict=True)]
         groups = [self._sample(*run, group) for run in runs for group in self._groups(job.targets)]
         # Computed seed by seed, shown prompt by prompt.
         count = len(job.targets)
@@ -255,7 +255,7 @@ class Editor:
         )
         job = prepare(image, asked, self.backbone, self.inversion, self.methods)
         start = self._start(job, "", None)
-        found = self._reconstruct(job, _from(job.problem, start))
+        found = self._reconstruct(job, _from(job.inputs, start))
         return found if start is None else replace(found, cost=start.cost + found.cost)
 
     @undisturbed()
@@ -293,8 +293,8 @@ class Editor:
         drawn = []
         for each in asked.seed:
             noise = Noise([each], self.backbone.latent_shape(*size), self.backbone.device)
-            problem = Problem(grid(self.backbone, steps, size), noise("start", 0), noise)
-            sampled = self._engine("generate").sample(inversion_of("euler"), methods, rows, problem, phase="generate")
+            inputs = RunInputs(grid(self.backbone, steps, size), noise("start", 0), noise)
+            sampled = self._engine("generate").sample(inversion_of("euler"), methods, rows, inputs, phase="generate")
             drawn.append([to_picture(picture) for picture in self.backbone.decode(sampled.latents)])
         return [picture for of_a_prompt in zip(*drawn, strict=True) for picture in of_a_prompt]
 
@@ -307,9 +307,9 @@ class Editor:
             return None
         identity = job.identity(self.backbone, weights, self._backbone_record)
         if given is not None:
-            given.refuse_unless(identity, tuple(job.problem.source.shape))
+            given.refuse_unless(identity, tuple(job.inputs.source.shape))
             return given
-        latents, cost = self._engine("invert").invert(inversion, job.inversion_rows(), job.problem)
+        latents, cost = self._engine("invert").invert(inversion, job.inversion_rows(), job.inputs)
         return Inverted(latents, identity, cost)
 
     def _starts(self, jobs: Sequence[Job], weights: str, given: Inverted | None) -> list[Inverted | None]:
@@ -318,11 +318,11 @@ class Editor:
             return [self._start(job, weights, given) for job in jobs]
         return [self._start(jobs[0], weights, given)] * len(jobs)
 
-    def _sample(self, job: Job, problem: Problem, targets: Sequence[Prompt], label: str = "edit") -> Sampled:
-        return self._engine(label).sample(job.inversion, job.methods, job.rows(targets), problem)
+    def _sample(self, job: Job, inputs: RunInputs, targets: Sequence[Prompt], label: str = "edit") -> Sampled:
+        return self._engine(label).sample(job.inversion, job.methods, job.rows(targets), inputs)
 
-    def _reconstruct(self, job: Job, problem: Problem) -> Reconstruction:
-        sampled = self._sample(replace(job, methods=()), problem, [job.source], "reconstruct")
+    def _reconstruct(self, job: Job, inputs: RunInputs) -> Reconstruction:
+        sampled = self._sample(replace(job, methods=()), inputs, [job.source], "reconstruct")
         (picture,) = self._pictures(sampled.latents[[not row.is_source for row in sampled.rows]], job)
         return Reconstruction.compare(picture, job.picture, sampled.cost)
 
@@ -339,9 +339,9 @@ class Editor:
         return Engine(self.backbone, _bar(label) if self.progress else None)
 
 
-def _from(problem: Problem, start: Inverted | None) -> Problem:
-    """Return the problem with the latents that sampling starts from."""
-    return replace(problem, inverted=None if start is None else start.latents.to(problem.source))
+def _from(inputs: RunInputs, start: Inverted | None) -> RunInputs:
+    """Return a run's inputs with the latents that sampling starts from."""
+    return replace(inputs, inverted=None if start is None else start.latents.to(inputs.source))
 
 
 def _bar(label: str) -> Progress:

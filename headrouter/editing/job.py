@@ -17,7 +17,7 @@ from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.guidance import refuse_idle_prompts
-from headrouter.sampling.inversion import Inversion, Problem
+from headrouter.sampling.inversion import Inversion, RunInputs
 from headrouter.sampling.noise import Noise
 from headrouter.version import __version__
 
@@ -37,7 +37,7 @@ class Job:
         picture: As the user gave it; ``size`` is the width and height to work at.
         inversion, methods, steps, guidance, seed: With presets and knobs applied and defaults filled in.
         source, targets, negative, empty: Prompts, encoded.
-        problem: What the trajectory starts from.
+        inputs: What the trajectory starts from.
     """
 
     picture: Image.Image
@@ -51,7 +51,7 @@ class Job:
     targets: tuple[Prompt, ...]
     negative: Prompt
     empty: Prompt
-    problem: Problem
+    inputs: RunInputs
 
     def rows(self, targets: Sequence[Prompt]) -> list[Row]:
         """Return the source's row and a row for each of ``targets``."""
@@ -67,10 +67,10 @@ class Job:
 
     def at_seed(self, seed: int) -> "Job":
         """Return the job with noise of another seed."""
-        source = self.problem.source
+        source = self.inputs.source
         channels, rows, columns = source.shape[1:]
         noise = Noise([seed], (channels, rows, columns), source.device)
-        return replace(self, seed=seed, problem=replace(self.problem, noise=noise))
+        return replace(self, seed=seed, inputs=replace(self.inputs, noise=noise))
 
     def identity(self, backbone: Backbone, weights: str, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return everything that an inversion depends on, and nothing else, so that one serves many edits.
@@ -148,8 +148,8 @@ def prepare(
     source, *targets, negative, empty = backbone.encode_prompts(texts)
     latents = backbone.encode_image(to_tensor(picture, size).to(backbone.device))
     noise = Noise([asked.seed[0]], backbone.latent_shape(width, height), backbone.device)
-    problem = Problem(grid(backbone, steps, size), latents, noise, size=picture.size)
-    rest = (source, tuple(targets), negative, empty, problem)
+    inputs = RunInputs(grid(backbone, steps, size), latents, noise, size=picture.size)
+    rest = (source, tuple(targets), negative, empty, inputs)
     return Job(picture, size, inversion, methods, steps, guidance, asked.seed[0], *rest)
 
 

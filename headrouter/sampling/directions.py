@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from headrouter.attention.rows import Row
 from headrouter.errors import IncompatibleError
-from headrouter.sampling.inversion import Inversion, Problem, State, Velocity, per_row
+from headrouter.sampling.inversion import Inversion, RunInputs, State, Velocity, per_row
 
 
 class TwoWay(Inversion, ABC):
@@ -38,9 +38,9 @@ class TwoWay(Inversion, ABC):
         """Return False: no step needs it."""
         return False
 
-    def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
+    def initial_state(self, rows: Sequence[Row], inputs: RunInputs) -> State:
         """Return the inverted latents, or fresh noise if there was no inversion."""
-        start = problem.noise("start", 0) if problem.inverted is None else problem.inverted
+        start = inputs.noise("start", 0) if inputs.inverted is None else inputs.inverted
         return State(per_row(start, rows))
 
 
@@ -68,6 +68,6 @@ class OneWay(Inversion, ABC):
         """Return no steps."""
         return range(0)
 
-    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """Refuse to invert."""
         raise IncompatibleError(f"{type(self).__name__} has no inversion.")

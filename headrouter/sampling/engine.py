@@ -22,7 +22,7 @@ from headrouter.models.backbone import Backbone
 from headrouter.models.surroundings import undisturbed
 from headrouter.sampling.cost import Cost, Meter
 from headrouter.sampling.dispatch import Dispatcher
-from headrouter.sampling.inversion import Inversion, Problem, State
+from headrouter.sampling.inversion import Inversion, RunInputs, State
 from headrouter.sampling.occupation import Occupation
 
 Progress = Callable[[Phase, int, int], None]
@@ -61,7 +61,7 @@ class Engine:
     progress: Progress | None = None
 
     @undisturbed()
-    def invert(self, inversion: Inversion, rows: Sequence[Row], problem: Problem) -> tuple[Tensor, Cost]:
+    def invert(self, inversion: Inversion, rows: Sequence[Row], inputs: RunInputs) -> tuple[Tensor, Cost]:
         """Take pictures to noise.
 
         Args:
@@ -70,13 +70,13 @@ class Engine:
         Returns:
             Latents ``[images, channels, h, w]`` and the cost.
         """
-        steps = inversion.inversion_steps(problem.steps)
+        steps = inversion.inversion_steps(inputs.steps)
         with Occupation(self.backbone), Meter(self.backbone.device) as meter:
-            state = State(problem.source)
+            state = State(inputs.source)
             for done, step in enumerate(steps, 1):
-                velocity = _Velocity(self.backbone, meter, StepInfo("invert", step, problem.steps, 0, 0.0, 0))
-                state = inversion.invert_step(step, state, rows, velocity, problem)
-                _check(state.latents, "inversion", step, problem.steps)
+                velocity = _Velocity(self.backbone, meter, StepInfo("invert", step, inputs.steps, 0, 0.0, 0))
+                state = inversion.invert_step(step, state, rows, velocity, inputs)
+                _check(state.latents, "inversion", step, inputs.steps)
                 self._report("invert", done, len(steps))
         return state.latents, meter.cost()
 
@@ -86,7 +86,7 @@ class Engine:
         inversion: Inversion,
         methods: Sequence[Method],
         rows: Sequence[Row],
-        problem: Problem,
+        inputs: RunInputs,
         *,
         phase: Phase = "sample",
         keep_source: bool = False,
@@ -95,30 +95,30 @@ class Engine:
 
         The source's rows run only as long as the trajectory or a method needs them, or to the end with ``keep_source``.
         """
-        steps = inversion.sampling_steps(problem.steps)
-        runs = self.begin(inversion, methods, rows, problem, phase=phase)
-        last_need = self._last_step_with_source(inversion, runs, steps, problem.steps, keep_source)
+        steps = inversion.sampling_steps(inputs.steps)
+        runs = self.begin(inversion, methods, rows, inputs, phase=phase)
+        last_need = self._last_step_with_source(inversion, runs, steps, inputs.steps, keep_source)
         rows = _without_source(rows) if last_need < steps.start else tuple(rows)
         occupation = Occupation(self.backbone)
         dispatcher = Dispatcher(occupation.over) if _listen(runs, steps) else None
         attached = nullcontext() if dispatcher is None else self.backbone.attach(dispatcher)
         with occupation, Meter(self.backbone.device) as meter, attached:
-            state = inversion.initial_state(rows, problem)
+            state = inversion.initial_state(rows, inputs)
             for done, step in enumerate(steps, 1):
                 if step > last_need and any(row.is_source for row in rows):
                     kept = [index for index, row in enumerate(rows) if not row.is_source]
                     state, rows = state.select(kept), _without_source(rows)
                 active, step_info = (
                     [run for run in runs if run.needs(step)],
-                    StepInfo(phase, step, problem.steps, 0, 0.0, 0),
+                    StepInfo(phase, step, inputs.steps, 0, 0.0, 0),
                 )
                 velocity = _Velocity(self.backbone, meter, step_info, dispatcher, active)
-                state = inversion.sample_step(step, state, rows, velocity, problem)
+                state = inversion.sample_step(step, state, rows, velocity, inputs)
                 for run in runs:
                     if run.needs(step).latents:
                         changed = run.end_step(step, state.latents, rows)
                         state = state if changed is state.latents else state.with_latents(changed)
-                _check(state.latents, "sampling", step, problem.steps)
+                _check(state.latents, "sampling", step, inputs.steps)
                 self._report(phase, done, len(steps))
         evidence = tuple(dict(run.evidence()) for run in runs)
         return Sampled(state.latents, tuple(rows), evidence, meter.cost())
@@ -128,7 +128,7 @@ class Engine:
         inversion: Inversion,
         methods: Sequence[Method],
         rows: Sequence[Row],
-        problem: Problem,
+        inputs: RunInputs,
         *,
         phase: Phase = "sample",
     ) -> list[MethodRun]:
@@ -137,13 +137,13 @@ class Engine:
         Raises:
             IncompatibleError: a method that would act in none of the steps that are run.
         """
-        steps, known = inversion.sampling_steps(problem.steps), self.backbone.defaults.word_blocks
-        sites, sigmas = self.backbone.sites, problem.sigmas
-        size, image_sites, packed = problem.size, self.backbone.image_sites, self.backbone.packs_latents
-        context = RunContext(phase, problem.steps, sites, tuple(rows), sigmas, steps, known, size, image_sites, packed)
+        steps, known = inversion.sampling_steps(inputs.steps), self.backbone.defaults.word_blocks
+        sites, sigmas = self.backbone.sites, inputs.sigmas
+        size, image_sites, packed = inputs.size, self.backbone.image_sites, self.backbone.packs_latents
+        context = RunContext(phase, inputs.steps, sites, tuple(rows), sigmas, steps, known, size, image_sites, packed)
         runs = [method.begin(context) for method in methods]
         for method, run in zip(methods, runs, strict=True):
-            _refuse_idle(method, run, steps, problem.steps)
+            _refuse_idle(method, run, steps, inputs.steps)
         return runs
 
     def _last_step_with_source(

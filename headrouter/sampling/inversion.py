@@ -7,12 +7,13 @@ A trajectory is a frozen set of parameters with two pure step functions. What mu
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, final
 
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from headrouter import renamed
 from headrouter.attention.rows import Row
 from headrouter.config.configuration import Parameters
 
@@ -55,7 +56,7 @@ class Velocity(Protocol):
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Problem:
+class RunInputs:
     """Holds what is fixed for a run.
 
     Attributes:
@@ -150,13 +151,17 @@ class Inversion(Parameters, ABC):
         """Return whether sampling step ``step`` needs the source's row for the trajectory itself."""
 
     @abstractmethod
-    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """Take one inversion step, towards noise."""
 
     @abstractmethod
-    def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
+    def initial_state(self, rows: Sequence[Row], inputs: RunInputs) -> State:
         """Return the state before the first sampling step."""
 
     @abstractmethod
-    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """Take one sampling step, towards the picture."""
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed.names(__name__, Problem="RunInputs")

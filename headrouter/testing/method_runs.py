@@ -7,7 +7,7 @@ from headrouter.attention.rows import Row
 from headrouter.methods.method import Method
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.engine import Engine, Sampled
-from headrouter.sampling.inversion import Inversion, Problem, State, Velocity, per_row
+from headrouter.sampling.inversion import Inversion, RunInputs, State, Velocity, per_row
 from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
@@ -38,14 +38,14 @@ class _Plain(Inversion):
     def needs_source(self, step: int, steps: int) -> bool:
         return False
 
-    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         return state
 
-    def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
-        return State(per_row(problem.noise("start", 0), rows))
+    def initial_state(self, rows: Sequence[Row], inputs: RunInputs) -> State:
+        return State(per_row(inputs.noise("start", 0), rows))
 
-    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
-        current, following = problem.sigmas[step], problem.sigmas[step + 1]
+    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
+        current, following = inputs.sigmas[step], inputs.sigmas[step + 1]
         return State(state.latents + (following - current) * velocity(state.latents, current, rows))
 
 
@@ -64,8 +64,8 @@ def sample(
 ) -> Sampled:
     """Rows taken from noise by these methods; one seed for each picture."""
     noise = Noise(seeds, toy.latent_shape(24, 16), toy.device)
-    problem = Problem(tuple(toy.sigmas(STEPS, 24, 16).tolist()), noise("y0", 0), noise)
-    return Engine(toy).sample(_Plain(), methods, rows, problem, **asked)
+    inputs = RunInputs(tuple(toy.sigmas(STEPS, 24, 16).tolist()), noise("y0", 0), noise)
+    return Engine(toy).sample(_Plain(), methods, rows, inputs, **asked)
 
 
 def edited(toy: ToyMMDiT, *methods: Method, prompts: Sequence[str] = ("a cat", "a dog"), **asked: Any) -> Sampled:

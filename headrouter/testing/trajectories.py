@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headrouter.attention.rows import Row
 from headrouter.prompts.prompt import Prompt
-from headrouter.sampling.inversion import Inversion, Problem, State
+from headrouter.sampling.inversion import Inversion, RunInputs, State
 
 Field = Callable[[Tensor, float], Tensor]
 """dx/dσ at latents ``[rows, channels, h, w]`` and noise level σ; rows are sources first, then each edit of every picture."""
@@ -23,7 +23,7 @@ class Solved:
     """Integrates a trajectory over a field.
 
     Attributes:
-        problem: What is fixed for the run.
+        inputs: What is fixed for the run.
         rows: Sources, then edits.
         told: Noise levels that the field was told, in order.
         evaluated: Rows of all evaluations together.
@@ -41,7 +41,7 @@ class Solved:
         """``source`` is ``[images, channels, h, w]``; a tensor as ``noise`` is used wherever noise is asked for."""
         given = torch.zeros_like(source) if noise is None else noise
         draw: Draw = (lambda name, step: given) if isinstance(given, Tensor) else given
-        self.problem = Problem(tuple(sigmas), source, draw)
+        self.inputs = RunInputs(tuple(sigmas), source, draw)
         nothing, images = Prompt("", {}), range(len(source))
         self.rows = [Row(nothing, nothing, 1.0, image=image) for image in images]
         self.rows += [Row(nothing, nothing, 1.0, edit=edit, image=image) for edit in range(edits) for image in images]
@@ -56,24 +56,24 @@ class Solved:
 
     def invert(self, inversion: Inversion) -> Tensor:
         """From the sources to noise."""
-        state, rows = State(self.problem.source), [row for row in self.rows if row.is_source]
-        for step in inversion.inversion_steps(self.problem.steps):
-            state = inversion.invert_step(step, state, rows, self._velocity, self.problem)
+        state, rows = State(self.inputs.source), [row for row in self.rows if row.is_source]
+        for step in inversion.inversion_steps(self.inputs.steps):
+            state = inversion.invert_step(step, state, rows, self._velocity, self.inputs)
         return state.latents
 
     def sample(self, inversion: Inversion, start: Tensor | None = None) -> Tensor:
         """All rows from ``start``, or from where the trajectory itself begins, to pictures."""
-        problem, rows = replace(self.problem, inverted=start), self.rows
-        state = inversion.initial_state(rows, problem)
-        for step in inversion.sampling_steps(problem.steps):
-            if any(row.is_source for row in rows) and len(rows) > len(problem.source):
+        inputs, rows = replace(self.inputs, inverted=start), self.rows
+        state = inversion.initial_state(rows, inputs)
+        for step in inversion.sampling_steps(inputs.steps):
+            if any(row.is_source for row in rows) and len(rows) > len(inputs.source):
                 rows, state = self._dropped(inversion, step, rows, state)
-            state = inversion.sample_step(step, state, rows, self._velocity, problem)
+            state = inversion.sample_step(step, state, rows, self._velocity, inputs)
         return state.latents
 
     def _dropped(self, inversion: Inversion, step: int, rows: list[Row], state: State) -> tuple[list[Row], State]:
         """As in the engine: sources go when no step needs them any more."""
-        steps = self.problem.steps
+        steps = self.inputs.steps
         if any(inversion.needs_source(later, steps) for later in range(step, steps)):
             return rows, state
         edits = [index for index, row in enumerate(rows) if not row.is_source]

@@ -21,7 +21,7 @@ from headrouter.attention.rows import Row
 from headrouter.config.moments import Moment, step_of, window
 from headrouter.errors import InvalidInputError
 from headrouter.sampling.directions import TwoWay
-from headrouter.sampling.inversion import Problem, State, Velocity, per_row
+from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
 
 
 class Controlled(TwoWay, ABC):
@@ -89,24 +89,24 @@ class Controlled(TwoWay, ABC):
             return 0.0
         return self.eta * float((1 - step / steps) ** self.decay)
 
-    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """x ← x + (σ′ − σ)·[v + γ·((y_1 − x)/(1 − σ) − v)], σ where x is, σ′ the next larger."""
-        current, target = problem.sigmas[problem.steps - step], problem.sigmas[problem.steps - step - 1]
-        pull = (per_row(problem.noise("y1", 0), rows) - state.latents) / (1 - current)
+        current, target = inputs.sigmas[inputs.steps - step], inputs.sigmas[inputs.steps - step - 1]
+        pull = (per_row(inputs.noise("y1", 0), rows) - state.latents) / (1 - current)
         if self.gamma < 1:
             drift = velocity(state.latents, target if self.told == "target" else current, rows)
             pull = drift + self.gamma * (pull - drift)
         return State(state.latents + (target - current) * pull)
 
     def controlled(
-        self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem
+        self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs
     ) -> Float[Tensor, "rows channels h w"]:
         """v̂ = v + η_i·((x − y_0)/σ_i − v); of a source's row that is held, (x − y_0)/σ_i."""
-        sigma, eta = problem.sigmas[step], self.controller(step, problem.steps)
+        sigma, eta = inputs.sigmas[step], self.controller(step, inputs.steps)
         held = [self.hold_source and row.is_source for row in rows]
         if eta == 0 and not any(held):
             return velocity(state.latents, sigma, rows)
-        pull = (state.latents - per_row(problem.source, rows)) / sigma
+        pull = (state.latents - per_row(inputs.source, rows)) / sigma
         if eta == 1:
             return pull
         drift = velocity(state.latents, sigma, rows)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from headrouter.attention.rows import Row
 from headrouter.sampling.directions import TwoWay
-from headrouter.sampling.inversion import Problem, State, Velocity
+from headrouter.sampling.inversion import RunInputs, State, Velocity
 
 
 @final
@@ -35,16 +35,16 @@ class Euler(TwoWay):
         """Return no phase: it draws no noise."""
         return frozenset()
 
-    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """x′ = x + (σ′ − σ)·v(x, σ′), then ``fixed_point`` times x′ = x + (σ′ − σ)·v(x′, σ′)."""
-        current, target = problem.sigmas[problem.steps - step], problem.sigmas[problem.steps - step - 1]
+        current, target = inputs.sigmas[inputs.steps - step], inputs.sigmas[inputs.steps - step - 1]
         told = target if self.told == "target" else current
         latents = state.latents + (target - current) * velocity(state.latents, told, rows)
         for iteration in range(self.fixed_point):
             latents = state.latents + (target - current) * velocity(latents, target, rows, stage=1 + iteration)
         return State(latents)
 
-    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """x ← x + (σ_{i+1} − σ_i)·v(x, σ_i)."""
-        current, following = problem.sigmas[step], problem.sigmas[step + 1]
+        current, following = inputs.sigmas[step], inputs.sigmas[step + 1]
         return State(state.latents + (following - current) * velocity(state.latents, current, rows))

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from headrouter.attention.rows import Row
 from headrouter.sampling.directions import TwoWay
-from headrouter.sampling.inversion import Problem, State, Velocity
+from headrouter.sampling.inversion import RunInputs, State, Velocity
 
 
 @final
@@ -30,14 +30,14 @@ class FireFlow(TwoWay):
         """Return no phase: it draws no noise."""
         return frozenset()
 
-    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """Step from σ to the next larger σ′."""
-        current, target = problem.sigmas[problem.steps - step], problem.sigmas[problem.steps - step - 1]
+        current, target = inputs.sigmas[inputs.steps - step], inputs.sigmas[inputs.steps - step - 1]
         return _step(current, target, state, rows, velocity)
 
-    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """Step from σ_i to σ_{i+1}."""
-        return _step(problem.sigmas[step], problem.sigmas[step + 1], state, rows, velocity)
+        return _step(inputs.sigmas[step], inputs.sigmas[step + 1], state, rows, velocity)
 
 
 def _step(current: float, target: float, state: State, rows: Sequence[Row], velocity: Velocity) -> State:

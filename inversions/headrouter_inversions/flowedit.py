@@ -20,7 +20,7 @@ from headrouter.attention.rows import Row
 from headrouter.config.moments import Moment, step_of
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.sampling.directions import OneWay
-from headrouter.sampling.inversion import Problem, State, Velocity, per_row
+from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
 
 
 @final
@@ -82,21 +82,21 @@ class FlowEdit(OneWay):
         """Return whether velocities are subtracted at this step."""
         return step < steps - step_of(self.plain_steps, steps)
 
-    def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
+    def initial_state(self, rows: Sequence[Row], inputs: RunInputs) -> State:
         """Return x_0 in all rows."""
-        return State(per_row(problem.source, rows))
+        return State(per_row(inputs.source, rows))
 
-    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """Take a step along the difference, or of plain sampling."""
-        current, following = problem.sigmas[step], problem.sigmas[step + 1]
-        if self.needs_source(step, problem.steps):
-            return State(state.latents + (following - current) * self._difference(step, state, rows, velocity, problem))
-        first = step == problem.steps - step_of(self.plain_steps, problem.steps)
-        latents = _noised(step, 0, state, rows, problem) if first else state.latents
+        current, following = inputs.sigmas[step], inputs.sigmas[step + 1]
+        if self.needs_source(step, inputs.steps):
+            return State(state.latents + (following - current) * self._difference(step, state, rows, velocity, inputs))
+        first = step == inputs.steps - step_of(self.plain_steps, inputs.steps)
+        latents = _noised(step, 0, state, rows, inputs) if first else state.latents
         return State(latents + (following - current) * velocity(latents, current, rows))
 
     def _difference(
-        self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem
+        self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs
     ) -> Float[Tensor, "rows channels h w"]:
         """Mean over draws of v(z_t) − v(z_s) in rows of edits; 0 in rows of sources.
 
@@ -111,14 +111,14 @@ class FlowEdit(OneWay):
         sources = [source_of[row.image] for row in rows]
         total = torch.zeros_like(state.latents)
         for draw in range(self.averages):
-            velocities = velocity(_noised(step, draw, state, rows, problem), problem.sigmas[step], rows, stage=draw)
+            velocities = velocity(_noised(step, draw, state, rows, inputs), inputs.sigmas[step], rows, stage=draw)
             total += velocities - velocities[sources]
         return total / self.averages
 
 
 def _noised(
-    step: int, draw: int, state: State, rows: Sequence[Row], problem: Problem
+    step: int, draw: int, state: State, rows: Sequence[Row], inputs: RunInputs
 ) -> Float[Tensor, "rows channels h w"]:
     """x + σ·(ε − x_0): z_s in rows of sources, where x is x_0, and z_t in rows of edits, where x is z."""
-    noise = problem.noise(f"flowedit-{draw}", step)
-    return state.latents + problem.sigmas[step] * per_row(noise - problem.source, rows)
+    noise = inputs.noise(f"flowedit-{draw}", step)
+    return state.latents + inputs.sigmas[step] * per_row(noise - inputs.source, rows)

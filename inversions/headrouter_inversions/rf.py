@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import final
 
 from headrouter.attention.rows import Row
-from headrouter.sampling.inversion import Problem, State, Velocity
+from headrouter.sampling.inversion import RunInputs, State, Velocity
 from headrouter_inversions.controller import Controlled
 
 
@@ -15,7 +15,7 @@ class RFInversion(Controlled):
     η = 1 in every step without decay returns the picture's latents; γ = 1 reaches y_1. 2N model calls, fewer where η or γ is 1.
     """
 
-    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """x ← x + (σ_{i+1} − σ_i)·v̂."""
-        difference = problem.sigmas[step + 1] - problem.sigmas[step]
-        return State(state.latents + difference * self.controlled(step, state, rows, velocity, problem))
+        difference = inputs.sigmas[step + 1] - inputs.sigmas[step]
+        return State(state.latents + difference * self.controlled(step, state, rows, velocity, inputs))

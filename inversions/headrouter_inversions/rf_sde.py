@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.rows import Row
-from headrouter.sampling.inversion import Problem, State, Velocity, per_row
+from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
 from headrouter_inversions.controller import Controlled
 
 
@@ -39,13 +39,13 @@ class RFInversionSDE(Controlled):
         """Return the sampling phase, and the inverting one where γ is above 0."""
         return super().seeded | {"sample"}
 
-    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """Step from σ_i to σ_{i+1}."""
-        current, following = problem.sigmas[step], problem.sigmas[step + 1]
-        drift = self.controlled(step, state, rows, velocity, problem)
+        current, following = inputs.sigmas[step], inputs.sigmas[step + 1]
+        drift = self.controlled(step, state, rows, velocity, inputs)
         if step == 0:
             return State(state.latents + (following - current) * drift)
-        noise = per_row(problem.noise("rf-sde", step), rows)
+        noise = per_row(inputs.noise("rf-sde", step), rows)
         update = _exact if self.form == "exact" else _compat
         return State(update(state.latents, drift, noise, current, following))
 

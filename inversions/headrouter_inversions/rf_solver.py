@@ -16,7 +16,7 @@ from typing import Literal, final
 
 from headrouter.attention.rows import Row
 from headrouter.sampling.directions import TwoWay
-from headrouter.sampling.inversion import Problem, State, Velocity
+from headrouter.sampling.inversion import RunInputs, State, Velocity
 
 
 @final
@@ -28,14 +28,14 @@ class RFSolver(TwoWay):
         """Return no phase: it draws no noise."""
         return frozenset()
 
-    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """Apply the midpoint rule from σ to the next larger σ′."""
-        current, target = problem.sigmas[problem.steps - step], problem.sigmas[problem.steps - step - 1]
+        current, target = inputs.sigmas[inputs.steps - step], inputs.sigmas[inputs.steps - step - 1]
         return _midpoint(current, target, state, rows, velocity)
 
-    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """Apply the midpoint rule from σ_i to σ_{i+1}."""
-        return _midpoint(problem.sigmas[step], problem.sigmas[step + 1], state, rows, velocity)
+        return _midpoint(inputs.sigmas[step], inputs.sigmas[step + 1], state, rows, velocity)
 
 
 def _midpoint(current: float, target: float, state: State, rows: Sequence[Row], velocity: Velocity) -> State:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from headrouter.attention.rows import Row
 from headrouter.sampling.directions import OneWay
-from headrouter.sampling.inversion import Problem, State, Velocity, per_row
+from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
 
 
 @final
@@ -38,12 +38,12 @@ class SDEdit(OneWay):
         """Return False: no step needs it."""
         return False
 
-    def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
+    def initial_state(self, rows: Sequence[Row], inputs: RunInputs) -> State:
         """x = (1 − σ)·x_0 + σ·ε, ε shared by the rows of a picture."""
-        sigma = problem.sigmas[self.sampling_steps(problem.steps).start]
-        return State(per_row((1 - sigma) * problem.source + sigma * problem.noise("start", 0), rows))
+        sigma = inputs.sigmas[self.sampling_steps(inputs.steps).start]
+        return State(per_row((1 - sigma) * inputs.source + sigma * inputs.noise("start", 0), rows))
 
-    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """x ← x + (σ_{i+1} − σ_i)·v(x, σ_i)."""
-        current, following = problem.sigmas[step], problem.sigmas[step + 1]
+        current, following = inputs.sigmas[step], inputs.sigmas[step + 1]
         return State(state.latents + (following - current) * velocity(state.latents, current, rows))

@@ -5,7 +5,7 @@ from typing import final
 
 from headrouter.attention.rows import Row
 from headrouter.sampling.directions import OneWay
-from headrouter.sampling.inversion import Problem, State, Velocity, per_row
+from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
 
 
 @final
@@ -24,15 +24,15 @@ class Noised(OneWay):
         """Never."""
         return False
 
-    def initial_state(self, rows: Sequence[Row], problem: Problem) -> State:
+    def initial_state(self, rows: Sequence[Row], inputs: RunInputs) -> State:
         """The picture at the first noise level."""
-        return _at(problem.sigmas[0], rows, problem)
+        return _at(inputs.sigmas[0], rows, inputs)
 
-    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, problem: Problem) -> State:
+    def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         """Show the picture to the model, and go on to the next noise level."""
-        velocity(state.latents, problem.sigmas[step], rows)
-        return _at(problem.sigmas[step + 1], rows, problem)
+        velocity(state.latents, inputs.sigmas[step], rows)
+        return _at(inputs.sigmas[step + 1], rows, inputs)
 
 
-def _at(sigma: float, rows: Sequence[Row], problem: Problem) -> State:
-    return State(per_row((1 - sigma) * problem.source + sigma * problem.noise("start", 0), rows))
+def _at(sigma: float, rows: Sequence[Row], inputs: RunInputs) -> State:
+    return State(per_row((1 - sigma) * inputs.source + sigma * inputs.noise("start", 0), rows))

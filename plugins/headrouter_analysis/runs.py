@@ -17,7 +17,7 @@ from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.engine import Engine, Sampled
-from headrouter.sampling.inversion import Inversion, Problem
+from headrouter.sampling.inversion import Inversion, RunInputs
 from headrouter.sampling.noise import Noise
 from headrouter_analysis.noised import Noised
 
@@ -104,11 +104,11 @@ class Runs:
         *texts, empty = self._encode([text for pair in pairs for text in pair])
         sources, targets = texts[::2], texts[1::2]
         latents = self.backbone.encode_image(self._pixels(pictures))
-        problem = self._problem(seeds, latents)
+        inputs = self._inputs(seeds, latents)
         if inversion.inverts:
             known = sources if inversion.inversion_prompt == "source" else [empty] * len(sources)
             given = [Row(text, empty, inversion.inversion_guidance, image=i) for i, text in enumerate(known)]
-            problem = replace(problem, inverted=Engine(self.backbone).invert(inversion, given, problem)[0])
+            inputs = replace(inputs, inverted=Engine(self.backbone).invert(inversion, given, inputs)[0])
         guide = inversion.sampling_guidance
         rows = [
             Row(text, empty, guide(edit is None, self._guidance), edit=edit, image=i)
@@ -117,7 +117,7 @@ class Runs:
         ]
         found = []
         for methods in variants:
-            sampled = Engine(self.backbone).sample(inversion, methods, rows, problem)
+            sampled = Engine(self.backbone).sample(inversion, methods, rows, inputs)
             edits = [place for place, row in enumerate(sampled.rows) if not row.is_source]
             found.append(self._decoded(sampled.latents[edits]))
         return found
@@ -132,10 +132,10 @@ class Runs:
     def _pixels(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
         return torch.cat([to_tensor(picture, self._size) for picture in pictures]).to(self.backbone.device)
 
-    def _problem(self, seeds: Sequence[int], source: torch.Tensor | None = None) -> Problem:
+    def _inputs(self, seeds: Sequence[int], source: torch.Tensor | None = None) -> RunInputs:
         noise = Noise(seeds, self.backbone.latent_shape(*self._size), self.backbone.device)
         sigmas = tuple(self.backbone.sigmas(self._steps, *self._size).tolist())
-        return Problem(sigmas, noise("start", 0) if source is None else source, noise)
+        return RunInputs(sigmas, noise("start", 0) if source is None else source, noise)
 
     def _sample(
         self,
@@ -147,8 +147,8 @@ class Runs:
         *,
         keep: bool = False,
     ) -> Sampled:
-        problem = self._problem(seeds, source)
-        return Engine(self.backbone).sample(inversion, methods, rows, problem, phase="generate", keep_source=keep)
+        inputs = self._inputs(seeds, source)
+        return Engine(self.backbone).sample(inversion, methods, rows, inputs, phase="generate", keep_source=keep)
 
     def _encode(self, prompts: Sequence[str]) -> list[Prompt]:
         """Each prompt, and the empty one; a prompt that is there twice is encoded once."""

@@ -13,7 +13,7 @@ from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import Row
 from headrouter.errors import InvalidInputError
 from headrouter.sampling.engine import Engine
-from headrouter.sampling.inversion import Problem
+from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
@@ -122,7 +122,7 @@ def test_a_noised_picture_is_shown_at_every_level_and_ends_as_itself() -> None:
     sigmas = (1.0, 0.6, 0.25, 0.0)
     plain = toy.velocity
     toy.velocity = lambda x, sigma, rows: (shown.append((x, sigma)), plain(x, sigma, rows))[1]
-    sampled = Engine(toy).sample(Noised(), [], rows, Problem(sigmas, picture, noise))
+    sampled = Engine(toy).sample(Noised(), [], rows, RunInputs(sigmas, picture, noise))
     assert [sigma for _, sigma in shown] == [1.0, 0.6, 0.25]
     for latents, sigma in shown:
         expected = (1 - sigma) * picture + sigma * noise("start", 0)

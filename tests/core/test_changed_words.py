@@ -14,7 +14,7 @@ from headrouter.methods.head_router.token_weights import refined_output_referenc
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.engine import Engine
-from headrouter.sampling.inversion import Problem
+from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
@@ -64,9 +64,9 @@ def run(toy: ToyMMDiT, method: HeadRouter, edit: str = "a blue dog", source: str
         rows.insert(0, Row(prompts[source], prompts[""], 3.0))
     shape = toy.latent_shape(32, 24)
     start = torch.randn(1, *shape, generator=torch.Generator().manual_seed(9))
-    problem = Problem(tuple(toy.sigmas(3, 32, 24).tolist()), start, Noise([3], shape, toy.device), start)
+    inputs = RunInputs(tuple(toy.sigmas(3, 32, 24).tolist()), start, Noise([3], shape, toy.device), start)
     watch = Watch(see=lambda *one: seen.append(one))
-    Engine(toy).sample(Euler(), [method, watch], rows, problem, keep_source=source is not None)
+    Engine(toy).sample(Euler(), [method, watch], rows, inputs, keep_source=source is not None)
     return seen[0]
 
 

@@ -19,7 +19,7 @@ from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputEr
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.methods.word_maps import WordMaps
 from headrouter.sampling.engine import Engine
-from headrouter.sampling.inversion import Problem
+from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
@@ -84,9 +84,9 @@ def test_word_maps_are_the_mean_attention() -> None:
         block.split = lambda tokens, split=split: projected.append(split(tokens)) or projected[-1]
     (prompt,) = toy.encode_prompts(["a blue dog"])
     noise = Noise([0], toy.latent_shape(16, 12), toy.device)
-    problem = Problem(tuple(toy.sigmas(1, 16, 12).tolist()), noise("start", 0), noise)
+    inputs = RunInputs(tuple(toy.sigmas(1, 16, 12).tolist()), noise("start", 0), noise)
     row = Row(prompt, prompt, 1.0, edit=0)
-    maps = Engine(toy).sample(Euler(), [WordMaps()], [row], problem, phase="generate").evidence[0]["text_maps"]
+    maps = Engine(toy).sample(Euler(), [WordMaps()], [row], inputs, phase="generate").evidence[0]["text_maps"]
     shares = []
     for text, image in zip(projected[0::2], projected[1::2], strict=True):
         query, key = torch.cat([text[0], image[0]], dim=2), torch.cat([text[1], image[1]], dim=2)

@@ -18,7 +18,7 @@ from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.word_maps import WordMaps
 from headrouter.sampling.cost import Cost
 from headrouter.sampling.engine import Engine, Sampled
-from headrouter.sampling.inversion import Inversion, Problem
+from headrouter.sampling.inversion import Inversion, RunInputs
 from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
@@ -31,12 +31,12 @@ def toy(request: pytest.FixtureRequest) -> ToyMMDiT:
     return ToyMMDiT(text_first=request.param)
 
 
-def problem(toy: ToyMMDiT, inverted: bool = True) -> Problem:
+def inputs(toy: ToyMMDiT, inverted: bool = True) -> RunInputs:
     shape = toy.latent_shape(WIDTH, HEIGHT)
     noise = Noise([3], shape, toy.device)
     source = torch.randn(1, *shape, generator=torch.Generator().manual_seed(9)) * 0.5
     start = noise("start", 0) if inverted else None
-    return Problem(tuple(toy.sigmas(STEPS, WIDTH, HEIGHT).tolist()), source, noise, start)
+    return RunInputs(tuple(toy.sigmas(STEPS, WIDTH, HEIGHT).tolist()), source, noise, start)
 
 
 def rows(
@@ -48,7 +48,7 @@ def rows(
 
 def sample(toy: ToyMMDiT, *methods: Method, inversion: Inversion | None = None, **values: Any) -> Sampled:
     keep = values.pop("keep_source", True)
-    return Engine(toy).sample(inversion or Euler(), methods, rows(toy, **values), problem(toy), keep_source=keep)
+    return Engine(toy).sample(inversion or Euler(), methods, rows(toy, **values), inputs(toy), keep_source=keep)
 
 
 def test_our_loop_is_euler(toy: ToyMMDiT) -> None:
@@ -56,8 +56,8 @@ def test_our_loop_is_euler(toy: ToyMMDiT) -> None:
     first, second, negative = toy.encode_prompts(["a red cat", "a blue dog", ""])
     expected = []
     for number, prompt in enumerate((first, second)):
-        x = problem(toy).inverted
-        grid = problem(toy).sigmas
+        x = inputs(toy).inverted
+        grid = inputs(toy).sigmas
         assert x is not None
         for now, following in itertools.pairwise(grid):
             cond = toy.velocity(x, now, [Row(prompt, negative, 1.0, edit=number)])
@@ -320,16 +320,16 @@ def test_nan_names_the_step_and_the_layer(toy: ToyMMDiT) -> None:
 
 def test_an_engine_used_again_names_the_layer_where_numbers_broke(toy: ToyMMDiT) -> None:
     engine, mine = Engine(toy), rows(toy)
-    engine.sample(Euler(), [WordMaps()], mine, problem(toy))
+    engine.sample(Euler(), [WordMaps()], mine, inputs(toy))
     toy.blocks[1].text_qkv.weight.fill_(torch.nan)
     with pytest.raises(NonFiniteError, match=r"\(invert\), first seen before attention layer 1 \(blocks\.1\)"):
-        engine.invert(Euler(), mine[:1], problem(toy))
+        engine.invert(Euler(), mine[:1], inputs(toy))
 
 
 def test_routing_without_a_source_is_refused(toy: ToyMMDiT) -> None:
     only_edit = rows(toy)[1:]
     with pytest.raises(IncompatibleError, match="no source"):
-        Engine(toy).sample(Euler(), [HeadRouter()], only_edit, problem(toy), phase="generate")
+        Engine(toy).sample(Euler(), [HeadRouter()], only_edit, inputs(toy), phase="generate")
 
 
 def test_impossible_parameters_are_refused_before_the_model_runs(toy: ToyMMDiT) -> None:
@@ -341,7 +341,7 @@ def test_impossible_parameters_are_refused_before_the_model_runs(toy: ToyMMDiT) 
 
 def test_two_pictures_share_a_batch(toy: ToyMMDiT) -> None:
     shape = toy.latent_shape(WIDTH, HEIGHT)
-    one = problem(toy)
+    one = inputs(toy)
     noise = Noise([3, 4], shape, toy.device)
     both = replace(one, source=torch.cat([one.source, -one.source]), noise=noise, inverted=noise("start", 0))
     mine = rows(toy)
@@ -356,8 +356,8 @@ def test_two_pictures_share_a_batch(toy: ToyMMDiT) -> None:
 def test_progress_counts_every_step(toy: ToyMMDiT) -> None:
     told: list[tuple[str, int, int]] = []
     engine = Engine(toy, lambda *state: told.append(state))
-    engine.invert(Euler(), rows(toy)[:1], problem(toy))
-    engine.sample(Euler(), [], rows(toy)[1:], problem(toy))
+    engine.invert(Euler(), rows(toy)[:1], inputs(toy))
+    engine.sample(Euler(), [], rows(toy)[1:], inputs(toy))
     assert told == [("invert", n, STEPS) for n in range(1, STEPS + 1)] + [
         ("sample", n, STEPS) for n in range(1, STEPS + 1)
     ]

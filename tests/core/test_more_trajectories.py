@@ -158,9 +158,9 @@ def test_fireflow_forgets_when_latents_are_changed() -> None:
         calls.append(stage)
         return wave(latents, sigma)
 
-    state = FireFlow().sample_step(0, State(NOISE), solved.rows, velocity, solved.problem)
-    FireFlow().sample_step(1, state, solved.rows, velocity, solved.problem)
-    FireFlow().sample_step(1, state.with_latents(SOURCE), solved.rows, velocity, solved.problem)
+    state = FireFlow().sample_step(0, State(NOISE), solved.rows, velocity, solved.inputs)
+    FireFlow().sample_step(1, state, solved.rows, velocity, solved.inputs)
+    FireFlow().sample_step(1, state.with_latents(SOURCE), solved.rows, velocity, solved.inputs)
     assert calls == [0, 1, 0, 0, 1]
 
 
@@ -174,7 +174,7 @@ def test_rf_sde_keeps_the_variance_where_the_picture_is_known(steps: int) -> Non
         solved = Solved(lambda x, sigma: (x - point) / sigma, sigmas, torch.zeros(shape), draw)
         state, inversion = State(draw("start", 0)), RFInversionSDE(eta=0.0, form=form)
         for step in range(steps):
-            state = inversion.sample_step(step, state, solved.rows, solved._velocity, solved.problem)
+            state = inversion.sample_step(step, state, solved.rows, solved._velocity, solved.inputs)
             if form == "exact":
                 sigma = sigmas[step + 1]
                 assert float(state.latents.mean()) == pytest.approx((1 - sigma) * point, abs=0.012)
@@ -207,12 +207,12 @@ def test_rf_sde_begins_with_the_ordinary_step_and_then_departs() -> None:
         stochastic, ordinary = RFInversionSDE(form=form, stop=0.5), RFInversion(stop=0.5)
         assert torch.equal(one.invert(stochastic), other.invert(ordinary)), "they invert alike"
         ours, theirs = (
-            inversion.sample_step(0, State(NOISE), solved.rows, solved._velocity, solved.problem)
+            inversion.sample_step(0, State(NOISE), solved.rows, solved._velocity, solved.inputs)
             for inversion, solved in ((stochastic, one), (ordinary, other))
         )
         assert torch.equal(ours.latents, theirs.latents)
-        ours = stochastic.sample_step(1, ours, one.rows, one._velocity, one.problem)
-        theirs = ordinary.sample_step(1, theirs, other.rows, other._velocity, other.problem)
+        ours = stochastic.sample_step(1, ours, one.rows, one._velocity, one.inputs)
+        theirs = ordinary.sample_step(1, theirs, other.rows, other._velocity, other.inputs)
         assert float((ours.latents - theirs.latents).abs().mean()) > 0.05
 
 
@@ -268,7 +268,7 @@ def test_flowedit_keeps_the_source_beside_the_edit_in_the_plain_steps() -> None:
     solved = Solved(wave, grid(8), SOURCE, NOISE, edits=1)
     inversion, state = FlowEdit(last_steps=6, plain_steps=2), State(SOURCE.repeat(2, 1, 1, 1))
     for step in range(2, 8):
-        state = inversion.sample_step(step, state, solved.rows, solved._velocity, solved.problem)
+        state = inversion.sample_step(step, state, solved.rows, solved._velocity, solved.inputs)
         assert torch.equal(state.latents[:2], state.latents[2:])
         assert torch.equal(state.latents[:2], SOURCE) == (step < 6)
 
@@ -289,7 +289,7 @@ def test_sdedit_runs_its_share_of_the_steps(strength: float, steps: int, left: i
 
 def test_sdedit_starts_on_the_grid() -> None:
     solved = Solved(wave, grid(10), SOURCE, NOISE)
-    start = SDEdit(strength=0.4).initial_state(solved.rows, solved.problem).latents
+    start = SDEdit(strength=0.4).initial_state(solved.rows, solved.inputs).latents
     sigma = grid(10)[6]
     assert torch.allclose(start, (1 - sigma) * SOURCE + sigma * NOISE, atol=1e-15)
 
@@ -441,7 +441,7 @@ def test_flowedit_without_a_source_is_refused() -> None:
     solved = Solved(wave, grid(4), SOURCE, NOISE, edits=1)
     edits = [row for row in solved.rows if not row.is_source]
     with pytest.raises(IncompatibleError, match="this run has no source"):
-        FlowEdit().sample_step(1, State(SOURCE), edits, solved._velocity, solved.problem)
+        FlowEdit().sample_step(1, State(SOURCE), edits, solved._velocity, solved.inputs)
     assert solved.calls == 0
 
 
@@ -451,7 +451,7 @@ def test_what_has_no_inversion_says_so() -> None:
             Editor(ToyMMDiT(), name, None, progress=False).invert(PICTURE)
         solved = Solved(wave, grid(2), SOURCE)
         with pytest.raises(IncompatibleError, match="has no inversion"):
-            inversion_of(name).invert_step(0, State(SOURCE), solved.rows, solved._velocity, solved.problem)
+            inversion_of(name).invert_step(0, State(SOURCE), solved.rows, solved._velocity, solved.inputs)
 
 
 def test_parameters_are_strict() -> None:

@@ -16,7 +16,7 @@ from headrouter.methods.head_router.method import HeadRouter
 from headrouter.methods.head_router.text_mixing import TextMixing
 from headrouter.methods.method import Method
 from headrouter.sampling.engine import Engine, Sampled
-from headrouter.sampling.inversion import Problem
+from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
 from headrouter.testing import MethodConformance, MethodSubject
 from headrouter.testing.toy import ToyMMDiT
@@ -29,9 +29,9 @@ def sample(toy: ToyMMDiT, *methods: Method) -> Sampled:
     """A source and an edit from noise."""
     source, edit, negative = toy.encode_prompts(["a red cat", "a blue dog", ""])
     noise = Noise([3], toy.latent_shape(32, 24), toy.device)
-    problem = Problem(tuple(toy.sigmas(STEPS, 32, 24).tolist()), noise("start", 0), noise, noise("start", 0))
+    inputs = RunInputs(tuple(toy.sigmas(STEPS, 32, 24).tolist()), noise("start", 0), noise, noise("start", 0))
     rows = [Row(source, negative, 3.0), Row(edit, negative, 3.0, edit=0)]
-    return Engine(toy).sample(Euler(), methods, rows, problem, keep_source=True)
+    return Engine(toy).sample(Euler(), methods, rows, inputs, keep_source=True)
 
 
 class TestConformance(MethodConformance):

@@ -104,7 +104,7 @@ def test_rf_holds_the_source_on_the_line_to_the_picture(stop: int) -> None:
         inversion, both = RFInversion(eta=0.7, stop=stop, hold_source=hold), torch.cat([SOURCE, SOURCE])
         state = State(torch.cat([NOISE, NOISE]))
         for step in range(8):
-            state = inversion.sample_step(step, state, solved.rows, solved._velocity, solved.problem)
+            state = inversion.sample_step(step, state, solved.rows, solved._velocity, solved.inputs)
             line = both + sigmas[step + 1] * (torch.cat([NOISE, NOISE]) - both)
             assert torch.allclose(state.latents[:2], line[:2], atol=1e-12) == hold
             assert not torch.allclose(state.latents[2:], line[2:], atol=1e-3)

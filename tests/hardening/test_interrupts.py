@@ -23,7 +23,7 @@ from headrouter.errors import IncompatibleError
 from headrouter.methods.word_maps import WordMaps
 from headrouter.models.backbone import Backbone
 from headrouter.sampling.engine import Engine, Progress
-from headrouter.sampling.inversion import Problem
+from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
 from headrouter.testing.probe import Recorder
 from headrouter.testing.snapshot import differences, snapshot
@@ -80,8 +80,8 @@ def sample(backbone: Backbone, progress: Progress | None = None) -> torch.Tensor
     first, second = backbone.encode_prompts(["a cat", "a dog"])
     rows = [Row(first, first, 1.0), Row(second, second, 1.0, edit=0)]
     noise = Noise([0], backbone.latent_shape(32, 32), backbone.device)
-    problem = Problem((1.0, 0.6, 0.0), noise("start", 0), noise)
-    return Engine(backbone, progress).sample(Euler(), [WordMaps()], rows, problem, keep_source=True).latents
+    inputs = RunInputs((1.0, 0.6, 0.0), noise("start", 0), noise)
+    return Engine(backbone, progress).sample(Euler(), [WordMaps()], rows, inputs, keep_source=True).latents
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from headrouter.methods.head_router.method import HeadRouter
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.models.backbone import Backbone
 from headrouter.sampling.engine import Engine
-from headrouter.sampling.inversion import Problem
+from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
@@ -151,9 +151,9 @@ def test_an_editor_inside_a_progress_callback() -> None:
     first, second = toy.encode_prompts(["a cat", "a dog"])
     rows = [Row(first, first, 1.0), Row(second, second, 1.0, edit=0)]
     noise = Noise([0], toy.latent_shape(48, 32), toy.device)
-    problem = Problem((1.0, 0.5, 0.0), noise("start", 0), noise)
+    inputs = RunInputs((1.0, 0.5, 0.0), noise("start", 0), noise)
     sample = lambda progress: Engine(toy, progress).sample(  # noqa: E731
-        Euler(), [ROUTER], rows, problem, phase="generate", keep_source=True
+        Euler(), [ROUTER], rows, inputs, phase="generate", keep_source=True
     )
     plain = sample(None).latents
     assert torch.equal(sample(lambda *_: heard.append(edited(editor(other, ROUTER)))).latents, plain)

@@ -20,7 +20,7 @@ from headrouter.attention.step_info import StepInfo
 from headrouter.methods.method import Method
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.engine import Engine, Sampled
-from headrouter.sampling.inversion import Inversion, Problem
+from headrouter.sampling.inversion import Inversion, RunInputs
 from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
@@ -72,11 +72,13 @@ def event(
     return JointAttention(Site(0, "block", "dual", heads), where, items, step_info, q, k, v, attend, None, bias, native)
 
 
-def problem(toy: ToyMMDiT) -> Problem:
+def inputs(toy: ToyMMDiT) -> RunInputs:
     shape = toy.latent_shape(WIDTH, HEIGHT)
     noise = Noise([3], shape, toy.device)
     source = torch.randn(1, *shape, generator=torch.Generator().manual_seed(9)) * 0.5
-    return Problem(tuple(toy.sigmas(STEPS, WIDTH, HEIGHT).tolist()), source, noise, noise("start", 0), (WIDTH, HEIGHT))
+    return RunInputs(
+        tuple(toy.sigmas(STEPS, WIDTH, HEIGHT).tolist()), source, noise, noise("start", 0), (WIDTH, HEIGHT)
+    )
 
 
 def rows(toy: ToyMMDiT, source: str, *targets: str, guidance: float = 3.0) -> list[Row]:
@@ -88,4 +90,4 @@ def sample(toy: ToyMMDiT, *methods: Method, inversion: Inversion | None = None, 
     """A run on the toy, the source's row kept to the end."""
     prompts, guidance = values.pop("prompts", ("a red cat", "a blue dog")), values.pop("guidance", 3.0)
     chosen = rows(toy, *prompts, guidance=guidance)
-    return Engine(toy).sample(inversion or Euler(), methods, chosen, problem(toy), keep_source=True, **values)
+    return Engine(toy).sample(inversion or Euler(), methods, chosen, inputs(toy), keep_source=True, **values)

@@ -33,7 +33,7 @@ from headrouter.sampling.engine import Engine
 from headrouter.testing import MethodConformance, MethodSubject
 from headrouter.testing.toy import ToyMMDiT
 
-from .runs import STEPS, TRAJECTORIES, event, layout, problem, rows, sample
+from .runs import STEPS, TRAJECTORIES, event, inputs, layout, rows, sample
 
 PICTURE = Image.fromarray((np.random.default_rng(0).random((24, 32, 3)) * 255).astype(np.uint8))
 HALF = np.arange(32)[None, :] < np.full((24, 1), 16)
@@ -118,7 +118,7 @@ def test_a_map_of_nothing_masks_nothing() -> None:
 def run_of(method: LocalBlend, *prompts: str, toy: ToyMMDiT | None = None) -> tuple[Any, list[Row]]:
     toy = toy or ToyMMDiT()
     chosen = rows(toy, *prompts, guidance=1.0)
-    (run,) = Engine(toy).begin(TRAJECTORIES["euler"], [method], chosen, problem(toy))
+    (run,) = Engine(toy).begin(TRAJECTORIES["euler"], [method], chosen, inputs(toy))
     return run, chosen
 
 
@@ -194,7 +194,7 @@ def test_each_picture_keeps_its_own_source() -> None:
     toy = ToyMMDiT()
     first, second = rows(toy, "a cat", "a dog"), rows(toy, "red", "blue")
     both = [*first, *(replace(row, image=1) for row in second)]
-    (run,) = Engine(toy).begin(TRAJECTORIES["euler"], [LocalBlend(mask=HALF)], both, problem(toy))
+    (run,) = Engine(toy).begin(TRAJECTORIES["euler"], [LocalBlend(mask=HALF)], both, inputs(toy))
     latents = torch.arange(4.0)[:, None, None, None].expand(4, 1, 6, 8)
     blended = run.end_step(0, latents, both)
     assert blended[..., :4].unique(dim=0).flatten(1)[:, 0].tolist() == [0, 1, 2, 3]
@@ -328,7 +328,7 @@ def test_outside_the_mask_a_held_source_is_the_picture(inversion: Any) -> None:
     held = sample(toy, LocalBlend(mask_from="difference", theta=0.7, blend=1.0), inversion=inversion)
     outside = held.evidence[0]["masks"][0, -1] == 0
     assert 0 < outside.float().mean() < 1
-    picture = problem(toy).source[0]
+    picture = inputs(toy).source[0]
     torch.testing.assert_close(held.latents[1][:, outside], picture[:, outside], atol=1e-5, rtol=0)
     assert (held.latents[1][:, ~outside] - picture[:, ~outside]).abs().max() > 0.01
 
@@ -349,7 +349,7 @@ def test_a_white_mask_is_the_plain_edit_and_a_black_one_the_source(trajectory: s
     ):  # in the steps along the difference of velocities the source's row is the picture itself
         inversion = type(inversion)()
         black = sample(toy, LocalBlend(mask=BLACK, blend=1.0), inversion=inversion)
-        assert torch.equal(black.latents[1], problem(toy).source[0])
+        assert torch.equal(black.latents[1], inputs(toy).source[0])
     else:
         assert trajectory == "fireflow" or torch.equal(black.latents[0], plain[0])
     steps = inversion.sampling_steps(STEPS)
@@ -603,4 +603,4 @@ def test_a_word_without_a_token_is_refused() -> None:
     cut = Prompt(target.text, target.tensors, target.tokens[:1])
     chosen = [Row(source, nothing, 1.0), Row(cut, nothing, 1.0, edit=0)]
     with pytest.raises(InvalidInputError, match="'dog' has no token that the model attends to"):
-        Engine(toy).begin(TRAJECTORIES["euler"], [LocalBlend(target_words="dog")], chosen, problem(toy))
+        Engine(toy).begin(TRAJECTORIES["euler"], [LocalBlend(target_words="dog")], chosen, inputs(toy))

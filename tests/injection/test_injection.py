@@ -25,7 +25,7 @@ from headrouter.sampling.engine import Engine
 from headrouter.testing import MethodConformance, MethodSubject
 from headrouter.testing.toy import ToyMMDiT
 
-from .runs import STEPS, TRAJECTORIES, event, layout, problem, rows, sample
+from .runs import STEPS, TRAJECTORIES, event, inputs, layout, rows, sample
 
 PICTURE = Image.new("RGB", (32, 24), "teal")
 MEANING = {
@@ -62,7 +62,7 @@ def steered(joint: JointAttention, *replace: Any, **values: Any) -> JointAttenti
     toy = ToyMMDiT()
     for one in replace:
         method = Injection(replace=one, tau=1.0, **values)
-        (run,) = Engine(toy).begin(Euler(), [method], rows(toy, "a cat", "a dog"), problem(toy))
+        (run,) = Engine(toy).begin(Euler(), [method], rows(toy, "a cat", "a dog"), inputs(toy))
         run.before(joint)
     return joint
 
@@ -113,7 +113,7 @@ def test_a_number_of_steps_is_the_releases_truncated_share() -> None:
     """Of 28 steps the release replaces in int(.2·28) = 5; a fraction is rounded to 6."""
     toy = ToyMMDiT()
     for tau, steps in ((0.2, 6), (int(0.2 * 28), 5)):
-        asked = dataclasses.replace(problem(toy), sigmas=tuple(torch.linspace(1, 0, 29).tolist()))
+        asked = dataclasses.replace(inputs(toy), sigmas=tuple(torch.linspace(1, 0, 29).tolist()))
         (run,) = Engine(toy).begin(Euler(), [Injection(tau=tau)], rows(toy, "a cat", "a dog"), asked)
         assert [bool(run.needs(step)) for step in range(28)] == [step < steps for step in range(28)]
 
@@ -164,7 +164,7 @@ def test_everything_of_the_image_makes_the_edit_the_source_where_text_is_ignored
 )
 def test_the_window(tau: int | float, expected: int) -> None:
     toy = ToyMMDiT()
-    where = type(problem(toy))(tuple(toy.sigmas(8, 32, 24).tolist()), problem(toy).source, problem(toy).noise)
+    where = type(inputs(toy))(tuple(toy.sigmas(8, 32, 24).tolist()), inputs(toy).source, inputs(toy).noise)
     (run,) = Engine(toy).begin(Euler(), [Injection(tau=tau)], rows(toy, "a cat", "a dog"), where)
     assert [step for step in range(8) if run.needs(step)] == list(range(expected))
     if expected:
@@ -173,7 +173,7 @@ def test_the_window(tau: int | float, expected: int) -> None:
 
 def test_the_window_begins_with_the_first_step_that_is_run() -> None:
     toy, inversion = ToyMMDiT(), SDEdit(strength=0.5)
-    (run,) = Engine(toy).begin(inversion, [Injection(tau=0.6)], rows(toy, "a cat", "a dog"), problem(toy))
+    (run,) = Engine(toy).begin(inversion, [Injection(tau=0.6)], rows(toy, "a cat", "a dog"), inputs(toy))
     assert [step for step in range(STEPS) if run.needs(step)] == [3, 4]
 
 
@@ -311,7 +311,7 @@ def test_a_region_of_image_tokens_alone_is_their_projections() -> None:
     for replace in ("I2I", "qiki", "T2T"):
         joint = event(where)
         (run,) = Engine(ToyMMDiT()).begin(
-            Euler(), [Injection(replace=replace, tau=1.0)], [item.row for item in joint.rows[:3]], problem(ToyMMDiT())
+            Euler(), [Injection(replace=replace, tau=1.0)], [item.row for item in joint.rows[:3]], inputs(ToyMMDiT())
         )
         run.before(joint)
         results[replace] = joint.attend()

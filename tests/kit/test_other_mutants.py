@@ -28,58 +28,58 @@ def found(checks, name, subject, says):
 
 
 class Upwards(Euler):
-    def sample_step(self, step, state, rows, velocity, problem):
-        after = super().sample_step(step, state, rows, velocity, problem)
+    def sample_step(self, step, state, rows, velocity, inputs):
+        after = super().sample_step(step, state, rows, velocity, inputs)
         return State(2 * state.latents - after.latents)
 
 
 class HalfStep(Euler):
-    def sample_step(self, step, state, rows, velocity, problem):
-        after = super().sample_step(step, state, rows, velocity, problem)
-        return State(after.latents + 0.1 * state.latents / problem.steps**0.2)
+    def sample_step(self, step, state, rows, velocity, inputs):
+        after = super().sample_step(step, state, rows, velocity, inputs)
+        return State(after.latents + 0.1 * state.latents / inputs.steps**0.2)
 
 
 class InPlace(Euler):
-    def sample_step(self, step, state, rows, velocity, problem):
-        state.latents.copy_(super().sample_step(step, state, rows, velocity, problem).latents)
+    def sample_step(self, step, state, rows, velocity, inputs):
+        state.latents.copy_(super().sample_step(step, state, rows, velocity, inputs).latents)
         return state
 
-    def initial_state(self, rows, problem):
-        return State(problem.inverted if problem.inverted is not None else problem.noise("start", 0))
+    def initial_state(self, rows, inputs):
+        return State(inputs.inverted if inputs.inverted is not None else inputs.noise("start", 0))
 
 
 class Noisy(Euler):
-    def sample_step(self, step, state, rows, velocity, problem):
-        after = super().sample_step(step, state, rows, velocity, problem)
+    def sample_step(self, step, state, rows, velocity, inputs):
+        after = super().sample_step(step, state, rows, velocity, inputs)
         return State(after.latents + 1e-9 * torch.randn(after.latents.shape, dtype=torch.float64))
 
 
 class ModelTime(Euler):
-    def sample_step(self, step, state, rows, velocity, problem):
-        return super().sample_step(step, state, rows, lambda x, s, r: velocity(x, 1000 * s, r), problem)
+    def sample_step(self, step, state, rows, velocity, inputs):
+        return super().sample_step(step, state, rows, lambda x, s, r: velocity(x, 1000 * s, r), inputs)
 
 
 class FirstPictureForAll(Euler):
-    def initial_state(self, rows, problem):
-        start = problem.noise("start", 0) if problem.inverted is None else problem.inverted
+    def initial_state(self, rows, inputs):
+        start = inputs.noise("start", 0) if inputs.inverted is None else inputs.inverted
         return State(start[[0] * len(rows)])
 
 
 class ForgetsRows(Euler):
-    def sample_step(self, step, state, rows, velocity, problem):
-        after = super().sample_step(step, state, rows, velocity, problem)
+    def sample_step(self, step, state, rows, velocity, inputs):
+        after = super().sample_step(step, state, rows, velocity, inputs)
         return State(after.latents + 0.01 * after.latents.mean(dim=0))
 
 
 class NeedsInversion(Euler):
-    def initial_state(self, rows, problem):
-        return State(per_row(problem.inverted, rows))
+    def initial_state(self, rows, inputs):
+        return State(per_row(inputs.inverted, rows))
 
 
 class SecretNoise(Euler):
-    def sample_step(self, step, state, rows, velocity, problem):
-        after = super().sample_step(step, state, rows, velocity, problem)
-        return State(after.latents + 0.01 * per_row(problem.noise("secret", step), rows))
+    def sample_step(self, step, state, rows, velocity, inputs):
+        after = super().sample_step(step, state, rows, velocity, inputs)
+        return State(after.latents + 0.01 * per_row(inputs.noise("secret", step), rows))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headrouter.attention.rows import Row
 from headrouter.prompts.prompt import Prompt
-from headrouter.sampling.inversion import Inversion, Problem, State
+from headrouter.sampling.inversion import Inversion, RunInputs, State
 from headrouter.testing.check import check, collect, expect
 from headrouter.testing.subjects import InversionSubject
 from headrouter.testing.trajectories import Solved
@@ -123,7 +123,7 @@ def it_asks_at_noise_levels(subject: InversionSubject) -> None:
 def a_run_is_a_function(subject: InversionSubject) -> None:
     """The same run has the same result, in the dtype of the latents; the global random state and what is given stay as they are.
 
-    If this fails: draw noise by `problem.noise`, make new tensors instead of writing into given ones, keep no state on the object.
+    If this fails: draw noise by `inputs.noise`, make new tensors instead of writing into given ones, keep no state on the object.
     """
     state, source, start = torch.random.get_rng_state(), _noise(0), _noise(2)
     results = []
@@ -143,7 +143,7 @@ def a_run_is_a_function(subject: InversionSubject) -> None:
 def it_draws_noise_where_it_says(subject: InversionSubject) -> None:
     """Other noise changes nothing in a phase that is not among its `seeded` ones.
 
-    If this fails: name in `seeded` the phases whose steps call `problem.noise`.
+    If this fails: name in `seeded` the phases whose steps call `inputs.noise`.
     """
     inversion = subject.inversion
     one, other = (Solved(_smooth, _grid(5), _noise(0), _noise(seed)) for seed in (1, 4))
@@ -160,20 +160,20 @@ class _Run:
     """A sampling run of three rows: an edit of the first picture, another one, and one of the second."""
 
     inversion: Inversion
-    problem: Problem
+    inputs: RunInputs
     rows: list[Row]
     state: State
 
     @classmethod
     def of(cls, inversion: Inversion) -> "_Run":
-        problem = Problem(tuple(_grid(6)), _noise(0), lambda name, step: _noise(1), _noise(2))
+        inputs = RunInputs(tuple(_grid(6)), _noise(0), lambda name, step: _noise(1), _noise(2))
         nothing = Prompt("", {})
         rows = [Row(nothing, nothing, 1.0, edit=edit, image=image) for image, edit in ((0, 0), (0, 1), (1, 0))]
-        return cls(inversion, problem, rows, inversion.initial_state(rows, problem))
+        return cls(inversion, inputs, rows, inversion.initial_state(rows, inputs))
 
     def go(self, steps: Sequence[int]) -> Tensor:
         for step in steps:
-            self.state = self.inversion.sample_step(step, self.state, self.rows, _velocity, self.problem)
+            self.state = self.inversion.sample_step(step, self.state, self.rows, _velocity, self.inputs)
         return self.state.latents
 
 
@@ -218,12 +218,12 @@ def rows_can_be_dropped(subject: InversionSubject) -> None:
 def it_starts_from_noise_without_an_inversion(subject: InversionSubject) -> None:
     """Without an inversion it starts from the noise of the run, so that pictures can be generated.
 
-    If this fails: `initial_state` gives `per_row(problem.noise("start", 0), rows)` where `problem.inverted` is None.
+    If this fails: `initial_state` gives `per_row(inputs.noise("start", 0), rows)` where `inputs.inverted` is None.
     """
-    problem = Problem(tuple(_grid(4)), _noise(0), lambda name, step: _noise(1), None)
+    inputs = RunInputs(tuple(_grid(4)), _noise(0), lambda name, step: _noise(1), None)
     nothing = Prompt("", {})
     rows = [Row(nothing, nothing, 1.0, image=image) for image in range(2)]
-    state = subject.inversion.initial_state(rows, problem)
+    state = subject.inversion.initial_state(rows, inputs)
     expect(tuple(state.latents.shape) == (2, 3, 4, 5), f"the first latents are {tuple(state.latents.shape)}")
     expect(all(tensor.shape[0] == 2 for tensor in state.memory), "memory does not have the rows first")
 

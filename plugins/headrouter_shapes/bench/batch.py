@@ -17,7 +17,7 @@ from headrouter.models.backbone import Backbone
 from headrouter.sampling.cost import Cost
 from headrouter.sampling.engine import Engine
 from headrouter.sampling.guidance import refuse_idle_prompts
-from headrouter.sampling.inversion import Problem
+from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
 from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Pictures
@@ -84,7 +84,7 @@ def edit_batch(
     pictures = to_tensor(render_array([case.source for case in sources]))
     latents = backbone.encode_image(pictures.to(backbone.device))
     grid = tuple(backbone.sigmas(steps, PICTURE_SIZE, PICTURE_SIZE).tolist())
-    problem = Problem(grid, latents, noise)
+    inputs = RunInputs(grid, latents, noise)
     encode = _Encoder(backbone)
     empty, spent = encode(""), Spent()
     if inversion.inverts:
@@ -100,10 +100,10 @@ def edit_batch(
         if key not in kept:
             rows = [Row(prompt, empty, inversion.inversion_guidance, image=n) for n, prompt in enumerate(prompts)]
             began = time.thread_time()
-            start, cost = Engine(backbone).invert(inversion, rows, problem)
+            start, cost = Engine(backbone).invert(inversion, rows, inputs)
             kept[key] = start, Spent.share(cost, time.thread_time() - began, len(cases))
         start, spent = kept[key]
-        problem = dataclasses.replace(problem, inverted=start)
+        inputs = dataclasses.replace(inputs, inverted=start)
     guide = inversion.sampling_guidance
     guidance = guide(True, configuration.guidance), guide(False, configuration.guidance)
     rows = [Row(encode(case.source_prompt), empty, guidance[0], image=n) for n, case in enumerate(sources)]
@@ -112,7 +112,7 @@ def edit_batch(
         for number, case in enumerate(cases)
     ]
     began = time.thread_time()
-    sampled = Engine(backbone).sample(inversion, configuration.methods, rows, problem)
+    sampled = Engine(backbone).sample(inversion, configuration.methods, rows, inputs)
     edited = sampled.latents[[not row.is_source for row in sampled.rows]]
     spent += Spent.share(sampled.cost, time.thread_time() - began, len(cases))
     return to_pictures(backbone.decode(edited)), spent
