@@ -12,7 +12,7 @@ from typing import Final, final
 _ROOMS: Final = {
     "headrouter": {
         "imaging": "picture colour decoding measure",
-        "config": "configuration yaml_document moments one_or_more",
+        "config": "configuration yaml_document one_or_more",
         "prompts": "prompt",
         "attention": "rows joint_attention kernels",
         "models": "backbone weights",
@@ -40,6 +40,7 @@ MOVED: Final = {
         for name in names.split()
     },
     "headrouter.clock": "headrouter.attention.step_info",
+    "headrouter.moments": "headrouter.config.step_or_fraction",
     "headrouter.maps": "headrouter.methods.word_maps",
     "headrouter.plugin": "headrouter.plugins.specifications",
     "headrouter.routing": "headrouter.methods.head_router",

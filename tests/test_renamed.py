@@ -17,6 +17,7 @@ STEP = StepInfo("sample", 2, 8, 0, 0.5, 2)
     ("module", "old", "new"),
     [
         ("headrouter.attention.step_info", "Clock", "StepInfo"),
+        ("headrouter.config.step_or_fraction", "Moment", "StepOrFraction"),
         ("headrouter.methods.method", "Setting", "RunContext"),
         ("headrouter.sampling.inversion", "Problem", "RunInputs"),
     ],

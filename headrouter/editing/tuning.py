@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headrouter.config.configuration import Parameters
-from headrouter.config.moments import Moment
+from headrouter.config.step_or_fraction import StepOrFraction
 from headrouter.editing.assembly import Part, changed, name_of
 from headrouter.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from headrouter.methods.method import Method
@@ -62,9 +62,9 @@ def _presets_of(kind: Kind, part: Parameters) -> list[Preset]:
 
 
 def _scaled(part: Parameters, preset: Preset, steps: int) -> dict[str, Any]:
-    moments = {field for field, info in type(part).model_fields.items() if info.annotation == Moment}
+    bounds = {field for field, info in type(part).model_fields.items() if info.annotation == StepOrFraction}
     return {
-        field: round(value * steps / preset.reference_steps) if field in moments and isinstance(value, int) else value
+        field: round(value * steps / preset.reference_steps) if field in bounds and isinstance(value, int) else value
         for field, value in preset.values.items()
         if field not in part.model_fields_set
     }

@@ -17,7 +17,7 @@ from headrouter.attention.joint_attention import JointAttention, Site, TextStrea
 from headrouter.attention.rows import Row
 from headrouter.attention.step_info import Phase
 from headrouter.config.configuration import Parameters
-from headrouter.config.moments import step_of
+from headrouter.config.step_or_fraction import step_of
 
 
 @final
@@ -86,9 +86,9 @@ class RunContext:
         """Return the source's row of an edit's picture, None if the run has none."""
         return next((other for other in self.rows if other.is_source and other.image == row.image), None)
 
-    def first_steps(self, moment: int | float) -> range:
-        """Return the first steps of those that are run: so many, or that fraction of them; at least one unless ``moment`` is 0."""
-        return self.run[: step_of(moment, len(self.run)) or int(moment > 0)]
+    def first_steps(self, bound: int | float) -> range:
+        """Return the first steps of those that are run: so many, or that fraction of them; at least one unless ``bound`` is 0."""
+        return self.run[: step_of(bound, len(self.run)) or int(bound > 0)]
 
 
 class MethodRun(ABC):

@@ -18,7 +18,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from headrouter.attention.rows import Row
-from headrouter.config.moments import Moment, step_of, window
+from headrouter.config.step_or_fraction import StepOrFraction, step_of, window
 from headrouter.errors import InvalidInputError
 from headrouter.sampling.directions import TwoWay
 from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
@@ -40,8 +40,8 @@ class Controlled(TwoWay, ABC):
         description="η, pull towards the picture while sampling: larger keeps more of the source.",
         json_schema_extra={"knob": "keep"},
     )
-    start: Moment = Field(0, description="First controlled sampling step, or fraction of the steps.")
-    stop: Moment = Field(0.25, description="First step after the controlled ones, or fraction.")
+    start: StepOrFraction = Field(0, description="First controlled sampling step, or fraction of the steps.")
+    stop: StepOrFraction = Field(0.25, description="First step after the controlled ones, or fraction.")
     decay: float = Field(0.0, ge=0, description="p: η falls as η·(1 − i/N)^p over the steps i; 0 keeps it constant.")
     hold_source: bool = Field(
         False,

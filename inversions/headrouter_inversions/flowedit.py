@@ -17,7 +17,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from headrouter.attention.rows import Row
-from headrouter.config.moments import Moment, step_of
+from headrouter.config.step_or_fraction import StepOrFraction, step_of
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.sampling.directions import OneWay
 from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
@@ -41,12 +41,12 @@ class FlowEdit(OneWay):
         description="Guidance of the source's row; published: 1.5 for Flux, 3.5 for SD3. 0 would not see the source prompt, "
         "and leave methods nothing to compare with.",
     )
-    last_steps: Moment = Field(
+    last_steps: StepOrFraction = Field(
         0.8,
         description="n_max, steps that are run, counted from the end, or fraction; published: 24 of 28 for Flux, 33 of 50 for SD3. "
         "Fewer keep more of the source.",
     )
-    plain_steps: Moment = Field(
+    plain_steps: StepOrFraction = Field(
         0, description="n_min, steps at the end that sample the target alone, or fraction; published: 0."
     )
     averages: int = Field(1, ge=1, le=1000, description="n_avg, draws of noise in each step; published: 1.")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import BatchRow
-from headrouter.config.moments import Moment, window
+from headrouter.config.step_or_fraction import StepOrFraction, window
 from headrouter.errors import InvalidInputError
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter_analysis.choice import Heads, Tokens, chosen_heads, token_places
@@ -29,8 +29,8 @@ class HeadDropout(Method):
     halves: Literal["conditional", "both"] = Field(
         "conditional", description="Whether guidance's unconditional half is spared."
     )
-    start: Moment = Field(0, description="First step, or fraction of the steps.")
-    stop: Moment = Field(1.0, description="First step after those, or fraction.")
+    start: StepOrFraction = Field(0, description="First step, or fraction of the steps.")
+    stop: StepOrFraction = Field(1.0, description="First step after those, or fraction.")
 
     @property
     def requires(self) -> frozenset[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention, TokenLayout
 from headrouter.attention.rows import Row
-from headrouter.config.moments import Moment, window
+from headrouter.config.step_or_fraction import StepOrFraction, window
 from headrouter.errors import InvalidInputError
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter_analysis.choice import chosen_blocks
@@ -41,8 +41,8 @@ class AttentionMaps(Method):
     keep: tuple[Axis, ...] = Field(("block",), description="Axes that are not averaged: step, block, head.")
     blocks: tuple[int, ...] | None = Field(None, description="Joint layers that are looked at; all if not given.")
     heads: tuple[int, ...] | None = Field(None, description="Heads of each of them; all if not given.")
-    start: Moment = Field(0, description="First step that is looked at, or fraction of the steps.")
-    stop: Moment = Field(1.0, description="First step after those, or fraction.")
+    start: StepOrFraction = Field(0, description="First step that is looked at, or fraction of the steps.")
+    stop: StepOrFraction = Field(1.0, description="First step after those, or fraction.")
     most_megabytes: float = Field(1024, gt=0, description="Refuse to hold more than this, in MB of 10⁶ bytes.")
 
     @property

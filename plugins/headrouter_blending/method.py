@@ -12,8 +12,8 @@ from torch import Tensor
 from typing_extensions import Self
 
 from headrouter.attention.rows import Row
-from headrouter.config.moments import Moment
 from headrouter.config.one_or_more import OneOrMore
+from headrouter.config.step_or_fraction import StepOrFraction
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.methods.method import Method, MethodRun, RunContext
 from headrouter.prompts.prompt import Prompt
@@ -35,7 +35,7 @@ class LocalBlend(Method):
     before it in the list have changed those outputs.
     """
 
-    blend: Moment = Field(
+    blend: StepOrFraction = Field(
         0.5,
         description="First steps of those that are run, or fraction of them, after which it blends; above 0 at least one. "
         "Published: 0.5.",

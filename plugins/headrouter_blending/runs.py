@@ -8,7 +8,7 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import Row
-from headrouter.config.moments import Moment
+from headrouter.config.step_or_fraction import StepOrFraction
 from headrouter.methods.method import MethodRun, Needs, RunContext
 from headrouter_blending.given import on_latents
 from headrouter_blending.mask import departure, departure_mask
@@ -18,7 +18,7 @@ from headrouter_blending.running_mean import StepMean
 class _BlendRun(MethodRun):
     """Blending with some mask, and the evidence of it."""
 
-    def __init__(self, blend: Moment, context: RunContext, blocks: Sequence[int] = ()):
+    def __init__(self, blend: StepOrFraction, context: RunContext, blocks: Sequence[int] = ()):
         self._steps = context.first_steps(blend)
         self._needs = Needs(attention=frozenset(blocks), latents=True, pair=True)
         self._context = context
@@ -54,7 +54,7 @@ class _BlendRun(MethodRun):
 class GivenRun(_BlendRun):
     """With the user's mask."""
 
-    def __init__(self, blend: Moment, context: RunContext, pixels: Tensor):
+    def __init__(self, blend: StepOrFraction, context: RunContext, pixels: Tensor):
         """``pixels``: bool [height, width] of the picture."""
         super().__init__(blend, context)
         self._pixels = pixels
@@ -71,7 +71,7 @@ class WordsRun(_BlendRun):
 
     def __init__(
         self,
-        blend: Moment,
+        blend: StepOrFraction,
         context: RunContext,
         blocks: Sequence[int],
         mask_of: Callable[[Tensor, tuple[int, int]], Tensor],
@@ -111,7 +111,7 @@ class WordsRun(_BlendRun):
 class DifferenceRun(_BlendRun):
     """With masks of where an edit's attention output departs from its source's."""
 
-    def __init__(self, blend: Moment, context: RunContext, blocks: Sequence[int], theta: float):
+    def __init__(self, blend: StepOrFraction, context: RunContext, blocks: Sequence[int], theta: float):
         """``blocks``: sites that count; ``theta``: share of the largest departure above which the edit may differ."""
         super().__init__(blend, context, blocks)
         self._theta = theta

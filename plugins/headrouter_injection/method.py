@@ -12,8 +12,8 @@ from torch import Tensor
 from typing_extensions import Self
 
 from headrouter.attention.joint_attention import JointAttention
-from headrouter.config.moments import Moment
 from headrouter.config.one_or_more import OneOrMore
+from headrouter.config.step_or_fraction import StepOrFraction
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter_injection.parts import PROJECTIONS, REGIONS, Name, positions
@@ -32,7 +32,7 @@ class Injection(Method):
         description="What is replaced, one name or several. Projections: qi, ki, qiki, qk, qikt, qtki, qtkt, kivi. Regions of the "
         "logits: I2I, T2I, I2T, T2T (keys to queries).",
     )
-    tau: Moment = Field(
+    tau: StepOrFraction = Field(
         0.2,
         description="τ, first steps of those that are run, or fraction of them, in which it replaces; above 0 at least one. "
         "Published: 0.2.",

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from headrouter.attention.joint_attention import Site
 from headrouter.config.configuration import Parameters
-from headrouter.config.moments import Moment, window
+from headrouter.config.step_or_fraction import StepOrFraction, window
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.methods.method import RunContext
 
@@ -12,8 +12,8 @@ from headrouter.methods.method import RunContext
 class Window(Parameters):
     """The steered steps and layers."""
 
-    start: Moment = Field(0, description="First steered step, or fraction of the steps.")
-    stop: Moment = Field(1.0, description="First step after the steered ones, or fraction.")
+    start: StepOrFraction = Field(0, description="First steered step, or fraction of the steps.")
+    stop: StepOrFraction = Field(1.0, description="First step after the steered ones, or fraction.")
     layers: tuple[int, ...] | None = Field(None, description="Numbers of the steered joint layers; all if not given.")
 
     def steps(self, context: RunContext) -> range:
