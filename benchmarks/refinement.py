@@ -194,5 +194,5 @@ class Task:
         output, run = steered(self.given, self.method)
         theirs, ours = self.explicit(), output
         if isinstance(theirs, tuple):
-            theirs, ours = theirs[1].cpu(), torch.as_tensor(run.evidence()["text_maps"]).flatten(2)[0]
+            theirs, ours = theirs[1].cpu(), torch.as_tensor(run.diagnostics()["text_maps"]).flatten(2)[0]
         return float((ours.float() - theirs.float()).abs().max() / theirs.float().abs().max())

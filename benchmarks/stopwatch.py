@@ -48,7 +48,7 @@ class _SlowRun(MethodRun):
         spin(LOAD)
         return output
 
-    def evidence(self) -> dict[str, Any]:
+    def diagnostics(self) -> dict[str, Any]:
         return {}
 
 

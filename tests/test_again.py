@@ -133,7 +133,7 @@ class _Run(MethodRun):
     def needs(self, step: int) -> Needs:
         return Needs()
 
-    def evidence(self) -> dict[str, torch.Tensor]:
+    def diagnostics(self) -> dict[str, torch.Tensor]:
         return {}
 
 

@@ -4,11 +4,15 @@ import importlib
 from typing import Any
 
 import pytest
+import torch
 
 from headrouter import renamed
 from headrouter.attention.joint_attention import TextStream
 from headrouter.attention.step_info import StepInfo
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.models.backbone import Listener
+from headrouter.testing.method_runs import edited
+from headrouter.testing.toy import ToyMMDiT
 
 STEP = StepInfo("sample", 2, 8, 0, 0.5, 2)
 
@@ -53,6 +57,28 @@ def test_a_subclass_may_implement_and_callers_may_use_an_old_name() -> None:
     assert Later().step_info is STEP
     with pytest.warns(DeprecationWarning, match="`clock` of .*Later is `step_info` now"):
         assert Later().clock is STEP
+
+
+def test_a_method_of_before_still_runs() -> None:
+    with pytest.warns(DeprecationWarning, match="`evidence` of .*Run is `diagnostics` now"):
+
+        class Run(MethodRun):
+            def needs(self, step: int) -> Needs:
+                return Needs(attention=frozenset({0}))
+
+            def evidence(self) -> dict[str, torch.Tensor]:
+                return {"seen": torch.ones(1)}
+
+    class Before(Method):
+        requires = frozenset()
+
+        def begin(self, context: RunContext) -> MethodRun:
+            return Run()
+
+    sampled = edited(ToyMMDiT(), Before())
+    assert sampled.diagnostics[0]["seen"] == 1
+    with pytest.warns(DeprecationWarning, match="`Sampled.evidence` is `diagnostics` now"):
+        assert sampled.evidence is sampled.diagnostics
 
 
 def test_a_keyword_may_have_its_old_name() -> None:

@@ -33,7 +33,7 @@ from headrouter.editing.job import Job, checked_size, grid, own_size, prepare
 from headrouter.editing.reconstruction import Reconstruction
 from headrouter.editing.record import record_of
 from headrouter.editing.request import Size, request_of
-from headrouter.editing.result import Later, Result, merge_evidence
+from headrouter.editing.result import Later, Result, merge_diagnostics
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.imaging.picture import Source, to_picture
 from headrouter.methods.word_maps import WordMaps
@@ -182,7 +182,7 @@ class Editor:
         inverted = [] if kept else {id(start): start.cost for start in starts if start is not None}.values()
         cost = sum((*inverted, *(sampled.cost for sampled in groups)), Cost())
         names = [name_of("method", method) for method in job.methods]
-        evidence = merge_evidence([list(zip(names, sampled.evidence, strict=True)) for sampled in groups])
+        diagnostics = merge_diagnostics([list(zip(names, sampled.diagnostics, strict=True)) for sampled in groups])
         return Result(
             source=job.picture,
             images=self._pictures(latents, job),
@@ -191,7 +191,7 @@ class Editor:
             source_prompt=job.source,
             cost=cost,
             record=record_of(settled, asked, cost, self._backbone_record, weights, self.max_rows),
-            evidence=[(name, {key: value[order] for key, value in values.items()}) for name, values in evidence],
+            diagnostics=[(name, {key: value[order] for key, value in values.items()}) for name, values in diagnostics],
             _reconstruct=Later(lambda: self._reconstruct(*runs[0]).image),
         )
 

@@ -1,4 +1,4 @@
-"""The result of an edit: its pictures, its record and the evidence of each method."""
+"""The result of an edit: its pictures, its record and the diagnostics of each method."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from headrouter import renamed
 from headrouter.editing.record import RECORD, as_json, picture_hash, read_record
 from headrouter.editing.saving import save_together
 from headrouter.errors import InvalidInputError
@@ -63,7 +64,7 @@ class Result:
         source_prompt: The source prompt.
         cost: Model calls, rows, seconds and peak memory, of inversion and sampling.
         record: Everything from which the edit can be run again, as plain data.
-        evidence: What each method saw and did: a name of the method, then named tensors.
+        diagnostics: Tensors that each method recorded: a name of the method, then named tensors.
     """
 
     source: Image.Image
@@ -73,8 +74,10 @@ class Result:
     source_prompt: Prompt
     cost: Cost
     record: dict[str, Any]
-    evidence: list[tuple[str, Mapping[str, Tensor]]]
+    diagnostics: list[tuple[str, Mapping[str, Tensor]]]
     _reconstruct: "Later" = field(repr=False)
+
+    evidence = renamed.attribute("evidence", "diagnostics")
 
     @property
     def image(self) -> Image.Image:
@@ -159,8 +162,8 @@ class Result:
             raise InvalidInputError(f"`prompt` must be 0 to {len(self.prompts) - 1}, got {prompt!r}.")
 
     def has(self, name: str) -> bool:
-        """Whether a method recorded evidence of this name, for instance ``head_weights`` or ``text_maps``."""
-        return any(name in values for _, values in self.evidence)
+        """Return whether a method recorded a diagnostic of this name, for instance ``head_weights`` or ``text_maps``."""
+        return any(name in values for _, values in self.diagnostics)
 
     def has_mask(self, prompt: int = 0) -> bool:
         """Return whether the edit has a mask for :meth:`mask`."""
@@ -168,12 +171,12 @@ class Result:
         return self.has("masks") and not self.recorded("masks")[prompt].isnan().all()
 
     def recorded(self, name: str) -> Tensor:
-        """Return the evidence of this name; each method documents what it records, see its ``evidence``.
+        """Return the diagnostic of this name; each method documents what it records, see its ``diagnostics``.
 
         Raises:
             InvalidInputError: no method recorded it.
         """
-        for _, values in self.evidence:
+        for _, values in self.diagnostics:
             if name in values:
                 return values[name]
         raise InvalidInputError(f"this edit has no `{name}`: no method that records it took part.")
@@ -194,8 +197,8 @@ def _edits_of(path: Path) -> int:
     return len(images) if isinstance(images, list) else 0
 
 
-def merge_evidence(groups: list[list[tuple[str, Mapping[str, Tensor]]]]) -> list[tuple[str, Mapping[str, Tensor]]]:
-    """Evidence of groups of edits that ran one after the other: each tensor has the edits first."""
+def merge_diagnostics(groups: list[list[tuple[str, Mapping[str, Tensor]]]]) -> list[tuple[str, Mapping[str, Tensor]]]:
+    """Join the diagnostics of groups of edits that ran one after the other: each tensor has the edits first."""
     merged: list[tuple[str, Mapping[str, Tensor]]] = []
     for parts in zip(*groups, strict=True):
         names = {name for _, values in parts for name in values}

@@ -91,7 +91,7 @@ class RunContext:
         return self.run[: step_of(bound, len(self.run)) or int(bound > 0)]
 
 
-class MethodRun(ABC):
+class MethodRun(renamed.Renamed, ABC, renamed={"evidence": "diagnostics"}):
     """Steers one run for a method, and holds its state. Hooks that are not overridden change nothing."""
 
     @abstractmethod
@@ -125,7 +125,7 @@ class MethodRun(ABC):
         """Begin a forward pass with this layout."""
 
     @abstractmethod
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         """Return what the method measured, as tensors on the CPU by name; each method documents its own."""
 
 

@@ -66,7 +66,7 @@ class _WordMapsRun(MethodRun):
             0, indices(positions, maps.device), maps.view(-1, rows, columns) / len(self._needs.attention)
         )
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         """``text_maps`` [edit, text position, grid row, grid column]; zero at positions that hold no word."""
         if self._sum is None:
             return {}

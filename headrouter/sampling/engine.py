@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from headrouter import renamed
 from headrouter.attention.rows import Row
 from headrouter.attention.step_info import Phase, StepInfo
 from headrouter.errors import IncompatibleError, NonFiniteError, OutOfMemoryError
@@ -37,14 +38,16 @@ class Sampled:
     Attributes:
         latents: Final latents of the rows that were kept to the end.
         rows: Those rows.
-        evidence: What each method saw and did, in the order of the methods.
+        diagnostics: Tensors that each method recorded, in the order of the methods.
         cost: What it took.
     """
 
     latents: Float[Tensor, "rows channels h w"]
     rows: tuple[Row, ...]
-    evidence: tuple[dict[str, Tensor], ...]
+    diagnostics: tuple[dict[str, Tensor], ...]
     cost: Cost
+
+    evidence = renamed.attribute("evidence", "diagnostics")
 
 
 @final
@@ -120,8 +123,8 @@ class Engine:
                         state = state if changed is state.latents else state.with_latents(changed)
                 _check(state.latents, "sampling", step, inputs.steps)
                 self._report(phase, done, len(steps))
-        evidence = tuple(dict(run.evidence()) for run in runs)
-        return Sampled(state.latents, tuple(rows), evidence, meter.cost())
+        diagnostics = tuple(dict(run.diagnostics()) for run in runs)
+        return Sampled(state.latents, tuple(rows), diagnostics, meter.cost())
 
     def begin(
         self,

@@ -74,5 +74,5 @@ class _WatchedRun(MethodRun):
     def begin_forward(self, layout: TokenLayout) -> None:
         self.run.begin_forward(layout)
 
-    def evidence(self) -> Mapping[str, Tensor]:
-        return self.run.evidence()
+    def diagnostics(self) -> Mapping[str, Tensor]:
+        return self.run.diagnostics()

@@ -112,8 +112,8 @@ def rank_blocks(
             [item.seed for item in part],
             [method, TextShare()],
         )
-        shares += sampled.evidence[1]["text_share"].nanmean(dim=1).sum(dim=-1).tolist()
-        for item, maps in zip(part, sampled.evidence[0]["attention_maps"][:, 0], strict=True):
+        shares += sampled.diagnostics[1]["text_share"].nanmean(dim=1).sum(dim=-1).tolist()
+        for item, maps in zip(part, sampled.diagnostics[0]["attention_maps"][:, 0], strict=True):
             coverage = item.coverage((maps.shape[1], maps.shape[2]))
             scores = maps.flatten(1).double().numpy()
             areas.append([area_under_curve(one, coverage) for one in scores])

@@ -51,6 +51,6 @@ class _TextShareRun(MethodRun):
             self._means.add("text_share", event, item.row, total.sum(dim=0) / event.query.shape[1])
         return output
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         """``text_share`` [edit, step, block, text position]: a probability; NaN at steps that were not run."""
         return self._means.means()

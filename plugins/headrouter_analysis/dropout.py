@@ -80,7 +80,7 @@ class _HeadDropoutRun(MethodRun):
             return False
         return self._method.rows == "all" or (self._method.rows == "source") == item.row.is_source
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         return {}
 
 

@@ -56,7 +56,7 @@ def analyse_heads(
     for part in batches(pairs, batch, "pairs", progress=progress):
         texts = [(pair.first, pair.second) for pair in part]
         sampled = runs.compare(texts, [pair.seed for pair in part], [method or HeadSensitivity()])
-        for pair, values in zip(part, sampled.evidence[0]["head_dissimilarity"], strict=True):
+        for pair, values in zip(part, sampled.diagnostics[0]["head_dissimilarity"], strict=True):
             distance = values.nanmean(dim=0)
             running[pair.semantic].add(distance)
             logarithm = distance.clamp(min=1e-12).log()

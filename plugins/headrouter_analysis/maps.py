@@ -162,7 +162,7 @@ class _AttentionMapsRun(MethodRun):
         self._seen += 1
         self._step = None
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         """``attention_maps`` [edit, word, …kept axes in the order step, block, head…, grid row, grid column], float32.
 
         Words in the order of :meth:`AttentionMaps.words_of`; NaN where another edit has more words, and at steps that were not run.

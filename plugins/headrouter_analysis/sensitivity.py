@@ -62,6 +62,6 @@ class _HeadSensitivityRun(MethodRun):
                 self._means.add("head_dissimilarity", event, item.row, padded)
         return output
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         """``head_dissimilarity`` [edit, step, block, head], 0 to 2; NaN at steps not run and heads that a block lacks."""
         return self._means.means()

@@ -77,5 +77,5 @@ class _HeadSwapRun(MethodRun):
                 swapped[item.pair, heads, tokens] = output[place, heads, tokens]
         return swapped
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         return {}

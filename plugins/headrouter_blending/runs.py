@@ -16,7 +16,7 @@ from headrouter_blending.running_mean import StepMean
 
 
 class _BlendRun(MethodRun):
-    """Blending with some mask, and the evidence of it."""
+    """Blending with some mask, and the diagnostics of it."""
 
     def __init__(self, blend: StepOrFraction, context: RunContext, blocks: Sequence[int] = ()):
         self._steps = context.first_steps(blend)
@@ -37,7 +37,7 @@ class _BlendRun(MethodRun):
                 self._masks[self._context.edit_number(row), step] = masks[row].cpu()
         return torch.stack(blended)
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         """``masks`` [edit, step, row, column] of the latents: 1 where the edit was kept, 0 where the source; NaN without a mask."""
         if not self._masks:
             return {}

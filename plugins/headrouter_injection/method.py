@@ -121,7 +121,7 @@ class _InjectionRun(MethodRun):
                 for place, source in pairs:
                     event.overrides = event.overrides.taking(place, source, queries, keys)
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         """None: what it does is in its parameters."""
         return {}
 

@@ -72,7 +72,7 @@ def test_the_share_of_the_text_is_measured_beside_it() -> None:
     runs = Runs(ToyMMDiT(), steps=2, size=(16, 24))
     for number, item in enumerate(ITEMS):
         shown = runs.look([item.picture], [item.prompt], [item.seed], [TextShare()])
-        share = shown.evidence[0]["text_share"][0].mean(dim=0).sum(dim=-1)
+        share = shown.diagnostics[0]["text_share"][0].mean(dim=0).sum(dim=-1)
         whole = share if number == 0 else whole + share
     for score in scores:
         assert score.text_share.mean == pytest.approx(float(whole[score.block]) / len(ITEMS), abs=1e-6)

@@ -50,7 +50,7 @@ class Heard(Method):
                     seen[key] = output[place], event.layout
                 return output
 
-            def evidence(self) -> dict[str, torch.Tensor]:
+            def diagnostics(self) -> dict[str, torch.Tensor]:
                 return {}
 
         return Run()
@@ -70,7 +70,7 @@ def test_sensitivity_is_one_minus_cosine_of_the_paired_rows(compare: str, text_f
     heard = Heard(seen={})
     runs = Runs(ToyMMDiT(text_first=text_first), steps=2, guidance=2.0, size=SIZE)
     sampled = runs.compare(TEXTS, [4, 5], [HeadSensitivity(compare=compare), heard])
-    found = sampled.evidence[0]["head_dissimilarity"]
+    found = sampled.diagnostics[0]["head_dissimilarity"]
     assert found.shape == (2, 2, 3, 4) and not found.isnan().any() and float(found.min()) > 1e-4
     assert {(step, block, image) for step, block, image, *_ in heard.seen} == set(
         itertools.product((0, 1), (0, 1, 2), (0, 1))
@@ -88,7 +88,7 @@ def test_sensitivity_is_one_minus_cosine_of_the_paired_rows(compare: str, text_f
 def test_equal_prompts_have_no_sensitivity() -> None:
     runs = Runs(ToyMMDiT(), steps=2, guidance=2.0, size=SIZE)
     sampled = runs.compare([("a dog", "a dog")], [1], [HeadSensitivity(compare="all")])
-    assert float(sampled.evidence[0]["head_dissimilarity"].abs().max()) == 0
+    assert float(sampled.diagnostics[0]["head_dissimilarity"].abs().max()) == 0
 
 
 def pairs() -> list[Pair]:
@@ -106,7 +106,7 @@ def test_the_analysis_is_the_mean_over_pairs_whatever_the_batch(tmp_path) -> Non
     assert torch.allclose(whole.profile.mean, parts.profile.mean, atol=1e-6)
     assert (whole.profile.pairs, whole.profile.semantics) == (6, ("colour", "thing"))
     single = [
-        runs.compare([(pair.first, pair.second)], [pair.seed], [HeadSensitivity()]).evidence[0]["head_dissimilarity"]
+        runs.compare([(pair.first, pair.second)], [pair.seed], [HeadSensitivity()]).diagnostics[0]["head_dissimilarity"]
         for pair in pairs()
     ]
     values = torch.stack([one[0].mean(dim=0) for one in single]).double()

@@ -50,10 +50,10 @@ def test_maps_are_blocks_of_the_softmax_averaged_over_what_is_not_kept(direction
     whole = expected(seen, direction)
     assert not whole.isnan().any() and whole.std() > 1e-3
     axes = {"step": 2, "block": 3, "head": 4}
-    for keep, evidence in zip(keeps, sampled.evidence, strict=True):
+    for keep, diagnostics in zip(keeps, sampled.diagnostics, strict=True):
         gone = [axis for name, axis in axes.items() if name not in keep]
         reference = whole.mean(dim=gone) if gone else whole
-        assert torch.allclose(evidence["attention_maps"], reference, atol=1e-6), keep
+        assert torch.allclose(diagnostics["attention_maps"], reference, atol=1e-6), keep
 
 
 def test_chosen_blocks_heads_and_steps_are_the_ones_that_are_averaged() -> None:
@@ -61,9 +61,9 @@ def test_chosen_blocks_heads_and_steps_are_the_ones_that_are_averaged() -> None:
     kept = AttentionMaps(words=WORDS, keep=("block",), blocks=(2, 0, 2))
     sampled, seen = overheard(True, PROMPTS, [method, kept])
     reference = expected(seen, "T2I")[:, :, 1:3][:, :, :, [0, 2]][:, :, :, :, [3, 1]].mean(dim=(2, 3))
-    assert torch.allclose(sampled.evidence[0]["attention_maps"], reference, atol=1e-6)
+    assert torch.allclose(sampled.diagnostics[0]["attention_maps"], reference, atol=1e-6)
     ascending = expected(seen, "T2I")[:, :, :, [0, 2]].mean(dim=(2, 4))
-    assert torch.allclose(sampled.evidence[1]["attention_maps"], ascending, atol=1e-6)
+    assert torch.allclose(sampled.diagnostics[1]["attention_maps"], ascending, atol=1e-6)
 
 
 def test_a_step_of_two_evaluations_is_their_mean() -> None:
@@ -77,26 +77,26 @@ def test_a_step_of_two_evaluations_is_their_mean() -> None:
     assert len(seen) == 4, "two steps of two stages"
     stages = {key: torch.stack(blocks).mean(dim=0) for key, blocks in seen.items()}
     steps = torch.stack([(stages[step, 0] + stages[step, 1]) / 2 for step in (0, 1)]).view(2, 4, 4)
-    (_, by_step), (_, mean) = result.evidence
+    (_, by_step), (_, mean) = result.diagnostics
     assert torch.allclose(by_step["attention_maps"][0, 0], steps, atol=1e-6)
     assert torch.allclose(mean["attention_maps"][0, 0], steps.mean(dim=0), atol=1e-6)
 
 
 def test_every_word_is_recorded_if_none_is_named() -> None:
     sampled, seen = overheard(False, PROMPTS, [AttentionMaps(keep=())])
-    maps = sampled.evidence[0]["attention_maps"]
+    maps = sampled.diagnostics[0]["attention_maps"]
     assert maps.shape == (2, 4, 6, 4)
     assert torch.allclose(maps[0, 1], expected(seen, "T2I")[0, 0].mean(dim=(0, 1, 2)), atol=1e-6), "a, red, dog, cat"
     assert not maps[1].isnan().any()
     shorter, _ = overheard(False, ["a red dog", "dog"], [AttentionMaps(keep=())])
-    assert shorter.evidence[0]["attention_maps"][1, 1:].isnan().all()
+    assert shorter.diagnostics[0]["attention_maps"][1, 1:].isnan().all()
 
 
 @pytest.mark.parametrize("text_first", [True, False])
 def test_text_and_image_share_all_the_attention(text_first: bool) -> None:
     """Over all keys a query gives 1: what text tokens get and what image tokens get add up."""
     sampled, seen = overheard(text_first, PROMPTS, [TextShare()])
-    share = sampled.evidence[0]["text_share"]
+    share = sampled.diagnostics[0]["text_share"]
     assert share.shape == (2, 3, 3, 8)
     for step, block, rows, layout, whole in seen:
         for place, item in enumerate(rows):
@@ -158,7 +158,7 @@ def run(method: AttentionMaps, *prompts: str) -> torch.Tensor:
     """The maps that the method records."""
     runs = Runs(ToyMMDiT(), steps=2, size=(16, 16))
     sampled = runs.generate(prompts or ("a red dog",), range(len(prompts) or 1), [method])
-    return sampled.evidence[0]["attention_maps"]
+    return sampled.diagnostics[0]["attention_maps"]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ class WatchRun(MethodRun):
         self.see(event, output.clone(), place)
         return output
 
-    def evidence(self) -> Mapping[str, torch.Tensor]:
+    def diagnostics(self) -> Mapping[str, torch.Tensor]:
         return {}
 
 

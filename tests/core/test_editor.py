@@ -45,7 +45,7 @@ def test_names_and_objects_compose_alike(picture: Image.Image) -> None:
     assert by_name.image.size == picture.size == (46, 30)
 
 
-def test_a_result_carries_its_evidence(picture: Image.Image) -> None:
+def test_a_result_carries_its_diagnostics(picture: Image.Image) -> None:
     result = editor().edit(picture, ["a blue dog", "two dogs here"], "a red cat", steps=4)
     assert len(result.images) == 2 and result.image is result.images[0]
     assert result.head_weights.shape == (2, 4, 3, 4)
@@ -86,7 +86,7 @@ def test_word_maps_are_the_mean_attention() -> None:
     noise = Noise([0], toy.latent_shape(16, 12), toy.device)
     inputs = RunInputs(tuple(toy.sigmas(1, 16, 12).tolist()), noise("start", 0), noise)
     row = Row(prompt, prompt, 1.0, edit=0)
-    maps = Engine(toy).sample(Euler(), [WordMaps()], [row], inputs, phase="generate").evidence[0]["text_maps"]
+    maps = Engine(toy).sample(Euler(), [WordMaps()], [row], inputs, phase="generate").diagnostics[0]["text_maps"]
     shares = []
     for text, image in zip(projected[0::2], projected[1::2], strict=True):
         query, key = torch.cat([text[0], image[0]], dim=2), torch.cat([text[1], image[1]], dim=2)

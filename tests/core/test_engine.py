@@ -99,12 +99,12 @@ def test_equal_prompts_give_equal_heads(toy: ToyMMDiT) -> None:
     """c_h = 0 in the first routed layer of the first call: w = 1 + γ·sigmoid(−kδ), and with `anchored` nothing changes at all."""
     routing = HeadRouter(gamma=0.5, k=10, delta=0.5, image_tokens="off", rho=0.0)
     sampled = sample(toy, routing, edits=("a red cat",))
-    evidence = sampled.evidence[0]
-    assert evidence["dissimilarity"][0, 0, 0].tolist() == [0.0] * 4
+    diagnostics = sampled.diagnostics[0]
+    assert diagnostics["dissimilarity"][0, 0, 0].tolist() == [0.0] * 4
     floor = 1 + 0.5 * torch.sigmoid(torch.tensor(-5.0))
-    assert torch.allclose(evidence["head_weights"][0, 0, 0], floor.expand(4))
+    assert torch.allclose(diagnostics["head_weights"][0, 0, 0], floor.expand(4))
     anchored = sample(toy, HeadRouter(gamma=0.5, form="anchored", image_tokens="off", rho=0.0), edits=("a red cat",))
-    assert (anchored.evidence[0]["head_weights"] == 1).all()
+    assert (anchored.diagnostics[0]["head_weights"] == 1).all()
     assert torch.equal(anchored.latents[0], anchored.latents[1])
 
 
@@ -129,11 +129,11 @@ def test_the_router_by_hand(toy: ToyMMDiT) -> None:
             recorded["halves"] = torch.tensor([item.half == "conditional" for item in event.rows])
             return output
 
-        def evidence(self) -> Mapping[str, torch.Tensor]:
+        def diagnostics(self) -> Mapping[str, torch.Tensor]:
             return {}
 
     router = HeadRouter(gamma=0.3, k=7.0, delta=0.4, image_tokens="off", rho=0.0, layers=(1,), start=0, stop=1)
-    weights = sample(toy, Record(), router).evidence[1]["head_weights"]
+    weights = sample(toy, Record(), router).diagnostics[1]["head_weights"]
     source, edit = recorded["output"][recorded["halves"]].flatten(2)
     cosine = torch.nn.functional.cosine_similarity(source, edit, dim=-1)
     d = (cosine.max() - cosine) / (cosine.max() - cosine.min())
@@ -161,7 +161,7 @@ def test_only_the_conditional_half_of_edits_is_steered(toy: ToyMMDiT) -> None:
             seen.append((event.attend(), output, names))
             return output
 
-        def evidence(self) -> Mapping[str, torch.Tensor]:
+        def diagnostics(self) -> Mapping[str, torch.Tensor]:
             return {}
 
     sample(toy, HeadRouter(gamma=1.0, rho=0.0), Compare())
@@ -193,7 +193,7 @@ def test_text_mixing_is_the_recursion(toy: ToyMMDiT) -> None:
             entered.append((stream.step_info.forward, stream.site.index, stream.hidden.clone()))
             return stream.hidden
 
-        def evidence(self) -> Mapping[str, torch.Tensor]:
+        def diagnostics(self) -> Mapping[str, torch.Tensor]:
             return {}
 
     for text_rows, text_blocks, untouched in (
@@ -283,7 +283,7 @@ def test_the_model_is_free_again_after_an_exception(toy: ToyMMDiT) -> None:
         def before(self, event: JointAttention) -> None:
             raise RuntimeError("on purpose")
 
-        def evidence(self) -> Mapping[str, torch.Tensor]:
+        def diagnostics(self) -> Mapping[str, torch.Tensor]:
             return {}
 
     before = sample(toy).latents
@@ -308,7 +308,7 @@ def test_nan_names_the_step_and_the_layer(toy: ToyMMDiT) -> None:
         def after(self, event: JointAttention, output: torch.Tensor) -> torch.Tensor:
             return output * torch.nan
 
-        def evidence(self) -> Mapping[str, torch.Tensor]:
+        def diagnostics(self) -> Mapping[str, torch.Tensor]:
             return {}
 
     with pytest.raises(NonFiniteError, match=r"step 2 of 6 \(sample\), first seen in attention layer 1 \(blocks\.1\)"):
@@ -350,7 +350,7 @@ def test_two_pictures_share_a_batch(toy: ToyMMDiT) -> None:
     pair = Engine(toy).sample(inversion, [HeadRouter()], together, both, keep_source=True)
     alone = Engine(toy).sample(inversion, [HeadRouter()], mine, one, keep_source=True)
     assert float((pair.latents[:2] - alone.latents).norm() / alone.latents.norm()) < 1e-5
-    assert pair.evidence[0]["head_weights"].shape[0] == 2
+    assert pair.diagnostics[0]["head_weights"].shape[0] == 2
 
 
 def test_progress_counts_every_step(toy: ToyMMDiT) -> None:

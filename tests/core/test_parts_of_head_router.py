@@ -62,8 +62,8 @@ def test_a_part_alone_is_head_router_without_the_others(part: type[Method], valu
     alone, without = sample(ToyMMDiT(), part(**values)), sample(ToyMMDiT(), HeadRouter(**{**OFF, **values}))
     assert torch.equal(alone.latents, without.latents)
     assert (alone.latents - sample(ToyMMDiT()).latents).abs().max() > 1e-4
-    for name, value in alone.evidence[0].items():
-        assert torch.equal(value.nan_to_num(-1), without.evidence[0][name].nan_to_num(-1))
+    for name, value in alone.diagnostics[0].items():
+        assert torch.equal(value.nan_to_num(-1), without.diagnostics[0][name].nan_to_num(-1))
 
 
 def test_the_parts_in_a_list_are_head_router() -> None:
@@ -76,8 +76,8 @@ def test_the_parts_in_a_list_are_head_router() -> None:
 def test_uniform_scores_give_every_head_the_largest_weight() -> None:
     sampled = sample(ToyMMDiT(), HeadRouting(scorer="uniform", gamma=0.7, k=4.0))
     expected = head_weights(torch.ones(4), 0.7, 4.0, 0.5)
-    torch.testing.assert_close(sampled.evidence[0]["head_weights"], expected.expand(1, STEPS, 3, 4))
-    assert "dissimilarity" not in sampled.evidence[0]
+    torch.testing.assert_close(sampled.diagnostics[0]["head_weights"], expected.expand(1, STEPS, 3, 4))
+    assert "dissimilarity" not in sampled.diagnostics[0]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def shows(sheet: Image.Image, colour: tuple[int, int, int]) -> bool:
     return bool((np.abs(np.asarray(sheet).astype(int) - colour).max(axis=-1) <= 1).mean() > 0.005)
 
 
-def test_a_sheet_shows_the_pictures_and_grows_with_the_evidence() -> None:
+def test_a_sheet_shows_the_pictures_and_grows_with_the_diagnostics() -> None:
     routed, plain, bare = result("headrouter"), result("none"), result("none", maps=False)
     sheets = [edit_sheet(one) for one in (routed, plain, bare)]
     assert all(shows(sheet, (0, 128, 64)) for sheet in sheets), "the source is on it"

@@ -162,7 +162,7 @@ def test_features_are_refined_after_heads_are_weighted() -> None:
     output, image = joint.attend(), joint.layout.image
     steered = run.after(joint, output)
     for edit in (0, 1):
-        weighted = run.evidence()["head_weights"][edit, 0, 0][:, None, None] * output[1 + edit]
+        weighted = run.diagnostics()["head_weights"][edit, 0, 0][:, None, None] * output[1 + edit]
         features = weighted[:, image]
         weighted[:, image] = 2 * torch.sigmoid(2 * (IMAGE * features.softmax(dim=1) - 1)) * features
         torch.testing.assert_close(steered[1 + edit], weighted)
@@ -183,7 +183,7 @@ def test_head_weights_are_not_rounded_to_the_models_precision() -> None:
     assert steered.stride() == output.stride(), "and its strides are kept"
     assert torch.equal(steered[0], output[0])
     for edit in (0, 1):
-        weights = run.evidence()["head_weights"][edit, 0, 0]
+        weights = run.diagnostics()["head_weights"][edit, 0, 0]
         assert not torch.equal(weights, weights.bfloat16().float())
         expected = (output[1 + edit].float() * weights[:, None, None]).bfloat16()
         assert torch.equal(steered[1 + edit], expected)

@@ -174,7 +174,7 @@ def attention_maps(parts: Parts) -> None:
         words, every = (("dog", "a photo"),), ("step", "block", "head")
         methods = [AttentionMaps(direction=direction, words=words, keep=keep) for keep in ((), every)]
         result = editor(parts, method=methods).edit(PICTURE, TARGET, SOURCE, size=SIZE, maps=False)
-        mean, whole = (evidence["attention_maps"] for _, evidence in result.evidence)
+        mean, whole = (diagnostics["attention_maps"] for _, diagnostics in result.diagnostics)
         assert whole.shape == (1, 2, 3, len(editor(parts).backbone.sites), 4, 4, 6)
         assert torch.allclose(whole.mean(dim=(2, 3, 4)), mean, atol=1e-6)
         assert float(mean.min()) > 0 and float(mean.sum(dim=(-1, -2)).max()) < (1 if direction == "I2T" else 24)

@@ -86,7 +86,7 @@ class _Run(MethodRun):
         self._now("step")
         return latents
 
-    def evidence(self) -> Mapping[str, torch.Tensor]:
+    def diagnostics(self) -> Mapping[str, torch.Tensor]:
         assert self.called
         return {}
 

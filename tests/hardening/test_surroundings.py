@@ -84,7 +84,7 @@ def everything(editor: Editor) -> tuple[Any, ...]:
     kept = editor.invert(PICTURE, "a cat", size=(48, 32))
     result = editor.edit(PICTURE, "a dog", "a cat", size=(48, 32), inversion=kept)
     (made,) = editor.generate("a cat", steps=2, size=(48, 32))
-    maps = [tensor for _, found in result.evidence for _, tensor in sorted(found.items())]
+    maps = [tensor for _, found in result.diagnostics for _, tensor in sorted(found.items())]
     return kept.latents, *maps, *map(np.asarray, (result.image, result.reconstruction, made))
 
 

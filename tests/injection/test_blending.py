@@ -157,7 +157,7 @@ def test_the_mask_of_planted_attention_is_the_expected_region(order: str) -> Non
     run.after(joint, joint.attend())
     latents = torch.arange(3.0)[:, None, None, None].expand(3, 4, 16, 20).clone()
     blended = run.end_step(0, latents, chosen)
-    masks = run.evidence()["masks"]
+    masks = run.diagnostics()["masks"]
     assert masks.shape == (2, STEPS, 16, 20) and masks[:, 1:].isnan().all()
     both = region(*spots[0][1:])
     for edit, spot in enumerate(spots[1:]):
@@ -182,7 +182,7 @@ def test_maps_are_widened_where_latents_are_a_grid_unless_it_is_chosen(
     grid = np.full((8, 10), 1e-4)
     grid[spot] = 1.0
     expected = torch.from_numpy(by_hand(grid, 2, widen=widens) > 0.3)
-    assert torch.equal(run.evidence()["masks"][0, 0].bool(), expected)
+    assert torch.equal(run.diagnostics()["masks"][0, 0].bool(), expected)
 
 
 def test_flux_takes_packed_latents_and_sd3_does_not() -> None:
@@ -211,7 +211,7 @@ def test_steps_count_once_and_all_so_far_count() -> None:
         if step == 0:
             run.end_step(0, torch.zeros(2, 4, 16, 20), chosen)
     run.end_step(1, torch.zeros(2, 4, 16, 20), chosen)
-    masks = run.evidence()["masks"][0].nan_to_num(0).bool()
+    masks = run.diagnostics()["masks"][0].nan_to_num(0).bool()
     assert torch.equal(masks[0], region(*here[1:]))
     grid = np.full((8, 10), 1e-4)
     for _, rectangles, columns in (here, there):
@@ -233,7 +233,7 @@ def test_attention_is_looked_at_before_it_is_replaced() -> None:
         assert run.wants_log_sum_exp(joint) == (change is None)
         run.after(joint, joint.attend(log_sum_exp=True))
         run.end_step(0, torch.zeros(2, 4, 16, 20), chosen)
-        masks.append(run.evidence()["masks"][0, 0].bool())
+        masks.append(run.diagnostics()["masks"][0, 0].bool())
     assert all(torch.equal(mask, region(*spot[1:])) for mask in masks)
 
 
@@ -242,8 +242,8 @@ def test_the_order_of_methods_does_not_matter(replace: str) -> None:
     methods = [Injection(replace=replace, tau=0.5), LocalBlend(theta=0.9, blend=1.0)]
     one, other = sample(ToyMMDiT(), *methods), sample(ToyMMDiT(), *methods[::-1])
     assert torch.equal(one.latents, other.latents)
-    assert torch.equal(one.evidence[1]["masks"], other.evidence[0]["masks"])
-    assert 0 < one.evidence[1]["masks"].mean() < 1
+    assert torch.equal(one.diagnostics[1]["masks"], other.diagnostics[0]["masks"])
+    assert 0 < one.diagnostics[1]["masks"].mean() < 1
 
 
 def test_only_the_chosen_columns_of_conditional_halves_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +279,7 @@ def test_the_mask_of_a_planted_difference_is_the_tokens_that_differ(order: str) 
     expected = torch.zeros(2, 16, 20, dtype=torch.bool)
     expected[0, 4:6, 6:8] = expected[0, 10:12, 10:12] = True
     expected[1, :, :2] = True
-    assert torch.equal(run.evidence()["masks"][:, 0].bool(), expected)
+    assert torch.equal(run.diagnostics()["masks"][:, 0].bool(), expected)
     for edit in range(2):
         assert torch.equal(blended[1 + edit], torch.where(expected[edit], 1.0 + edit, 0.0).expand(4, -1, -1))
 
@@ -290,16 +290,16 @@ def test_equal_prompts_differ_nowhere_and_the_edit_is_the_source(trajectory: str
     prompts = ("a red cat", "a red cat")
     equal = sample(ToyMMDiT(), blend, inversion=TRAJECTORIES[trajectory], prompts=prompts)
     if trajectory != "flowedit":  # whose source and edit have guidance of their own
-        assert not equal.evidence[0]["masks"].nan_to_num(0).any()
+        assert not equal.diagnostics[0]["masks"].nan_to_num(0).any()
         assert torch.equal(equal.latents[1], equal.latents[0])
     other = sample(ToyMMDiT(), blend, inversion=TRAJECTORIES[trajectory])
-    assert 0 < other.evidence[0]["masks"].nanmean() < 1, "another prompt differs somewhere, and not everywhere alike"
+    assert 0 < other.diagnostics[0]["masks"].nanmean() < 1, "another prompt differs somewhere, and not everywhere alike"
 
 
 def test_the_blocks_that_count_can_be_chosen() -> None:
     """Of all blocks by default: the first alone gives another mask, and `top` counts for a ranking only."""
     masks = [
-        sample(ToyMMDiT(), LocalBlend(mask_from="difference", theta=0.7, blend=1.0, **given)).evidence[0]["masks"]
+        sample(ToyMMDiT(), LocalBlend(mask_from="difference", theta=0.7, blend=1.0, **given)).diagnostics[0]["masks"]
         for given in ({}, {"blocks": tuple(range(len(ToyMMDiT().sites)))}, {"top": 1}, {"blocks": (0,)})
     ]
     assert torch.equal(masks[0], masks[1]) and torch.equal(masks[0], masks[2])
@@ -326,7 +326,7 @@ def test_differences_have_no_use_for_words_rankings_and_masks(useless: dict[str,
 def test_outside_the_mask_a_held_source_is_the_picture(inversion: Any) -> None:
     toy = ToyMMDiT()
     held = sample(toy, LocalBlend(mask_from="difference", theta=0.7, blend=1.0), inversion=inversion)
-    outside = held.evidence[0]["masks"][0, -1] == 0
+    outside = held.diagnostics[0]["masks"][0, -1] == 0
     assert 0 < outside.float().mean() < 1
     picture = inputs(toy).source[0]
     torch.testing.assert_close(held.latents[1][:, outside], picture[:, outside], atol=1e-5, rtol=0)
@@ -354,8 +354,8 @@ def test_a_white_mask_is_the_plain_edit_and_a_black_one_the_source(trajectory: s
         assert trajectory == "fireflow" or torch.equal(black.latents[0], plain[0])
     steps = inversion.sampling_steps(STEPS)
     assert (
-        not black.evidence[0]["masks"][0, steps.start :].any()
-        and black.evidence[0]["masks"][0, : steps.start].isnan().all()
+        not black.diagnostics[0]["masks"][0, steps.start :].any()
+        and black.diagnostics[0]["masks"][0, : steps.start].isnan().all()
     )
 
 
@@ -374,7 +374,7 @@ def test_masks_of_words_on_every_trajectory(trajectory: str) -> None:
     found = sample(
         toy, LocalBlend(theta=0.9, blend=1.0), inversion=inversion, prompts=("a red cat", "a dog", "a big red fox")
     )
-    masks = found.evidence[0]["masks"][:, -1].bool()
+    masks = found.diagnostics[0]["masks"][:, -1].bool()
     assert 0 < masks.float().mean() < 1 and not torch.equal(masks[0], masks[1])
     for edit in (0, 1):
         outside = ~masks[edit].expand(found.latents.shape[1:])
@@ -407,7 +407,7 @@ def test_nothing_without_steps() -> None:
 
 def test_while_the_model_is_not_asked_there_is_no_mask() -> None:
     inversion = RFInversion(eta=1.0, stop=2)
-    found = sample(ToyMMDiT(), LocalBlend(theta=0.9), inversion=inversion).evidence[0]["masks"][0]
+    found = sample(ToyMMDiT(), LocalBlend(theta=0.9), inversion=inversion).diagnostics[0]["masks"][0]
     assert [bool(mask.isnan().any()) for mask in found] == [True, True, False, True, True, True]
 
 

@@ -274,7 +274,7 @@ class WatchRun(MethodRun):
                 self.shared.setdefault((event.step_info.step, event.site.index), same).intersection_update(same)
         return output
 
-    def evidence(self) -> dict[str, torch.Tensor]:
+    def diagnostics(self) -> dict[str, torch.Tensor]:
         names = ("query", "key", "value")
         return {f"{s} {b}": torch.tensor([[n in found for n in names]]) for (s, b), found in self.shared.items()}
 

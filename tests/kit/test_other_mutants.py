@@ -119,7 +119,7 @@ class Run(MethodRun):
     def after(self, event, output):
         return output * self.weight(event)
 
-    def evidence(self):
+    def diagnostics(self):
         return {}
 
 

@@ -184,7 +184,7 @@ class HeadRoutingRun(MethodRun):
         source = output[item.pair] if chosen.amplify == "difference" and item.pair is not None else None
         return amplified(row, gain, output[place], source).to(row.dtype)
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         """``head_weights`` and, of the instance-adaptive scorer, ``dissimilarity``, [edit, step, layer, head].
 
         Means over the evaluations of a step; NaN where there was none.

@@ -140,7 +140,7 @@ class ImageTokenRun(MethodRun):
         result[:, image] = (weights * row[:, image].float()).to(row.dtype)
         return result
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         """``token_weight_change``, the mean of |ŵ − 1|, and ``token_weight_ratio``, max ŵ / min ŵ, [edit, step, layer].
 
         Means over the evaluations of a step; NaN where there was none.

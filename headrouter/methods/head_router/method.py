@@ -85,9 +85,9 @@ class _HeadRouterRun(MethodRun):
     def text(self, stream: TextStream) -> Tensor:
         return self._text.text(stream)
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         """What its parts saw and did: see :class:`HeadRoutingRun` and :class:`ImageTokenRun`."""
-        return {**self._heads.evidence(), **self._image.evidence()}
+        return {**self._heads.diagnostics(), **self._image.diagnostics()}
 
     def _acting(self, event: JointAttention) -> list[MethodRun]:
         step, site = event.step_info.step, event.site.index
@@ -113,5 +113,5 @@ class _NoMethodRun(MethodRun):
     def needs(self, step: int) -> Needs:
         return Needs()
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         return {}

@@ -73,7 +73,7 @@ class TextMixingRun(MethodRun):
         self._previous = (stream.step_info.forward, hidden)
         return hidden
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         """None: what it does is in its parameters."""
         return {}
 

@@ -31,9 +31,9 @@ def it_runs(subject: MethodSubject) -> None:
             rows = method_rows(toy, *prompts, guidance=guidance)
             sampled = sample(toy, [subject.method], rows, [1], keep_source=True)
             expect(len(sampled.latents) == len(prompts), f"{len(prompts)} rows have become {len(sampled.latents)}")
-            for name, tensor in sampled.evidence[0].items():
-                expect(not tensor.requires_grad, f"evidence {name!r} carries a gradient")
-                expect(tensor.device.type == "cpu", f"evidence {name!r} is on {tensor.device}")
+            for name, tensor in sampled.diagnostics[0].items():
+                expect(not tensor.requires_grad, f"diagnostic {name!r} carries a gradient")
+                expect(tensor.device.type == "cpu", f"diagnostic {name!r} is on {tensor.device}")
 
 
 @check(since="0.1", requires={"acts"})
@@ -154,7 +154,7 @@ class _Spy(MethodRun):
             _all_freed(self.seen, "when the next forward pass begins")
         self.seen.append(weakref.ref(event))
 
-    def evidence(self) -> Mapping[str, Tensor]:
+    def diagnostics(self) -> Mapping[str, Tensor]:
         return {}
 
 

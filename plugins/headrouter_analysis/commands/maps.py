@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         (picture,) = runs.pictures(sampled)
     else:
         sampled = runs.look([picture], prompts, seeds, methods)
-    maps, share = sampled.evidence[0]["attention_maps"][0], sampled.evidence[1]["text_share"][0].nanmean(dim=0)
+    maps, share = sampled.diagnostics[0]["attention_maps"][0], sampled.diagnostics[1]["text_share"][0].nanmean(dim=0)
     _write(arguments, runs, folder, picture, words, method, maps, share)
     return 0
 
