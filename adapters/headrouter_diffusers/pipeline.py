@@ -57,6 +57,7 @@ class DiffusersBackbone(Backbone, ABC):
         refuse_unfit(pipeline, self._which, optional=self.optional, packed=self.packed)
         self.pipeline = pipeline
         self._source = source
+        self._placed: dict[Any, tuple[torch.device, torch.dtype]] = {}
         with blaming(self._which, "be set up"):
             self._tap = Tap(pipeline.transformer, self.rules)
             self._parts = tuple(self._text_parts())
@@ -138,8 +139,23 @@ class DiffusersBackbone(Backbone, ABC):
     @property
     @final
     def device(self) -> torch.device:
-        """Where the model computes; with offloading, where it is brought to."""
-        return torch.device(self.pipeline._execution_device)
+        """Where the model computes; with offloading, where it is brought to. Read anew: what a run asks first."""
+        self._placed.clear()
+        return self._placement()[0]
+
+    def _placement(self) -> tuple[torch.device, torch.dtype]:
+        """Return the device and the number type of the transformer's inputs.
+
+        Both are walks over all modules, so they are kept until ``device`` is asked, or the transformer's first weight is
+        moved, converted or given hooks.
+        """
+        transformer = self.pipeline.transformer
+        weight = next(transformer.parameters())
+        hooks = tuple(id(vars(transformer).get(name)) for name in ("_hf_hook", "_diffusers_hook"))
+        where = (weight.device, weight.dtype, hooks)
+        if where not in self._placed:
+            self._placed[where] = (torch.device(self.pipeline._execution_device), transformer.dtype)
+        return self._placed[where]
 
     @property
     @final
@@ -221,12 +237,12 @@ class DiffusersBackbone(Backbone, ABC):
     ) -> Float[Tensor, "rows channels h w"]:
         """dx/dσ of each row, float32, from one call of the transformer."""
 
-        device = self.device
+        device, dtype = self._placement()
 
         def predict(halves: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
             layout = self._layout(halves, int(batch[0].prompt.tensors["prompt_embeds"].shape[1]))
             with exclusively(self.pipeline.transformer), self._tap.forward(batch, layout):
-                return self._predict(halves.to(device, self.pipeline.transformer.dtype), sigma, batch)
+                return self._predict(halves.to(device, dtype), sigma, batch)
 
         return guided_velocity(predict, latents.to(device), rows, guided=self._guided)
 
@@ -270,4 +286,5 @@ class DiffusersBackbone(Backbone, ABC):
     def _conditioning(self, batch: Sequence[BatchRow], name: str) -> Tensor:
         """One tensor of the prompts of a batch, [batch, ...], on the device and in the transformer's dtype."""
         stacked = torch.cat([item.prompt.tensors[name] for item in batch])
-        return stacked.to(self.device, self.pipeline.transformer.dtype)
+        device, dtype = self._placement()
+        return stacked.to(device, dtype)

@@ -1,0 +1,69 @@
+"""Where a model computes is asked for once a run, not once a call, and a change between runs is seen."""
+
+import pytest
+import torch
+
+from headrouter.models.backbone import Backbone
+
+from .conftest import build, rows_of
+
+KINDS = ("flux", "sd3")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Devices that pipelines were asked for, in order."""
+    from diffusers import DiffusionPipeline
+
+    plain, seen = DiffusionPipeline._execution_device.fget, []
+
+    def read(pipeline: object) -> torch.device:
+        seen.append("asked")
+        return plain(pipeline)
+
+    monkeypatch.setattr(DiffusionPipeline, "_execution_device", property(read))
+    return seen
+
+
+def velocity(backbone: Backbone) -> torch.Tensor:
+    latents = torch.ones(1, *backbone.latent_shape(32, 32), dtype=torch.float32, device=backbone.device)
+    return backbone.velocity(latents, 0.5, rows_of(backbone, "a cat", guidance=3.0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_calls_of_the_model_do_not_ask_again(kind, asked):
+    backbone = build(kind)
+    rows = rows_of(backbone, "a cat", guidance=3.0)
+    latents = torch.ones(1, *backbone.latent_shape(32, 32), dtype=torch.float32, device=backbone.device)
+    backbone.velocity(latents, 0.5, rows)
+    asked.clear()
+    for _ in range(3):
+        backbone.velocity(latents, 0.5, rows)
+    assert not asked
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_converted_model_gets_inputs_of_its_number_type(kind):
+    backbone = build(kind)
+    given: list[torch.dtype] = []
+    backbone.pipeline.transformer.register_forward_pre_hook(
+        lambda _, __, inputs: given.append(inputs["hidden_states"].dtype), with_kwargs=True
+    )
+    velocity(backbone)
+    backbone.pipeline.transformer.to(torch.bfloat16)
+    velocity(backbone)
+    assert given == [torch.float32, torch.bfloat16]
+
+
+def test_a_device_that_changes_is_seen(monkeypatch):
+    """Asking for the device, as each run does, forgets the last one; so do hooks on the transformer."""
+    backbone = build("sd3")
+    kind = type(backbone.pipeline)
+    assert backbone.device.type == "cpu"
+    monkeypatch.setattr(kind, "_execution_device", property(lambda _: torch.device("meta")))
+    assert backbone._placement()[0].type == "cpu"
+    backbone.pipeline.transformer._hf_hook = object()
+    assert backbone._placement()[0].type == "meta"
+    del backbone.pipeline.transformer._hf_hook
+    assert backbone.device.type == "meta"
+    assert backbone._placement()[0].type == "meta"
