@@ -70,7 +70,9 @@ def test_a_method_of_before_still_runs() -> None:
                 return {"seen": torch.ones(1)}
 
     class Before(Method):
-        requires = frozenset()
+        @property
+        def requires(self) -> frozenset[str]:
+            return frozenset()
 
         def begin(self, context: RunContext) -> MethodRun:
             return Run()
