@@ -10,7 +10,7 @@ from headrouter import renamed
 from headrouter.attention.joint_attention import TextStream
 from headrouter.attention.step_info import StepInfo
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
-from headrouter.models.backbone import Listener
+from headrouter.models.backbone import AttentionListener
 from headrouter.testing.method_runs import edited
 from headrouter.testing.toy import ToyMMDiT
 
@@ -24,6 +24,7 @@ STEP = StepInfo("sample", 2, 8, 0, 0.5, 2)
         ("headrouter.config.step_or_fraction", "Moment", "StepOrFraction"),
         ("headrouter.methods.method", "Setting", "RunContext"),
         ("headrouter.sampling.inversion", "Problem", "RunInputs"),
+        ("headrouter.models.backbone", "Listener", "AttentionListener"),
     ],
 )
 def test_a_module_gives_its_old_names(module: str, old: str, new: str) -> None:
@@ -44,7 +45,7 @@ def test_a_value_has_its_attribute_by_the_old_name() -> None:
 def test_a_subclass_may_implement_and_callers_may_use_an_old_name() -> None:
     with pytest.warns(DeprecationWarning, match="`clock` of .*Old is `step_info` now"):
 
-        class Old(Listener):
+        class Old(AttentionListener):
             clock = STEP
             begin_forward = attention = text = None
 

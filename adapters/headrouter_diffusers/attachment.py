@@ -14,7 +14,7 @@ from weakref import WeakSet
 from torch.nn import Module
 
 from headrouter.errors import IncompatibleError
-from headrouter.models.backbone import Listener
+from headrouter.models.backbone import AttentionListener
 from headrouter_diffusers.blocks import Entry, settle_blocks
 from headrouter_diffusers.interception import settle_operations
 from headrouter_diffusers.processors import settle_processors
@@ -28,7 +28,7 @@ _open: "WeakSet[Attachment]" = WeakSet()
 class Attachment:
     """Attaches a listener to a model, as a context; it ends at the latest when it is collected as garbage."""
 
-    def __init__(self, model: Module, found: Sequence[FoundSite], listener: Listener):
+    def __init__(self, model: Module, found: Sequence[FoundSite], listener: AttentionListener):
         """Prepare what the sites of ``model`` are given."""
         self._model, self._found, self._listener = model, found, listener
         self._thread = threading.get_ident()
@@ -86,7 +86,7 @@ class Attachment:
         _settle()
 
 
-def listener_at(found: Sequence[FoundSite]) -> Listener | None:
+def listener_at(found: Sequence[FoundSite]) -> AttentionListener | None:
     """The listener that is attached to these sites, if one is."""
     with _lock:
         return next((attachment._listener for attachment in _open if attachment._found is found), None)

@@ -35,7 +35,7 @@ class Entry:
             return None
         name, place = self._text, self._place
         given = kwargs[name] if name in kwargs else args[place]
-        changed = _listened(forward, self._found, given)
+        changed = _text_through_listener(forward, self._found, given)
         if changed is given:
             return None
         if name in kwargs:
@@ -95,7 +95,7 @@ def settle_blocks(entries: Sequence[Entry]) -> None:
             block._compiled_call_impl = _Entered(code, entry)
 
 
-def _listened(forward: Forward, found: FoundSite, given: torch.Tensor) -> torch.Tensor:
+def _text_through_listener(forward: Forward, found: FoundSite, given: torch.Tensor) -> torch.Tensor:
     """Return the block's argument as the listener changed it; the same object where it left it."""
     text, registers = forward.layout.text, forward.layout.registers
     if not found.rule.joined:  # the argument begins with the registers, if there are any, and ends with the text

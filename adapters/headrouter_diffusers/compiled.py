@@ -11,7 +11,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
-from headrouter_diffusers.operation import Operation, listened
+from headrouter_diffusers.operation import Operation, through_listener
 from headrouter_diffusers.running import current
 
 OPTIONS: Final = frozenset({"attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa"})
@@ -62,7 +62,7 @@ def attention(
     if forward is None or forward.armed is None:
         output = chosen.operation(**arguments)
     else:
-        output = listened(forward, chosen.operation, arguments, chosen.native)
+        output = through_listener(forward, chosen.operation, arguments, chosen.native)
     return output.clone(memory_format=torch.contiguous_format)  # new memory, in the layout that is promised below
 
 

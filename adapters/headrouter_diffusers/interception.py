@@ -22,7 +22,7 @@ from torch.utils._device import DeviceContext
 
 from headrouter.attention.kernels import attention_is_replaced
 from headrouter_diffusers import compiled
-from headrouter_diffusers.operation import Operation, listened
+from headrouter_diffusers.operation import Operation, through_listener
 from headrouter_diffusers.running import current
 
 _NAMES = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
@@ -44,7 +44,7 @@ class TapProductAttention(TorchFunctionMode):
         forward = current()
         if forward is None or forward.armed is None:
             return func(*args, **kwargs)
-        return listened(forward, func, arguments, native=not _modes_of_others())
+        return through_listener(forward, func, arguments, native=not _modes_of_others())
 
 
 def _modes_of_others() -> bool:
@@ -103,7 +103,7 @@ def _tap_replacement(_: str, operation: Operation) -> Operation:
             given = {name: value for name, value in arguments.items() if value is not None}
             output: Tensor = compiled.attention(**given, kernel=kernel)
             return output
-        return listened(forward, attend, arguments, native=False)
+        return through_listener(forward, attend, arguments, native=False)
 
     return tapped
 
@@ -131,7 +131,7 @@ def _tap_backend(name: Any, operation: Operation) -> Operation:
         if forward is None:
             given = {name: value for name, value in arguments.items() if value is not None}
             return _swap(compiled.attention(**given, kernel=kernel))
-        return _swap(listened(forward, heads_first, arguments, native=native and not _modes_of_others()))
+        return _swap(through_listener(forward, heads_first, arguments, native=native and not _modes_of_others()))
 
     return tapped
 

@@ -13,7 +13,7 @@ Operation = Callable[..., Tensor]
 """Called as ``operation(query=, key=, value=, ...)``."""
 
 
-def listened(forward: Forward, operation: Operation, arguments: dict[str, Any], native: bool) -> Tensor:
+def through_listener(forward: Forward, operation: Operation, arguments: dict[str, Any], native: bool) -> Tensor:
     """Run ``operation`` through the listener. Tensors are ``[rows, heads, tokens, channels]``."""
     query, key, value = (arguments.pop(name) for name in ("query", "key", "value"))
     attend: Attend = lambda query, key, value: operation(query=query, key=key, value=value, **arguments)  # noqa: E731

@@ -17,7 +17,7 @@ from torch import Tensor
 from headrouter.attention.joint_attention import Site, TokenLayout
 from headrouter.attention.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter.errors import InvalidInputError
-from headrouter.models.backbone import Backbone, BackboneParameters, Defaults, Listener
+from headrouter.models.backbone import AttentionListener, Backbone, BackboneParameters, Defaults
 from headrouter.models.surroundings import undisturbed
 from headrouter.prompts.marks import without_marks
 from headrouter.prompts.prompt import Prompt
@@ -264,7 +264,7 @@ class DiffusersBackbone(Backbone, ABC):
         return given.model_dump(mode="json", exclude=_MACHINE) if isinstance(given, BackboneParameters) else {}
 
     @final
-    def attach(self, listener: Listener) -> AbstractContextManager[None]:
+    def attach(self, listener: AttentionListener) -> AbstractContextManager[None]:
         """Send the transformer's attention events to ``listener`` until the context ends."""
         return self._tap.attach(listener)
 

@@ -16,7 +16,7 @@ from torch.nn import Module
 
 from headrouter.attention.joint_attention import Site, TokenLayout
 from headrouter.attention.rows import BatchRow
-from headrouter.models.backbone import Listener
+from headrouter.models.backbone import AttentionListener
 from headrouter_diffusers.sites import FoundSite
 
 
@@ -33,7 +33,11 @@ class Forward:
     """
 
     def __init__(
-        self, listener: Listener, rows: tuple[BatchRow, ...], layout: TokenLayout, sites: Mapping[Module, FoundSite]
+        self,
+        listener: AttentionListener,
+        rows: tuple[BatchRow, ...],
+        layout: TokenLayout,
+        sites: Mapping[Module, FoundSite],
     ):
         """``sites`` by their attention modules."""
         self.listener, self.rows, self.layout = listener, rows, layout

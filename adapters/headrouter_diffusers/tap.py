@@ -14,7 +14,7 @@ from torch.nn import Module
 from headrouter.attention.joint_attention import Site, TokenLayout
 from headrouter.attention.rows import BatchRow
 from headrouter.errors import IncompatibleError
-from headrouter.models.backbone import Listener
+from headrouter.models.backbone import AttentionListener
 from headrouter_diffusers.attachment import Attachment, listener_at
 from headrouter_diffusers.refusals import refuse_unsteerable
 from headrouter_diffusers.running import Forward, current, entering
@@ -50,7 +50,7 @@ class Tap:
         """Attention among image tokens only, by the numbers of their blocks."""
         return tuple(found.site for found in self._found if not found.joint)
 
-    def attach(self, listener: Listener) -> Attachment:
+    def attach(self, listener: AttentionListener) -> Attachment:
         """Send the attention events of the model's forward passes to ``listener`` until the context ends.
 
         Raises:

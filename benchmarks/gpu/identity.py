@@ -12,11 +12,11 @@ from benchmarks.gpu.setting import Setting
 from headrouter.attention.joint_attention import JointAttention, TextStream, TokenLayout
 from headrouter.attention.rows import BatchRow
 from headrouter.attention.step_info import StepInfo
-from headrouter.models.backbone import Listener
+from headrouter.models.backbone import AttentionListener
 
 
 @final
-class Ear(Listener):
+class PassThrough(AttentionListener):
     """Hears everything, changes nothing, counts the attentions."""
 
     def __init__(self, log_sum_exp: bool):
@@ -57,10 +57,10 @@ def of_model(forward: models.Forward, label: str) -> Iterator[Figure]:
     plain, again = (backbone.velocity(latents, 1.0, rows) for _ in range(2))
     yield Figure(f"{label}, plain twice: numbers that differ", _differing(plain, again), "", note=_of(plain))
     for log_sum_exp in (False, True):
-        ear = Ear(log_sum_exp)
-        with backbone.attach(ear):
+        listener = PassThrough(log_sum_exp)
+        with backbone.attach(listener):
             heard = backbone.velocity(latents, 1.0, rows)
-        assert ear.heard == len(backbone.sites), "not every attention was heard"
+        assert listener.heard == len(backbone.sites), "not every attention was heard"
         how = "heard with log-sum-exp" if log_sum_exp else "heard"
         yield Figure(
             f"{label}, {how}: numbers that differ from plain",

@@ -4,21 +4,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 from jaxtyping import Float
 from torch import Tensor, device
 
+from headrouter import renamed
 from headrouter.attention.joint_attention import JointAttention, Site, TextStream, TokenLayout
 from headrouter.attention.rows import BatchRow, Row
 from headrouter.attention.step_info import StepInfo
 from headrouter.config.configuration import Parameters
 from headrouter.models.fingerprint import fingerprint, modules_of, tensors_of
 from headrouter.prompts.prompt import Prompt
-from headrouter.renamed import Renamed
 
 
-class Listener(Renamed, ABC, renamed={"clock": "step_info"}):
+class AttentionListener(renamed.Renamed, ABC, renamed={"clock": "step_info"}):
     """Receives the attention events and text streams of a model while it is attached."""
 
     @property
@@ -162,7 +162,7 @@ class Backbone(ABC):
         return {}
 
     @abstractmethod
-    def attach(self, listener: Listener) -> AbstractContextManager[None]:
+    def attach(self, listener: AttentionListener) -> AbstractContextManager[None]:
         """Send every attention event and text stream of the model to ``listener``, until the context ends.
 
         Afterwards, and after any exception, the model is what it was. A second listener at the same time is refused.
@@ -195,3 +195,7 @@ class BackboneParameters(Parameters, ABC):
         Raises:
             WeightsError: weights missing, gated, damaged, or pickled.
         """
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed.names(__name__, Listener="AttentionListener")

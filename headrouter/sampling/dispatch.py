@@ -10,11 +10,11 @@ from headrouter.attention.joint_attention import JointAttention, TextStream, Tok
 from headrouter.attention.rows import BatchRow
 from headrouter.attention.step_info import StepInfo
 from headrouter.methods.method import MethodRun, Needs
-from headrouter.models.backbone import Listener
+from headrouter.models.backbone import AttentionListener
 
 
 @final
-class Dispatcher(Listener):
+class Dispatcher(AttentionListener):
     """Forwards attention events and text streams to the methods that take part in the current step."""
 
     def __init__(self, over: Callable[[], bool] = lambda: False) -> None:

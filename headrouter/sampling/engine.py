@@ -103,7 +103,7 @@ class Engine:
         last_need = self._last_step_with_source(inversion, runs, steps, inputs.steps, keep_source)
         rows = _without_source(rows) if last_need < steps.start else tuple(rows)
         occupation = Occupation(self.backbone)
-        dispatcher = Dispatcher(occupation.over) if _listen(runs, steps) else None
+        dispatcher = Dispatcher(occupation.over) if _any_attention(runs, steps) else None
         attached = nullcontext() if dispatcher is None else self.backbone.attach(dispatcher)
         with occupation, Meter(self.backbone.device) as meter, attached:
             state = inversion.initial_state(rows, inputs)
@@ -205,7 +205,7 @@ class _Velocity:
         return dispatcher.broken()
 
 
-def _listen(runs: Sequence[MethodRun], steps: range) -> bool:
+def _any_attention(runs: Sequence[MethodRun], steps: range) -> bool:
     needs = [run.needs(step) for run in runs for step in steps]
     return any(need.attention or need.image_attention or need.text for need in needs)
 

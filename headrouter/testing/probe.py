@@ -9,7 +9,7 @@ from torch import Tensor
 from headrouter.attention.joint_attention import JointAttention, TextStream, TokenLayout
 from headrouter.attention.rows import BatchRow, Row
 from headrouter.attention.step_info import StepInfo
-from headrouter.models.backbone import Backbone, Listener
+from headrouter.models.backbone import AttentionListener, Backbone
 from headrouter.prompts.prompt import Prompt
 from headrouter.testing.check import expect, fail
 
@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 
 @dataclass(eq=False)
-class Recorder(Listener):
+class Recorder(AttentionListener):
     """Keeps what it hears and changes nothing.
 
     Attributes:
@@ -95,7 +95,7 @@ def latents_of(backbone: Backbone, rows: int = 1, size: Size | None = None, seed
     ).to(backbone.device)
 
 
-def heard(backbone: Backbone, latents: Tensor, rows: Sequence[Row], listener: Recorder | None = None) -> Recorder:
+def recorded(backbone: Backbone, latents: Tensor, rows: Sequence[Row], listener: Recorder | None = None) -> Recorder:
     """What a listener hears of one velocity."""
     listener = listener or Recorder()
     with backbone.attach(listener):

@@ -17,7 +17,7 @@ from torch.nn import functional
 from headrouter.attention.joint_attention import JointAttention, Site, Stream, TextStream, TokenLayout
 from headrouter.attention.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.models.backbone import Backbone, BackboneParameters, Defaults, Listener
+from headrouter.models.backbone import AttentionListener, Backbone, BackboneParameters, Defaults
 from headrouter.models.surroundings import undisturbed
 from headrouter.prompts.marks import without_marks
 from headrouter.prompts.prompt import Prompt, Token
@@ -82,7 +82,7 @@ class ToyMMDiT(nn.Module, Backbone):
         self._sites = tuple(
             Site(i, f"blocks.{i}", stream, heads, text_output=i + 1 < len(streams)) for i, stream in enumerate(streams)
         )
-        self._listener: Listener | None = None
+        self._listener: AttentionListener | None = None
 
     @property
     def name(self) -> str:
@@ -174,7 +174,7 @@ class ToyMMDiT(nn.Module, Backbone):
         return guided_velocity(lambda batch, items: self._predict(batch, sigma, items), latents, rows)
 
     @contextmanager
-    def attach(self, listener: Listener) -> Iterator[None]:
+    def attach(self, listener: AttentionListener) -> Iterator[None]:
         """Let ``listener`` hear."""
         if self._listener is not None and not self._listener.finished:
             raise IncompatibleError("this model is being steered already; make a second editor with its own model")

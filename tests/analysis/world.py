@@ -9,15 +9,15 @@ from headrouter_analysis.runs import Runs
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.methods.method import Method
-from headrouter.models.backbone import Listener
+from headrouter.models.backbone import AttentionListener
 from headrouter.sampling.engine import Sampled
 from headrouter.testing.toy import ToyMMDiT
 
 
-class Overhearing(Listener):
+class Overhearing(AttentionListener):
     """Passes everything on, after a look at it or a change of it."""
 
-    def __init__(self, listener: Listener, touch: Any):
+    def __init__(self, listener: AttentionListener, touch: Any):
         self.listener, self.touch = listener, touch
 
     @property
@@ -41,7 +41,7 @@ class Touched(ToyMMDiT):
     touch: Any = staticmethod(lambda event: None)
 
     @contextmanager
-    def attach(self, listener: Listener):
+    def attach(self, listener: AttentionListener):
         with super().attach(Overhearing(listener, self.touch)):
             yield
 

@@ -41,7 +41,7 @@ def test_every_part_gives_a_figure_or_a_row_that_says_why_not(tmp_path, capsys):
 
 
 def test_identity_sees_a_single_changed_number():
-    class Meddling(identity.Ear):
+    class Meddling(identity.PassThrough):
         pass
 
     forward = models.forward(models.flux(models.TINY, torch.bfloat16), models.TINY)

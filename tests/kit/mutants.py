@@ -17,7 +17,7 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention, TokenLayout
 from headrouter.attention.rows import batch_rows, guided_velocity
-from headrouter.models.backbone import Listener
+from headrouter.models.backbone import AttentionListener
 from headrouter.models.fingerprint import fingerprint, tensors_of
 from headrouter.testing import BackboneSubject
 
@@ -175,7 +175,7 @@ class Careless:
     """Attaches without undoing it after an exception."""
 
     @contextmanager
-    def attach(self, listener: Listener):
+    def attach(self, listener: AttentionListener):
         stack = self._stack = ExitStack()
         stack.enter_context(super().attach(listener))
         yield
@@ -288,10 +288,10 @@ class SecondListenerTaken(FluxBackbone):
             self._depth -= 1
 
 
-class Between(Listener):
+class Between(AttentionListener):
     """Stands between the adapter and its listener."""
 
-    def __init__(self, listener: Listener):
+    def __init__(self, listener: AttentionListener):
         self.listener = listener
 
     @property

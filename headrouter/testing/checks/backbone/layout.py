@@ -8,9 +8,9 @@ from headrouter.testing.probe import (
     Recorder,
     Size,
     changed_positions,
-    heard,
     latents_of,
     oblong,
+    recorded,
     rows_of,
     shaken,
     square,
@@ -33,7 +33,7 @@ def every_size_works(subject: BackboneSubject) -> None:
         latents = latents_of(backbone, 1, (width, height))
         try:
             velocity = backbone.velocity(latents, SIGMA, rows)
-            grid = heard(backbone, latents, rows).layouts[0].grid
+            grid = recorded(backbone, latents, rows).layouts[0].grid
         except Exception as error:
             shape = "a square picture" if width == height else "a picture that is not square"
             fail(f"{shape}, {width} × {height}, does not work: {type(error).__name__}: {error}")
@@ -54,14 +54,14 @@ def text_tokens_are_where_the_layout_says(subject: BackboneSubject) -> None:
     """
     backbone = subject.build()
     [row], latents = rows_of(backbone, "a cat", guidance=1.0), latents_of(backbone)
-    plain = heard(backbone, latents, [row])
+    plain = recorded(backbone, latents, [row])
     layout = plain.layouts[0]
     for position in (0, 1, text_length(layout) - 1):
         tensors = {}
         for name in text_tensors(row.prompt, layout):
             tensors[name] = row.prompt.tensors[name].clone()
             tensors[name][:, position] = shaken(tensors[name][:, position])
-        other = heard(backbone, latents, [with_tensors(row, **tensors)])
+        other = recorded(backbone, latents, [with_tensors(row, **tensors)])
         where, wanted = changed_positions(plain.events[0].key, other.events[0].key), layout.text.start + position
         expect(
             where == [wanted],
@@ -84,13 +84,13 @@ def patches_are_where_the_layout_says(subject: BackboneSubject) -> None:
 
 def _patches(backbone: Backbone, rows: list[Row], size: Size) -> None:
     latents = latents_of(backbone, 1, size)
-    plain = heard(backbone, latents, rows)
+    plain = recorded(backbone, latents, rows)
     layout = plain.layouts[0]
     high, wide = latents.shape[2] // layout.grid[0], latents.shape[3] // layout.grid[1]
     for row, column in ((0, 1), (1, 0), (layout.grid[0] - 1, layout.grid[1] - 2)):
         other = latents.clone()
         other[..., row * high : (row + 1) * high, column * wide : (column + 1) * wide] += 1
-        where = changed_positions(plain.events[0].key, heard(backbone, other, rows).events[0].key)
+        where = changed_positions(plain.events[0].key, recorded(backbone, other, rows).events[0].key)
         wanted = layout.image.start + row * layout.grid[1] + column
         expect(
             where == [wanted],
@@ -107,7 +107,7 @@ def the_layout_follows_the_text(subject: BackboneSubject) -> None:
     """
     backbone = subject.build()
     [row], latents = rows_of(backbone, "a cat", guidance=1.0), latents_of(backbone)
-    layout = heard(backbone, latents, [row]).layouts[0]
+    layout = recorded(backbone, latents, [row]).layouts[0]
     length = text_length(layout)
     text_tensors(row.prompt, layout)
     shorter = {
@@ -115,7 +115,7 @@ def the_layout_follows_the_text(subject: BackboneSubject) -> None:
         for name, tensor in row.prompt.tensors.items()
     }
     try:
-        found = text_length(heard(backbone, latents, [with_tensors(row, **shorter)]).layouts[0])
+        found = text_length(recorded(backbone, latents, [with_tensors(row, **shorter)]).layouts[0])
     except Exception as error:
         fail(f"a text of {length - 1} tokens instead of {length} does not work: {type(error).__name__}: {error}")
     expect(found == length - 1, f"the layout has {found} text tokens for a text of {length - 1}")
@@ -128,7 +128,7 @@ def the_layout_is_that_of_the_tensors(subject: BackboneSubject) -> None:
     If this fails: make the layout once, when the forward pass begins.
     """
     backbone = subject.build()
-    recorder: Recorder = heard(backbone, latents_of(backbone), rows_of(backbone, "a cat"))
+    recorder: Recorder = recorded(backbone, latents_of(backbone), rows_of(backbone, "a cat"))
     layout = recorder.layouts[0]
     for event in recorder.events:
         expect(event.layout == layout, f"the layout changes at {event.site.path}")

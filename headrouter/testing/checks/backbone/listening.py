@@ -14,8 +14,8 @@ from headrouter.testing.probe import (
     Recorder,
     changed_positions,
     distance,
-    heard,
     latents_of,
+    recorded,
     rows_of,
     shaken,
     text_tensors,
@@ -65,7 +65,7 @@ def every_site_is_heard_once_and_in_order(subject: BackboneSubject) -> None:
     (an image prompt's attention) is no event.
     """
     backbone = subject.build()
-    recorder = heard(backbone, latents_of(backbone), rows_of(backbone, "a cat"))
+    recorder = recorded(backbone, latents_of(backbone), rows_of(backbone, "a cat"))
     fired = Counter(event.site.path for event in recorder.events)
     declared = [site.path for site in backbone.sites]
     silent = [path for path in declared if not fired[path]]
@@ -104,7 +104,7 @@ def no_joint_attention_is_missed(subject: BackboneSubject) -> None:
 
     backbone = subject.build()
     [row], latents = rows_of(backbone, "a cat", guidance=1.0), latents_of(backbone)
-    layout = heard(backbone, latents, [row]).layouts[0]
+    layout = recorded(backbone, latents, [row]).layouts[0]
     names = text_tensors(row.prompt, layout)
     other = with_tensors(row, **{name: shaken(row.prompt.tensors[name]) for name in names})
     plain = [backbone.velocity(latents, SIGMA, [each]) for each in (row, other)]
@@ -127,7 +127,7 @@ def events_have_the_declared_shapes(subject: BackboneSubject) -> None:
     is the number of query heads.
     """
     backbone = subject.build()
-    for event in heard(backbone, latents_of(backbone, 2), rows_of(backbone, "a cat", "a dog")).events:
+    for event in recorded(backbone, latents_of(backbone, 2), rows_of(backbone, "a cat", "a dog")).events:
         wanted = (len(event.rows), event.site.heads, event.layout.length)
         for name in ("query", "key", "value"):
             tensor = getattr(event, name)
@@ -147,7 +147,7 @@ def attention_is_the_softmax(subject: BackboneSubject) -> None:
     rotary embedding.
     """
     backbone = subject.build()
-    for event in heard(backbone, latents_of(backbone), rows_of(backbone, "a cat")).events:
+    for event in recorded(backbone, latents_of(backbone), rows_of(backbone, "a cat")).events:
         query, key, value = event.query.float(), event.key.float(), event.value.float()
         logits = query @ key.mT * event.scale
         if event.bias is not None:
@@ -173,7 +173,7 @@ def what_is_assigned_is_used(subject: BackboneSubject) -> None:
             return output
 
     backbone = subject.build()
-    heard(backbone, latents_of(backbone), rows_of(backbone, "a cat"), Emptied())
+    recorded(backbone, latents_of(backbone), rows_of(backbone, "a cat"), Emptied())
 
 
 @check(since="0.1")
@@ -235,8 +235,8 @@ def _with_output(index: int, change: Callable[[JointAttention, Tensor], Tensor])
 def the_text_stream_enters_the_block(subject: BackboneSubject) -> None:
     """`text` is called before each site with the text that enters its block, and its answer is what enters.
 
-    If this fails: pass the block's own text input, [rows, text tokens, channels], through `Listener.text`, before the attention of
-    the same block, and give the block the answer.
+    If this fails: pass the block's own text input, [rows, text tokens, channels], through `AttentionListener.text`, before the
+    attention of the same block, and give the block the answer.
     """
 
     class Changing(Recorder):
@@ -252,13 +252,13 @@ def the_text_stream_enters_the_block(subject: BackboneSubject) -> None:
 
     backbone = subject.build()
     rows, latents = rows_of(backbone, "a cat", guidance=1.0), latents_of(backbone)
-    plain = heard(backbone, latents, rows)
+    plain = recorded(backbone, latents, rows)
     sites = [stream.site for stream in plain.streams]
     expect(sites == list(backbone.sites), f"`text` is called at {[site.path for site in sites]}")
     for site in backbone.sites:
         listener = Changing()
         listener.index = site.index
-        one, other = plain.events[site.index], heard(backbone, latents, rows, listener).events[site.index]
+        one, other = plain.events[site.index], recorded(backbone, latents, rows, listener).events[site.index]
         where, wanted = changed_positions(one.key, other.key), one.layout.text.start + 1
         expect(
             where == [wanted], f"changing text token 1 before {site.path} changes its keys at {where}, not [{wanted}]"

@@ -7,7 +7,7 @@ import torch
 from headrouter.errors import InvalidInputError
 from headrouter.prompts.prompt import Prompt
 from headrouter.testing.check import check, collect, expect, fail
-from headrouter.testing.probe import heard, latents_of, rows_of, text_length, text_tensors
+from headrouter.testing.probe import latents_of, recorded, rows_of, text_length, text_tensors
 from headrouter.testing.subjects import BackboneSubject
 
 TEXTS: Final = ("A photo of a dog, red.", "  red  cat ", "(CAT)", "a cat-like dog", "a [red] cat", "")
@@ -104,7 +104,7 @@ def words_are_at_their_positions(subject: BackboneSubject) -> None:
     """
     backbone = subject.build()
     [row] = rows_of(backbone, "a cat", guidance=1.0)
-    layout = heard(backbone, latents_of(backbone), [row]).layouts[0]
+    layout = recorded(backbone, latents_of(backbone), [row]).layouts[0]
     length, names = text_length(layout), text_tensors(row.prompt, layout)
     compared = set[str]()
     for one, other in _SWAPS:

@@ -9,7 +9,7 @@ from torch import Tensor
 from headrouter.attention.rows import BatchRow, Row
 from headrouter.models.backbone import Backbone
 from headrouter.testing.check import check, collect, expect
-from headrouter.testing.probe import SIGMA, distance, heard, latents_of, oblong, rows_of, shaken, with_tensors
+from headrouter.testing.probe import SIGMA, distance, latents_of, oblong, recorded, rows_of, shaken, with_tensors
 from headrouter.testing.snapshot import differences, snapshot
 from headrouter.testing.subjects import BackboneSubject, Generation
 
@@ -159,7 +159,7 @@ def batch_size_tells_the_rows(subject: BackboneSubject) -> None:
     for guidances in ((3.0, 3.0), (1.0, 3.0), (0.0, 1.0)):
         asked = [replace(row, guidance=guidance) for row, guidance in zip(rows, guidances, strict=True)]
         told = backbone.batch_size(asked)
-        for event in heard(backbone, latents, asked).events[:1]:
+        for event in recorded(backbone, latents, asked).events[:1]:
             expect(told == len(event.rows), f"`batch_size` is {told}, and events carry {len(event.rows)} rows")
             expect(told == event.query.shape[0], f"`batch_size` is {told}, and the model sees {event.query.shape[0]}")
 
@@ -174,14 +174,14 @@ def each_half_is_what_it_says(subject: BackboneSubject) -> None:
     backbone = subject.build()
     rows, latents = rows_of(backbone, "a cat", "a dog", negative="red"), latents_of(backbone, 2)
     two_passes = _two_passes(backbone, rows[0])
-    event = heard(backbone, latents, rows).events[0]
+    event = recorded(backbone, latents, rows).events[0]
     expect(
         {item.index for item in event.rows} == {0, 1}, f"rows {[item.index for item in event.rows]} of 2 are evaluated"
     )
     for place, item in enumerate(event.rows):
         expect(item.row is rows[item.index], f"batch row {place} says it is row {item.index}, and carries another")
         alone = replace(rows[item.index], prompt=item.prompt, edit=None, guidance=1.0 if two_passes else 3.0)
-        key = heard(backbone, latents[item.index : item.index + 1], [alone]).events[0].key[0]
+        key = recorded(backbone, latents[item.index : item.index + 1], [alone]).events[0].key[0]
         off = distance(event.key[place], key)
         expect(
             off <= CLOSE,
@@ -230,7 +230,7 @@ def guidance_costs_no_more_than_it_must(subject: BackboneSubject) -> None:
     if not _two_passes(backbone, row):
         return
     for guidance, half in ((1.0, "conditional"), (0.0, "unconditional")):
-        found = [item.half for item in heard(backbone, latents, [replace(row, guidance=guidance)]).events[0].rows]
+        found = [item.half for item in recorded(backbone, latents, [replace(row, guidance=guidance)]).events[0].rows]
         expect(found == [half], f"guidance {guidance:g} evaluates {found}")
 
 
