@@ -16,7 +16,7 @@ from headrouter_inversions.flowedit import FlowEdit
 from headrouter_inversions.rf import RFInversion
 from headrouter_shapes.bench import cases
 from headrouter_shapes.bench.intervals import mean
-from headrouter_shapes.render import changed_region, render
+from headrouter_shapes.world.render import changed_region, render
 from tqdm import tqdm
 
 from headrouter import Editor

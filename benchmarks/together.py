@@ -39,8 +39,8 @@ def measure(
     progress: Progress, *, counts: Sequence[int] = (2, 4, 8), rounds: int = 5, steps: int = 8, **settings: Any
 ) -> Iterator[Figure]:
     """For each number of edits: seconds of the one call over those of the separate ones, and rows of both."""
-    from headrouter_shapes.render import render
-    from headrouter_shapes.scene import Scene
+    from headrouter_shapes.world.render import render
+    from headrouter_shapes.world.scene import Scene
 
     from headrouter import Editor
 

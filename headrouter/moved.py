@@ -22,6 +22,11 @@ _ROOMS: Final = {
         "plugins": "hookspecs schema",
     },
     "headrouter.cli": {"commands": "conformance doctor edit new_plugin plugins presets reconstruct schema"},
+    "headrouter_shapes": {
+        "world": "vocabulary scene outline drawing render caption oracle sheet pool",
+        "pipelines": "build autoencoder tokenizer folder prompting sampling",
+        "training": "attention flow optimiser parallel transplant",
+    },
 }
 _CHECKS: Final = {
     "checks": "backbone inversion method plugin",

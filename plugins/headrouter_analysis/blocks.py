@@ -128,10 +128,10 @@ def rank_blocks(
 
 def drawn_masks(count: int, seed: int = 0) -> list[Masked]:
     """Scenes of the drawn world with their true masks and the word of their shape."""
-    from headrouter_shapes.caption import VARIANTS, caption
-    from headrouter_shapes.render import mask, render
-    from headrouter_shapes.scene import sample_scene
-    from headrouter_shapes.vocabulary import PLURALS
+    from headrouter_shapes.world.caption import VARIANTS, caption
+    from headrouter_shapes.world.render import mask, render
+    from headrouter_shapes.world.scene import sample_scene
+    from headrouter_shapes.world.vocabulary import PLURALS
 
     generator, items = np.random.default_rng((seed, 5)), []
     for number in range(count):

@@ -84,9 +84,9 @@ def measure_dropping(
     All from the same noise, heads dropped in both halves of guidance and in all steps. Each batch draws random heads of its own,
     ``draws`` times.
     """
-    from headrouter_shapes.caption import VARIANTS, caption
-    from headrouter_shapes.scene import sample_scene
-    from headrouter_shapes.vocabulary import SEMANTICS
+    from headrouter_shapes.world.caption import VARIANTS, caption
+    from headrouter_shapes.world.scene import sample_scene
+    from headrouter_shapes.world.vocabulary import SEMANTICS
 
     names = chosen_semantics(profile.semantics, semantics)
     sets = {name: profile.most_sensitive(name, top, by) for name in names}
@@ -120,8 +120,8 @@ def _drawn(runs: Runs, prompts: Sequence[str], seeds: Sequence[int], heads: Head
 
 def _readings(pictures: Sequence[Image.Image]) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
     """[picture, semantic], the words that the oracle reads."""
-    from headrouter_shapes.oracle import read
-    from headrouter_shapes.vocabulary import SEMANTICS
+    from headrouter_shapes.world.oracle import read
+    from headrouter_shapes.world.vocabulary import SEMANTICS
 
     found = read(np.stack([np.asarray(picture) for picture in pictures]))
     return np.array([[reading.attributes[name] for name in SEMANTICS] for reading in found])

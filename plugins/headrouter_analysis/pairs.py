@@ -111,9 +111,9 @@ def draw_pairs(
 
 def drawn_pairs(count: int, *, seed: int = 0, semantics: Sequence[str] = ()) -> list[Pair]:
     """Pairs of captions of the drawn world: a scene, and the scene with another value of one semantic, in the same wording."""
-    from headrouter_shapes.caption import VARIANTS, caption
-    from headrouter_shapes.scene import edit, sample_scene
-    from headrouter_shapes.vocabulary import SEMANTICS
+    from headrouter_shapes.world.caption import VARIANTS, caption
+    from headrouter_shapes.world.scene import edit, sample_scene
+    from headrouter_shapes.world.vocabulary import SEMANTICS
 
     pairs = []
     for semantic in chosen_semantics(list(SEMANTICS), semantics):

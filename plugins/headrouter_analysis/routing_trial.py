@@ -20,7 +20,7 @@ from headrouter_analysis.runs import Runs, batches
 from headrouter_analysis.statistics import Array, bootstrap
 
 if TYPE_CHECKING:
-    from headrouter_shapes.scene import Scene
+    from headrouter_shapes.world.scene import Scene
 
 VARIANTS: Final = ("plain", "instance-adaptive", "profile", "profile, shuffled")
 MEASURES: Final = ("edited", "kept", "error")
@@ -81,10 +81,10 @@ def try_routing(
     γ, k, δ, the form, the steps and what a weight acts on are those of ``router``, the same for all. Refinement of tokens is off:
     head weights alone differ.
     """
-    from headrouter_shapes.caption import VARIANTS as WORDINGS
-    from headrouter_shapes.caption import caption
-    from headrouter_shapes.render import render_array
-    from headrouter_shapes.scene import edit, sample_scene
+    from headrouter_shapes.world.caption import VARIANTS as WORDINGS
+    from headrouter_shapes.world.caption import caption
+    from headrouter_shapes.world.render import render_array
+    from headrouter_shapes.world.scene import edit, sample_scene
 
     adaptive = changed(router or HeadRouter(), {"image_tokens": "off", "rho": 0.0})
     shared = {name: getattr(adaptive, name) for name in SHARED}
@@ -126,8 +126,8 @@ def _by_semantic(jobs: Sequence[_Job], size: int, progress: bool) -> Iterator[li
 
 def _measured(pictures: Sequence[Image.Image], targets: Sequence["Scene"], semantic: str) -> Array:
     """[edit, measure]"""
-    from headrouter_shapes.oracle import read
-    from headrouter_shapes.render import render_array
+    from headrouter_shapes.world.oracle import read
+    from headrouter_shapes.world.render import render_array
 
     pixels = np.stack([np.asarray(picture) for picture in pictures])
     distance = np.sqrt(np.square(pixels.astype(np.float64) - render_array(targets)).mean(axis=(1, 2, 3)))

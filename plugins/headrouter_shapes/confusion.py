@@ -12,13 +12,13 @@ import torch
 from diffusers import AutoencoderKL
 
 from headrouter.errors import HeadRouterError, InvalidInputError
-from headrouter_shapes.folder import load_autoencoder
-from headrouter_shapes.oracle import Reading, read
-from headrouter_shapes.pool import to_pictures, to_tensor
-from headrouter_shapes.render import render_array
-from headrouter_shapes.scene import Scene, sample_scene
-from headrouter_shapes.vocabulary import SEMANTICS
+from headrouter_shapes.pipelines.folder import load_autoencoder
 from headrouter_shapes.weights import BUNDLED, model_path
+from headrouter_shapes.world.oracle import Reading, read
+from headrouter_shapes.world.pool import to_pictures, to_tensor
+from headrouter_shapes.world.render import render_array
+from headrouter_shapes.world.scene import Scene, sample_scene
+from headrouter_shapes.world.vocabulary import SEMANTICS
 
 
 @torch.no_grad()

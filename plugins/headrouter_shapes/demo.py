@@ -31,9 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
     from headrouter.editing.editor import Editor
     from headrouter.editing.sheet import edit_sheet
     from headrouter.imaging.picture import save_picture, writable_folder
-    from headrouter_shapes.caption import caption
-    from headrouter_shapes.render import render
-    from headrouter_shapes.scene import Scene
+    from headrouter_shapes.world.caption import caption
+    from headrouter_shapes.world.render import render
+    from headrouter_shapes.world.scene import Scene
 
     folder = writable_folder(arguments.output)
     scene, target = Scene(**_SCENE), Scene(**{**_SCENE, **_EDIT})  # type: ignore[arg-type]

@@ -21,18 +21,18 @@ import torch
 
 from headrouter.errors import HeadRouterError, InvalidInputError
 from headrouter.imaging.picture import output_folder, psnr
-from headrouter_shapes.build import BACKBONES, ShapesPipeline
-from headrouter_shapes.caption import VARIANTS, caption
 from headrouter_shapes.files import replacing
-from headrouter_shapes.folder import load_pipeline
-from headrouter_shapes.oracle import Reading, read
-from headrouter_shapes.pool import to_pictures, to_tensor
-from headrouter_shapes.render import render_array
-from headrouter_shapes.sampling import decode_latents, encode_pictures, integrate, starting_noise
-from headrouter_shapes.scene import Scene, sample_scene
-from headrouter_shapes.sheet import save_sheet
-from headrouter_shapes.vocabulary import SEMANTICS
+from headrouter_shapes.pipelines.build import BACKBONES, ShapesPipeline
+from headrouter_shapes.pipelines.folder import load_pipeline
+from headrouter_shapes.pipelines.sampling import decode_latents, encode_pictures, integrate, starting_noise
 from headrouter_shapes.weights import model_path
+from headrouter_shapes.world.caption import VARIANTS, caption
+from headrouter_shapes.world.oracle import Reading, read
+from headrouter_shapes.world.pool import to_pictures, to_tensor
+from headrouter_shapes.world.render import render_array
+from headrouter_shapes.world.scene import Scene, sample_scene
+from headrouter_shapes.world.sheet import save_sheet
+from headrouter_shapes.world.vocabulary import SEMANTICS
 
 Pictures = npt.NDArray[np.uint8]
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from headrouter.errors import HeadRouterError
-from headrouter_shapes.render import changed_region, render_array
-from headrouter_shapes.scene import edit, sample_scene
-from headrouter_shapes.sheet import save_sheet
-from headrouter_shapes.vocabulary import SEMANTICS
+from headrouter_shapes.world.render import changed_region, render_array
+from headrouter_shapes.world.scene import edit, sample_scene
+from headrouter_shapes.world.sheet import save_sheet
+from headrouter_shapes.world.vocabulary import SEMANTICS
 
 
 def world_sheet(seed: int, count: int = 48) -> npt.NDArray[np.uint8]:

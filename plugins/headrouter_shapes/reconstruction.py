@@ -24,10 +24,10 @@ from headrouter_shapes.bench.batch import edit_batch
 from headrouter_shapes.bench.configuration import configure
 from headrouter_shapes.bench.intervals import mean
 from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, SIZES, Case, cases
-from headrouter_shapes.build import BACKBONES
 from headrouter_shapes.evaluate import CAP
 from headrouter_shapes.files import replacing
-from headrouter_shapes.render import render_array
+from headrouter_shapes.pipelines.build import BACKBONES
+from headrouter_shapes.world.render import render_array
 
 _TWO_CALLS: Final = (2, 4, 7, 14, 28, 60)
 STEPS: Final = {

@@ -24,20 +24,21 @@ from tqdm import tqdm
 from headrouter.errors import HeadRouterError, InvalidInputError
 from headrouter.files import refuse_occupied
 from headrouter.imaging.picture import output_folder
-from headrouter_shapes import attention
-from headrouter_shapes.autoencoder import AutoencoderTraining, build_autoencoder, set_latent_scale
-from headrouter_shapes.build import BACKBONES, ShapesPipeline, build_pipeline
-from headrouter_shapes.caption import caption
 from headrouter_shapes.claim import claimed
 from headrouter_shapes.files import finish, load_tensors, replacing, save_tensors
-from headrouter_shapes.flow import FlowTraining, Recipe, trained_parts
-from headrouter_shapes.folder import load_autoencoder, load_pipeline, save_pipeline
-from headrouter_shapes.pool import draw, to_pictures, training_scenes
-from headrouter_shapes.render import render_array
-from headrouter_shapes.sampling import decode_latents, encode_pictures, integrate, starting_noise
-from headrouter_shapes.scene import sample_scene
-from headrouter_shapes.sheet import save_sheet
-from headrouter_shapes.transplant import transplant
+from headrouter_shapes.pipelines.autoencoder import build_autoencoder, set_latent_scale
+from headrouter_shapes.pipelines.build import BACKBONES, ShapesPipeline, build_pipeline
+from headrouter_shapes.pipelines.folder import load_autoencoder, load_pipeline, save_pipeline
+from headrouter_shapes.pipelines.sampling import decode_latents, encode_pictures, integrate, starting_noise
+from headrouter_shapes.training import attention
+from headrouter_shapes.training.autoencoder import AutoencoderTraining
+from headrouter_shapes.training.flow import FlowTraining, Recipe, trained_parts
+from headrouter_shapes.training.transplant import transplant
+from headrouter_shapes.world.caption import caption
+from headrouter_shapes.world.pool import draw, to_pictures, training_scenes
+from headrouter_shapes.world.render import render_array
+from headrouter_shapes.world.scene import sample_scene
+from headrouter_shapes.world.sheet import save_sheet
 
 SHEET_GUIDANCE: Final = 3.0
 _POOL_SLICE: Final = 128

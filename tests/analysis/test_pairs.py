@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 from headrouter_analysis.pairs import draw_pairs, drawn_pairs, read_vocabulary
-from headrouter_shapes.caption import parse
-from headrouter_shapes.vocabulary import SEMANTICS
+from headrouter_shapes.world.caption import parse
+from headrouter_shapes.world.vocabulary import SEMANTICS
 
 from headrouter.errors import InvalidInputError
 

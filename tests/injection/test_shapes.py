@@ -15,9 +15,9 @@ import pytest
 from headrouter_blending.method import LocalBlend
 from headrouter_injection.method import Injection
 from headrouter_inversions.rf import RFInversion
-from headrouter_shapes.caption import caption
-from headrouter_shapes.render import changed_region, mask, render
-from headrouter_shapes.scene import Scene, edit, sample_scene
+from headrouter_shapes.world.caption import caption
+from headrouter_shapes.world.render import changed_region, mask, render
+from headrouter_shapes.world.scene import Scene, edit, sample_scene
 from PIL import Image
 
 from headrouter import Editor

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from headrouter_shapes.autoencoder import build_autoencoder
-from headrouter_shapes.build import BACKBONES, ShapesPipeline, build_pipeline
+from headrouter_shapes.pipelines.autoencoder import build_autoencoder
+from headrouter_shapes.pipelines.build import BACKBONES, ShapesPipeline, build_pipeline
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ import pytest
 from headrouter_shapes.bench.intervals import mean, rate, student, wilson
 from headrouter_shapes.bench.measures import measure
 from headrouter_shapes.bench.sets import KINDS, SETS, Case, cases, fingerprint
-from headrouter_shapes.caption import parse
 from headrouter_shapes.evaluate import evaluation_scenes
-from headrouter_shapes.render import changed_region, render_array
-from headrouter_shapes.scene import Scene, is_held_out
+from headrouter_shapes.world.caption import parse
+from headrouter_shapes.world.render import changed_region, render_array
+from headrouter_shapes.world.scene import Scene, is_held_out
 
 from headrouter.errors import InvalidInputError
 

@@ -15,7 +15,7 @@ from headrouter_shapes.bench.report import summarise
 from headrouter_shapes.bench.sets import KINDS
 from headrouter_shapes.bench.study import SHIPPED
 from headrouter_shapes.claim import claimed
-from headrouter_shapes.render import render
+from headrouter_shapes.world.render import render
 from PIL import Image, ImageColor
 
 from headrouter import Editor

@@ -8,16 +8,16 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline, FluxPipeline, StableDiffusion3Pipeline
 from headrouter_shapes import model_path
-from headrouter_shapes.build import BACKBONES
-from headrouter_shapes.caption import caption
 from headrouter_shapes.confusion import round_trip
 from headrouter_shapes.evaluate import accuracy, evaluation_scenes
-from headrouter_shapes.folder import load_pipeline
-from headrouter_shapes.oracle import read
-from headrouter_shapes.pool import to_pictures, to_tensor
-from headrouter_shapes.render import render_array
-from headrouter_shapes.sampling import decode_latents, encode_pictures, integrate, starting_noise
-from headrouter_shapes.scene import Scene
+from headrouter_shapes.pipelines.build import BACKBONES
+from headrouter_shapes.pipelines.folder import load_pipeline
+from headrouter_shapes.pipelines.sampling import decode_latents, encode_pictures, integrate, starting_noise
+from headrouter_shapes.world.caption import caption
+from headrouter_shapes.world.oracle import read
+from headrouter_shapes.world.pool import to_pictures, to_tensor
+from headrouter_shapes.world.render import render_array
+from headrouter_shapes.world.scene import Scene
 from safetensors import safe_open
 
 from headrouter.imaging.picture import psnr

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from headrouter_shapes.oracle import read
 from headrouter_shapes.weights import model_path
+from headrouter_shapes.world.oracle import read
 from PIL import Image
 
 from headrouter.cli import main

@@ -1,10 +1,10 @@
 """The evaluation: what it asks is never trained on, and its figures are what they are called."""
 
-from headrouter_shapes.caption import parse
 from headrouter_shapes.evaluate import GOALS, accuracy, evaluation_scenes, table
-from headrouter_shapes.oracle import Reading
-from headrouter_shapes.scene import Scene, is_held_out
-from headrouter_shapes.vocabulary import SEMANTICS
+from headrouter_shapes.world.caption import parse
+from headrouter_shapes.world.oracle import Reading
+from headrouter_shapes.world.scene import Scene, is_held_out
+from headrouter_shapes.world.vocabulary import SEMANTICS
 
 
 def test_evaluation_captions_are_held_out_and_fixed_by_the_seed() -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from headrouter_shapes import evaluate, train, weights
-from headrouter_shapes.build import ShapesPipeline
 from headrouter_shapes.claim import claimed
 from headrouter_shapes.files import load_tensors, replacing, save_tensors
-from headrouter_shapes.folder import load_autoencoder, load_pipeline, save_pipeline
-from headrouter_shapes.sheet import save_sheet
+from headrouter_shapes.pipelines.build import ShapesPipeline
+from headrouter_shapes.pipelines.folder import load_autoencoder, load_pipeline, save_pipeline
+from headrouter_shapes.world.sheet import save_sheet
 from PIL import Image
 from safetensors.torch import load_file, save_file
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from headrouter_shapes.presets import RELEASE
-from headrouter_shapes.vocabulary import SEMANTICS
+from headrouter_shapes.world.vocabulary import SEMANTICS
 from PIL import Image
 
 from headrouter.editing.editor import Editor

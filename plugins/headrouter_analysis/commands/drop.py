@@ -127,7 +127,7 @@ def drawn_world_profile(arguments: argparse.Namespace) -> "Profile":
             "With other models use the methods themselves, `headrouter edit --method head-dropout` or `profile-routing`, and look."
         )
     profile = Profile.load(arguments.profile)
-    from headrouter_shapes.vocabulary import SEMANTICS
+    from headrouter_shapes.world.vocabulary import SEMANTICS
 
     unknown = [name for name in profile.semantics if name not in SEMANTICS]
     if unknown:

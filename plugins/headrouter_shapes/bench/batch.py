@@ -22,9 +22,9 @@ from headrouter.sampling.noise import Noise
 from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Pictures
 from headrouter_shapes.bench.sets import Case
-from headrouter_shapes.drawing import PICTURE_SIZE
-from headrouter_shapes.pool import to_pictures, to_tensor
-from headrouter_shapes.render import render_array
+from headrouter_shapes.world.drawing import PICTURE_SIZE
+from headrouter_shapes.world.pool import to_pictures, to_tensor
+from headrouter_shapes.world.render import render_array
 
 Kept = MutableMapping[tuple[Any, ...], tuple[torch.Tensor, "Spent"]]
 """Inversions by what they depend on: latents [sources, C, h, w], and what they took."""

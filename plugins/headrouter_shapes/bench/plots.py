@@ -21,9 +21,9 @@ from headrouter_shapes.bench.measures import Pictures
 from headrouter_shapes.bench.records import Records
 from headrouter_shapes.bench.report import Summary
 from headrouter_shapes.bench.sets import KINDS, Case
-from headrouter_shapes.drawing import PICTURE_SIZE
 from headrouter_shapes.evaluate import CAP
-from headrouter_shapes.render import render_array
+from headrouter_shapes.world.drawing import PICTURE_SIZE
+from headrouter_shapes.world.render import render_array
 
 _ZOOM: Final = 2
 _TILE: Final = PICTURE_SIZE * _ZOOM

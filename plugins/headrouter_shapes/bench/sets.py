@@ -12,9 +12,9 @@ from typing import Final, Literal
 import numpy as np
 
 from headrouter.errors import InvalidInputError
-from headrouter_shapes.caption import VARIANTS, caption
-from headrouter_shapes.scene import Scene, edit, sample_scene
-from headrouter_shapes.vocabulary import SEMANTICS
+from headrouter_shapes.world.caption import VARIANTS, caption
+from headrouter_shapes.world.scene import Scene, edit, sample_scene
+from headrouter_shapes.world.vocabulary import SEMANTICS
 
 Set = Literal["tune", "test"]
 SETS: Final[dict[str, int]] = {"tune": 20_411, "test": 50_340}

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from headrouter_shapes.caption import VARIANTS, caption
-from headrouter_shapes.scene import Scene
-from headrouter_shapes.tokenizer import PROMPT_TOKENS, build_clip_tokenizer, build_t5_tokenizer
-from headrouter_shapes.vocabulary import world_words
+from headrouter_shapes.pipelines.tokenizer import PROMPT_TOKENS, build_clip_tokenizer, build_t5_tokenizer
+from headrouter_shapes.world.caption import VARIANTS, caption
+from headrouter_shapes.world.scene import Scene
+from headrouter_shapes.world.vocabulary import world_words
 from transformers import CLIPTokenizer, T5Tokenizer
 
 CLIP, T5 = build_clip_tokenizer(), build_t5_tokenizer()

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from headrouter_shapes.attention import everywhere, explicit_attention
-from headrouter_shapes.autoencoder import AutoencoderTraining, build_autoencoder, busy_crops, set_latent_scale
-from headrouter_shapes.build import build_pipeline
 from headrouter_shapes.files import load_tensors, save_tensors
-from headrouter_shapes.flow import FlowTraining, Recipe
-from headrouter_shapes.folder import load_pipeline, save_pipeline
-from headrouter_shapes.optimiser import Optimiser
-from headrouter_shapes.parallel import Gradients
-from headrouter_shapes.pool import draw, training_scenes
-from headrouter_shapes.prompting import encode_prompts
+from headrouter_shapes.pipelines.autoencoder import build_autoencoder, set_latent_scale
+from headrouter_shapes.pipelines.build import build_pipeline
+from headrouter_shapes.pipelines.folder import load_pipeline, save_pipeline
+from headrouter_shapes.pipelines.prompting import encode_prompts
+from headrouter_shapes.training.attention import everywhere, explicit_attention
+from headrouter_shapes.training.autoencoder import AutoencoderTraining, busy_crops
+from headrouter_shapes.training.flow import FlowTraining, Recipe
+from headrouter_shapes.training.optimiser import Optimiser
+from headrouter_shapes.training.parallel import Gradients
+from headrouter_shapes.world.pool import draw, training_scenes
 from torch.nn import functional
 
 from headrouter.errors import InvalidInputError, WeightsError

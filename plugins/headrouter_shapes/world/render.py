@@ -1,7 +1,7 @@
 """From a scene to pixels.
 
 A picture is a mixture of three colours, ``picture = background · (1 − cover) + colour · body + pen · ink``. The weight
-maps depend only on what is drawn where (:mod:`headrouter_shapes.drawing`); the colours come last. The oracle uses the
+maps depend only on what is drawn where (:mod:`headrouter_shapes.world.drawing`); the colours come last. The oracle uses the
 same two halves, so what it compares with is the renderer itself.
 """
 
@@ -12,9 +12,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from headrouter.errors import InvalidInputError
-from headrouter_shapes.drawing import Array, layers
-from headrouter_shapes.scene import Scene, variation_of
-from headrouter_shapes.vocabulary import BACKGROUND_COLOURS, INK_COLOURS, OBJECT_COLOURS
+from headrouter_shapes.world.drawing import Array, layers
+from headrouter_shapes.world.scene import Scene, variation_of
+from headrouter_shapes.world.vocabulary import BACKGROUND_COLOURS, INK_COLOURS, OBJECT_COLOURS
 
 
 def render_array(scenes: Sequence[Scene]) -> npt.NDArray[np.uint8]:

@@ -15,8 +15,8 @@ from headrouter_sd3.backbone import SD3Parameters
 from transformers import PreTrainedTokenizerBase
 
 from headrouter.errors import WeightsError
-from headrouter_shapes.build import ShapesPipeline
 from headrouter_shapes.files import replacing
+from headrouter_shapes.pipelines.build import ShapesPipeline
 
 _PARAMETERS: dict[object, tuple[type, str, Any]] = {
     "FluxPipeline": (FluxPipeline, "flux", FluxParameters),

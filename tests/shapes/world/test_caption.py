@@ -1,9 +1,9 @@
 """Captions say all eight semantics, in words that can be read back."""
 
 import pytest
-from headrouter_shapes.caption import VARIANTS, caption, check_words, parse, words_of
-from headrouter_shapes.scene import Scene
-from headrouter_shapes.vocabulary import SEMANTICS, world_words
+from headrouter_shapes.world.caption import VARIANTS, caption, check_words, parse, words_of
+from headrouter_shapes.world.scene import Scene
+from headrouter_shapes.world.vocabulary import SEMANTICS, world_words
 from hypothesis import given
 from hypothesis import strategies as st
 

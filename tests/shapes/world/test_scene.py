@@ -5,9 +5,9 @@ import itertools
 
 import numpy as np
 import pytest
-from headrouter_shapes.pool import training_scenes
-from headrouter_shapes.scene import OFFSET, Scene, edit, is_held_out, sample_scene, variation_of
-from headrouter_shapes.vocabulary import SEMANTICS
+from headrouter_shapes.world.pool import training_scenes
+from headrouter_shapes.world.scene import OFFSET, Scene, edit, is_held_out, sample_scene, variation_of
+from headrouter_shapes.world.vocabulary import SEMANTICS
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -13,8 +13,8 @@ from diffusers import FluxPipeline
 from jaxtyping import Float, Int
 from torch.nn import functional
 
-from headrouter_shapes.build import ShapesPipeline
-from headrouter_shapes.tokenizer import PROMPT_TOKENS
+from headrouter_shapes.pipelines.build import ShapesPipeline
+from headrouter_shapes.pipelines.tokenizer import PROMPT_TOKENS
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

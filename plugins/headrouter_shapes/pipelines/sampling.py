@@ -9,8 +9,8 @@ import torch
 from diffusers import FluxPipeline
 from jaxtyping import Float
 
-from headrouter_shapes.build import ShapesPipeline
-from headrouter_shapes.prompting import Prompts, encode_prompts, velocity
+from headrouter_shapes.pipelines.build import ShapesPipeline
+from headrouter_shapes.pipelines.prompting import Prompts, encode_prompts, velocity
 
 
 def noise_levels(pipeline: ShapesPipeline, steps: int) -> list[float]:

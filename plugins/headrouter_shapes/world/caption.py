@@ -6,8 +6,8 @@ from typing import Final
 
 from headrouter.errors import InvalidInputError
 from headrouter.prompts.words import fold, word_spans
-from headrouter_shapes.scene import Scene
-from headrouter_shapes.vocabulary import PLACES, PLURALS, SEMANTICS, world_words
+from headrouter_shapes.world.scene import Scene
+from headrouter_shapes.world.vocabulary import PLACES, PLURALS, SEMANTICS, world_words
 
 _TEMPLATES: Final[tuple[Callable[[Scene, str, str], str], ...]] = (
     lambda scene, things, place: f"{things} {place}, {scene.style}, on a {scene.background} background",

@@ -4,14 +4,14 @@ import copy
 
 import pytest
 import torch
-from headrouter_shapes.build import ShapesPipeline, build_pipeline
-from headrouter_shapes.caption import caption
-from headrouter_shapes.folder import load_pipeline
-from headrouter_shapes.pool import draw, training_scenes
-from headrouter_shapes.prompting import encode_prompts, velocity
-from headrouter_shapes.sampling import encode_pictures, starting_noise
-from headrouter_shapes.transplant import transplant, without_norms
+from headrouter_shapes.pipelines.build import ShapesPipeline, build_pipeline
+from headrouter_shapes.pipelines.folder import load_pipeline
+from headrouter_shapes.pipelines.prompting import encode_prompts, velocity
+from headrouter_shapes.pipelines.sampling import encode_pictures, starting_noise
+from headrouter_shapes.training.transplant import transplant, without_norms
 from headrouter_shapes.weights import model_path
+from headrouter_shapes.world.caption import caption
+from headrouter_shapes.world.pool import draw, training_scenes
 from torch.nn import functional
 
 from headrouter.errors import WeightsError

@@ -7,7 +7,7 @@ from typing import Final
 
 from transformers import CLIPTokenizer, T5Tokenizer
 
-from headrouter_shapes.vocabulary import world_words
+from headrouter_shapes.world.vocabulary import world_words
 
 PROMPT_TOKENS: Final = 20
 """Length of a prompt for every tokenizer, special tokens included: the longest caption has 18 tokens."""

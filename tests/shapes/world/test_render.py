@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from headrouter_shapes.render import changed_region, mask, render, render_array
-from headrouter_shapes.scene import Scene, edit, sample_scene, variation_of
-from headrouter_shapes.vocabulary import BACKGROUND_COLOURS, OBJECT_COLOURS, SEMANTICS
+from headrouter_shapes.world.render import changed_region, mask, render, render_array
+from headrouter_shapes.world.scene import Scene, edit, sample_scene, variation_of
+from headrouter_shapes.world.vocabulary import BACKGROUND_COLOURS, OBJECT_COLOURS, SEMANTICS
 from hypothesis import given, settings
 
 from headrouter.errors import InvalidInputError

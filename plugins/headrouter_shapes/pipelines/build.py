@@ -16,8 +16,8 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 from headrouter.errors import InvalidInputError
-from headrouter_shapes.autoencoder import LATENT_CHANNELS
-from headrouter_shapes.tokenizer import PROMPT_TOKENS, build_clip_tokenizer, build_t5_tokenizer
+from headrouter_shapes.pipelines.autoencoder import LATENT_CHANNELS
+from headrouter_shapes.pipelines.tokenizer import PROMPT_TOKENS, build_clip_tokenizer, build_t5_tokenizer
 
 ShapesPipeline: TypeAlias = FluxPipeline | StableDiffusion3Pipeline
 

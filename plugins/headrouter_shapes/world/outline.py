@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from headrouter_shapes.vocabulary import SEMANTICS
+from headrouter_shapes.world.vocabulary import SEMANTICS
 
 Array = npt.NDArray[np.float32]
 

@@ -5,8 +5,8 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Float, UInt8
 
-from headrouter_shapes.render import render_array
-from headrouter_shapes.scene import Scene, sample_scene
+from headrouter_shapes.world.render import render_array
+from headrouter_shapes.world.scene import Scene, sample_scene
 
 
 def training_scenes(seed: int, first: int, count: int) -> list[Scene]:

@@ -14,11 +14,11 @@ from diffusers import FluxPipeline
 from torch import nn
 
 from headrouter.errors import WeightsError
-from headrouter_shapes.build import ShapesPipeline
-from headrouter_shapes.caption import caption
-from headrouter_shapes.pool import draw, training_scenes
-from headrouter_shapes.prompting import encode_prompts, velocity
-from headrouter_shapes.sampling import encode_pictures, starting_noise
+from headrouter_shapes.pipelines.build import ShapesPipeline
+from headrouter_shapes.pipelines.prompting import encode_prompts, velocity
+from headrouter_shapes.pipelines.sampling import encode_pictures, starting_noise
+from headrouter_shapes.world.caption import caption
+from headrouter_shapes.world.pool import draw, training_scenes
 
 Weights: TypeAlias = dict[str, torch.Tensor]
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from headrouter.errors import InvalidInputError
-from headrouter_shapes.vocabulary import SEMANTICS
+from headrouter_shapes.world.vocabulary import SEMANTICS
 
 HELD_OUT_ONE_IN: Final = 10
 OFFSET: Final = 4.0

@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from headrouter_shapes.outline import signed_distance
-from headrouter_shapes.scene import Scene, Variation, variation_of
-from headrouter_shapes.vocabulary import SEMANTICS
+from headrouter_shapes.world.outline import signed_distance
+from headrouter_shapes.world.scene import Scene, Variation, variation_of
+from headrouter_shapes.world.vocabulary import SEMANTICS
 
 Array = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]

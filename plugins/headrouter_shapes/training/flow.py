@@ -16,12 +16,12 @@ from torch import nn
 from torch.nn import functional
 
 from headrouter.errors import InvalidInputError, WeightsError
-from headrouter_shapes.build import ShapesPipeline
-from headrouter_shapes.caption import VARIANTS, caption
-from headrouter_shapes.optimiser import Optimiser, cosine
-from headrouter_shapes.parallel import Gradients
-from headrouter_shapes.prompting import encode_tokens, tokenize, velocity
-from headrouter_shapes.scene import Scene
+from headrouter_shapes.pipelines.build import ShapesPipeline
+from headrouter_shapes.pipelines.prompting import encode_tokens, tokenize, velocity
+from headrouter_shapes.training.optimiser import Optimiser, cosine
+from headrouter_shapes.training.parallel import Gradients
+from headrouter_shapes.world.caption import VARIANTS, caption
+from headrouter_shapes.world.scene import Scene
 
 CAPTION_DROPOUT: Final = 0.1
 _AVERAGE_DECAY: Final = 0.99

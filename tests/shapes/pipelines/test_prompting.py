@@ -3,10 +3,10 @@
 import pytest
 import torch
 from diffusers import FluxPipeline
-from headrouter_shapes.build import BACKBONES, ShapesPipeline
-from headrouter_shapes.prompting import encode_prompts
-from headrouter_shapes.sampling import integrate
-from headrouter_shapes.tokenizer import PROMPT_TOKENS
+from headrouter_shapes.pipelines.build import BACKBONES, ShapesPipeline
+from headrouter_shapes.pipelines.prompting import encode_prompts
+from headrouter_shapes.pipelines.sampling import integrate
+from headrouter_shapes.pipelines.tokenizer import PROMPT_TOKENS
 
 PROMPTS = ["a large striped blue star in the center, filled, on a white background", "two dragons", ""]
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from headrouter.errors import InvalidInputError
-from headrouter_shapes.drawing import PICTURE_SIZE, Array, layers
-from headrouter_shapes.scene import OFFSET, Scene, Variation
-from headrouter_shapes.vocabulary import BACKGROUND_COLOURS, INK_COLOURS, OBJECT_COLOURS, SEMANTICS
+from headrouter_shapes.world.drawing import PICTURE_SIZE, Array, layers
+from headrouter_shapes.world.scene import OFFSET, Scene, Variation
+from headrouter_shapes.world.vocabulary import BACKGROUND_COLOURS, INK_COLOURS, OBJECT_COLOURS, SEMANTICS
 
 _COLOURS: Final = np.array(list(OBJECT_COLOURS.values()), dtype=np.float32)
 _PAPERS: Final = np.array(list(BACKGROUND_COLOURS.values()), dtype=np.float32)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from headrouter_shapes.oracle import read
-from headrouter_shapes.render import render_array
-from headrouter_shapes.scene import sample_scene
+from headrouter_shapes.world.oracle import read
+from headrouter_shapes.world.render import render_array
+from headrouter_shapes.world.scene import sample_scene
 
 from headrouter.errors import InvalidInputError
 

@@ -1,0 +1,1 @@
+"""Small pipelines of the ordinary diffusers classes: built, kept in folders, and run with gradients."""
