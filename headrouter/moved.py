@@ -27,6 +27,10 @@ _ROOMS: Final = {
         "pipelines": "build autoencoder tokenizer folder prompting sampling",
         "training": "attention flow optimiser parallel transplant",
     },
+    "headrouter_analysis": {
+        "methods": "choice depth dropout maps routing sensitivity swap",
+        "analyses": "blocks dropping heads masks pairs routing_trial",
+    },
 }
 _CHECKS: Final = {
     "checks": "backbone inversion method plugin",

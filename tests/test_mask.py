@@ -7,7 +7,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from headrouter_analysis.masks import read_masks
+from headrouter_analysis.analyses.masks import read_masks
 from headrouter_analysis.profile import Profile
 from headrouter_blending.given import mask_pixels
 from headrouter_blending.method import LocalBlend

@@ -17,7 +17,7 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
     register(
         MethodSpec(
             name="attention-maps",
-            target="headrouter_analysis.maps:AttentionMaps",
+            target="headrouter_analysis.methods.maps:AttentionMaps",
             requires={"joint-attention", "prompt-words"},
             summary="Changes nothing; records maps of words by block, step and head, text keys or image keys.",
         )
@@ -25,7 +25,7 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
     register(
         MethodSpec(
             name="text-share",
-            target="headrouter_analysis.depth:TextShare",
+            target="headrouter_analysis.methods.depth:TextShare",
             requires={"joint-attention"},
             summary="Changes nothing; records how much of its attention the image gives to each text token, by block.",
         )
@@ -33,7 +33,7 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
     register(
         MethodSpec(
             name="head-sensitivity",
-            target="headrouter_analysis.sensitivity:HeadSensitivity",
+            target="headrouter_analysis.methods.sensitivity:HeadSensitivity",
             requires={"joint-attention"},
             summary="Changes nothing; records how far each head's output is from the source's.",
         )
@@ -41,7 +41,7 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
     register(
         MethodSpec(
             name="head-dropout",
-            target="headrouter_analysis.dropout:HeadDropout",
+            target="headrouter_analysis.methods.dropout:HeadDropout",
             provides={"acts"},
             requires={"joint-attention"},
             summary="Puts zero or the mean in the place of chosen heads' output.",
@@ -50,7 +50,7 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
     register(
         MethodSpec(
             name="head-swap",
-            target="headrouter_analysis.swap:HeadSwap",
+            target="headrouter_analysis.methods.swap:HeadSwap",
             provides={"acts"},
             requires={"joint-attention"},
             summary="Gives the edit the source's output of chosen heads, or swaps them.",
@@ -59,7 +59,7 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
     register(
         MethodSpec(
             name="profile-routing",
-            target="headrouter_analysis.routing:ProfileRouting",
+            target="headrouter_analysis.methods.routing:ProfileRouting",
             provides={"acts"},
             requires={"joint-attention"},
             summary="Weighs heads by their measured sensitivity to a semantic, the same for every edit.",

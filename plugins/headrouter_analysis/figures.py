@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from headrouter.imaging.picture import save_picture
-from headrouter_analysis.blocks import BlockScore
+from headrouter_analysis.analyses.blocks import BlockScore
 from headrouter_analysis.profile import Profile
 
 _DPI: Final = 100

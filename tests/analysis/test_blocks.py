@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from headrouter_analysis.blocks import Masked, rank_blocks
-from headrouter_analysis.depth import TextShare
+from headrouter_analysis.analyses.blocks import Masked, rank_blocks
+from headrouter_analysis.methods.depth import TextShare
 from headrouter_analysis.noised import Noised
 from headrouter_analysis.runs import Runs
 from PIL import Image

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from headrouter_analysis import command, figures
-from headrouter_analysis.pairs import BUNDLED
+from headrouter_analysis.analyses.pairs import BUNDLED
 from PIL import Image
 
 from headrouter.cli import main

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from headrouter_analysis.dropout import HeadDropout
-from headrouter_analysis.heads import analyse_heads
-from headrouter_analysis.pairs import Pair
+from headrouter_analysis.analyses.heads import analyse_heads
+from headrouter_analysis.analyses.pairs import Pair
+from headrouter_analysis.methods.dropout import HeadDropout
+from headrouter_analysis.methods.routing import ProfileRouting
+from headrouter_analysis.methods.sensitivity import HeadSensitivity
+from headrouter_analysis.methods.swap import HeadSwap
 from headrouter_analysis.profile import Profile
-from headrouter_analysis.routing import ProfileRouting
 from headrouter_analysis.runs import Runs
-from headrouter_analysis.sensitivity import HeadSensitivity
 from headrouter_analysis.statistics import differ_by_group
-from headrouter_analysis.swap import HeadSwap
 from torch.nn import functional
 
 from headrouter.editing.editor import Editor

@@ -4,13 +4,13 @@ import json
 
 import pytest
 import torch
-from headrouter_analysis.depth import TextShare
-from headrouter_analysis.dropout import HeadDropout
-from headrouter_analysis.maps import AttentionMaps
+from headrouter_analysis.methods.depth import TextShare
+from headrouter_analysis.methods.dropout import HeadDropout
+from headrouter_analysis.methods.maps import AttentionMaps
+from headrouter_analysis.methods.routing import ProfileRouting
+from headrouter_analysis.methods.sensitivity import HeadSensitivity
+from headrouter_analysis.methods.swap import HeadSwap
 from headrouter_analysis.profile import Profile
-from headrouter_analysis.routing import ProfileRouting
-from headrouter_analysis.sensitivity import HeadSensitivity
-from headrouter_analysis.swap import HeadSwap
 
 from headrouter.testing import MethodConformance, MethodSubject
 

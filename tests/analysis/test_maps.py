@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from headrouter_analysis.depth import TextShare
-from headrouter_analysis.maps import AttentionMaps
+from headrouter_analysis.methods.depth import TextShare
+from headrouter_analysis.methods.maps import AttentionMaps
 from headrouter_analysis.runs import Runs
 from PIL import Image
 

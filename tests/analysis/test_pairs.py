@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from headrouter_analysis.pairs import draw_pairs, drawn_pairs, read_vocabulary
+from headrouter_analysis.analyses.pairs import draw_pairs, drawn_pairs, read_vocabulary
 from headrouter_shapes.world.caption import parse
 from headrouter_shapes.world.vocabulary import SEMANTICS
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from headrouter_analysis.blocks import drawn_masks, rank_blocks
-from headrouter_analysis.dropping import Dropping, measure_dropping
-from headrouter_analysis.heads import analyse_heads
-from headrouter_analysis.pairs import drawn_pairs
+from headrouter_analysis.analyses.blocks import drawn_masks, rank_blocks
+from headrouter_analysis.analyses.dropping import Dropping, measure_dropping
+from headrouter_analysis.analyses.heads import analyse_heads
+from headrouter_analysis.analyses.pairs import drawn_pairs
+from headrouter_analysis.analyses.routing_trial import VARIANTS, try_routing
 from headrouter_analysis.profile import Profile
-from headrouter_analysis.routing_trial import VARIANTS, try_routing
 from headrouter_analysis.runs import Runs
 from headrouter_inversions.rf import RFInversion
 

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from diffusers import hooks
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
-from headrouter_analysis.blocks import Masked, rank_blocks
-from headrouter_analysis.dropout import HeadDropout
-from headrouter_analysis.heads import analyse_heads
-from headrouter_analysis.maps import AttentionMaps
-from headrouter_analysis.pairs import Pair
-from headrouter_analysis.routing import ProfileRouting
+from headrouter_analysis.analyses.blocks import Masked, rank_blocks
+from headrouter_analysis.analyses.heads import analyse_heads
+from headrouter_analysis.analyses.pairs import Pair
+from headrouter_analysis.methods.dropout import HeadDropout
+from headrouter_analysis.methods.maps import AttentionMaps
+from headrouter_analysis.methods.routing import ProfileRouting
+from headrouter_analysis.methods.swap import HeadSwap
 from headrouter_analysis.runs import Runs
-from headrouter_analysis.swap import HeadSwap
 from headrouter_blending.method import LocalBlend
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
 from headrouter_flux.backbone import FluxParameters

@@ -7,7 +7,7 @@ from headrouter.errors import InvalidInputError
 from headrouter_analysis.command import add_analysis, load, model_of, positive, record
 
 if TYPE_CHECKING:
-    from headrouter_analysis.blocks import Masked
+    from headrouter_analysis.analyses.blocks import Masked
 
 TEXT = """Which blocks' maps find the object of a word, scored against masks.
 
@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     items = items_of(arguments)
     from headrouter.imaging.picture import writable_folder
     from headrouter_analysis import figures, tables
-    from headrouter_analysis.blocks import rank_blocks
-    from headrouter_analysis.maps import AttentionMaps
+    from headrouter_analysis.analyses.blocks import rank_blocks
+    from headrouter_analysis.methods.maps import AttentionMaps
 
     folder = writable_folder(arguments.output)
     runs = load(arguments, [AttentionMaps()])
@@ -101,8 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def items_of(arguments: argparse.Namespace) -> "list[Masked]":
     """Pictures with masks: the user's, or drawn ones for the model of the drawn world."""
-    from headrouter_analysis.blocks import drawn_masks
-    from headrouter_analysis.masks import read_masks
+    from headrouter_analysis.analyses.blocks import drawn_masks
+    from headrouter_analysis.analyses.masks import read_masks
 
     if arguments.data is not None:
         return read_masks(arguments.data, arguments.seed)

@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Drop, read, and say what changed."""
     from headrouter.imaging.picture import writable_folder
     from headrouter_analysis import figures, tables
-    from headrouter_analysis.dropout import HeadDropout
-    from headrouter_analysis.dropping import measure_dropping
+    from headrouter_analysis.analyses.dropping import measure_dropping
+    from headrouter_analysis.methods.dropout import HeadDropout
 
     positive(arguments, "top", "pictures", "draws", "batch")
     profile = drawn_world_profile(arguments)

@@ -7,7 +7,7 @@ from headrouter.errors import InvalidInputError
 from headrouter_analysis.command import add_analysis, load, model_of, positive, record
 
 if TYPE_CHECKING:
-    from headrouter_analysis.pairs import Pair
+    from headrouter_analysis.analyses.pairs import Pair
 
 TEXT = """How far every attention head moves when one semantic of the prompt changes (arXiv:2411.15034, sec. 3.1).
 
@@ -51,9 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     pairs = pairs_of(arguments)
     from headrouter.imaging.picture import writable_folder
     from headrouter_analysis import figures, tables
-    from headrouter_analysis.heads import analyse_heads
-    from headrouter_analysis.pairs import as_rows
-    from headrouter_analysis.sensitivity import HeadSensitivity
+    from headrouter_analysis.analyses.heads import analyse_heads
+    from headrouter_analysis.analyses.pairs import as_rows
+    from headrouter_analysis.methods.sensitivity import HeadSensitivity
 
     folder = writable_folder(arguments.output)
     method = HeadSensitivity(compare=arguments.compare)
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def pairs_of(arguments: argparse.Namespace) -> "list[Pair]":
     """Pairs of the drawn world for its own models, of a vocabulary for all others."""
-    from headrouter_analysis.pairs import BUNDLED, draw_pairs, drawn_pairs, read_vocabulary
+    from headrouter_analysis.analyses.pairs import BUNDLED, draw_pairs, drawn_pairs, read_vocabulary
 
     if arguments.model == "shapes" and arguments.vocabulary is None:
         if arguments.form != "independent":

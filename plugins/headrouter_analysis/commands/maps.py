@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Look, draw, and say where things are."""
     from headrouter.imaging.picture import load_picture, writable_folder
     from headrouter.prompts.prompt import Prompt
-    from headrouter_analysis.depth import TextShare
-    from headrouter_analysis.maps import AXES, AttentionMaps
+    from headrouter_analysis.methods.depth import TextShare
+    from headrouter_analysis.methods.maps import AXES, AttentionMaps
 
     positive(arguments, "batch")
     plain = Prompt(arguments.prompt, {})

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from headrouter.imaging.picture import writable_folder
     from headrouter.methods.head_router.method import HeadRouter
     from headrouter_analysis import figures, tables
-    from headrouter_analysis.routing_trial import MEASURES, SHARED, VARIANTS, try_routing
+    from headrouter_analysis.analyses.routing_trial import MEASURES, SHARED, VARIANTS, try_routing
 
     positive(arguments, "edits", "batch")
     profile = drawn_world_profile(arguments)

@@ -11,7 +11,7 @@ from headrouter.config.yaml_document import read_yaml
 from headrouter.errors import InvalidInputError
 from headrouter.imaging.picture import load_picture
 from headrouter.masks.mask import load_mask
-from headrouter_analysis.blocks import Masked
+from headrouter_analysis.analyses.blocks import Masked
 
 
 class _Entry(Parameters):

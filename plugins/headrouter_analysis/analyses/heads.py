@@ -7,10 +7,10 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from headrouter_analysis.pairs import Pair
+from headrouter_analysis.analyses.pairs import Pair
+from headrouter_analysis.methods.sensitivity import HeadSensitivity
 from headrouter_analysis.profile import Profile
 from headrouter_analysis.runs import Runs, batches
-from headrouter_analysis.sensitivity import HeadSensitivity
 from headrouter_analysis.statistics import PermutationTest, Running, differ_by_group
 
 

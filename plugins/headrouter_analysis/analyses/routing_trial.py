@@ -13,9 +13,9 @@ from headrouter.methods.head_router.method import HeadRouter
 from headrouter.methods.head_router.window import Window
 from headrouter.methods.method import Method
 from headrouter.sampling.inversion import Inversion
-from headrouter_analysis.pairs import chosen_semantics
+from headrouter_analysis.analyses.pairs import chosen_semantics
+from headrouter_analysis.methods.routing import ProfileRouting
 from headrouter_analysis.profile import By, Profile
-from headrouter_analysis.routing import ProfileRouting
 from headrouter_analysis.runs import Runs, batches
 from headrouter_analysis.statistics import Array, bootstrap
 

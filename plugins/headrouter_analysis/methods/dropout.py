@@ -12,7 +12,7 @@ from headrouter.attention.rows import BatchRow
 from headrouter.config.step_or_fraction import StepOrFraction, window
 from headrouter.errors import InvalidInputError
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
-from headrouter_analysis.choice import Heads, Tokens, chosen_heads, token_places
+from headrouter_analysis.methods.choice import Heads, Tokens, chosen_heads, token_places
 
 
 @final

@@ -18,7 +18,7 @@ from headrouter.attention.rows import Row
 from headrouter.config.step_or_fraction import StepOrFraction, window
 from headrouter.errors import InvalidInputError
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
-from headrouter_analysis.choice import chosen_blocks
+from headrouter_analysis.methods.choice import chosen_blocks
 
 Direction = Literal["T2I", "I2T"]
 Axis = Literal["step", "block", "head"]

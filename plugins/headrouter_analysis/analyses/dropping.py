@@ -7,9 +7,9 @@ from typing import Any, final
 import numpy as np
 from PIL import Image
 
-from headrouter_analysis.choice import Heads
-from headrouter_analysis.dropout import HeadDropout
-from headrouter_analysis.pairs import chosen_semantics
+from headrouter_analysis.analyses.pairs import chosen_semantics
+from headrouter_analysis.methods.choice import Heads
+from headrouter_analysis.methods.dropout import HeadDropout
 from headrouter_analysis.profile import By, Profile
 from headrouter_analysis.runs import Runs, batches
 from headrouter_analysis.statistics import Array, Interval, bootstrap, wilson

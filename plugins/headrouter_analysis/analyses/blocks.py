@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from headrouter.errors import InvalidInputError
 from headrouter.prompts.prompt import Prompt
-from headrouter_analysis.depth import TextShare
-from headrouter_analysis.maps import AttentionMaps, Direction
+from headrouter_analysis.methods.depth import TextShare
+from headrouter_analysis.methods.maps import AttentionMaps, Direction
 from headrouter_analysis.runs import Runs, batches
 from headrouter_analysis.statistics import Array, Interval, area_under_curve, bootstrap, overlap
 

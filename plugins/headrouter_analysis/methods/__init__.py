@@ -1,0 +1,1 @@
+"""Methods that record what attention does, and methods that drop, swap or weigh its heads."""
