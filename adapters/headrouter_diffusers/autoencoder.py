@@ -1,7 +1,7 @@
 """Pictures to latents and back, by the autoencoder of a pipeline.
 
-Latents are scaled as the transformer is trained: x = (z − shift) · scale. One picture at a time, so that memory does
-not grow with their number and no picture depends on another.
+One picture at a time, so that memory does not grow with their number and no picture depends on another. Latents are scaled as
+the transformer is trained: x = (z − shift) · scale, or (z − mean) / deviation of each channel.
 """
 
 from collections.abc import Iterator
@@ -13,24 +13,67 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def encode(vae: Any, pixels: Float[Tensor, "images 3 height width"], device: torch.device) -> Tensor:
-    """Latents of pictures in [−1, 1]: the mode of the posterior, scaled, float32."""
+def encode(
+    vae: Any, pixels: Float[Tensor, "images 3 height width"], device: torch.device, *, films: bool = False
+) -> Float[Tensor, "images channels h w"]:
+    """Return the mode of the posterior of pictures in [−1, 1], float32; with ``films`` each is a film of one frame."""
     with _full_precision(vae):
-        pixels = pixels.to(device, vae.dtype)
-        modes = [vae.encode(picture[None]).latent_dist.mode().float() for picture in pixels]
-    return (torch.cat(modes) - _shift(vae)) * float(vae.config.scaling_factor)
+        given = pixels.to(device, vae.dtype)
+        modes = [vae.encode(_film(picture[None], films)).latent_dist.mode().float() for picture in given]
+    return _frame(torch.cat(modes), films)
 
 
-def decode(vae: Any, latents: Float[Tensor, "rows channels h w"], device: torch.device) -> Tensor:
-    """Pictures of scaled latents, float32 in about [−1, 1], not clipped."""
+def decode(
+    vae: Any, raw: Float[Tensor, "rows channels h w"], device: torch.device, *, films: bool = False
+) -> Float[Tensor, "rows 3 height width"]:
+    """Return pictures of what :func:`encode` gives, float32 in about [−1, 1], not clipped."""
     with _full_precision(vae):
-        unscaled = (latents.float() / vae.config.scaling_factor + _shift(vae)).to(device, vae.dtype)
-        pictures = [vae.decode(latent[None], return_dict=False)[0].float() for latent in unscaled]
-    return torch.cat(pictures)
+        given = raw.to(device, vae.dtype)
+        pictures = [vae.decode(_film(latent[None], films), return_dict=False)[0].float() for latent in given]
+    return _frame(torch.cat(pictures), films)
+
+
+def channels(vae: Any) -> int:
+    """Return the number of channels of an autoencoder's latents."""
+    return int(vae.config.get("latent_channels") or vae.config.z_dim)
+
+
+def normalised(vae: Any, raw: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows channels h w"]:
+    """Return (z − mean) / deviation of each channel, or (z − shift) · scale, whichever the autoencoder is configured with."""
+    if _by_channel(vae):
+        mean, deviation = _statistics(vae, raw)
+        return (raw - mean) / deviation
+    return (raw - _shift(vae)) * float(vae.config.scaling_factor)
+
+
+def denormalised(vae: Any, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows channels h w"]:
+    """Return the inverse of :func:`normalised`."""
+    if _by_channel(vae):
+        mean, deviation = _statistics(vae, latents)
+        return latents * deviation + mean
+    return latents / float(vae.config.scaling_factor) + _shift(vae)
+
+
+def _by_channel(vae: Any) -> bool:
+    return vae.config.get("scaling_factor") is None and vae.config.get("latents_mean") is not None
+
+
+def _statistics(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation, each [channels, 1, 1]."""
+    mean, deviation = (torch.tensor(vae.config[name], dtype=torch.float32) for name in ("latents_mean", "latents_std"))
+    return mean.view(-1, 1, 1).to(like.device), deviation.view(-1, 1, 1).to(like.device)
 
 
 def _shift(vae: Any) -> float:
     return float(vae.config.get("shift_factor") or 0.0)
+
+
+def _film(picture: Tensor, films: bool) -> Tensor:
+    return picture.unsqueeze(2) if films else picture
+
+
+def _frame(film: Tensor, films: bool) -> Tensor:
+    return film.squeeze(2) if films else film
 
 
 @contextmanager

@@ -11,7 +11,9 @@ from headrouter.errors import HeadRouterError, IncompatibleError, reason_of
 from headrouter_diffusers.schedulers import check_scheduler
 
 
-def refuse_unfit(pipeline: Any, which: str, *, optional: Collection[str], packed: int) -> None:
+def refuse_unfit(
+    pipeline: Any, which: str, *, optional: Collection[str], packed: int, own_latents: bool = False
+) -> None:
     """Check the parts of a pipeline before anything touches them.
 
     Args:
@@ -19,6 +21,7 @@ def refuse_unfit(pipeline: Any, which: str, *, optional: Collection[str], packed
         which: Which one it is, for messages.
         optional: Parts that it can do without, beside those that its class calls optional.
         packed: Number of latents that become one input of the transformer.
+        own_latents: Whether the adapter scales latents by itself, not by what the autoencoder is configured with.
 
     Raises:
         IncompatibleError: a part is missing, or does something else than an edit needs.
@@ -32,7 +35,7 @@ def refuse_unfit(pipeline: Any, which: str, *, optional: Collection[str], packed
         if part is not None and name.startswith("tokenizer"):
             _check_tokenizer(name, part, encoder, which)
     check_scheduler(pipeline.scheduler, which)
-    _check_autoencoder(pipeline, which)
+    _check_autoencoder(pipeline, which, own_latents)
     _check_transformer(pipeline, which, packed)
 
 
@@ -51,7 +54,10 @@ def lacking(which: str, name: str, kind: type) -> str:
 def takes_more(transformer: Any) -> bool:
     """Whether a transformer takes channels beside those of the latents: a mask, a control picture, one to fill in."""
     takes, gives = transformer.config.get("in_channels"), transformer.config.get("out_channels")
-    return gives is not None and takes != gives
+    patch = transformer.config.get(
+        "patch_size"
+    )  # some take patches that were made before, and tell channels without them
+    return gives is not None and takes not in (gives, gives * patch**2 if type(patch) is int else gives)
 
 
 @contextmanager
@@ -73,7 +79,8 @@ def blaming(which: str, what: str) -> Iterator[None]:
 
 
 def _check_transformer(pipeline: Any, which: str, packed: int) -> None:
-    transformer, latents = pipeline.transformer, pipeline.vae.config.get("latent_channels")
+    transformer, configuration = pipeline.transformer, pipeline.vae.config
+    latents = configuration.get("latent_channels", configuration.get("z_dim"))
     takes, gives = transformer.config.get("in_channels"), transformer.config.get("out_channels")
     if takes_more(transformer):
         raise IncompatibleError(
@@ -94,7 +101,7 @@ def _check_transformer(pipeline: Any, which: str, packed: int) -> None:
         )
 
 
-def _check_autoencoder(pipeline: Any, which: str) -> None:
+def _check_autoencoder(pipeline: Any, which: str, own_latents: bool) -> None:
     vae: Any = getattr(pipeline.vae, "_orig_mod", pipeline.vae)  # compiled
     wanted: Any = declared_parts(type(pipeline))["vae"]
     if not isinstance(vae, wanted):
@@ -102,6 +109,8 @@ def _check_autoencoder(pipeline: Any, which: str) -> None:
             f"{which} has a {type(vae).__name__} as its 'vae', which cannot take a picture to the latents that the model"
             f" was trained on. Use the {wanted.__name__} of the model."
         )
+    if own_latents or _scaled_by_channel(vae, which):
+        return
     scale, shift = vae.config.get("scaling_factor"), vae.config.get("shift_factor") or 0.0
     numbers = all(type(value) in (int, float) and math.isfinite(value) for value in (scale, shift))
     if not numbers or scale <= 0:
@@ -109,6 +118,24 @@ def _check_autoencoder(pipeline: Any, which: str) -> None:
             f"{which} has a 'vae' whose `scaling_factor` must be a number above 0 and `shift_factor` a number or none, got"
             f" {scale!r} and {shift!r}. Use the configuration that the model was released with."
         )
+
+
+def _scaled_by_channel(vae: Any, which: str) -> bool:
+    """Whether each channel of latents has a mean and a deviation of its own; refused where they cannot be."""
+    mean, deviation = (vae.config.get(name) for name in ("latents_mean", "latents_std"))
+    if mean is None or vae.config.get("scaling_factor") is not None:
+        return False
+    count = vae.config.get("latent_channels", vae.config.get("z_dim"))
+    whole = (
+        isinstance(mean, list | tuple) and isinstance(deviation, list | tuple) and len(mean) == len(deviation) == count
+    )
+    numbers = whole and all(type(value) in (int, float) and math.isfinite(value) for value in (*mean, *deviation))
+    if not numbers or min(deviation) <= 0:
+        raise IncompatibleError(
+            f"{which} has a 'vae' whose `latents_mean` and `latents_std` must be {count} numbers each, those of the latter above 0."
+            " Use the configuration that the model was released with."
+        )
+    return True
 
 
 def _check_tokenizer(name: str, tokenizer: Any, encoder: Any, which: str) -> None:

@@ -1,17 +1,17 @@
 """The common part of backbones that drive a diffusers pipeline.
 
 A subclass declares where its transformer attends, which text encoders feed it, how a latent becomes tokens, which time
-grid suits it and how it is called.
+grid suits it and how it is called. ``help(DiffusersBackbone)`` shows what there is to declare.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import torch
 from headrouter_diffusers.quiet import without_notes_on_length
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from headrouter.attention.joint_attention import Site, TokenLayout
@@ -19,12 +19,14 @@ from headrouter.attention.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter.errors import InvalidInputError
 from headrouter.models.backbone import AttentionListener, Backbone, BackboneParameters, Defaults
 from headrouter.models.surroundings import undisturbed
+from headrouter.prompts.batch import stacked, text_length, text_mask
 from headrouter.prompts.marks import without_marks
 from headrouter.prompts.prompt import Prompt
 from headrouter.prompts.spelling import Spelling
-from headrouter_diffusers import autoencoder
+from headrouter_diffusers import autoencoder, old_names
 from headrouter_diffusers.content import pipeline_fingerprint
 from headrouter_diffusers.fitness import blaming, refuse_unfit
+from headrouter_diffusers.loading import given_pipeline, load_pipeline
 from headrouter_diffusers.parameters import DiffusersParameters
 from headrouter_diffusers.running import exclusively
 from headrouter_diffusers.schedulers import grid_of
@@ -40,6 +42,12 @@ class DiffusersBackbone(Backbone, ABC):
 
     family: str
     """Name of the backbone, for messages and records."""
+    kind: ClassVar[type]
+    """Class of the pipeline that it drives."""
+    large: ClassVar[tuple[str, ...]] = ("transformer",)
+    """Parts of the pipeline that `quantize` means when it names a format alone."""
+    released: ClassVar[tuple[str, ...]] = ()
+    """Hub ids of released pipelines, one of which completes a single file; the one to assume first."""
     rules: ClassVar[tuple[SiteRule, ...]]
     """Where its transformer attends."""
     text_first: ClassVar[bool]
@@ -49,57 +57,188 @@ class DiffusersBackbone(Backbone, ABC):
     optional: ClassVar[tuple[str, ...]] = ()
     """Parts of the pipeline that an edit can do without."""
     packed: ClassVar[int] = 1
-    """Number of latents that the adapter packs into one input of the transformer."""
+    """Number of the autoencoder's latents that become one input of the transformer."""
+    films: ClassVar[bool] = False
+    """Whether the autoencoder takes films [rows, channels, frames, h, w]; a picture is a film of one frame."""
+    text_axes: ClassVar[Mapping[str, tuple[int, ...]]] = {"prompt_embeds": (1,)}
+    """Axes that run over text tokens, by name of a tensor of :meth:`encode_prompt`: embeddings, and masks of any rank."""
 
-    def __init__(self, source: str, pipeline: Any, defaults: Defaults | None = None):
-        """``source`` names the weights in messages; ``defaults`` win over the model's own."""
+    def __init__(
+        self,
+        source: str,
+        pipeline: Any,
+        parameters: BackboneParameters | Defaults | None = None,
+        defaults: Defaults | None = None,
+    ):
+        """Check the pipeline and find where it attends.
+
+        Args:
+            source: Names the weights in messages.
+            pipeline: The diffusers pipeline, as it is.
+            parameters: What the user asked for, kept as ``parameters``.
+            defaults: Win over the model's own.
+        """
         self._which = f"`pipeline` ({source})"
-        refuse_unfit(pipeline, self._which, optional=self.optional, packed=self.packed)
+        self.parameters, defaults = old_names.parameters_of(self, parameters, defaults)
+        own_latents = type(self).to_latents is not DiffusersBackbone.to_latents
+        refuse_unfit(pipeline, self._which, optional=self.optional, packed=self.packed, own_latents=own_latents)
         self.pipeline = pipeline
         self._source = source
         self._placed: dict[Any, tuple[torch.device, torch.dtype]] = {}
         with blaming(self._which, "be set up"):
             self._tap = Tap(pipeline.transformer, self.rules)
-            self._parts = tuple(self._text_parts())
-            self._defaults = defaults or self._own_defaults()
+            self.parts = tuple(self.text_parts())
+            self._defaults = defaults or self.own_defaults()
 
-    # Declared by a subclass.
+    @classmethod
+    @final
+    def load(
+        cls, parameters: DiffusersParameters, source: str, pipeline: object | None, defaults: Defaults | None
+    ) -> Self:
+        """Load the pipeline that ``source`` names, or take one that is given loaded, as :meth:`BackboneParameters.load` asks."""
+        if pipeline is None:
+            pipeline = load_pipeline(
+                cls.kind,
+                source,
+                parameters,
+                backbone=cls.family,
+                optional=cls.optional,
+                large=cls.large,
+                released=cls.released,
+            )
+        else:
+            pipeline = given_pipeline(cls.kind, pipeline, parameters, backbone=cls.family)
+        return cls(source, pipeline, parameters, defaults)
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Take hooks by the names that they had before."""
+        super().__init_subclass__(**arguments)
+        old_names.take(cls)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Give what had another name before."""
+            return old_names.get(self, name)
+
+    # What a subclass declares.
 
     @property
     @abstractmethod
-    def _patch(self) -> int:
-        """Side of the square of latents that becomes one token."""
+    def patch(self) -> int:
+        """Side of the square of latents that becomes one image token: 2 if a token stands for 2 × 2 latents."""
 
     @property
     @abstractmethod
-    def _guided(self) -> bool:
-        """Whether guidance takes two evaluations."""
+    def guided(self) -> bool:
+        """Whether guidance takes two evaluations, of the prompt and the negative prompt; False if the model is told it."""
 
     @abstractmethod
-    def _own_defaults(self) -> Defaults:
-        """Return the defaults that the model's configuration gives."""
+    def own_defaults(self) -> Defaults:
+        """Return steps, guidance and picture area that the model's configuration gives."""
 
     @abstractmethod
-    def _text_parts(self) -> Sequence[TextPart]:
-        """The text encoders that there are, the leading one last: a prompt that it would cut is refused."""
+    def text_parts(self) -> Sequence[TextPart]:
+        """Return the text encoders that there are, the leading one last: a prompt that it would cut is refused.
+
+        A part says where its tokens stand in the text of the joint sequence, and which template and padding the pipeline gives it,
+        see :class:`headrouter_diffusers.text_parts.TextPart`.
+        """
+
+    def segments(self, length: int) -> tuple[tuple[str, int], ...]:
+        """Return the text's parts by encoder, (name, number of tokens); all of it is the leading encoder's unless overridden.
+
+        Args:
+            length: Number of text tokens, of the longest prompt of a batch.
+        """
+        return ((self.parts[-1].name, length),)
 
     @abstractmethod
-    def _segments(self, length: int) -> tuple[tuple[str, int], ...]:
-        """Parts of a joint text of ``length`` tokens, see :class:`headrouter.attention.joint_attention.TokenLayout`."""
+    def encode_prompt(self, text: str) -> Mapping[str, Tensor]:
+        """Return what the transformer is conditioned on for one prompt, as the stock pipeline does.
+
+        Each tensor is [1, ...], ``prompt_embeds`` [1, text tokens, channels] among them. Masks and pooled embeddings are further
+        entries; :attr:`text_axes` names the axes that run over text tokens. A prompt may have as many tokens as it needs:
+        :meth:`conditioning` fills a batch up to its longest, and :meth:`text_mask` tells which tokens are a prompt's own.
+        """
 
     @abstractmethod
-    def _encode_prompt(self, text: str) -> Mapping[str, Tensor]:
-        """What the transformer is conditioned on, ``prompt_embeds`` [1, text tokens, channels] among it."""
+    def set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
+        """Set the time grid of ``scheduler``, a copy, with the shift that the stock pipeline gives it.
+
+        Args:
+            scheduler: To be set, by its ``set_timesteps``.
+            steps: Number of steps.
+            tokens: Number of image tokens, on which some models' shift depends.
+        """
 
     @abstractmethod
-    def _set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
-        """Set the time grid of ``scheduler`` as the stock pipeline does for this number of image tokens."""
-
-    @abstractmethod
-    def _predict(
+    def predict(
         self, latents: Float[Tensor, "batch channels h w"], sigma: float, batch: Sequence[BatchRow]
     ) -> Float[Tensor, "batch channels h w"]:
-        """Velocity of each row of the batch; the latents are on the device and in the transformer's dtype."""
+        """Return the velocity dx/dσ of each row of the batch, from one call of the transformer.
+
+        The batch holds both branches of guidance; do not guide here. σ runs from 1 (noise) to 0 (picture), and dx/dσ points to the
+        noise: a model that is told 1000·σ or 1 − σ, or predicts the opposite, is put right here. Give it the time in the dtype
+        that the stock pipeline gives it, which is not always the latents'.
+
+        Args:
+            latents: On the device and in the transformer's dtype.
+            sigma: The noise level.
+            batch: What each row is conditioned on, see :meth:`conditioning`; ``item.row.guidance`` for a model that is told it.
+        """
+
+    def combine(
+        self,
+        unconditional: Float[Tensor, "channels h w"],
+        conditional: Float[Tensor, "channels h w"],
+        guidance: float,
+        sigma: float,
+    ) -> Float[Tensor, "channels h w"]:
+        """Combine the two branches of guidance, float32: u + g·(c − u) unless overridden.
+
+        See :meth:`headrouter.models.backbone.Backbone.combine` and :mod:`headrouter.attention.guidance`.
+        """
+        return super().combine(unconditional, conditional, guidance, sigma)
+
+    def to_latents(self, raw: Float[Tensor, "images channels h w"]) -> Float[Tensor, "images latent_channels lh lw"]:
+        """Turn what the autoencoder gives into latents as the transformer is trained, float32.
+
+        (z − mean) / deviation of each channel where its configuration has ``latents_mean`` and ``latents_std``, else (z −
+        ``shift_factor``) · ``scaling_factor``. Override it, with :meth:`from_latents`, :attr:`latent_channels` and
+        :attr:`latent_stride` where needed, for a model that normalises otherwise or makes patches of them before it does.
+        """
+        return autoencoder.normalised(self.pipeline.vae, raw)
+
+    def from_latents(self, latents: Float[Tensor, "rows latent_channels lh lw"]) -> Float[Tensor, "rows channels h w"]:
+        """Turn latents into what the autoencoder decodes: the inverse of :meth:`to_latents`, float32."""
+        return autoencoder.denormalised(self.pipeline.vae, latents)
+
+    @property
+    def latent_channels(self) -> int:
+        """Number of channels of latents."""
+        return autoencoder.channels(self.pipeline.vae)
+
+    @property
+    def latent_stride(self) -> int:
+        """Pixels along the side of one latent."""
+        return int(self.pipeline.vae_scale_factor)
+
+    # What a subclass may use.
+
+    @final
+    def conditioning(self, batch: Sequence[BatchRow], name: str) -> Tensor:
+        """Return one tensor of the prompts of a batch, [batch, ...], on the device and in the transformer's dtype.
+
+        Shorter prompts are filled up with zeros on the right, along their text axes. Booleans and integers keep their dtype.
+        """
+        tensor, (device, dtype) = stacked([item.prompt for item in batch], name), self._placement()
+        return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+
+    @final
+    def text_mask(self, batch: Sequence[BatchRow]) -> Bool[Tensor, "batch tokens"]:
+        """Return which text tokens of a batch are a prompt's own, and not filled up, on the device."""
+        return text_mask([item.prompt for item in batch]).to(self._placement()[0])
 
     # Common to all of them.
 
@@ -114,9 +253,9 @@ class DiffusersBackbone(Backbone, ABC):
     def provides(self) -> frozenset[str]:
         """Capability words."""
         words = {"joint-attention", "text-stream", "guidance", "encode-image"}
-        if all(part.tells_words for part in self._parts if part.start is not None):
+        if all(part.tells_words for part in self.parts if part.start is not None):
             words.add("prompt-words")
-        if self._guided:
+        if self.guided:
             words.add("negative-prompt")
         if any(site.stream == "single" for site in self.sites):
             words.add("single-stream")
@@ -167,7 +306,7 @@ class DiffusersBackbone(Backbone, ABC):
     @final
     def size_multiple(self) -> int:
         """Pixels that width and height must be multiples of."""
-        return int(self.pipeline.vae_scale_factor) * self._patch
+        return self.latent_stride * self.patch
 
     @final
     @undisturbed()
@@ -182,8 +321,9 @@ class DiffusersBackbone(Backbone, ABC):
             return [
                 Prompt(
                     text,
-                    self._encode_prompt(without_marks(text).text),
+                    self.encode_prompt(without_marks(text).text),
                     tuple(token for part, spelling in spelt[text] for token in part.tokens(spelling)),
+                    self.text_axes,
                 )
                 for text in texts
             ]
@@ -191,7 +331,7 @@ class DiffusersBackbone(Backbone, ABC):
     def _spelt(self, text: str) -> list[tuple[TextPart, Spelling]]:
         """Return each text encoder with the text that the pipeline gives its tokenizer."""
         convert = getattr(self.pipeline, "maybe_convert_prompt", None)
-        return [(part, as_tokenized(without_marks(text), part.tokenizer, convert)) for part in self._parts]
+        return [(part, as_tokenized(without_marks(text), part.tokenizer, convert)) for part in self.parts]
 
     @final
     @undisturbed()
@@ -199,14 +339,15 @@ class DiffusersBackbone(Backbone, ABC):
         """Latents of pictures in [−1, 1]."""
         self.latent_shape(pixels.shape[-1], pixels.shape[-2])
         with exclusively(self.pipeline.transformer), blaming(self._which, "encode a picture"):
-            return autoencoder.encode(self.pipeline.vae, pixels, self.device)
+            return self.to_latents(autoencoder.encode(self.pipeline.vae, pixels, self.device, films=self.films))
 
     @final
     @undisturbed()
     def decode(self, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows 3 height width"]:
         """Pictures of latents."""
         with exclusively(self.pipeline.transformer), blaming(self._which, "decode latents"):
-            return autoencoder.decode(self.pipeline.vae, latents, self.device)
+            raw = self.from_latents(latents.float())
+            return autoencoder.decode(self.pipeline.vae, raw, self.device, films=self.films)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Channels, rows and columns of the latents of a picture."""
@@ -215,8 +356,7 @@ class DiffusersBackbone(Backbone, ABC):
                 raise InvalidInputError(
                     f"`{name}` must be a multiple of {self.size_multiple} pixels for {self.family}, not {value}."
                 )
-        scale = int(self.pipeline.vae_scale_factor)
-        return int(self.pipeline.vae.config.latent_channels), height // scale, width // scale
+        return self.latent_channels, height // self.latent_stride, width // self.latent_stride
 
     @final
     @undisturbed()
@@ -225,9 +365,9 @@ class DiffusersBackbone(Backbone, ABC):
         if steps < 1:
             raise InvalidInputError(f"`steps` must be at least 1, not {steps}.")
         _, rows, columns = self.latent_shape(width, height)
-        tokens = (rows // self._patch) * (columns // self._patch)
+        tokens = (rows // self.patch) * (columns // self.patch)
         return grid_of(
-            self.pipeline.scheduler, steps, lambda copied: self._set_steps(copied, steps, tokens), self._which
+            self.pipeline.scheduler, steps, lambda copied: self.set_steps(copied, steps, tokens), self._which
         )
 
     @final
@@ -240,16 +380,19 @@ class DiffusersBackbone(Backbone, ABC):
         device, dtype = self._placement()
 
         def predict(halves: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
-            layout = self._layout(halves, int(batch[0].prompt.tensors["prompt_embeds"].shape[1]))
+            layout = self._layout(halves, text_length([item.prompt for item in batch]))
             with exclusively(self.pipeline.transformer), self._tap.forward(batch, layout):
-                return self._predict(halves.to(device, dtype), sigma, batch)
+                return self.predict(halves.to(device, dtype), sigma, batch)
 
-        return guided_velocity(predict, latents.to(device), rows, guided=self._guided)
+        def combine(unconditional: Tensor, conditional: Tensor, guidance: float) -> Tensor:
+            return self.combine(unconditional, conditional, guidance, sigma)
+
+        return guided_velocity(predict, latents.to(device), rows, guided=self.guided, combine=combine)
 
     @final
     def batch_size(self, rows: Sequence[Row]) -> int:
         """How many rows the transformer sees for one velocity of ``rows``."""
-        return len(batch_rows(rows, guided=self._guided))
+        return len(batch_rows(rows, guided=self.guided))
 
     @final
     def fingerprint(self) -> str:
@@ -259,8 +402,8 @@ class DiffusersBackbone(Backbone, ABC):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Return the ``_parameters`` of a subclass, without those that only say where and how precisely to compute."""
-        given = getattr(self, "_parameters", None)
+        """Return the parameters, without those that only say where and how precisely to compute."""
+        given = self.parameters
         return given.model_dump(mode="json", exclude=_MACHINE) if isinstance(given, BackboneParameters) else {}
 
     @final
@@ -270,7 +413,7 @@ class DiffusersBackbone(Backbone, ABC):
 
     @final
     def _layout(self, latents: Tensor, text: int) -> TokenLayout:
-        grid = (latents.shape[-2] // self._patch, latents.shape[-1] // self._patch)
+        grid = (latents.shape[-2] // self.patch, latents.shape[-1] // self.patch)
         image = grid[0] * grid[1]
         image_at, registers_at = (self.registers + text, 0) if self.text_first else (0, image)
         text_at = registers_at + self.registers
@@ -278,13 +421,6 @@ class DiffusersBackbone(Backbone, ABC):
             slice(text_at, text_at + text),
             slice(image_at, image_at + image),
             grid,
-            self._segments(text),
+            self.segments(text),
             registers=slice(registers_at, text_at),
         )
-
-    @final
-    def _conditioning(self, batch: Sequence[BatchRow], name: str) -> Tensor:
-        """One tensor of the prompts of a batch, [batch, ...], on the device and in the transformer's dtype."""
-        stacked = torch.cat([item.prompt.tensors[name] for item in batch])
-        device, dtype = self._placement()
-        return stacked.to(device, dtype)

@@ -24,9 +24,12 @@ class TextPart:
     Attributes:
         name: Name of its tokenizer.
         tokenizer: The tokenizer.
-        length: Number of tokens it takes, special ones included.
+        length: Number of tokens that it gives at most, special ones included.
         start: Position of its first token within the text part of the joint sequence; None if its tokens do not enter.
         most: Largest ``length`` that `max_sequence_length` can give it; None if that parameter does not concern it.
+        template: What the pipeline makes of a prompt before it is tokenized, with ``{}`` for the prompt.
+        dropped: Number of tokens at the beginning of the template that the pipeline leaves out afterwards.
+        padded_left: Whether the pipeline fills prompts up to ``length`` on the left and keeps the padding.
     """
 
     name: str
@@ -34,6 +37,9 @@ class TextPart:
     length: int
     start: int | None
     most: int | None = None
+    template: str = "{}"
+    dropped: int = 0
+    padded_left: bool = False
 
     @property
     def tells_words(self) -> bool:
@@ -44,40 +50,55 @@ class TextPart:
         """Tokens of a prompt that enter the joint sequence, without special ones and padding."""
         if self.start is None or not self.tells_words:
             return ()
-        encoded = self._encoded(spelling.text, max_length=self.length, truncation=True)
-        found = []
+        encoded = self._encoded(spelling.text, max_length=self.length + self.dropped, truncation=True)
+        spans, length = self._spans(encoded, spelling.text), len(encoded["special_tokens_mask"]) - self.dropped
+        first = self.start - self.dropped + (self.length - length if self.padded_left else 0)
+        return tuple(
+            Token(self.name, first + place, *spelling.origin(*span)) for place, span in spans if place >= self.dropped
+        )
+
+    def _spans(self, encoded: Any, text: str) -> list[tuple[int, tuple[int, int]]]:
+        """Return the characters of ``text`` that each token covers, by the token's number; none of the template's tokens."""
+        before, found = len(self.template.partition("{}")[0]), []
         pairs = zip(encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True)
-        for position, ((start, stop), special) in enumerate(pairs):
-            piece = spelling.text[start:stop]
-            begin = start + len(piece) - len(piece.lstrip())  # some count the space before a word
+        for place, ((first, last), special) in enumerate(pairs):
+            start, stop = max(first - before, 0), min(last - before, len(text))
+            begin = start + len(text[start:stop]) - len(text[start:stop].lstrip())  # some count the space before a word
             if not special and begin < stop:
-                found.append(Token(self.name, self.start + position, *spelling.origin(begin, stop)))
-        return tuple(found)
+                found.append((place, (begin, stop)))
+        return found
 
     def cut(self, text: str) -> tuple[int, str]:
         """Number of tokens of ``text``, special ones included, and the end of it that does not fit."""
         if not self.tells_words:
-            count = len(self.tokenizer(text, verbose=False)["input_ids"])
+            count = len(self.tokenizer(self._filled(text), verbose=False)["input_ids"]) - self.dropped
             return count, text if count > self.length else ""
         encoded = self._encoded(text, verbose=False)
-        special = encoded["special_tokens_mask"]
-        if len(special) <= self.length:
-            return len(special), ""
-        words = [offsets for offsets, mark in zip(encoded["offset_mapping"], special, strict=True) if not mark]
-        return len(special), text[words[self.length - sum(special)][0] :].strip()
+        count = len(encoded["special_tokens_mask"]) - self.dropped
+        if count <= self.length:
+            return count, ""
+        words = [span for _, span in self._spans(encoded, text)]
+        kept = max(len(words) - (count - self.length), 0)
+        return count, text[words[kept][0] :].strip() if kept < len(words) else ""
 
     def unknown(self, text: str) -> list[str]:
         """Pieces of ``text`` with words that are not in the vocabulary: to the encoder all of them are one and the same token."""
         token = getattr(self.tokenizer, "unk_token_id", None)
         if not self.tells_words or token is None:
             return []
-        encoded = self._encoded(text, max_length=self.length, truncation=True)
-        columns = zip(encoded["input_ids"], encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True)
-        pieces = [text[start:stop].strip() for number, (start, stop), mark in columns if number == token and not mark]
+        encoded = self._encoded(text, max_length=self.length + self.dropped, truncation=True)
+        spans = self._spans(encoded, text)
+        pieces = [text[start:stop].strip() for place, (start, stop) in spans if encoded["input_ids"][place] == token]
         return [*dict.fromkeys(filter(word_spans, pieces))]
 
     def _encoded(self, text: str, **options: Any) -> Any:
-        return self.tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, **options)
+        return self.tokenizer(
+            self._filled(text), return_offsets_mapping=True, return_special_tokens_mask=True, **options
+        )
+
+    def _filled(self, text: str) -> str:
+        before, _, after = self.template.partition("{}")
+        return f"{before}{text}{after}"
 
 
 def as_tokenized(spelling: Spelling, tokenizer: Any, convert: Callable[[str, Any], str] | None) -> Spelling:

@@ -8,7 +8,6 @@ import numpy
 import torch
 from diffusers import FluxPipeline
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
-from headrouter_diffusers.loading import given_pipeline, load_pipeline
 from headrouter_diffusers.parameters import NeededT5
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
@@ -39,19 +38,18 @@ class FluxParameters(T5Parameters):
 
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
         """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        if pipeline is None:
-            large = ("transformer", "text_encoder_2")
-            pipeline = load_pipeline(FluxPipeline, source, self, backbone="flux", large=large, released=RELEASED)
-        else:
-            pipeline = given_pipeline(FluxPipeline, pipeline, self, backbone="flux")
-        return FluxBackbone(source, pipeline, self, defaults)
+        return FluxBackbone.load(self, source, pipeline, defaults)
 
 
 @final
 class FluxBackbone(DiffusersBackbone):
     """A Flux pipeline."""
 
+    parameters: FluxParameters
     family = "flux"
+    kind = FluxPipeline
+    large = ("transformer", "text_encoder_2")
+    released = RELEASED
     rules = (
         SiteRule("transformer_blocks.*.attn", "dual"),
         SiteRule("single_transformer_blocks.*.attn", "single"),
@@ -59,12 +57,11 @@ class FluxBackbone(DiffusersBackbone):
     text_first = True
     packs_latents = True
     packed = 4
-    _patch = 2
+    patch = 2
 
     def __init__(self, source: str, pipeline: Any, parameters: FluxParameters, defaults: Defaults | None = None):
         """``pipeline`` is a ``FluxPipeline``."""
-        self._parameters = parameters
-        super().__init__(source, pipeline, defaults)
+        super().__init__(source, pipeline, parameters, defaults)
         axes, width = pipeline.transformer.config.axes_dims_rope, pipeline.transformer.config.attention_head_dim
         if sum(axes) != width:
             raise IncompatibleError(
@@ -81,29 +78,26 @@ class FluxBackbone(DiffusersBackbone):
         return bool(self.pipeline.transformer.config.guidance_embeds)
 
     @property
-    def _guided(self) -> bool:
-        return self._parameters.guidance_kind == "two-pass" or not self._embeds
+    def guided(self) -> bool:
+        return self.parameters.guidance_kind == "two-pass" or not self._embeds
 
     @property
     def _length(self) -> int:
-        return self._parameters.length(512, self.pipeline.tokenizer_2)
+        return self.parameters.length(512, self.pipeline.tokenizer_2)
 
-    def _own_defaults(self) -> Defaults:
+    def own_defaults(self) -> Defaults:
         side = self.pipeline.default_sample_size * self.pipeline.vae_scale_factor
         return Defaults(28, 3.5, side * side) if self._embeds else Defaults(4, 1.0, side * side)
 
-    def _text_parts(self) -> Sequence[TextPart]:
+    def text_parts(self) -> Sequence[TextPart]:
         clip = TextPart("clip", self.pipeline.tokenizer, self.pipeline.tokenizer_max_length, None)
-        return clip, self._parameters.part(self.pipeline.tokenizer_2, 0, 512)
+        return clip, self.parameters.part(self.pipeline.tokenizer_2, 0, 512)
 
-    def _segments(self, length: int) -> tuple[tuple[str, int], ...]:
-        return (("t5", length),)
-
-    def _encode_prompt(self, text: str) -> Mapping[str, Tensor]:
+    def encode_prompt(self, text: str) -> Mapping[str, Tensor]:
         embeds, pooled, _ = self.pipeline.encode_prompt(text, text, max_sequence_length=self._length)
         return {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
 
-    def _set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
+    def set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
         get = scheduler.config.get
         defaults = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
         mu = calculate_shift(tokens, *(get(name, value) for name, value in defaults.items()))
@@ -112,16 +106,16 @@ class FluxBackbone(DiffusersBackbone):
         else:
             scheduler.set_timesteps(sigmas=numpy.linspace(1.0, 1 / steps, steps), device="cpu", mu=mu)
 
-    def _predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
+    def predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
         rows, channels, height, width = latents.shape
-        embeds = self._conditioning(batch, "prompt_embeds")
-        guidance = [self._parameters.embedded_guidance if self._guided else item.row.guidance for item in batch]
+        embeds = self.conditioning(batch, "prompt_embeds")
+        guidance = [self.parameters.embedded_guidance if self.guided else item.row.guidance for item in batch]
         time = torch.full([rows], 1000 * sigma, dtype=torch.float32, device=latents.device).to(latents.dtype) / 1000
         packed = self.pipeline.transformer(
             hidden_states=self.pipeline._pack_latents(latents, rows, channels, height, width),
             timestep=time,
             guidance=torch.tensor(guidance, dtype=torch.float32, device=latents.device) if self._embeds else None,
-            pooled_projections=self._conditioning(batch, "pooled_prompt_embeds"),
+            pooled_projections=self.conditioning(batch, "pooled_prompt_embeds"),
             encoder_hidden_states=embeds,
             txt_ids=embeds.new_zeros(embeds.shape[1], 3),
             img_ids=self.pipeline._prepare_latent_image_ids(rows, height // 2, width // 2, embeds.device, embeds.dtype),

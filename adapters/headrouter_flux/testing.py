@@ -22,8 +22,8 @@ def subjects() -> list[BackboneSubject]:
 def reference(backbone: Any, asked: Generation) -> Tensor:
     """Latents of the stock pipeline."""
     guidance: dict[str, Any] = {"guidance_scale": asked.guidance}
-    if backbone._guided:
+    if backbone.guided:
         true = {"true_cfg_scale": asked.guidance, "negative_prompt": asked.negative}
-        guidance = {"guidance_scale": backbone._parameters.embedded_guidance, **true}
+        guidance = {"guidance_scale": backbone.parameters.embedded_guidance, **true}
     packed = stock_latents(backbone, asked, max_sequence_length=backbone._length, **guidance)
     return backbone.pipeline._unpack_latents(packed, asked.height, asked.width, backbone.pipeline.vae_scale_factor)  # type: ignore[no-any-return]

@@ -64,14 +64,16 @@ class SD3Backbone(DiffusersBackbone):
         SiteRule("transformer_blocks.*.attn", "dual"),
         SiteRule("transformer_blocks.*.attn2", "image", text=None),
     )
+    parameters: SD3Parameters
+    kind = StableDiffusion3Pipeline
     text_first = False
     optional = ("text_encoder_3", "tokenizer_3")
-    _guided = True
+    guided = True
 
     def __init__(self, source: str, pipeline: Any, parameters: SD3Parameters, defaults: Defaults | None = None):
         """``pipeline`` is a ``StableDiffusion3Pipeline``."""
-        self._parameters, self.family = parameters, parameters.backbone
-        super().__init__(source, pipeline, defaults)
+        self.family = parameters.backbone
+        super().__init__(source, pipeline, parameters, defaults)
         transformer = pipeline.transformer
         fused = any(type(processor).__name__.startswith("Fused") for processor in transformer.attn_processors.values())
         if fused and transformer.config.dual_attention_layers:
@@ -81,42 +83,42 @@ class SD3Backbone(DiffusersBackbone):
             )
 
     @property
-    def _patch(self) -> int:
+    def patch(self) -> int:
         return int(self.pipeline.transformer.config.patch_size)
 
     @property
     def _length(self) -> int:
         """Number of T5's positions, which are there, holding zeros, also without T5."""
         tokenizer = None if self.pipeline.text_encoder_3 is None else self.pipeline.tokenizer_3
-        return self._parameters.length(256, tokenizer)
+        return self.parameters.length(256, tokenizer)
 
-    def _own_defaults(self) -> Defaults:
+    def own_defaults(self) -> Defaults:
         """3.5 normalises query and key, 3 does not; turbo looks like large and is told by the caller."""
         configuration = self.pipeline.transformer.config
         known = type(configuration.sample_size) is int and configuration.sample_size > 0
         side = configuration.sample_size * self.pipeline.vae_scale_factor if known else 0
         return Defaults(28, 4.5 if configuration.qk_norm else 7.0, side * side)
 
-    def _text_parts(self) -> Sequence[TextPart]:
+    def text_parts(self) -> Sequence[TextPart]:
         clip = self.pipeline.tokenizer_max_length
         parts = [
             TextPart("clip-l", self.pipeline.tokenizer, clip, 0),
             TextPart("clip-g", self.pipeline.tokenizer_2, clip, 0),
         ]
         if self.pipeline.text_encoder_3 is not None:
-            parts.append(self._parameters.part(self.pipeline.tokenizer_3, clip, 256))
+            parts.append(self.parameters.part(self.pipeline.tokenizer_3, clip, 256))
         return parts
 
-    def _segments(self, length: int) -> tuple[tuple[str, int], ...]:
+    def segments(self, length: int) -> tuple[tuple[str, int], ...]:
         return (("clip", length - self._length), ("t5", self._length))
 
-    def _encode_prompt(self, text: str) -> Mapping[str, Tensor]:
+    def encode_prompt(self, text: str) -> Mapping[str, Tensor]:
         embeds, _, pooled, _ = self.pipeline.encode_prompt(
             text, text, text, do_classifier_free_guidance=False, max_sequence_length=self._length
         )
         return {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
 
-    def _set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
+    def set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
         get, shift = scheduler.config.get, {}
         if get("use_dynamic_shifting"):
             defaults = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.16}
@@ -133,11 +135,11 @@ class SD3Backbone(DiffusersBackbone):
             )
         return super().latent_shape(width, height)
 
-    def _predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
+    def predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
         return self.pipeline.transformer(  # type: ignore[no-any-return]
             hidden_states=latents,
             timestep=torch.full([len(latents)], 1000 * sigma, dtype=torch.float32, device=latents.device),
-            encoder_hidden_states=self._conditioning(batch, "prompt_embeds"),
-            pooled_projections=self._conditioning(batch, "pooled_prompt_embeds"),
+            encoder_hidden_states=self.conditioning(batch, "prompt_embeds"),
+            pooled_projections=self.conditioning(batch, "pooled_prompt_embeds"),
             return_dict=False,
         )[0]

@@ -90,16 +90,36 @@ def batch_rows(rows: Sequence[Row], *, guided: bool = True) -> tuple[BatchRow, .
     )
 
 
+Combine = Callable[[Float[Tensor, "channels h w"], Float[Tensor, "channels h w"], float], Float[Tensor, "channels h w"]]
+"""``combine(unconditional, conditional, guidance)`` gives the guided velocity of one row."""
+
+
+def classifier_free(
+    unconditional: Float[Tensor, "*shape"], conditional: Float[Tensor, "*shape"], guidance: float
+) -> Float[Tensor, "*shape"]:
+    """Return u + g·(c − u), classifier-free guidance (arXiv:2207.12598, eq. 6 with w = g − 1).
+
+    >>> classifier_free(torch.tensor([1.0]), torch.tensor([2.0]), 3.0)
+    tensor([4.])
+    """
+    return unconditional + guidance * (conditional - unconditional)
+
+
 Predict = Callable[[Float[Tensor, "batch channels h w"], tuple[BatchRow, ...]], Float[Tensor, "batch channels h w"]]
 
 
 def guided_velocity(
-    predict: Predict, latents: Float[Tensor, "rows channels h w"], rows: Sequence[Row], *, guided: bool = True
+    predict: Predict,
+    latents: Float[Tensor, "rows channels h w"],
+    rows: Sequence[Row],
+    *,
+    guided: bool = True,
+    combine: Combine = classifier_free,
 ) -> Float[Tensor, "rows channels h w"]:
     """Velocity of each row under its own guidance, from one call of ``predict`` for all halves.
 
-    v = v_unconditional + guidance · (v_conditional − v_unconditional), in float32. A row of guidance 1 has no
-    unconditional half and one of guidance 0 no conditional half, so neither is computed.
+    v = v_unconditional + guidance · (v_conditional − v_unconditional), in float32, or what ``combine`` makes of both. A row of
+    guidance 1 has no unconditional half and one of guidance 0 no conditional half, so neither is computed, whatever combines.
 
     >>> nothing = Prompt("", {})
     >>> rows = [Row(nothing, nothing, 3.0), Row(nothing, nothing, 1.0, edit=0)]
@@ -118,5 +138,5 @@ def guided_velocity(
         if conditional is None or unconditional is None:
             velocities.append(output[unconditional if conditional is None else conditional])
         else:
-            velocities.append(output[unconditional] + row.guidance * (output[conditional] - output[unconditional]))
+            velocities.append(combine(output[unconditional], output[conditional], row.guidance))
     return torch.stack(velocities)

@@ -11,7 +11,7 @@ from torch import Tensor, device
 
 from headrouter import renamed
 from headrouter.attention.joint_attention import JointAttention, Site, TextStream, TokenLayout
-from headrouter.attention.rows import BatchRow, Row
+from headrouter.attention.rows import BatchRow, Row, classifier_free
 from headrouter.attention.step_info import StepInfo
 from headrouter.config.configuration import Parameters
 from headrouter.models.fingerprint import fingerprint, modules_of, tensors_of
@@ -116,7 +116,10 @@ class Backbone(ABC):
 
     @abstractmethod
     def encode_prompts(self, texts: Sequence[str]) -> list[Prompt]:
-        """Encode prompts, all to the same number of text tokens.
+        """Encode prompts, each by itself and to a number of text tokens of its own, or all to the same number.
+
+        A prompt carries where its words are (``tokens``) and which axes of its tensors run over text tokens (``text_axes``), so
+        that prompts of different lengths can share a batch, see :mod:`headrouter.prompts.batch`.
 
         Raises:
             InvalidInputError: a prompt is longer than the encoders take; the message says what would be cut.
@@ -143,6 +146,25 @@ class Backbone(ABC):
         self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row]
     ) -> Float[Tensor, "rows channels h w"]:
         """dx/dσ of each row under its own prompt and guidance, float32, from one call of the model."""
+
+    def combine(
+        self,
+        unconditional: Float[Tensor, "channels h w"],
+        conditional: Float[Tensor, "channels h w"],
+        guidance: float,
+        sigma: float,
+    ) -> Float[Tensor, "channels h w"]:
+        """Combine the two branches of guidance of one row, float32: u + g·(c − u) unless overridden.
+
+        A model whose stock pipeline rescales or projects guidance does so here; see :mod:`headrouter.attention.guidance`. It is
+        a function of its arguments alone, and is not asked for a guidance of 0 or 1, where one branch is the velocity.
+
+        Args:
+            unconditional, conditional: Velocities dx/dσ under the negative prompt and the prompt.
+            guidance: The row's guidance.
+            sigma: The noise level.
+        """
+        return classifier_free(unconditional, conditional, guidance)
 
     @abstractmethod
     def batch_size(self, rows: Sequence[Row]) -> int:

@@ -42,11 +42,24 @@ class Prompt:
         text: The words, as the user gave them: with [brackets] that mark some of them.
         tensors: What the model is conditioned on, by the backbone's own names; each ``[1, ...]``.
         tokens: Every token that stands for words, of every tokenizer whose tokens enter joint attention.
+        text_axes: By name of a tensor, the axes of it that run over text tokens: ``(1,)`` of embeddings ``[1, tokens, channels]``,
+            ``(1, 2)`` of a mask ``[1, tokens, tokens]``. Prompts of different lengths are padded along them to share a batch.
     """
 
     text: str
     tensors: Mapping[str, Tensor] = field(repr=False)
     tokens: tuple[Token, ...] = field(default=(), repr=False)
+    text_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check that all text axes have one length."""
+        lengths = {name: self.tensors[name].shape[axis] for name, axes in self.text_axes.items() for axis in axes}
+        assert len(set(lengths.values())) <= 1, f"text axes of {self.text!r} differ in length: {lengths}"
+
+    @property
+    def length(self) -> int | None:
+        """Number of text tokens, special ones and padding included; None if no axis of a tensor is named as theirs."""
+        return next((self.tensors[name].shape[axes[0]] for name, axes in self.text_axes.items()), None)
 
     @property
     def positions(self) -> tuple[int, ...]:

@@ -130,7 +130,7 @@ def test_attached_the_model_is_unsteered_outside_of_velocity(backbone):
 @pytest.mark.parametrize("kind", ["flux", "sd3.5-medium"])
 def test_a_second_listener_is_refused(kind):
     backbone = build(kind)
-    again = type(backbone)("again", backbone.pipeline, backbone._parameters) if kind == "flux" else backbone
+    again = type(backbone)("again", backbone.pipeline, backbone.parameters) if kind == "flux" else backbone
     with backbone.attach(Plain()), pytest.raises(IncompatibleError, match="already"), again.attach(Plain()):
         pass
     with again.attach(Plain()):

@@ -42,7 +42,7 @@ def mutant(check: str, says: str, base: BackboneSubject) -> Callable[[type], typ
     def register(kind: type) -> type:
         def build():
             backbone = base.build()
-            return kind("tiny", backbone.pipeline, backbone._parameters)
+            return kind("tiny", backbone.pipeline, backbone.parameters)
 
         subject = BackboneSubject(kind.__name__, build, base.reference)
         MUTANTS[kind.__name__] = Mutant(subject, check, says)
@@ -53,20 +53,20 @@ def mutant(check: str, says: str, base: BackboneSubject) -> Callable[[type], typ
 
 @mutant("generation_is_the_references", "the sign of the velocity is reversed", FLUX)
 class VelocityReversed(FluxBackbone):
-    def _predict(self, latents, sigma, batch):
-        return -super()._predict(latents, sigma, batch)
+    def predict(self, latents, sigma, batch):
+        return -super().predict(latents, sigma, batch)
 
 
 @mutant("generation_is_the_references", "look at time", SD3)
 class TimeThousandTimesTooSmall(SD3Backbone):
-    def _predict(self, latents, sigma, batch):
-        return super()._predict(latents, sigma / 1000, batch)
+    def predict(self, latents, sigma, batch):
+        return super().predict(latents, sigma / 1000, batch)
 
 
 @mutant("generation_is_the_references", "look at time", FLUX)
 class TimeThousandTimesTooLarge(FluxBackbone):
-    def _predict(self, latents, sigma, batch):
-        return super()._predict(latents, 1000 * sigma, batch)
+    def predict(self, latents, sigma, batch):
+        return super().predict(latents, 1000 * sigma, batch)
 
 
 @mutant("each_half_is_what_it_says", "Are the halves swapped?", SD3)
@@ -79,7 +79,7 @@ class HalvesSwapped(SD3Backbone):
             labelled = tuple(replace(item, half=other[item.half]) for item in batch)
             layout = self._layout(halves, batch[0].prompt.tensors["prompt_embeds"].shape[1])
             with torch.no_grad(), self._tap.forward(labelled, layout):
-                return self._predict(halves, sigma, batch)
+                return self.predict(halves, sigma, batch)
 
         return guided_velocity(predict, latents, rows)
 
@@ -93,8 +93,8 @@ class HalvesCombinedTheWrongWayRound(FluxBackbone):
 
 @mutant("everything_it_is_told_matters", "'pooled_prompt_embeds' does not matter", FLUX)
 class PooledTextLost(FluxBackbone):
-    def _conditioning(self, batch, name):
-        found = super()._conditioning(batch, name)
+    def conditioning(self, batch, name):
+        found = super().conditioning(batch, name)
         return torch.zeros_like(found) if "pooled" in name else found
 
 
@@ -155,8 +155,8 @@ class GridTransposed(FluxBackbone):
 
 @mutant("patches_are_where_the_layout_says", "is the key at", FLUX)
 class TokensInColumns(FluxBackbone):
-    def _predict(self, latents, sigma, batch):
-        return super()._predict(latents.mT, sigma, batch).mT
+    def predict(self, latents, sigma, batch):
+        return super().predict(latents.mT, sigma, batch).mT
 
 
 @mutant("every_size_works", "a picture that is not square", FLUX)
@@ -204,15 +204,15 @@ class GuidanceTwice(FluxBackbone):
 
 @mutant("the_model_is_left_alone", "a velocity has changed weights", FLUX)
 class WeightsNudged(FluxBackbone):
-    def _predict(self, latents, sigma, batch):
+    def predict(self, latents, sigma, batch):
         self.pipeline.transformer.x_embedder.bias += 1e-6
-        return super()._predict(latents, sigma, batch)
+        return super().predict(latents, sigma, batch)
 
 
 @mutant("everything_it_is_told_matters", "the noise level σ does not matter", SD3)
 class NoiseLevelIgnored(SD3Backbone):
-    def _predict(self, latents, sigma, batch):
-        return super()._predict(latents, 0.5, batch)
+    def predict(self, latents, sigma, batch):
+        return super().predict(latents, 0.5, batch)
 
 
 @mutant("words_are_at_their_positions", "is said to be at", SD3)
@@ -254,15 +254,15 @@ class HeardWhileDecoding(FluxBackbone):
 
 @mutant("rows_are_independent", "row 0 of three differs", SD3)
 class RowsMixed(SD3Backbone):
-    def _predict(self, latents, sigma, batch):
-        velocity = super()._predict(latents, sigma, batch)
+    def predict(self, latents, sigma, batch):
+        velocity = super().predict(latents, sigma, batch)
         return velocity + 1e-3 * velocity.mean(dim=0, keepdim=True)
 
 
 @mutant("a_velocity_is_a_function", "global random generator", FLUX)
 class GlobalNoise(FluxBackbone):
-    def _predict(self, latents, sigma, batch):
-        return super()._predict(latents, sigma, batch) + 1e-6 * torch.randn(latents.shape)
+    def predict(self, latents, sigma, batch):
+        return super().predict(latents, sigma, batch) + 1e-6 * torch.randn(latents.shape)
 
 
 @mutant("batch_size_tells_the_rows", "`batch_size` is 2, and events carry 4", SD3)
