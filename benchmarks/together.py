@@ -1,6 +1,6 @@
 """Several edits of one picture in one call, over as many calls with one edit each, on the bundled SD3.5 model of drawn shapes.
 
-One call inverts once and runs the source's row once. A row here is one evaluation of the model for one half of
+One call inverts once and runs the source's row once. A row here is one evaluation of the model for one branch of
 guidance. k edits take (2k + 3) / 5k of the rows of k calls, so 0.70 for two, 0.55 for four, 0.48 for eight: for two, less time than
 that comes from larger batches alone.
 """

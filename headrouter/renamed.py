@@ -6,6 +6,8 @@ from functools import wraps
 from importlib import import_module
 from typing import Any, ClassVar, Final, ParamSpec, TypeVar
 
+from headrouter.errors import InvalidInputError
+
 _Parameters = ParamSpec("_Parameters")
 _Returned = TypeVar("_Returned")
 _WITH_THE_NEXT_RELEASE: Final = "the old name goes with the next release."
@@ -49,16 +51,22 @@ def keywords(**renamed: str) -> Callable[[Callable[_Parameters, _Returned]], Cal
 
         @wraps(function)
         def call(*args: _Parameters.args, **given: _Parameters.kwargs) -> _Returned:
-            for old in renamed.keys() & given.keys():
-                _warn(f"`{old}` of {name} is `{renamed[old]}` now", 3)
-                if renamed[old] in given:
-                    raise TypeError(f"{name} got both `{renamed[old]}` and `{old}`, its old name")
-                given[renamed[old]] = given.pop(old)
-            return function(*args, **given)
+            return function(*args, **taken(name, renamed, given))
 
         return call
 
     return decorate
+
+
+def taken(owner: str, renamed: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by their new names; ``owner`` is what takes them."""
+    values = dict(given)
+    for old in renamed.keys() & given.keys():
+        _warn(f"`{old}` of {owner} is `{renamed[old]}` now", 4)
+        if renamed[old] in given:
+            raise InvalidInputError(f"{owner} got `{renamed[old]}` and `{old}`, its old name; leave `{old}` out.")
+        values[renamed[old]] = values.pop(old)
+    return values
 
 
 class Renamed:

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from headrouter_analysis.methods.swap import HeadSwap
 
 from headrouter import renamed
 from headrouter.attention.joint_attention import TextStream
 from headrouter.attention.step_info import StepInfo
+from headrouter.errors import InvalidInputError
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.models.backbone import AttentionListener
 from headrouter.testing.method_runs import edited
@@ -21,6 +23,7 @@ STEP = StepInfo("sample", 2, 8, 0, 0.5, 2)
     ("module", "old", "new"),
     [
         ("headrouter.attention.step_info", "Clock", "StepInfo"),
+        ("headrouter.attention.rows", "Half", "CfgBranch"),
         ("headrouter.config.step_or_fraction", "Moment", "StepOrFraction"),
         ("headrouter.methods.method", "Setting", "RunContext"),
         ("headrouter.sampling.inversion", "Problem", "RunInputs"),
@@ -91,5 +94,13 @@ def test_a_keyword_may_have_its_old_name() -> None:
 
     with pytest.warns(DeprecationWarning, match="`before` of .*function is `after` now"):
         assert function(before=1) == 1  # type: ignore[call-arg]
-    with pytest.warns(DeprecationWarning), pytest.raises(TypeError, match="both `after` and `before`"):
+    with pytest.warns(DeprecationWarning), pytest.raises(InvalidInputError, match="`after` and `before`, its old name"):
         function(before=1, after=2)  # type: ignore[call-arg]
+
+
+def test_a_parameter_may_have_its_old_name() -> None:
+    with pytest.warns(DeprecationWarning, match="`halves` of HeadSwap is `branches` now"):
+        swap = HeadSwap.model_validate({"halves": "both"})
+    assert swap == HeadSwap(branches="both")
+    with pytest.warns(DeprecationWarning), pytest.raises(ValueError, match="`branches` and `halves`, its old name"):
+        HeadSwap.model_validate({"halves": "both", "branches": "both"})

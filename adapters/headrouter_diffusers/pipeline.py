@@ -379,10 +379,10 @@ class DiffusersBackbone(Backbone, ABC):
 
         device, dtype = self._placement()
 
-        def predict(halves: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
-            layout = self._layout(halves, text_length([item.prompt for item in batch]))
+        def predict(branches: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
+            layout = self._layout(branches, text_length([item.prompt for item in batch]))
             with exclusively(self.pipeline.transformer), self._tap.forward(batch, layout):
-                return self.predict(halves.to(device, dtype), sigma, batch)
+                return self.predict(branches.to(device, dtype), sigma, batch)
 
         def combine(unconditional: Tensor, conditional: Tensor, guidance: float) -> Tensor:
             return self.combine(unconditional, conditional, guidance, sigma)

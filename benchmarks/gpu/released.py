@@ -22,7 +22,7 @@ def flux_dev(setting: Setting) -> Iterator[Figure]:
 
 
 def sd35_medium(setting: Setting) -> Iterator[Figure]:
-    """SD3.5-medium: 24 blocks, guidance in two halves, so four rows."""
+    """SD3.5-medium: 24 blocks, guidance in two branches, so four rows."""
     setting.progress("sd3.5-medium: drawing weights")
     yield from _of(
         setting, "SD3.5-medium", models.forward(models.sd35(setting.sd35, setting.dtype, setting.device), setting.sd35)

@@ -1,20 +1,21 @@
 """Rows of a run, and how guidance spreads them over the batch of one forward pass.
 
 A :class:`Row` is one trajectory: the source of a picture, or one of its edits. Guidance may need two evaluations of it, a
-conditional and an unconditional one, so a forward pass sees :class:`BatchRow` s, the *halves* of rows.
+conditional and an unconditional one, so a forward pass sees :class:`BatchRow` s, the *branches* of classifier-free guidance.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import TYPE_CHECKING, Literal, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from headrouter import renamed
 from headrouter.prompts.prompt import Prompt
 
-Half = Literal["unconditional", "conditional"]
+CfgBranch = Literal["unconditional", "conditional"]
 
 
 @final
@@ -44,49 +45,56 @@ class Row:
 
 
 @final
+@renamed.keywords(half="cfg_branch")
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchRow:
     """One row of the batch that a forward pass sees.
 
     Attributes:
         row: The trajectory it belongs to.
-        half: Which evaluation of it.
+        cfg_branch: Evaluation of it, with its prompt (conditional) or its negative one (unconditional).
         index: Position of ``row`` among the rows of the run.
-        pair: Position in this batch of the source's row of the same half and picture; None for source rows and where the
+        pair: Position in this batch of the source's row of the same branch and picture; None for source rows and where the
             source does not run.
     """
 
     row: Row
-    half: Half
+    cfg_branch: CfgBranch
     index: int
     pair: int | None = None
 
+    half = renamed.attribute("half", "cfg_branch")
+
     @property
     def prompt(self) -> Prompt:
-        """The prompt that this half is conditioned on."""
-        return self.row.prompt if self.half == "conditional" else self.row.negative
+        """The prompt that this branch is conditioned on."""
+        return self.row.prompt if self.cfg_branch == "conditional" else self.row.negative
 
     @property
     def is_edit(self) -> bool:
-        """Whether it is the conditional half of an edit: what steering changes."""
-        return self.half == "conditional" and not self.row.is_source
+        """Whether it is the conditional branch of an edit: what steering changes."""
+        return self.cfg_branch == "conditional" and not self.row.is_source
 
 
 def batch_rows(rows: Sequence[Row], *, guided: bool = True) -> tuple[BatchRow, ...]:
-    """The batch for one evaluation of ``rows``: unconditional halves first, then conditional ones, each in row order.
+    """The batch for one evaluation of ``rows``: unconditional branches first, then conditional ones, each in row order.
 
     Args:
         rows: Rows of the run, sources and edits.
         guided: Whether the backbone applies guidance by two evaluations. If not, each row is one conditional row.
     """
-    halves: list[tuple[int, Half]] = []
+    branches: list[tuple[int, CfgBranch]] = []
     if guided:
-        halves += [(index, "unconditional") for index, row in enumerate(rows) if row.guidance != 1]
-    halves += [(index, "conditional") for index, row in enumerate(rows) if not guided or row.guidance != 0]
-    sources = {(rows[index].image, half): place for place, (index, half) in enumerate(halves) if rows[index].is_source}
+        branches += [(index, "unconditional") for index, row in enumerate(rows) if row.guidance != 1]
+    branches += [(index, "conditional") for index, row in enumerate(rows) if not guided or row.guidance != 0]
+    sources = {
+        (rows[index].image, branch): place for place, (index, branch) in enumerate(branches) if rows[index].is_source
+    }
     return tuple(
-        BatchRow(rows[index], half, index, None if rows[index].is_source else sources.get((rows[index].image, half)))
-        for index, half in halves
+        BatchRow(
+            rows[index], branch, index, None if rows[index].is_source else sources.get((rows[index].image, branch))
+        )
+        for index, branch in branches
     )
 
 
@@ -116,22 +124,22 @@ def guided_velocity(
     guided: bool = True,
     combine: Combine = classifier_free,
 ) -> Float[Tensor, "rows channels h w"]:
-    """Velocity of each row under its own guidance, from one call of ``predict`` for all halves.
+    """Velocity of each row under its own guidance, from one call of ``predict`` for all branches.
 
     v = v_unconditional + guidance · (v_conditional − v_unconditional), in float32, or what ``combine`` makes of both. A row of
-    guidance 1 has no unconditional half and one of guidance 0 no conditional half, so neither is computed, whatever combines.
+    guidance 1 has no unconditional branch and one of guidance 0 no conditional branch, so neither is computed, whatever combines.
 
     >>> nothing = Prompt("", {})
     >>> rows = [Row(nothing, nothing, 3.0), Row(nothing, nothing, 1.0, edit=0)]
-    >>> halves = lambda x, batch: torch.stack([x[i] + (b.half == "conditional") for i, b in enumerate(batch)])
-    >>> guided_velocity(halves, torch.zeros(2, 1, 1, 1), rows).flatten().tolist()
+    >>> branches = lambda x, batch: torch.stack([x[i] + (b.cfg_branch == "conditional") for i, b in enumerate(batch)])
+    >>> guided_velocity(branches, torch.zeros(2, 1, 1, 1), rows).flatten().tolist()
     [3.0, 1.0]
     """
     batch = batch_rows(rows, guided=guided)
     output = predict(latents[[item.index for item in batch]], batch).float()
     if not guided:
         return output
-    place = {(item.index, item.half): position for position, item in enumerate(batch)}
+    place = {(item.index, item.cfg_branch): position for position, item in enumerate(batch)}
     velocities = []
     for index, row in enumerate(rows):
         conditional, unconditional = place.get((index, "conditional")), place.get((index, "unconditional"))
@@ -140,3 +148,7 @@ def guided_velocity(
         else:
             velocities.append(combine(output[unconditional], output[conditional], row.guidance))
     return torch.stack(velocities)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed.names(__name__, Half="CfgBranch")

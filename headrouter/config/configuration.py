@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from reprlib import Repr
 from types import UnionType
-from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, RootModel, ValidationError, model_validator
 from pydantic_core import CoreSchema, ErrorDetails
 
+from headrouter import renamed
 from headrouter.config.yaml_document import Document
 from headrouter.errors import InvalidInputError
 
@@ -54,6 +55,9 @@ class Parameters(BaseModel):
     integer is accepted where a float is wanted, and a list where a tuple is. Numbers of NumPy are taken for Python's.
     """
 
+    renamed_fields: ClassVar[Mapping[str, str]] = {}
+    """Old names of fields, and their new ones: for one release both are taken, the old one with a warning."""
+
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
     )
@@ -66,9 +70,10 @@ class Parameters(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _numbers_are_pythons(cls, data: Any) -> Any:
+    def _read_old_names_and_numbers(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
+        data = renamed.taken(cls.__name__, cls.renamed_fields, data)
         return {
             name: type(value)(map(python_number, value)) if type(value) in (list, tuple) else python_number(value)
             for name, value in data.items()

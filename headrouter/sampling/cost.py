@@ -20,7 +20,7 @@ class Cost:
 
     Attributes:
         calls: Evaluations of the model, however many rows each had.
-        rows: Rows of all those evaluations together, each half of guidance counted.
+        rows: Rows of all those evaluations together, each branch of guidance counted.
         seconds: Wall-clock time.
         peak_memory: Bytes: the most that was allocated on the accelerator during the run; on the CPU the most that the process
             ever held.

@@ -163,7 +163,7 @@ class ToyMMDiT(nn.Module, Backbone):
         return 2 * uniform / (1 + uniform)
 
     def batch_size(self, rows: Sequence[Row]) -> int:
-        """Two halves for each guided row."""
+        """Two branches for each guided row."""
         return len(batch_rows(rows))
 
     @undisturbed()

@@ -109,7 +109,7 @@ class _InjectionRun(MethodRun):
         pairs = [
             (place, item.pair)
             for place, item in enumerate(event.rows)
-            if item.pair is not None and (self._both or item.half == "conditional")
+            if item.pair is not None and (self._both or item.cfg_branch == "conditional")
         ]
         if not pairs:
             return

@@ -57,7 +57,7 @@ class Steering(Plain):
     def attention(self, event):
         output = super().attention(event).clone()
         for place, item in enumerate(event.rows):
-            if item.half == "conditional":
+            if item.cfg_branch == "conditional":
                 output[place, 1] *= 2
         return output
 
@@ -75,7 +75,7 @@ class ImageOnly(Plain):
     def image_attention(self, event):
         self.alone.append(event)
         output = event.attend().clone()
-        output[[item.half == "conditional" for item in event.rows]] *= self.factor
+        output[[item.cfg_branch == "conditional" for item in event.rows]] *= self.factor
         return output
 
 

@@ -13,7 +13,7 @@ def close(one, other):
 
 
 @pytest.mark.parametrize("kind", ["flux-true", "schnell", "sd3", "sd3.5-medium"])
-def test_guidance_mixes_the_two_halves(kind):
+def test_guidance_mixes_the_two_branches(kind):
     backbone = build(kind)
     prompt, negative = backbone.encode_prompts(["a cat", "the dog"])
     latents, listener = noise(backbone, 4), Plain()
@@ -21,8 +21,8 @@ def test_guidance_mixes_the_two_halves(kind):
     rows = [Row(prompt, negative, guidance, edit=index or None) for index, guidance in enumerate((0.0, 1.0, 3.0, -0.5))]
     with backbone.attach(listener):
         got = backbone.velocity(latents, 0.7, rows)
-    halves = [(item.index, item.half) for item in listener.events[0].rows]
-    assert halves == [
+    branches = [(item.index, item.cfg_branch) for item in listener.events[0].rows]
+    assert branches == [
         (0, "unconditional"),
         (2, "unconditional"),
         (3, "unconditional"),
@@ -44,7 +44,7 @@ def test_embedded_guidance_is_each_rows_own_number():
     latents, listener = noise(backbone)[[0, 0]], Plain()
     with backbone.attach(listener):
         both = backbone.velocity(latents, 0.7, [Row(prompt, negative, 1.0), Row(prompt, negative, 5.0, edit=0)])
-    assert [item.half for item in listener.events[0].rows] == ["conditional", "conditional"]
+    assert [item.cfg_branch for item in listener.events[0].rows] == ["conditional", "conditional"]
     assert listener.events[0].rows[1].pair == 0
     assert (both[0] - both[1]).norm() > 1e-3 * both[0].norm()
     for index, guidance in enumerate((1.0, 5.0)):

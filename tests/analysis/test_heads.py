@@ -46,7 +46,7 @@ class Heard(Method):
 
             def after(self, event: Any, output: torch.Tensor) -> torch.Tensor:
                 for place, item in enumerate(event.rows):
-                    key = event.step_info.step, event.site.index, item.row.image, item.row.is_source, item.half
+                    key = event.step_info.step, event.site.index, item.row.image, item.row.is_source, item.cfg_branch
                     seen[key] = output[place], event.layout
                 return output
 
@@ -75,10 +75,10 @@ def test_sensitivity_is_one_minus_cosine_of_the_paired_rows(compare: str, text_f
     assert {(step, block, image) for step, block, image, *_ in heard.seen} == set(
         itertools.product((0, 1), (0, 1, 2), (0, 1))
     )
-    for (step, block, image, source, half), (edit, layout) in heard.seen.items():
-        if source or half == "unconditional":
+    for (step, block, image, source, branch), (edit, layout) in heard.seen.items():
+        if source or branch == "unconditional":
             continue
-        pair, _ = heard.seen[step, block, image, True, half]
+        pair, _ = heard.seen[step, block, image, True, branch]
         only_image = compare == "image" or block == 2  # the toy's last block discards its text
         rows = [one[:, layout.image] if only_image else one for one in (pair, edit)]
         expected = 1 - functional.cosine_similarity(*(one.flatten(1) for one in rows))
@@ -145,19 +145,20 @@ def test_specificity_has_neither_the_size_of_the_change_nor_the_liveliness_of_a_
 
 @pytest.mark.parametrize("fill", ["zero", "mean"])
 @pytest.mark.parametrize(
-    ("tokens", "rows", "halves"), [("all", "edit", "conditional"), ("image", "all", "both"), ("all", "source", "both")]
+    ("tokens", "rows", "branches"),
+    [("all", "edit", "conditional"), ("image", "all", "both"), ("all", "source", "both")],
 )
-def test_dropout_replaces_the_chosen_heads_and_nothing_else(fill: str, tokens: str, rows: str, halves: str) -> None:
+def test_dropout_replaces_the_chosen_heads_and_nothing_else(fill: str, tokens: str, rows: str, branches: str) -> None:
     plain = outputs([], steps=1)
     dropped = outputs(
-        [HeadDropout(heads=((0, 1), (0, 3)), fill=fill, tokens=tokens, rows=rows, halves=halves)], steps=1
+        [HeadDropout(heads=((0, 1), (0, 3)), fill=fill, tokens=tokens, rows=rows, branches=branches)], steps=1
     )
     for key in plain:
-        _, block, _, source, half = key
+        _, block, _, source, branch = key
         if block != 0:
             continue
         (before, layout), (after, _) = plain[key], dropped[key]
-        acts = (rows == "all" or (rows == "source") == source) and (half == "conditional" or halves == "both")
+        acts = (rows == "all" or (rows == "source") == source) and (branch == "conditional" or branches == "both")
         assert torch.equal(after[[0, 2]], before[[0, 2]])
         for part in (layout.image, layout.text):
             expected = before[[1, 3]][:, part]
@@ -200,14 +201,14 @@ def test_profile_routing_amplifies_by_the_weights_of_the_profile(tmp_path, by: s
     assert torch.allclose(method.weights, expected) and float(expected.max() - expected.min()) > 0.3
     plain, routed = outputs([], steps=1), outputs([method], steps=1)
     for key, (before, layout) in plain.items():
-        _, block, image, source, half = key
+        _, block, image, source, branch = key
         if block != 0:
             continue
         after = routed[key][0]
-        if source or half == "unconditional":
+        if source or branch == "unconditional":
             assert torch.equal(after, before)
             continue
-        more = before if amplify == "output" else before - plain[0, 0, image, True, half][0]
+        more = before if amplify == "output" else before - plain[0, 0, image, True, branch][0]
         asked = before + (expected[0] - 1)[:, None, None] * more
         assert torch.allclose(after[:, layout.image], asked[:, layout.image], atol=1e-6)
         untouched = before if where == "image" else asked

@@ -25,7 +25,7 @@ class TestMethods(MethodConformance):
             MethodSubject("text-share", TextShare(), TextShare(), acts=False),
             MethodSubject("head-sensitivity", HeadSensitivity(), HeadSensitivity(), acts=False),
             MethodSubject("head-dropout", HeadDropout(heads=HEADS), HeadDropout()),
-            MethodSubject("head-dropout-mean", HeadDropout(heads=HEADS, fill="mean", rows="all", halves="both")),
+            MethodSubject("head-dropout-mean", HeadDropout(heads=HEADS, fill="mean", rows="all", branches="both")),
             MethodSubject("head-swap", HeadSwap(heads=HEADS), HeadSwap()),
         ],
         ids=lambda subject: subject.name,

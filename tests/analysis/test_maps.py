@@ -32,7 +32,7 @@ def expected(seen, direction: str) -> torch.Tensor:
     for step, block, rows, layout, whole in seen:
         text, image = layout.text, layout.image
         for place, item in enumerate(rows):
-            if item.half == "conditional":
+            if item.cfg_branch == "conditional":
                 part = (
                     whole[place, :, image, text] if direction == "T2I" else whole[place, :, text, image].transpose(1, 2)
                 )
@@ -100,7 +100,7 @@ def test_text_and_image_share_all_the_attention(text_first: bool) -> None:
     assert share.shape == (2, 3, 3, 8)
     for step, block, rows, layout, whole in seen:
         for place, item in enumerate(rows):
-            if item.half == "conditional":
+            if item.cfg_branch == "conditional":
                 image = whole[place][:, layout.image][:, :, layout.image].sum(-1).mean()
                 assert float(share[item.row.image, step, block].sum() + image) == pytest.approx(1, abs=1e-5)
                 text = whole[place][:, layout.image][:, :, layout.text].mean(dim=(0, 1))

@@ -116,7 +116,7 @@ def test_a_wrong_method_shows_as_a_difference():
 
 
 def test_edits_together_count_their_rows():
-    """rf with guidance: N rows to invert; then a source and k edits, two halves each."""
+    """rf with guidance: N rows to invert; then a source and k edits, two branches each."""
     steps, (figure,) = 2, together.measure(silent, counts=(2,), rounds=1, steps=2)
     one_call, two_calls = steps + steps * 2 * 3, 2 * (steps + steps * 2 * 2)
     assert figure.note.endswith(f"rows {one_call} and {two_calls}, {one_call / two_calls:.2f}")

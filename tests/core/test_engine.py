@@ -126,7 +126,7 @@ def test_the_router_by_hand(toy: ToyMMDiT) -> None:
 
         def after(self, event: JointAttention, output: torch.Tensor) -> torch.Tensor:
             recorded["output"] = output.clone()
-            recorded["halves"] = torch.tensor([item.half == "conditional" for item in event.rows])
+            recorded["branches"] = torch.tensor([item.cfg_branch == "conditional" for item in event.rows])
             return output
 
         def diagnostics(self) -> Mapping[str, torch.Tensor]:
@@ -134,14 +134,14 @@ def test_the_router_by_hand(toy: ToyMMDiT) -> None:
 
     router = HeadRouter(gamma=0.3, k=7.0, delta=0.4, image_tokens="off", rho=0.0, layers=(1,), start=0, stop=1)
     weights = sample(toy, Record(), router).diagnostics[1]["head_weights"]
-    source, edit = recorded["output"][recorded["halves"]].flatten(2)
+    source, edit = recorded["output"][recorded["branches"]].flatten(2)
     cosine = torch.nn.functional.cosine_similarity(source, edit, dim=-1)
     d = (cosine.max() - cosine) / (cosine.max() - cosine.min())
     assert torch.allclose(weights[0, 0, 1], 1 + 0.3 * torch.sigmoid(7.0 * (d - 0.4)), atol=1e-4)
     assert torch.isnan(weights[0, 0, [0, 2]]).all() and torch.isnan(weights[0, 1:]).all()
 
 
-def test_only_the_conditional_half_of_edits_is_steered(toy: ToyMMDiT) -> None:
+def test_only_the_conditional_branch_of_edits_is_steered(toy: ToyMMDiT) -> None:
     seen: list[tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]] = []
 
     class Compare(Method):
@@ -157,7 +157,7 @@ def test_only_the_conditional_half_of_edits_is_steered(toy: ToyMMDiT) -> None:
             return Needs(attention=frozenset({0}), pair=True)
 
         def after(self, event: JointAttention, output: torch.Tensor) -> torch.Tensor:
-            names = tuple(f"{item.half}-{'source' if item.row.is_source else 'edit'}" for item in event.rows)
+            names = tuple(f"{item.cfg_branch}-{'source' if item.row.is_source else 'edit'}" for item in event.rows)
             seen.append((event.attend(), output, names))
             return output
 

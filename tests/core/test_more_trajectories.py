@@ -325,14 +325,14 @@ def test_calls_are_those_of_the_table(inversion: Inversion, inverting: int, samp
 
 def test_flowedit_counts_rows_with_their_guidance() -> None:
     """Guidance doubles rows of both; at guidance 1 a row is a row."""
-    for guidance, halves in ((1.0, 1), (3.0, 2)):
+    for guidance, branches in ((1.0, 1), (3.0, 2)):
         inversion = FlowEdit(last_steps=6, plain_steps=2, source_guidance=guidance)
         cost = (
             Editor(ToyMMDiT(), inversion, None, progress=False)
             .edit(PICTURE, "a blue dog", "a red cat", steps=8, guidance=guidance)
             .cost
         )
-        assert (cost.calls, cost.rows) == (6, halves * (2 * 4 + 2))
+        assert (cost.calls, cost.rows) == (6, branches * (2 * 4 + 2))
 
 
 NAMES = ["rf-sde", "rf-solver", "fireflow", "flowedit", "sdedit"]

@@ -57,7 +57,7 @@ def event(
     channels: int = 8,
     heads: int = 3,
 ) -> JointAttention:
-    """Random tensors of a source and two edits, or of these rows, each with both halves at guidance 3."""
+    """Random tensors of a source and two edits, or of these rows, each with both branches at guidance 3."""
     rows = rows or [Row(NOTHING, NOTHING, 3.0, edit=edit) for edit in (None, 0, 1)]
     items = batch_rows(rows)
     generator = torch.Generator().manual_seed(1)

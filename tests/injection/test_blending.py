@@ -251,7 +251,7 @@ def test_only_the_chosen_columns_of_conditional_halves_are_computed(monkeypatch:
     plain = JointAttention.text_to_image
 
     def watched(self: JointAttention, row: int, positions: tuple[int, ...]) -> Any:
-        asked.add((self.rows[row].half, tuple(positions)))
+        asked.add((self.rows[row].cfg_branch, tuple(positions)))
         return plain(self, row, positions)
 
     monkeypatch.setattr(JointAttention, "text_to_image", watched)
@@ -264,7 +264,7 @@ def test_only_the_chosen_columns_of_conditional_halves_are_computed(monkeypatch:
 
 @pytest.mark.parametrize("order", ["ti", "it", "rit"])
 def test_the_mask_of_a_planted_difference_is_the_tokens_that_differ(order: str) -> None:
-    """By hand: departures 1, .5 and .25 of the largest; the mask is whole tokens above θ; halves without guidance alone count."""
+    """By hand: departures 1, .5 and .25 of the largest; the mask is whole tokens above θ; branches without guidance alone count."""
     run, chosen = run_of(LocalBlend(mask_from="difference", theta=0.4, blend=1.0), "a b", "a c", "a d")
     where = layout(order, text=8, grid=(8, 10))
     joint = event(where, chosen, channels=16, heads=2)

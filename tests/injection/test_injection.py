@@ -70,7 +70,7 @@ def steered(joint: JointAttention, *replace: Any, **values: Any) -> JointAttenti
 @pytest.mark.parametrize("order", ["ti", "it", "rti"])
 @pytest.mark.parametrize("name", list(MEANING))
 def test_a_projection_replaces_what_its_letters_say(name: str, order: str) -> None:
-    """Rows: the source and two edits, unconditional halves 0 to 2, conditional ones 3 to 5."""
+    """Rows: the source and two edits, unconditional branches 0 to 2, conditional ones 3 to 5."""
     joint, plain = steered(event(layout(order)), name), event(layout(order))
     for tensor, part in itertools.product(("query", "key", "value"), ("text", "image", "registers")):
         where = getattr(joint.layout, part)
@@ -123,8 +123,8 @@ def test_every_picture_and_half_has_its_own_source() -> None:
     first, second = rows(toy, "a cat", "a dog"), rows(toy, "red", "blue")
     both = [*first, *(type(row)(row.prompt, row.negative, 1.0, row.edit, 1) for row in second)]
     joint, plain = event(layout("ti"), both), event(layout("ti"), both)
-    halves = [(item.row.image, item.half, item.row.edit) for item in joint.rows]
-    assert halves == [
+    branches = [(item.row.image, item.cfg_branch, item.row.edit) for item in joint.rows]
+    assert branches == [
         (0, "unconditional", None),
         (0, "unconditional", 0),
         (0, "conditional", None),
@@ -245,7 +245,7 @@ def test_other_refusals() -> None:
 
 
 class Watch(Method):
-    """Notes, at attention among image tokens alone, which of query, key, value the edit shares with its source in both halves."""
+    """Notes, at attention among image tokens alone, which of query, key, value the edit shares with its source in both branches."""
 
     @property
     def requires(self) -> frozenset[str]:

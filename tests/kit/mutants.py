@@ -69,17 +69,17 @@ class TimeThousandTimesTooLarge(FluxBackbone):
         return super().predict(latents, 1000 * sigma, batch)
 
 
-@mutant("each_half_is_what_it_says", "Are the halves swapped?", SD3)
+@mutant("each_branch_is_what_it_says", "Are the branches swapped?", SD3)
 class HalvesSwapped(SD3Backbone):
     """The guided velocity is right: both the conditioning and the combination are swapped."""
 
     def velocity(self, latents, sigma, rows):
-        def predict(halves: Tensor, batch) -> Tensor:
+        def predict(branches: Tensor, batch) -> Tensor:
             other = {"conditional": "unconditional", "unconditional": "conditional"}
-            labelled = tuple(replace(item, half=other[item.half]) for item in batch)
-            layout = self._layout(halves, batch[0].prompt.tensors["prompt_embeds"].shape[1])
+            labelled = tuple(replace(item, cfg_branch=other[item.cfg_branch]) for item in batch)
+            layout = self._layout(branches, batch[0].prompt.tensors["prompt_embeds"].shape[1])
             with torch.no_grad(), self._tap.forward(labelled, layout):
-                return self.predict(halves, sigma, batch)
+                return self.predict(branches, sigma, batch)
 
         return guided_velocity(predict, latents, rows)
 

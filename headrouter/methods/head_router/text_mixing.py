@@ -81,5 +81,7 @@ class TextMixingRun(MethodRun):
         """Places in the batch whose text is mixed."""
         both = self._parameters.text_rows == "both"
         return tuple(
-            place for place, item in enumerate(stream.rows) if item.is_edit or (both and item.half == "conditional")
+            place
+            for place, item in enumerate(stream.rows)
+            if item.is_edit or (both and item.cfg_branch == "conditional")
         )

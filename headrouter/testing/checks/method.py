@@ -23,7 +23,7 @@ from headrouter.testing.watched import Watched
 def it_runs(subject: MethodSubject) -> None:
     """It edits on models with text first and with text last, with one edit and with two, guided or not; numbers stay finite.
 
-    If this fails: take text and image from `event.layout`, rows from `event.rows`; guidance 1 has no unconditional half.
+    If this fails: take text and image from `event.layout`, rows from `event.rows`; guidance 1 has no unconditional branch.
     """
     for text_first in (True, False):
         toy = ToyMMDiT(text_first=text_first)

@@ -81,7 +81,7 @@ def measure_dropping(
 ) -> Dropping:
     """Generate captions of the drawn world with all heads, without the ``top`` of each semantic, and without as many at random.
 
-    All from the same noise, heads dropped in both halves of guidance and in all steps. Each batch draws random heads of its own,
+    All from the same noise, heads dropped in both branches of guidance and in all steps. Each batch draws random heads of its own,
     ``draws`` times.
     """
     from headrouter_shapes.world.caption import VARIANTS, caption
@@ -114,7 +114,7 @@ def measure_dropping(
 
 
 def _drawn(runs: Runs, prompts: Sequence[str], seeds: Sequence[int], heads: Heads) -> list[Image.Image]:
-    methods = [HeadDropout(heads=heads, halves="both")] if heads else []
+    methods = [HeadDropout(heads=heads, branches="both")] if heads else []
     return runs.pictures(runs.generate(prompts, seeds, methods))
 
 

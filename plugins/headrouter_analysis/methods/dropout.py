@@ -1,7 +1,7 @@
 """Head dropout: what a picture loses without some heads, arXiv:2411.15034, sec. 3.1."""
 
 from collections.abc import Mapping
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field
@@ -26,11 +26,13 @@ class HeadDropout(Method):
     )
     tokens: Tokens = Field("all", description="Tokens whose output is dropped: all, or those of the image.")
     rows: Literal["edit", "source", "all"] = Field("edit", description="Rows in which heads are dropped.")
-    halves: Literal["conditional", "both"] = Field(
-        "conditional", description="Whether guidance's unconditional half is spared."
+    branches: Literal["conditional", "both"] = Field(
+        "conditional", description="Whether guidance's unconditional branch is spared."
     )
     start: StepOrFraction = Field(0, description="First step, or fraction of the steps.")
     stop: StepOrFraction = Field(1.0, description="First step after those, or fraction.")
+
+    renamed_fields: ClassVar[Mapping[str, str]] = {"halves": "branches"}
 
     @property
     def requires(self) -> frozenset[str]:
@@ -76,7 +78,7 @@ class _HeadDropoutRun(MethodRun):
         return replaced
 
     def _acts_on(self, item: BatchRow) -> bool:
-        if item.half == "unconditional" and self._method.halves == "conditional":
+        if item.cfg_branch == "unconditional" and self._method.branches == "conditional":
             return False
         return self._method.rows == "all" or (self._method.rows == "source") == item.row.is_source
 

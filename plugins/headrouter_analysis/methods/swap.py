@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field
@@ -17,18 +17,20 @@ from headrouter_analysis.methods.choice import Heads, Tokens, chosen_heads, toke
 
 @final
 class HeadSwap(Method):
-    """Gives an edit's row the output of chosen heads of its source's row of the same half, and, for ``both``, the other way too."""
+    """Gives an edit the output of chosen heads of its source, in the same branch of guidance, or exchanges the two."""
 
     heads: Heads = Field((), description="Heads that are exchanged, each [layer, head]; none changes nothing.")
     into: Literal["edit", "both"] = Field(
         "edit", description="Whether only the edit takes the source's output, or each takes the other's."
     )
     tokens: Tokens = Field("all", description="Tokens whose output is exchanged: all, or those of the image.")
-    halves: Literal["conditional", "both"] = Field(
-        "conditional", description="Whether guidance's unconditional half is spared."
+    branches: Literal["conditional", "both"] = Field(
+        "conditional", description="Whether guidance's unconditional branch is spared."
     )
     start: StepOrFraction = Field(0, description="First step, or fraction of the steps.")
     stop: StepOrFraction = Field(1.0, description="First step after those, or fraction.")
+
+    renamed_fields: ClassVar[Mapping[str, str]] = {"halves": "branches"}
 
     @property
     def requires(self) -> frozenset[str]:
@@ -69,7 +71,7 @@ class _HeadSwapRun(MethodRun):
         heads = torch.tensor(self._heads[event.site.index], device=output.device)[:, None]
         swapped = output.clone()
         for place, item in enumerate(event.rows):
-            spared = item.half == "unconditional" and self._method.halves == "conditional"
+            spared = item.cfg_branch == "unconditional" and self._method.branches == "conditional"
             if item.row.is_source or item.pair is None or spared:
                 continue
             swapped[place, heads, tokens] = output[item.pair, heads, tokens]

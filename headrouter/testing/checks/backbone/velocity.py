@@ -165,10 +165,10 @@ def batch_size_tells_the_rows(subject: BackboneSubject) -> None:
 
 
 @check(since="0.1")
-def each_half_is_what_it_says(subject: BackboneSubject) -> None:
+def each_branch_is_what_it_says(subject: BackboneSubject) -> None:
     """Row i of an event is conditioned on the prompt of `event.rows[i]`, at the latents of its row; its pair is the source's.
 
-    If this fails: the conditioning must be stacked in the order of the batch rows; the unconditional half takes the negative
+    If this fails: the conditioning must be stacked in the order of the batch rows; the unconditional branch takes the negative
     prompt. Halves swapped in a batch make methods steer the wrong one.
     """
     backbone = subject.build()
@@ -185,22 +185,25 @@ def each_half_is_what_it_says(subject: BackboneSubject) -> None:
         off = distance(event.key[place], key)
         expect(
             off <= CLOSE,
-            f"the {item.half} half of row {item.index} is not conditioned on its own prompt, {item.prompt.text!r}, and latents: its"
-            f" keys are off by {off:.1e}. Are the halves swapped?",
+            f"the {item.cfg_branch} branch of row {item.index} is not conditioned on its own prompt, {item.prompt.text!r}, and "
+            f"latents: its keys are off by {off:.1e}. Are the branches swapped?",
         )
-        pair = None if item.row.is_source else _place(event.rows, 0, item.half)
-        expect(item.pair == pair, f"the pair of the {item.half} half of row {item.index} is {item.pair}, not {pair}")
+        pair = None if item.row.is_source else _place(event.rows, 0, item.cfg_branch)
+        expect(
+            item.pair == pair,
+            f"the pair of the {item.cfg_branch} branch of row {item.index} is {item.pair}, not {pair}",
+        )
 
 
-def _place(items: tuple[BatchRow, ...], index: int, half: str) -> int:
-    return next(place for place, item in enumerate(items) if (item.index, item.half) == (index, half))
+def _place(items: tuple[BatchRow, ...], index: int, branch: str) -> int:
+    return next(place for place, item in enumerate(items) if (item.index, item.cfg_branch) == (index, branch))
 
 
 @check(since="0.1", requires={"guidance"})
 def guidance_is_what_it_says(subject: BackboneSubject) -> None:
     """With two evaluations v = v(negative) + g·(v(prompt) − v(negative)); with embedded guidance g changes the velocity.
 
-    If this fails: combine once, in float32, as `headrouter.attention.rows.guided_velocity` does; the unconditional half has the
+    If this fails: combine once, in float32, as `headrouter.attention.rows.guided_velocity` does; the unconditional branch has the
     negative prompt.
     """
     backbone = subject.build()
@@ -223,15 +226,17 @@ def guidance_is_what_it_says(subject: BackboneSubject) -> None:
 def guidance_costs_no_more_than_it_must(subject: BackboneSubject) -> None:
     """Guidance 1 evaluates the prompt alone, and guidance 0 the negative prompt alone.
 
-    If this fails: `headrouter.attention.rows.batch_rows` leaves out the half that has no weight.
+    If this fails: `headrouter.attention.rows.batch_rows` leaves out the branch that has no weight.
     """
     backbone = subject.build()
     [row], latents = rows_of(backbone, "a cat"), latents_of(backbone)
     if not _two_passes(backbone, row):
         return
-    for guidance, half in ((1.0, "conditional"), (0.0, "unconditional")):
-        found = [item.half for item in recorded(backbone, latents, [replace(row, guidance=guidance)]).events[0].rows]
-        expect(found == [half], f"guidance {guidance:g} evaluates {found}")
+    for guidance, branch in ((1.0, "conditional"), (0.0, "unconditional")):
+        found = [
+            item.cfg_branch for item in recorded(backbone, latents, [replace(row, guidance=guidance)]).events[0].rows
+        ]
+        expect(found == [branch], f"guidance {guidance:g} evaluates {found}")
 
 
 CHECKS = collect(globals())
