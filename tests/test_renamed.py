@@ -25,6 +25,7 @@ STEP = StepInfo("sample", 2, 8, 0, 0.5, 2)
         ("headrouter.attention.step_info", "Clock", "StepInfo"),
         ("headrouter.attention.rows", "Half", "CfgBranch"),
         ("headrouter.config.step_or_fraction", "Moment", "StepOrFraction"),
+        ("headrouter.editing.inverted_latents", "Inverted", "InvertedLatents"),
         ("headrouter.methods.method", "Setting", "RunContext"),
         ("headrouter.sampling.inversion", "Problem", "RunInputs"),
         ("headrouter.models.backbone", "Listener", "AttentionListener"),

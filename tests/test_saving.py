@@ -12,7 +12,7 @@ from killing import deaths
 from PIL import Image
 
 from headrouter.editing.editor import Editor
-from headrouter.editing.inverted import Inverted
+from headrouter.editing.inverted_latents import InvertedLatents
 from headrouter.editing.record import read_record
 from headrouter.editing.result import Result
 from headrouter.errors import InvalidInputError
@@ -91,7 +91,7 @@ def test_a_kept_inversion_is_the_old_or_the_new_one(tmp_path: Path) -> None:
     for folder in deaths(
         tmp_path, lambda folder: new.save(folder / "x.safetensors"), lambda folder: old.save(folder / "x.safetensors")
     ):
-        found = Inverted.load(folder / "x.safetensors").latents
+        found = InvertedLatents.load(folder / "x.safetensors").latents
         assert any(found.equal(each.latents) for each in (old, new))
         new.save(folder / "x.safetensors")
         assert names(folder) == {"x.safetensors"}

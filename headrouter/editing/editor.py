@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from headrouter import renamed
 from headrouter.attention.rows import Row
 from headrouter.attention.step_info import Phase
 from headrouter.config.configuration import python_number
@@ -28,7 +29,7 @@ from headrouter.editing.assembly import (
     name_of,
     refuse_misfits,
 )
-from headrouter.editing.inverted import Inverted
+from headrouter.editing.inverted_latents import InvertedLatents
 from headrouter.editing.job import Job, checked_size, grid, own_size, prepare
 from headrouter.editing.reconstruction import Reconstruction
 from headrouter.editing.record import record_of
@@ -113,6 +114,7 @@ class Editor:
         """
         return f"Editor({', '.join([self.backbone.name, repr(self.inversion), *map(repr, self.methods)])})"
 
+    @renamed.keywords(inversion="start")
     @undisturbed()
     def edit(
         self,
@@ -128,7 +130,7 @@ class Editor:
         guidance: float | None = None,
         seed: int | Sequence[int] = 0,
         size: Size = "auto",
-        inversion: Inverted | str | os.PathLike[str] | None = None,
+        start: InvertedLatents | str | os.PathLike[str] | None = None,
         maps: bool = True,
     ) -> Result:
         """Edit a picture.
@@ -146,7 +148,7 @@ class Editor:
             seed: Of all noise; a list gives one edit of each prompt for each seed, first those of the first prompt. Each is the
                 edit of its seed alone; the inversion is shared where it draws no noise.
             size: Width and height to work at, or ``auto``: the model's training area at the picture's aspect.
-            inversion: What :meth:`invert` gave for the same picture, prompt and settings, or the file it was saved in.
+            start: Inverted latents of the same picture, prompt and settings, from :meth:`invert`, or the file they were saved in.
             maps: Record where each word acts, for :meth:`Result.text_map`.
         """
         asked = request_of(
@@ -162,7 +164,7 @@ class Editor:
             size=size,
             maps=maps,
         )
-        kept = inversion if inversion is None or isinstance(inversion, Inverted) else Inverted.load(inversion)
+        kept = start if start is None or isinstance(start, InvertedLatents) else InvertedLatents.load(start)
         job = prepare(image, asked, self.backbone, self.inversion, self.methods)
         settled = job
         if maps and "prompt-words" in self.backbone.provides and not any(isinstance(m, WordMaps) for m in job.methods):
@@ -207,7 +209,7 @@ class Editor:
         steps: int | None = None,
         seed: int = 0,
         size: Size = "auto",
-    ) -> Inverted:
+    ) -> InvertedLatents:
         """Take a picture to noise once, for several edits.
 
         Raises:
@@ -298,21 +300,24 @@ class Editor:
             drawn.append([to_picture(picture) for picture in self.backbone.decode(sampled.latents)])
         return [picture for of_a_prompt in zip(*drawn, strict=True) for picture in of_a_prompt]
 
-    def _start(self, job: Job, weights: str, given: Inverted | None) -> Inverted | None:
+    def _start(self, job: Job, weights: str, given: InvertedLatents | None) -> InvertedLatents | None:
         """Return the inverted latents of a job: computed, or the kept ones if they belong to it; None without inversion."""
         inversion = job.inversion
         if not inversion.inverts:
             if given is not None:
-                raise IncompatibleError(f"`inversion`: {name_of('inversion', inversion)!r} starts from no inversion.")
+                raise IncompatibleError(
+                    f"`start` would have no effect: `inversion` {name_of('inversion', inversion)!r} starts from no inversion. "
+                    "Leave it out."
+                )
             return None
         identity = job.identity(self.backbone, weights, self._backbone_record)
         if given is not None:
             given.refuse_unless(identity, tuple(job.inputs.source.shape))
             return given
         latents, cost = self._engine("invert").invert(inversion, job.inversion_rows(), job.inputs)
-        return Inverted(latents, identity, cost)
+        return InvertedLatents(latents, identity, cost)
 
-    def _starts(self, jobs: Sequence[Job], weights: str, given: Inverted | None) -> list[Inverted | None]:
+    def _starts(self, jobs: Sequence[Job], weights: str, given: InvertedLatents | None) -> list[InvertedLatents | None]:
         """Return the inverted latents of each seed: the same for all where the inversion draws no noise."""
         if "invert" in jobs[0].inversion.seeded:
             return [self._start(job, weights, given) for job in jobs]
@@ -339,7 +344,7 @@ class Editor:
         return Engine(self.backbone, _bar(label) if self.progress else None)
 
 
-def _from(inputs: RunInputs, start: Inverted | None) -> RunInputs:
+def _from(inputs: RunInputs, start: InvertedLatents | None) -> RunInputs:
     """Return a run's inputs with the latents that sampling starts from."""
     return replace(inputs, inverted=None if start is None else start.latents.to(inputs.source))
 

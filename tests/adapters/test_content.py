@@ -145,10 +145,10 @@ def test_a_kept_inversion_belongs_to_weights_wherever_they_lie(folder: Path, tmp
     given = Editor("flux", "euler", None, pipeline=loaded.backbone.pipeline, progress=False)
     object_ = Editor(loaded.backbone, "euler", None, progress=False)
     for editor in (loaded, given, object_):
-        editor.edit(PICTURE, "a dog", inversion=path, **GIVEN)
+        editor.edit(PICTURE, "a dog", start=path, **GIVEN)
     lora(loaded.backbone.pipeline)
     with pytest.raises(InvalidInputError, match=r"another set of weights \('[0-9a-f]{16}', here '[0-9a-f]{16}'\)"):
-        loaded.edit(PICTURE, "a dog", inversion=path, **GIVEN)
+        loaded.edit(PICTURE, "a dog", start=path, **GIVEN)
 
 
 def test_other_weights_at_the_same_path_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_other_weights_at_the_same_path_are_refused(folder: Path, tmp_path: Path
     one_weight(other)
     other.save_pretrained(moved)
     with pytest.raises(InvalidInputError, match="another set of weights"):
-        flux(moved).edit(PICTURE, "a dog", inversion=path, **GIVEN)
+        flux(moved).edit(PICTURE, "a dog", start=path, **GIVEN)
 
 
 def test_what_guides_an_object_counts_as_what_guides_a_name(folder: Path, tmp_path: Path) -> None:
@@ -166,4 +166,4 @@ def test_what_guides_an_object_counts_as_what_guides_a_name(folder: Path, tmp_pa
     kept = Editor(FluxParameters().load("x", pipeline), "euler", None, progress=False).invert(PICTURE, **GIVEN)
     two_pass = FluxParameters(guidance_kind="two-pass").load("x", pipeline)
     with pytest.raises(InvalidInputError, match=r"another backbone\.guidance_kind \('auto', here 'two-pass'\)"):
-        Editor(two_pass, "euler", None, progress=False).edit(PICTURE, "a dog", inversion=kept, **GIVEN)
+        Editor(two_pass, "euler", None, progress=False).edit(PICTURE, "a dog", start=kept, **GIVEN)

@@ -253,6 +253,6 @@ def test_a_kept_inversion_knows_the_format(saved):
     common = {"model": str(saved / "sd3"), "device": "cpu", "progress": False}
     whole, packed = (Editor("sd3", "euler", None, quantize=one, **common) for one in (None, "int8-torchao"))
     kept = packed.invert(picture, "a cat", **asked)
-    packed.edit(picture, "a dog", "a cat", inversion=kept, **asked)
+    packed.edit(picture, "a dog", "a cat", start=kept, **asked)
     with pytest.raises(InvalidInputError, match="weights"):
-        whole.edit(picture, "a dog", "a cat", inversion=kept, **asked)
+        whole.edit(picture, "a dog", "a cat", start=kept, **asked)

@@ -136,13 +136,13 @@ def test_one_inversion_serves_several_edits(picture: Image.Image) -> None:
     tool = editor()
     kept = tool.invert(picture, "a red cat", seed=2)
     direct = tool.edit(picture, "a blue dog", "a red cat", seed=2)
-    shared = tool.edit(picture, "a blue dog", "a red cat", seed=2, inversion=kept)
+    shared = tool.edit(picture, "a blue dog", "a red cat", seed=2, start=kept)
     assert np.array_equal(pixels(direct.image), pixels(shared.image))
     assert shared.cost.calls == direct.cost.calls - kept.cost.calls
     with pytest.raises(InvalidInputError, match="made with another seed"):
-        tool.edit(picture, "a blue dog", "a red cat", seed=3, inversion=kept)
+        tool.edit(picture, "a blue dog", "a red cat", seed=3, start=kept)
     with pytest.raises(InvalidInputError, match="made with another picture"):
-        tool.edit(picture.rotate(90), "a blue dog", "a red cat", seed=2, inversion=kept, size=(40, 28))
+        tool.edit(picture.rotate(90), "a blue dog", "a red cat", seed=2, start=kept, size=(40, 28))
 
 
 def test_presets_scale_their_steps_and_yield_to_what_the_user_sets(picture: Image.Image) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from headrouter import plugins
 from headrouter.editing.editor import Editor
-from headrouter.editing.inverted import Inverted
+from headrouter.editing.inverted_latents import InvertedLatents
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.plugins.specifications import Preset, hookimpl
 from headrouter.testing.toy import ToyMMDiT
@@ -41,15 +41,15 @@ def kept(tmp_path: Path) -> Path:
 
 def test_a_file_serves_as_the_inversion_itself(kept: Path) -> None:
     direct = editor().edit(PICTURE, "a blue dog", "a red cat", seed=2)
-    for given in (kept, str(kept), Inverted.load(kept)):
-        edit = editor().edit(PICTURE, "a blue dog", "a red cat", seed=2, inversion=given)
+    for given in (kept, str(kept), InvertedLatents.load(kept)):
+        edit = editor().edit(PICTURE, "a blue dog", "a red cat", seed=2, start=given)
         assert np.array_equal(pixels(direct.image), pixels(edit.image))
         assert edit.cost.calls == direct.cost.calls // 2
         assert np.array_equal(pixels(direct.reconstruction), pixels(edit.reconstruction))
 
 
 def test_a_file_holds_latents_identity_and_cost(kept: Path) -> None:
-    loaded, made = Inverted.load(kept), editor().invert(PICTURE, "a red cat", seed=2)
+    loaded, made = InvertedLatents.load(kept), editor().invert(PICTURE, "a red cat", seed=2)
     assert torch.equal(loaded.latents, made.latents) and loaded.latents.dtype == torch.float32
     assert loaded.identity == made.identity and loaded.cost.calls == made.cost.calls == 8
     assert sorted(path.name for path in kept.parent.iterdir()) == [kept.name], "no unfinished file is left"
@@ -60,12 +60,12 @@ def test_what_only_sampling_sees_may_change(kept: Path) -> None:
     """η, its window, guidance, prompts, method and preset of the edit; and the source prompt, which rf inverts without."""
     free = RFInversion(eta=0.3, start=1, stop=0.9, decay=1.0, steps=8, guidance=5.0)
     reference = editor(free).edit(PICTURE, "two dogs", "a grey cat", seed=2)
-    shared = editor(free).edit(PICTURE, "two dogs", "a grey cat", seed=2, inversion=kept)
+    with pytest.warns(DeprecationWarning, match="`inversion` of Editor.edit is `start` now"):
+        editor(free).edit(PICTURE, "two dogs", "a grey cat", seed=2, inversion=kept)
+    shared = editor(free).edit(PICTURE, "two dogs", "a grey cat", seed=2, start=kept)
     assert np.array_equal(pixels(reference.image), pixels(shared.image))
     assert shared.record["edit"]["guidance"] == 5.0
-    editor().edit(
-        PICTURE, "a dog", seed=2, keep=0.1, guidance=2.0, preset="age", negative_prompt="grey", inversion=kept
-    )
+    editor().edit(PICTURE, "a dog", seed=2, keep=0.1, guidance=2.0, preset="age", negative_prompt="grey", start=kept)
 
 
 OTHERS: dict[str, tuple[Any, dict[str, Any], str]] = {
@@ -85,27 +85,27 @@ def test_another_inversion_is_refused_naming_what_differs(case: str, kept: Path)
     inversion, values, message = OTHERS[case]
     given = {"image": PICTURE, "prompt": "a dog", "source_prompt": "a cat", "seed": 2, **values}
     with pytest.raises(InvalidInputError, match=message):
-        editor(inversion).edit(**given, inversion=kept)
+        editor(inversion).edit(**given, start=kept)
 
 
 def test_the_source_prompt_counts_where_the_inversion_sees_it(tmp_path: Path) -> None:
     path = editor("euler").invert(PICTURE, "a red cat").save(tmp_path / "x.safetensors")
-    editor(Euler()).edit(PICTURE, "a dog", "a red cat", inversion=path)
+    editor(Euler()).edit(PICTURE, "a dog", "a red cat", start=path)
     with pytest.raises(InvalidInputError, match=r"another source prompt \('a red cat', here 'a cat'\)"):
-        editor("euler").edit(PICTURE, "a dog", "a cat", inversion=path)
+        editor("euler").edit(PICTURE, "a dog", "a cat", start=path)
 
 
 def test_another_model_and_version_are_refused(kept: Path) -> None:
-    loaded = Inverted.load(kept)
+    loaded = InvertedLatents.load(kept)
     for name in ("backbone", "version of headrouter"):
         other = replace(loaded, identity={**loaded.identity, name: "other"})
         with pytest.raises(InvalidInputError, match=rf"another {name} \('other', here "):
-            editor().edit(PICTURE, "a dog", seed=2, inversion=other)
+            editor().edit(PICTURE, "a dog", seed=2, start=other)
 
 
 def test_a_trajectory_without_inversion_takes_none(kept: Path) -> None:
     with pytest.raises(IncompatibleError, match="'sdedit' starts from no inversion"):
-        editor("sdedit").edit(PICTURE, "a dog", seed=2, inversion=kept)
+        editor("sdedit").edit(PICTURE, "a dog", seed=2, start=kept)
 
 
 def _rewrite(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -154,12 +154,12 @@ def test_a_damaged_file_is_refused_in_a_sentence_before_the_model_runs(
     tool = editor()
     monkeypatch.setattr(ToyMMDiT, "encode_prompts", lambda *_: pytest.fail("the model ran"))
     with pytest.raises(InvalidInputError, match=message) as refused:
-        tool.edit(PICTURE, "a dog", seed=2, inversion=kept)
+        tool.edit(PICTURE, "a dog", seed=2, start=kept)
     assert str(kept) in str(refused.value)
 
 
 def test_where_it_cannot_be_written(kept: Path, tmp_path: Path) -> None:
-    loaded = Inverted.load(kept)
+    loaded = InvertedLatents.load(kept)
     with pytest.raises(InvalidInputError, match=r"must end in \.safetensors"):
         loaded.save(tmp_path / "x.pt")
     with pytest.raises(InvalidInputError, match="cannot write"):
@@ -181,9 +181,9 @@ def test_parameters_of_the_model_count_and_those_of_the_machine_do_not(tmp_path:
 
     given: dict[str, Any] = {"size": (48, 32), "steps": 2}
     path = flux().invert(PICTURE, **given).save(tmp_path / "x.safetensors")
-    flux(device="cpu", dtype="float32").edit(PICTURE, "a dog", inversion=path, **given)
+    flux(device="cpu", dtype="float32").edit(PICTURE, "a dog", start=path, **given)
     with pytest.raises(InvalidInputError, match=r"another backbone\.guidance_kind \('auto', here 'two-pass'\)"):
-        flux(guidance_kind="two-pass").edit(PICTURE, "a dog", inversion=path, **given)
+        flux(guidance_kind="two-pass").edit(PICTURE, "a dog", start=path, **given)
 
 
 @pytest.mark.parametrize(

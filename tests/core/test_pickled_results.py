@@ -53,9 +53,7 @@ def test_a_copy_can_still_reconstruct(copied: object) -> None:
 def test_a_kept_inversion_is_pickled_too() -> None:
     editor = Editor(ToyMMDiT(), "rf", None, progress=False)
     kept = pickle.loads(pickle.dumps(editor.invert(PICTURE, steps=2)))
-    assert same(
-        editor.edit(PICTURE, "a dog", steps=2, inversion=kept).image, editor.edit(PICTURE, "a dog", steps=2).image
-    )
+    assert same(editor.edit(PICTURE, "a dog", steps=2, start=kept).image, editor.edit(PICTURE, "a dog", steps=2).image)
 
 
 def test_a_new_process_reads_it(tmp_path: Path) -> None:

@@ -52,16 +52,16 @@ def test_the_inversion_is_shared_where_it_draws_no_noise(tmp_path: Path) -> None
     kept = free.invert(PICTURE, steps=4)
     alone, shared = (free.edit(PICTURE, "a dog", steps=4, seed=seed) for seed in (5, SEEDS))
     assert shared.cost.calls - kept.cost.calls == 3 * (alone.cost.calls - kept.cost.calls)
-    given = free.edit(PICTURE, "a dog", steps=4, seed=SEEDS, inversion=kept.save(tmp_path / "x.safetensors"))
+    given = free.edit(PICTURE, "a dog", steps=4, seed=SEEDS, start=kept.save(tmp_path / "x.safetensors"))
     assert all(map(same, given.images, shared.images)) and given.cost.calls == shared.cost.calls - kept.cost.calls
 
 
 def test_a_kept_inversion_of_another_seed_serves_where_noise_has_no_part() -> None:
     kept = editor("euler").invert(PICTURE, "a red cat", seed=1)
-    editor("euler").edit(PICTURE, "a dog", "a red cat", seed=2, inversion=kept)
+    editor("euler").edit(PICTURE, "a dog", "a red cat", seed=2, start=kept)
     kept = editor("rf").invert(PICTURE, seed=3)
     with pytest.raises(InvalidInputError, match=r"another seed \(3, here 0\)"):
-        editor("rf").edit(PICTURE, "a dog", seed=SEEDS, inversion=kept)
+        editor("rf").edit(PICTURE, "a dog", seed=SEEDS, start=kept)
 
 
 def test_groups_and_seeds_together() -> None:

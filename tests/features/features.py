@@ -254,7 +254,7 @@ def kept_inversion(parts: Parts) -> None:
     kept = tool.invert(PICTURE, SOURCE, size=SIZE)
     direct, shared = (
         tool.edit(PICTURE, TARGET, SOURCE, size=SIZE),
-        tool.edit(PICTURE, TARGET, SOURCE, size=SIZE, inversion=kept),
+        tool.edit(PICTURE, TARGET, SOURCE, size=SIZE, start=kept),
     )
     assert np.array_equal(np.asarray(direct.image), np.asarray(shared.image))
 

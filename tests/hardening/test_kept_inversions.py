@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from headrouter import Editor
-from headrouter.editing.inverted import FORMAT, Inverted
+from headrouter.editing.inverted_latents import FORMAT, InvertedLatents
 
 from .conftest import cases
 from .fake import Fake, uses
@@ -29,17 +29,17 @@ def tool() -> Editor:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, bytes, Inverted]]:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, bytes, InvertedLatents]]:
     made = tool().invert(PICTURE, "a cat", steps=2)
     path = made.save(tmp_path_factory.mktemp("kept") / "cat.safetensors")
     yield path, path.read_bytes(), made
 
 
-def holds(path: Path, made: Inverted) -> None:
+def holds(path: Path, made: InvertedLatents) -> None:
     """Refused when it is read or when it is used, or the same latents."""
-    told, read = refused(lambda: Inverted.load(path))
+    told, read = refused(lambda: InvertedLatents.load(path))
     if read is None:
-        assert "`inversion`" in told
+        assert "`start`" in told
         return
     assert torch.equal(read.latents, made.latents)
     assert read.latents.dtype == torch.float32
@@ -56,7 +56,7 @@ def test_every_offset(kept: Any) -> None:
         holds(path, made)
         if at % 4 == 0:
             path.write_bytes(data[:at])
-            assert refused(lambda: Inverted.load(path))[0]
+            assert refused(lambda: InvertedLatents.load(path))[0]
 
 
 @given(st.floats(0, 1), st.sampled_from(DAMAGES), st.binary(min_size=1, max_size=12), st.booleans())
@@ -73,7 +73,7 @@ def written(latents: torch.Tensor, record: Any, raw: bool = False) -> bytes:
     return save({"latents": latents}, {"headrouter": record if raw else json.dumps(record)})
 
 
-def record_of(made: Inverted, **changes: Any) -> dict[str, Any]:
+def record_of(made: InvertedLatents, **changes: Any) -> dict[str, Any]:
     import hashlib
 
     latents = changes.pop("latents", made.latents)
@@ -101,7 +101,7 @@ RECORDS: list[dict[str, Any]] = [
 def test_records_of_wrong_types_are_refused(kept: Any, changes: dict[str, Any]) -> None:
     path, _, made = kept
     path.write_bytes(written(made.latents, record_of(made, **changes)))
-    assert refused(lambda: Inverted.load(path))[0]
+    assert refused(lambda: InvertedLatents.load(path))[0]
 
 
 RAW = [
@@ -124,7 +124,7 @@ RAW = [
 def test_records_that_are_none_are_refused(kept: Any, text: str) -> None:
     path, _, made = kept
     path.write_bytes(written(made.latents, text, raw=True))
-    assert refused(lambda: Inverted.load(path))[0]
+    assert refused(lambda: InvertedLatents.load(path))[0]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_latents_of_another_type_are_refused(kept: Any, dtype: str) -> None:
     path, _, made = kept
     latents = made.latents.to(getattr(torch, dtype))
     path.write_bytes(written(latents, record_of(made, latents=latents)))
-    assert "float32" in refused(lambda: Inverted.load(path))[0]
+    assert "float32" in refused(lambda: InvertedLatents.load(path))[0]
 
 
 def test_bits_of_another_type_are_refused(kept: Any) -> None:
@@ -142,7 +142,7 @@ def test_bits_of_another_type_are_refused(kept: Any) -> None:
     path, data, _ = kept
     for other in (b'"I32"', b'"U32"'):
         path.write_bytes(data.replace(b'"F32"', other))
-        assert "float32" in refused(lambda: Inverted.load(path))[0]
+        assert "float32" in refused(lambda: InvertedLatents.load(path))[0]
 
 
 def test_latents_that_are_not_finite_are_refused(kept: Any) -> None:
@@ -150,7 +150,7 @@ def test_latents_that_are_not_finite_are_refused(kept: Any) -> None:
     latents = made.latents.clone()
     latents[0, 0, 0, 0] = torch.nan
     path.write_bytes(written(latents, record_of(made, latents=latents)))
-    assert "finite" in refused(lambda: Inverted.load(path))[0]
+    assert "finite" in refused(lambda: InvertedLatents.load(path))[0]
 
 
 NOT_FILES: list[Any] = [
@@ -173,7 +173,7 @@ NOT_FILES: list[Any] = [
 @pytest.mark.parametrize("given_path", NOT_FILES, ids=lambda value: repr(value)[:20])
 def test_what_is_no_file_is_refused(given_path: Any) -> None:
     before = uses.copy()
-    assert refused(lambda: tool().edit(PICTURE, "a dog", inversion=given_path))[0]
+    assert refused(lambda: tool().edit(PICTURE, "a dog", start=given_path))[0]
     assert uses == before
 
 
@@ -199,7 +199,7 @@ def test_headers_of_other_shapes_are_refused_before_latents_are_read(kept: Any, 
     header["latents"] = {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data[end:])
-    assert refused(lambda: tool().edit(PICTURE, "a dog", steps=2, inversion=path))[0]
+    assert refused(lambda: tool().edit(PICTURE, "a dog", steps=2, start=path))[0]
 
 
 @pytest.mark.parametrize("gigabytes", [2, 32, 200])
@@ -213,7 +213,7 @@ def test_a_giant_is_refused_by_its_size_and_header(kept: Any, gigabytes: int) ->
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         file.truncate(8 + len(text) + size)
-    assert "bytes" in refused(lambda: Inverted.load(path))[0]
+    assert "bytes" in refused(lambda: InvertedLatents.load(path))[0]
     path.write_bytes(data)
 
 
@@ -222,4 +222,4 @@ def test_what_it_belongs_to_cannot_be_changed_by_hand(kept: Any) -> None:
     record = record_of(made)
     record["identity"] = {**made.identity, "steps": 3}
     path.write_bytes(written(made.latents, record))
-    assert "not those that were written with its identity" in refused(lambda: Inverted.load(path))[0]
+    assert "not those that were written with its identity" in refused(lambda: InvertedLatents.load(path))[0]

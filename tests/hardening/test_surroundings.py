@@ -82,7 +82,7 @@ def plain(editor: Editor) -> Any:
 
 def everything(editor: Editor) -> tuple[Any, ...]:
     kept = editor.invert(PICTURE, "a cat", size=(48, 32))
-    result = editor.edit(PICTURE, "a dog", "a cat", size=(48, 32), inversion=kept)
+    result = editor.edit(PICTURE, "a dog", "a cat", size=(48, 32), start=kept)
     (made,) = editor.generate("a cat", steps=2, size=(48, 32))
     maps = [tensor for _, found in result.diagnostics for _, tensor in sorted(found.items())]
     return kept.latents, *maps, *map(np.asarray, (result.image, result.reconstruction, made))

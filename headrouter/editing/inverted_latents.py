@@ -12,7 +12,7 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import torch
 from pydantic import Field
@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from headrouter import renamed
 from headrouter.config.configuration import Parameters, validate
 from headrouter.editing.saving import save_together
 from headrouter.errors import InvalidInputError
@@ -50,7 +51,7 @@ class _Record(Parameters):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Inverted:
+class InvertedLatents:
     """A picture taken to noise, for several edits.
 
     Attributes:
@@ -85,18 +86,18 @@ class Inverted:
         return path
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Inverted":
+    def load(cls, path: str | os.PathLike[str]) -> "InvertedLatents":
         """Read what :meth:`save` wrote.
 
         Raises:
             InvalidInputError: not there, damaged, of another format, or something else than a kept inversion.
         """
-        path = path_of(path, "inversion")
+        path = path_of(path, "start")
         if not path.is_file():
-            raise InvalidInputError(f"`inversion` '{path}' is not a file; give what `Inverted.save` wrote.")
+            raise InvalidInputError(f"`start` '{path}' is not a file; give what `InvertedLatents.save` wrote.")
         if path.stat().st_size > LARGEST + _LARGEST_HEADER:
             raise InvalidInputError(
-                f"`inversion` '{path}' has {path.stat().st_size} bytes, more than any picture's; invert the picture again."
+                f"`start` '{path}' has {path.stat().st_size} bytes, more than any picture's; invert the picture again."
             )
         try:
             with safe_open(path, framework="pt") as file:
@@ -104,12 +105,12 @@ class Inverted:
                 _check_latents(path, file.get_slice("latents"))
                 latents = file.get_tensor("latents")
         except (SafetensorError, OSError) as error:
-            raise InvalidInputError(f"`inversion` '{path}' is damaged or no safetensors file: {error}.") from error
+            raise InvalidInputError(f"`start` '{path}' is damaged or no safetensors file: {error}.") from error
         if not torch.isfinite(latents).all():
-            raise InvalidInputError(f"`inversion` '{path}' is damaged: its latents are not finite float32 numbers.")
+            raise InvalidInputError(f"`start` '{path}' is damaged: its latents are not finite float32 numbers.")
         if record.sha256 != _hash(record.identity, latents):
             raise InvalidInputError(
-                f"`inversion` '{path}' is damaged: its latents are not those that were written with its identity."
+                f"`start` '{path}' is damaged: its latents are not those that were written with its identity."
             )
         return cls(latents, record.identity, Cost(**record.cost.model_dump()))
 
@@ -122,48 +123,48 @@ class Inverted:
         names = [name for name in {**identity, **self.identity} if self.identity.get(name) != identity.get(name)]
         if names:
             told = ", ".join(f"{name}{_both(self.identity.get(name), identity.get(name))}" for name in names)
-            raise InvalidInputError(f"`inversion` was made with another {told}; invert this picture again.")
+            raise InvalidInputError(f"`start` was made with another {told}; invert this picture again.")
         if tuple(self.latents.shape) != shape:
             raise InvalidInputError(
-                f"`inversion` holds latents {list(self.latents.shape)}, this run needs {list(shape)}; invert again."
+                f"`start` holds latents {list(self.latents.shape)}, this run needs {list(shape)}; invert again."
             )
 
 
 def _record(path: Path, text: str | None, has_latents: bool) -> _Record:
     """Read the metadata."""
     if text is None or not has_latents:
-        raise InvalidInputError(f"`inversion` '{path}' holds something else than a kept inversion.")
+        raise InvalidInputError(f"`start` '{path}' holds something else than a kept inversion.")
     try:
         content = json.loads(text)
         written = content["format"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise InvalidInputError(f"`inversion` '{path}' is damaged: {error!r} in its metadata.") from error
+        raise InvalidInputError(f"`start` '{path}' is damaged: {error!r} in its metadata.") from error
     if type(written) is int and written == 1:
         raise InvalidInputError(
-            f"`inversion` '{path}' was kept by an earlier version, which did not note its weights; invert the picture again."
+            f"`start` '{path}' was kept by an earlier version, which did not note its weights; invert the picture again."
         )
     if type(written) is not int or written != FORMAT:
         raise InvalidInputError(
-            f"`inversion` '{path}' has format {reprlib.repr(written)}, this headrouter reads {FORMAT}; invert the picture again."
+            f"`start` '{path}' has format {reprlib.repr(written)}, this headrouter reads {FORMAT}; invert the picture again."
         )
     try:
         return validate(_Record, content)
     except InvalidInputError as error:
-        raise InvalidInputError(f"`inversion` '{path}' is damaged, in its metadata: {error}") from error
+        raise InvalidInputError(f"`start` '{path}' is damaged, in its metadata: {error}") from error
 
 
 def _check_latents(path: Path, latents: Any) -> None:
     """Refuse latents of a wrong type, shape or size by the file's header, before they are read."""
     shape = latents.get_shape()
     if latents.get_dtype() != "F32":
-        raise InvalidInputError(f"`inversion` '{path}' is damaged: its latents are not finite float32 numbers.")
+        raise InvalidInputError(f"`start` '{path}' is damaged: its latents are not finite float32 numbers.")
     if len(shape) != 4 or shape[0] != 1 or 0 in shape:
         raise InvalidInputError(
-            f"`inversion` '{path}' is damaged: its latents have the shape {reprlib.repr(shape)}, not [1, channels, h, w]."
+            f"`start` '{path}' is damaged: its latents have the shape {reprlib.repr(shape)}, not [1, channels, h, w]."
         )
     if 4 * math.prod(shape) > LARGEST:
         raise InvalidInputError(
-            f"`inversion` '{path}' holds latents {shape}, more than {LARGEST} bytes; invert the picture again."
+            f"`start` '{path}' holds latents {shape}, more than {LARGEST} bytes; invert the picture again."
         )
 
 
@@ -180,3 +181,7 @@ _repr.maxstring = 2 * _LONGEST_VALUE
 def _both(theirs: object, ours: object) -> str:
     values = _repr.repr(theirs), _repr.repr(ours)
     return "" if max(map(len, values)) > _LONGEST_VALUE else f" ({values[0]}, here {values[1]})"
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed.names(__name__, Inverted="InvertedLatents")
