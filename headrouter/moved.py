@@ -31,6 +31,10 @@ _ROOMS: Final = {
         "methods": "choice depth dropout maps routing sensitivity swap",
         "analyses": "blocks dropping heads masks pairs routing_trial",
     },
+    "headrouter_diffusers": {
+        "attention": "attachment blocks compiled interception operation processors refusals running tap",
+        "components": "content fitness index parts placement quantisation schedulers single_file variants weights",
+    },
 }
 _CHECKS: Final = {
     "checks": "backbone inversion method plugin",

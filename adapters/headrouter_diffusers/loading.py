@@ -13,14 +13,14 @@ from torch.nn import Module
 
 from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError, reason_of
 from headrouter.models.surroundings import undisturbed
-from headrouter_diffusers import single_file
-from headrouter_diffusers.fitness import declared_parts, takes_more
-from headrouter_diffusers.index import INDEX, driver, part_classes, read_json
+from headrouter_diffusers.components import single_file
+from headrouter_diffusers.components.fitness import declared_parts, takes_more
+from headrouter_diffusers.components.index import INDEX, driver, part_classes, read_json
+from headrouter_diffusers.components.parts import check_files, load_part
+from headrouter_diffusers.components.placement import place, resolve_device, resolve_dtype
+from headrouter_diffusers.components.quantisation import configurations, formats_of, loading_on
+from headrouter_diffusers.components.weights import checked_folder
 from headrouter_diffusers.parameters import DiffusersParameters
-from headrouter_diffusers.parts import check_files, load_part
-from headrouter_diffusers.placement import place, resolve_device, resolve_dtype
-from headrouter_diffusers.quantisation import configurations, formats_of, loading_on
-from headrouter_diffusers.weights import checked_folder
 
 ONE_AT_A_TIME: Final = threading.RLock()
 """Held while a model is loaded: loaders replace functions of PyTorch for the whole process meanwhile.

@@ -24,14 +24,14 @@ from headrouter.prompts.marks import without_marks
 from headrouter.prompts.prompt import Prompt
 from headrouter.prompts.spelling import Spelling
 from headrouter_diffusers import autoencoder, old_names
-from headrouter_diffusers.content import pipeline_fingerprint
-from headrouter_diffusers.fitness import blaming, refuse_unfit
+from headrouter_diffusers.attention.running import exclusively
+from headrouter_diffusers.attention.tap import Tap
+from headrouter_diffusers.components.content import pipeline_fingerprint
+from headrouter_diffusers.components.fitness import blaming, refuse_unfit
+from headrouter_diffusers.components.schedulers import grid_of
 from headrouter_diffusers.loading import given_pipeline, load_pipeline
 from headrouter_diffusers.parameters import DiffusersParameters
-from headrouter_diffusers.running import exclusively
-from headrouter_diffusers.schedulers import grid_of
 from headrouter_diffusers.sites import SiteRule
-from headrouter_diffusers.tap import Tap
 from headrouter_diffusers.text_parts import TOKENIZING, TextPart, as_tokenized, check_length
 
 _MACHINE = set(DiffusersParameters.model_fields)

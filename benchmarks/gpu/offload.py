@@ -5,7 +5,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from headrouter_diffusers.placement import place, resolve_device
+from headrouter_diffusers.components.placement import place, resolve_device
 from headrouter_flux.backbone import FluxParameters
 from torch import Tensor
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import ContextParallelConfig, FluxImg2ImgPipeline, FluxPipeline, hooks
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
-from headrouter_diffusers.refusals import refuse_unsteerable
+from headrouter_diffusers.attention.refusals import refuse_unsteerable
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
 from headrouter_flux.backbone import FluxParameters
 from headrouter_sd3.backbone import SD3Parameters

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from headrouter_diffusers.content import pipeline_fingerprint
+from headrouter_diffusers.components.content import pipeline_fingerprint
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_flux.backbone import FluxParameters
 from peft import LoraConfig

@@ -7,7 +7,7 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
-from headrouter_diffusers import weights
+from headrouter_diffusers.components import weights
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_flux.backbone import FluxParameters
 from headrouter_sd3.backbone import SD3Parameters

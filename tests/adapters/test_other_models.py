@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+from headrouter_diffusers.attention.tap import Tap
 from headrouter_diffusers.sites import SiteRule
-from headrouter_diffusers.tap import Tap
 from torch import nn
 
 from headrouter.attention.joint_attention import TokenLayout

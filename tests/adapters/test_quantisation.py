@@ -8,7 +8,8 @@ import pytest
 import torch
 import transformers
 from diffusers.quantizers.bitsandbytes import BnB4BitDiffusersQuantizer, BnB8BitDiffusersQuantizer
-from headrouter_diffusers import quantisation, testing
+from headrouter_diffusers import testing
+from headrouter_diffusers.components import quantisation
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_flux.backbone import FluxParameters
 from headrouter_sd3.backbone import SD3Parameters

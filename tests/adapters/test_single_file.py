@@ -7,7 +7,8 @@ import pytest
 import torch
 from gguf import GGMLQuantizationType, GGUFWriter
 from gguf.quants import quantize
-from headrouter_diffusers import single_file, testing, weights
+from headrouter_diffusers import testing
+from headrouter_diffusers.components import single_file, weights
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
 from headrouter_flux import RELEASED as FLUX
 from headrouter_flux.backbone import FluxParameters

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from headrouter_diffusers.single_file import single_file
+from headrouter_diffusers.components.single_file import single_file
 from headrouter_sd3.backbone import SD3Parameters
 from PIL import Image
 

@@ -49,7 +49,7 @@ def test_it_is_found_by_its_entry_point():
 
 def test_the_shared_part_of_the_adapters_names_no_model():
     folder = Path(headrouter_diffusers.__file__).parent
-    for file in sorted(folder.glob("*.py")):
+    for file in sorted(folder.rglob("*.py")):
         if file.name != "testing.py":
             found = re.findall(r"(?i)flux|sd3|stable.?diffusion|aura|chroma|qwen", file.read_text(encoding="utf-8"))
             assert not found, f"{file.name} names {found}"

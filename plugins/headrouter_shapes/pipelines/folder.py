@@ -9,7 +9,7 @@ import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import AutoencoderKL, FluxPipeline, StableDiffusion3Pipeline
 from headrouter_diffusers import loading
-from headrouter_diffusers.index import INDEX, read_json
+from headrouter_diffusers.components.index import INDEX, read_json
 from headrouter_flux.backbone import FluxParameters
 from headrouter_sd3.backbone import SD3Parameters
 from transformers import PreTrainedTokenizerBase

@@ -15,9 +15,9 @@ from torch.nn import Module
 
 from headrouter.errors import IncompatibleError
 from headrouter.models.backbone import AttentionListener
-from headrouter_diffusers.blocks import Entry, settle_blocks
-from headrouter_diffusers.interception import settle_operations
-from headrouter_diffusers.processors import settle_processors
+from headrouter_diffusers.attention.blocks import Entry, settle_blocks
+from headrouter_diffusers.attention.interception import settle_operations
+from headrouter_diffusers.attention.processors import settle_processors
 from headrouter_diffusers.sites import FoundSite
 
 _lock = threading.RLock()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import Attend, JointAttention
 from headrouter.errors import IncompatibleError
-from headrouter_diffusers.running import Forward
+from headrouter_diffusers.attention.running import Forward
 
 Operation = Callable[..., Tensor]
 """Called as ``operation(query=, key=, value=, ...)``."""

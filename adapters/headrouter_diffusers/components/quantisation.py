@@ -18,7 +18,7 @@ from packaging.version import Version
 from torch.nn import Module
 
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter_diffusers.index import read_json
+from headrouter_diffusers.components.index import read_json
 from headrouter_diffusers.parameters import DiffusersParameters
 
 _PACKAGES = {"nf4": "bitsandbytes", "int8": "bitsandbytes", "int8-torchao": "torchao", "fp8": "torchao"}

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch.nn import Module
 
-from headrouter_diffusers.interception import TapProductAttention
-from headrouter_diffusers.running import current
+from headrouter_diffusers.attention.interception import TapProductAttention
+from headrouter_diffusers.attention.running import current
 
 _changed: dict[int, tuple[Any, type]] = {}
 """By the processor's id: a processor that may have another class, and its own class."""

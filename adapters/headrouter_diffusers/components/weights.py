@@ -12,9 +12,9 @@ from torch.nn import Module
 
 from headrouter.errors import WeightsError
 from headrouter.files import path_of
-from headrouter_diffusers.index import INDEX, check_kind, part_classes, read_json
-from headrouter_diffusers.parts import check_files
-from headrouter_diffusers.variants import check_variant
+from headrouter_diffusers.components.index import INDEX, check_kind, part_classes, read_json
+from headrouter_diffusers.components.parts import check_files
+from headrouter_diffusers.components.variants import check_variant
 
 
 def checked_folder(

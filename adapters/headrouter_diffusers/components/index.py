@@ -11,8 +11,8 @@ import transformers
 
 from headrouter.errors import IncompatibleError, WeightsError
 from headrouter.plugins import registry
-from headrouter_diffusers.fitness import declared_parts, lacking
-from headrouter_diffusers.schedulers import refuse_scheduler
+from headrouter_diffusers.components.fitness import declared_parts, lacking
+from headrouter_diffusers.components.schedulers import refuse_scheduler
 
 INDEX = "model_index.json"
 _LIBRARIES = {"diffusers": diffusers, "transformers": transformers}

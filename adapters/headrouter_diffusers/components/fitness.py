@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import torch
 
 from headrouter.errors import HeadRouterError, IncompatibleError, reason_of
-from headrouter_diffusers.schedulers import check_scheduler
+from headrouter_diffusers.components.schedulers import check_scheduler
 
 
 def refuse_unfit(

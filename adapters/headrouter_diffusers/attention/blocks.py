@@ -12,7 +12,7 @@ import torch
 from torch.nn import Module
 
 from headrouter.attention.joint_attention import TextStream
-from headrouter_diffusers.running import Forward, current
+from headrouter_diffusers.attention.running import Forward, current
 from headrouter_diffusers.sites import FoundSite
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]

@@ -15,9 +15,9 @@ from headrouter.attention.joint_attention import Site, TokenLayout
 from headrouter.attention.rows import BatchRow
 from headrouter.errors import IncompatibleError
 from headrouter.models.backbone import AttentionListener
-from headrouter_diffusers.attachment import Attachment, listener_at
-from headrouter_diffusers.refusals import refuse_unsteerable
-from headrouter_diffusers.running import Forward, current, entering
+from headrouter_diffusers.attention.attachment import Attachment, listener_at
+from headrouter_diffusers.attention.refusals import refuse_unsteerable
+from headrouter_diffusers.attention.running import Forward, current, entering
 from headrouter_diffusers.sites import SiteRule, find_sites
 
 

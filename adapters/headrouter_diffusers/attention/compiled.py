@@ -11,8 +11,8 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
-from headrouter_diffusers.operation import Operation, through_listener
-from headrouter_diffusers.running import current
+from headrouter_diffusers.attention.operation import Operation, through_listener
+from headrouter_diffusers.attention.running import current
 
 OPTIONS: Final = frozenset({"attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa"})
 """What kernels may be given beside query, key and value."""

@@ -13,8 +13,8 @@ from torch.nn import Module
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headrouter.errors import WeightsError, reason_of
-from headrouter_diffusers.index import check_types, read_json
-from headrouter_diffusers.variants import files_of
+from headrouter_diffusers.components.index import check_types, read_json
+from headrouter_diffusers.components.variants import files_of
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _SLACK = 2**24

@@ -5,7 +5,7 @@ Joint models of diffusers end in one of two calls: PyTorch's ``scaled_dot_produc
 channels]``. The first is seen by a torch function mode, the second by a wrapper around each entry of the table. Where
 somebody put another function in the place of PyTorch's, no mode sees it, and it is wrapped like an entry of the table.
 Whichever comes first at a site wins; what it calls inside passes. While torch.compile traces a block, both put
-:func:`headrouter_diffusers.compiled.attention` into its graph, since what they ask of Python is asked once, then.
+:func:`headrouter_diffusers.attention.compiled.attention` into its graph, since what they ask of Python is asked once, then.
 """
 
 import functools
@@ -21,9 +21,9 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
 from headrouter.attention.kernels import attention_is_replaced
-from headrouter_diffusers import compiled
-from headrouter_diffusers.operation import Operation, through_listener
-from headrouter_diffusers.running import current
+from headrouter_diffusers.attention import compiled
+from headrouter_diffusers.attention.operation import Operation, through_listener
+from headrouter_diffusers.attention.running import current
 
 _NAMES = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 _PYTORCHS: Final = torch._C._nn.scaled_dot_product_attention
