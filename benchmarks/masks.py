@@ -22,7 +22,7 @@ from tqdm import tqdm
 from headrouter import Editor
 from headrouter.sampling.inversion import Inversion
 
-TRAJECTORIES: Final[dict[str, Inversion]] = {
+INVERSIONS: Final[dict[str, Inversion]] = {
     "rf, held": RFInversion(eta=1.0, stop=14, hold_source=True),
     "flowedit": FlowEdit(last_steps=0.6),
 }
@@ -38,7 +38,7 @@ def main() -> None:
     chosen = cases("tune", arguments.edits)
     print(f"{arguments.backbone}, {len(chosen)} edits\n")
     print("| | masks of | covers | of what must change | overlap |\n|---|---|---|---|---|")
-    for name, inversion in TRAJECTORIES.items():
+    for name, inversion in INVERSIONS.items():
         for kind in KINDS:
             editor = Editor(backbone, inversion, LocalBlend(mask_from=kind, blend=1.0), progress=False)
             found = []

@@ -55,6 +55,7 @@ MOVED: Final = {
     "headrouter.clock": "headrouter.attention.step_info",
     "headrouter.moments": "headrouter.config.step_or_fraction",
     "headrouter.inverted": "headrouter.editing.inverted_latents",
+    "headrouter.testing.trajectories": "headrouter.testing.known_velocity",
     "headrouter.maps": "headrouter.methods.word_maps",
     "headrouter.plugin": "headrouter.plugins.specifications",
     "headrouter.routing": "headrouter.methods.head_router",

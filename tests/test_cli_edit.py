@@ -105,7 +105,7 @@ def test_methods_compose_from_the_command_line(models: Path, photo: Path, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["rf-sde", "rf-solver", "fireflow", "flowedit", "sdedit"])
-def test_trajectories_from_the_command_line_and_again(name: str, models: Path, photo: Path, tmp_path: Path) -> None:
+def test_inversions_from_the_command_line_and_again(name: str, models: Path, photo: Path, tmp_path: Path) -> None:
     assert edit(*common(models, photo, "--source", "a cat", "--inversion", name), "-o", tmp_path / "out") == 0
     assert edit("--from", tmp_path / "out", "-o", tmp_path / "again") == 0
     first, again = (np.asarray(Image.open(tmp_path / folder / "edit-0.png")) for folder in ("out", "again"))

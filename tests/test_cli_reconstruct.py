@@ -41,7 +41,7 @@ def table_of(printed: str) -> dict[str, list[str]]:
     return {line.split()[0]: line.split()[1:] for line in printed.splitlines()[2:]}
 
 
-def test_every_trajectory_side_by_side(
+def test_every_inversion_side_by_side(
     model: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -60,7 +60,7 @@ def test_every_trajectory_side_by_side(
         assert float(row[1]) == pytest.approx(ssim(picture, original), abs=0.00006)
 
 
-def test_chosen_trajectories_in_their_order_once(model: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_chosen_inversions_in_their_order_once(model: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [photo, "--model", model, "--steps", 2, "--size", "48x32"]
     assert reconstruct(*arguments, "--inversion", "rf", "--inversion", "euler", "--inversion", "rf") == 0
     assert list(table_of(capsys.readouterr().out)) == ["rf", "euler"]
@@ -89,7 +89,7 @@ def test_what_is_wrong_is_said_in_a_sentence(
 
 
 class _Odd:
-    """Two trajectories: one asks for what no model provides, one fails in the middle."""
+    """Two inversions: one asks for what no model provides, one fails in the middle."""
 
     headrouter_api = 1
 
@@ -114,7 +114,7 @@ class Failing(SDEdit):  # type: ignore[misc]
         raise ZeroDivisionError("divided by nothing")
 
 
-def test_of_all_trajectories_those_that_cannot_are_left_out(
+def test_of_all_inversions_those_that_cannot_are_left_out(
     model: Path, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plugins.register(_Odd(), name="odd")

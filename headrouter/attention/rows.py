@@ -1,6 +1,6 @@
 """Rows of a run, and how guidance spreads them over the batch of one forward pass.
 
-A :class:`Row` is one trajectory: the source of a picture, or one of its edits. Guidance may need two evaluations of it, a
+A :class:`Row` is one picture on its way through a run: a source, or one of its edits. Guidance may need two evaluations of it, a
 conditional and an unconditional one, so a forward pass sees :class:`BatchRow` s, the *branches* of classifier-free guidance.
 """
 
@@ -21,7 +21,7 @@ CfgBranch = Literal["unconditional", "conditional"]
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One trajectory of a run.
+    """One picture on its way through a run.
 
     Attributes:
         prompt: What it shall show.
@@ -51,7 +51,7 @@ class BatchRow:
     """One row of the batch that a forward pass sees.
 
     Attributes:
-        row: The trajectory it belongs to.
+        row: Row of the run that it belongs to.
         cfg_branch: Evaluation of it, with its prompt (conditional) or its negative one (unconditional).
         index: Position of ``row`` among the rows of the run.
         pair: Position in this batch of the source's row of the same branch and picture; None for source rows and where the

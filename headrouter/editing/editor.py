@@ -1,4 +1,4 @@
-"""Editor: a backbone, a trajectory and methods, composed by name or by object.
+"""Editor: a backbone, an inversion and methods, composed by name or by object.
 
 >>> from headrouter.testing.toy import ToyMMDiT
 >>> editor = Editor(ToyMMDiT(), "euler", "none", progress=False)
@@ -54,7 +54,7 @@ class Editor:
 
     Args:
         backbone: Name of a registered backbone (``"sd3.5"``, ``"flux"``, ``"sd3"``), its parameters, or a loaded backbone.
-        inversion: Name or object of the trajectory.
+        inversion: Name or object of the inversion.
         method: Name or object of what steers the edit, or a list of them, applied in order; None or ``"none"``: nothing.
         model: Short name, hub id, local folder or single file of the weights; the backbone's default if None.
         pipeline: An already loaded diffusers pipeline to use as it is.
@@ -213,7 +213,7 @@ class Editor:
         """Take a picture to noise once, for several edits.
 
         Raises:
-            IncompatibleError: the trajectory has no inversion, or ``preset`` or ``keep`` changes nothing that it depends on.
+            IncompatibleError: the inversion inverts nothing, or ``preset`` or ``keep`` changes nothing that it depends on.
         """
         asked = request_of(
             source_prompt=source_prompt,
@@ -244,7 +244,7 @@ class Editor:
         seed: int = 0,
         size: Size = "auto",
     ) -> Reconstruction:
-        """Edit the picture with its own prompt, unsteered, and compare: how well the trajectory holds it."""
+        """Edit the picture with its own prompt, unsteered, and compare: how well the inversion holds it."""
         asked = request_of(
             source_prompt=source_prompt,
             negative_prompt=negative_prompt,

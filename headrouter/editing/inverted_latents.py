@@ -31,6 +31,8 @@ FORMAT: Final = 2
 SUFFIX: Final = ".safetensors"
 LARGEST: Final = 1 << 30
 """Bytes of latents that are read, far more than the largest picture has."""
+_RENAMED: Final = {"trajectory": "inversion"}
+"""Old names in the identity of a file, and their new ones."""
 _LARGEST_HEADER: Final = 1 << 20
 _LONGEST_VALUE: Final = 40
 
@@ -56,7 +58,7 @@ class InvertedLatents:
 
     Attributes:
         latents: Float32 ``[1, channels, h, w]``.
-        identity: What they belong to, by name: picture, prompts, weights by content, size, steps, seed, the trajectory and those
+        identity: What they belong to, by name: picture, prompts, weights by content, size, steps, seed, the inversion and those
             of its parameters that an inversion depends on, and the version of headrouter. Plain values.
         cost: What the inversion took.
     """
@@ -112,7 +114,8 @@ class InvertedLatents:
             raise InvalidInputError(
                 f"`start` '{path}' is damaged: its latents are not those that were written with its identity."
             )
-        return cls(latents, record.identity, Cost(**record.cost.model_dump()))
+        identity = {_RENAMED.get(name, name): value for name, value in record.identity.items()}
+        return cls(latents, identity, Cost(**record.cost.model_dump()))
 
     def refuse_unless(self, identity: Mapping[str, Any], shape: tuple[int, ...]) -> None:
         """Refuse an edit that this inversion does not belong to.

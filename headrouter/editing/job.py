@@ -37,7 +37,7 @@ class Job:
         picture: As the user gave it; ``size`` is the width and height to work at.
         inversion, methods, steps, guidance, seed: With presets and knobs applied and defaults filled in.
         source, targets, negative, empty: Prompts, encoded.
-        inputs: What the trajectory starts from.
+        inputs: What the inversion starts from.
     """
 
     picture: Image.Image
@@ -92,7 +92,7 @@ class Job:
             "size": list(self.size),
             "steps": self.steps,
             **({"seed": self.seed} if "invert" in self.inversion.seeded else {}),
-            "trajectory": full_name("inversion", self.inversion),
+            "inversion": full_name("inversion", self.inversion),
             **{f"inversion.{name}": value for name, value in self.inversion.inversion_parameters.items()},
             "version of headrouter": __version__,
         }

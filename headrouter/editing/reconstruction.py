@@ -1,4 +1,4 @@
-"""How well a trajectory holds a picture."""
+"""How well an inversion holds a picture."""
 
 from dataclasses import dataclass, field
 from typing import final

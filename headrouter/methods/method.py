@@ -55,7 +55,7 @@ class RunContext:
         sites: The model's joint sites.
         rows: All rows, sources and edits.
         sigmas: The time grid.
-        run: Steps that the trajectory runs, all or the last of them.
+        run: Steps that the inversion runs, all or the last of them.
         word_blocks: Sites whose attention shows best where a word acts, best first; empty if nobody ranked them.
         size: Width and height of the user's picture in pixels, or None if there is no picture.
         image_sites: Where the model attends among image tokens alone; most models do not.

@@ -119,7 +119,7 @@ class BackboneSpec(ComponentSpec):
 
 @dataclass(frozen=True, slots=True)
 class InversionSpec(ComponentSpec):
-    """A trajectory: how a picture is turned into noise, and how an edit comes back."""
+    """An inversion: how a picture is turned into noise, and how an edit comes back."""
 
     kind: ClassVar[Kind] = "inversion"
 

@@ -1,7 +1,7 @@
 """One run: the rows of a picture, step by step, with the methods that steer them.
 
 The loops are those of the papers: evaluate the velocity, take a step, let the methods have the latents. Everything that is
-model-specific is behind :class:`~headrouter.models.backbone.Backbone`, everything about the trajectory behind
+model-specific is behind :class:`~headrouter.models.backbone.Backbone`, everything about the inversion behind
 :class:`~headrouter.sampling.inversion.Inversion`, everything about steering behind :class:`~headrouter.methods.method.Method`.
 """
 
@@ -53,7 +53,7 @@ class Sampled:
 @final
 @dataclass(eq=False)
 class Engine:
-    """Runs trajectories of one backbone.
+    """Runs inversions of one backbone.
 
     Attributes:
         backbone: The model.
@@ -96,7 +96,7 @@ class Engine:
     ) -> Sampled:
         """Take rows from noise to pictures, steered by ``methods``.
 
-        The source's rows run only as long as the trajectory or a method needs them, or to the end with ``keep_source``.
+        The source's rows run only as long as the inversion or a method needs them, or to the end with ``keep_source``.
         """
         steps = inversion.sampling_steps(inputs.steps)
         runs = self.begin(inversion, methods, rows, inputs, phase=phase)
@@ -215,10 +215,10 @@ def _without_source(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def _refuse_idle(method: Method, run: MethodRun, steps: range, total: int) -> None:
-    """Refuse a method all of whose steps are left out by a shortened trajectory: it would have no effect."""
+    """Refuse a method all of whose steps are left out by a shortened inversion: it would have no effect."""
     if any(map(run.needs, range(total))) and not any(map(run.needs, steps)):
         raise IncompatibleError(
-            f"{type(method).__name__} acts in none of the steps that are run: the trajectory runs steps {steps.start} to "
+            f"{type(method).__name__} acts in none of the steps that are run: the inversion runs steps {steps.start} to "
             f"{steps.stop - 1} of 0 to {total - 1}. Let it act later (`start`, `stop`), or run more steps."
         )
 

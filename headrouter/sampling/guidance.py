@@ -12,7 +12,7 @@ def refuse_idle_prompts(backbone: Backbone, guidance: float, negative_prompt: st
 
     Args:
         backbone: The model.
-        guidance: Of the rows that the prompts belong to, as the trajectory sets it.
+        guidance: Of the rows that the prompts belong to, as the inversion sets it.
         negative_prompt: As the user gave it; empty if not.
 
     Raises:

@@ -1,6 +1,6 @@
-"""The interface of trajectories: how a picture becomes noise and noise becomes a picture.
+"""The interface of inversions: how a picture becomes noise and noise becomes a picture.
 
-A trajectory is a frozen set of parameters with two pure step functions. What must live from one step to the next is in the
+An inversion is a frozen set of parameters with two pure step functions. What must live from one step to the next is in the
 :class:`State`, so one object serves many runs, and rows can be dropped at any step.
 """
 
@@ -25,7 +25,7 @@ class State:
 
     Attributes:
         latents: Float32 ``[rows, channels, h, w]``.
-        memory: Tensors that the trajectory carries to its next step; each has the rows first.
+        memory: Tensors that the inversion carries to its next step; each has the rows first.
     """
 
     latents: Float[Tensor, "rows channels h w"]
@@ -117,7 +117,7 @@ class Inversion(Parameters, ABC):
 
     @property
     def requires(self) -> frozenset[str]:
-        """Return the capability words that the backbone must provide; most trajectories need nothing but a velocity."""
+        """Return the capability words that the backbone must provide; most inversions need nothing but a velocity."""
         return frozenset()
 
     @property
@@ -148,7 +148,7 @@ class Inversion(Parameters, ABC):
 
     @abstractmethod
     def needs_source(self, step: int, steps: int) -> bool:
-        """Return whether sampling step ``step`` needs the source's row for the trajectory itself."""
+        """Return whether sampling step ``step`` needs the source's row for the inversion itself."""
 
     @abstractmethod
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:

@@ -1,4 +1,4 @@
-"""What the tests of a plug-in need: checks of every kind of part, a small model in pure PyTorch, known trajectories.
+"""What the tests of a plug-in need: checks of every kind of part, a small model in pure PyTorch, known inversions.
 
 >>> from headrouter.testing import BackboneConformance, BackboneSubject
 """

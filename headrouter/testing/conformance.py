@@ -98,11 +98,11 @@ class BackboneConformance(Conformance):
 
 @_with_tests(checks.inversion.CHECKS, "inversion")
 class InversionConformance(Conformance):
-    """Everything that must hold of a trajectory."""
+    """Everything that must hold of an inversion."""
 
     @pytest.fixture
     def inversion(self) -> InversionSubject:
-        """The trajectory under test; a subclass gives it."""
+        """The inversion under test; a subclass gives it."""
         raise NotImplementedError("give a fixture `inversion` that returns an InversionSubject")
 
 

@@ -18,7 +18,7 @@ Checked = tuple[Any, tuple[Check[Any], ...]]
 
 
 def subjects_of(name: str, model: str | None = None) -> list[Checked]:
-    """Everything of that name: a backbone's small models, a trajectory, a method, a plug-in, those of a distribution.
+    """Everything of that name: a backbone's small models, an inversion, a method, a plug-in, those of a distribution.
 
     Args:
         name: Of a part, a plug-in or a distribution.

@@ -1,4 +1,4 @@
-"""What is put under test: a backbone, a trajectory, a method, a plug-in, each with what its checks need to know of it."""
+"""What is put under test: a backbone, an inversion, a method, a plug-in, each with what its checks need to know of it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -63,7 +63,7 @@ class BackboneSubject:
 @final
 @dataclass(eq=False)
 class InversionSubject:
-    """A trajectory under test.
+    """An inversion under test.
 
     Attributes:
         name: For tables.

@@ -1,4 +1,4 @@
-"""A trajectory that follows a known picture instead of the model: what the model sees of it at each noise level."""
+"""An inversion that follows a known picture instead of the model: what the model sees of it at each noise level."""
 
 from collections.abc import Sequence
 from typing import final

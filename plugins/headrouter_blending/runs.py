@@ -62,7 +62,7 @@ class GivenRun(_BlendRun):
     def end_step(self, step: int, latents: Tensor, rows: Sequence[Row]) -> Tensor:
         mask = on_latents(self._pixels.to(latents.device), (latents.shape[-2], latents.shape[-1]))
         blended = self._blended(step, latents, rows, {row: mask for row in rows if not row.is_source})
-        return latents if bool(mask.all()) else blended  # untouched latents keep what the trajectory remembers
+        return latents if bool(mask.all()) else blended  # untouched latents keep what the inversion remembers
 
 
 @final
@@ -102,7 +102,7 @@ class WordsRun(_BlendRun):
         masks = {}
         for row in rows:
             maps = [self._maps[row, side].mean() for side in (0, 1) if (row, side) in self._maps]
-            if maps:  # none until the model was first asked: a trajectory that is fully controlled does not ask
+            if maps:  # none until the model was first asked: an inversion that is fully controlled does not ask
                 masks[row] = self._mask_of(torch.stack(maps), size)
         return self._blended(step, latents, rows, masks) if masks else latents
 

@@ -58,7 +58,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parts.add_argument("--model", metavar="NAME", help="weights: short name or folder (default: shapes)")
     alone = parser.add_argument_group("one configuration", "Without --config.")
     alone.add_argument("--name", help="of the configuration (default: told from its parts)")
-    alone.add_argument("--inversion", metavar="NAME", help="trajectory (default: rf)")
+    alone.add_argument("--inversion", metavar="NAME", help="inversion (default: rf)")
     alone.add_argument(
         "--method", action="append", metavar="NAME", help="what steers (default: headrouter); repeat for several"
     )

@@ -2,7 +2,7 @@
 
 All captions are of held-out combinations. Generation and reconstruction are plain Euler steps on the scheduler's grid;
 reconstruction integrates the flow from the picture to noise and back, with the picture's caption at guidance 1, and
-stores no trajectory. Pictures are read by the oracle.
+stores no velocity. Pictures are read by the oracle.
 """
 
 import argparse

@@ -34,7 +34,7 @@ _BLEND: Final[Values] = {"mask_from": "difference", "blend": 1.0}
 
 
 def presets() -> list[Preset]:
-    """Return each preset for the trajectory and for the methods that it is about."""
+    """Return each preset for the inversion and for the methods that it is about."""
     made = []
     for name, (release, summary) in RELEASE.items():
         rf: Values = {"eta": 1.0, "start": 0, "stop": release}
@@ -50,9 +50,9 @@ def presets() -> list[Preset]:
 
 
 def _parts(
-    name: str, summary: str, trajectory: str, values: Values, router: Values, blend: Values | None = None
+    name: str, summary: str, inversion: str, values: Values, router: Values, blend: Values | None = None
 ) -> list[Preset]:
-    parts: dict[tuple[Kind, str], Values] = {("inversion", trajectory): values, ("method", "headrouter"): router}
+    parts: dict[tuple[Kind, str], Values] = {("inversion", inversion): values, ("method", "headrouter"): router}
     if blend is not None:
         parts["method", "local-blend"] = blend
     provenance = "`headrouter bench shapes`, set tune, bundled sd3.5 (docs/results.md)"

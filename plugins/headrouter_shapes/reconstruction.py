@@ -1,4 +1,4 @@
-"""``python -m headrouter_shapes.reconstruction``: how well each trajectory holds a picture, over model calls.
+"""``python -m headrouter_shapes.reconstruction``: how well each inversion holds a picture, over model calls.
 
 Held-out drawings are edited with their own caption and without steering, at several numbers of steps. Each point of the
 plot is the mean PSNR to the drawing with its 95 % interval. The dashed line is what the autoencoder alone returns.
@@ -39,11 +39,11 @@ STEPS: Final = {
     "flowedit": (3, 5, 8, 16, 32, 70),
     "sdedit": (6, 11, 20, 40, 80, 160),
 }
-"""Numbers of steps of each trajectory that take 4 to 120 model calls."""
+"""Numbers of steps of each inversion that take 4 to 120 model calls."""
 
 
 class Point(TypedDict):
-    """One trajectory at one number of steps: ``psnr`` dB of each picture."""
+    """One inversion at one number of steps: ``psnr`` dB of each picture."""
 
     backbone: str
     guidance: float
@@ -67,9 +67,9 @@ def drawings(count: int) -> list[Case]:
 
 
 def points(backbone: Backbone, name: str, some: Sequence[Case], guidance: float) -> Iterator[Point]:
-    """Reconstruct all drawings by every trajectory at each of its :data:`STEPS`."""
+    """Reconstruct all drawings by every inversion at each of its :data:`STEPS`."""
     drawn = render_array([case.source for case in some])
-    for inversion in tqdm(STEPS, desc=f"{name}, guidance {guidance:g}", unit="trajectory"):
+    for inversion in tqdm(STEPS, desc=f"{name}, guidance {guidance:g}", unit="inversion"):
         for steps in STEPS[inversion]:
             chosen = configure(inversion, name, inversion, "none", steps=steps, guidance=guidance)
             found, spent = edit_batch(backbone, chosen, some, {})

@@ -46,7 +46,7 @@ def test_guidance_0_in_two_passes_is_refused(use: int) -> None:
 
 
 @pytest.mark.parametrize("inversion", [Euler(guidance=0), FlowEdit(guidance=0)])
-def test_guidance_0_of_a_trajectory_is_refused(inversion: Any) -> None:
+def test_guidance_0_of_an_inversion_is_refused(inversion: Any) -> None:
     with pytest.raises(InvalidInputError, match="`guidance` 0"):
         editor(inversion).edit(PICTURE, "a dog", steps=2)
 

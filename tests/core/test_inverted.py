@@ -74,8 +74,8 @@ OTHERS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "size": ("rf", {"size": (24, 16)}, r"another size \(\[40, 24\], here \[24, 16\]\)"),
     "gamma": (RFInversion(gamma=0.25), {}, r"another inversion\.gamma \(0\.5, here 0\.25\)"),
     "told": (RFInversion(told="current"), {}, r"another inversion\.told \('target', here 'current'\)"),
-    "trajectory": (RFInversionSDE(), {}, r"another trajectory \('rf', here 'rf-sde'\)"),
-    "prompt": ("euler", {}, "another source prompt .* trajectory .* inversion.gamma"),
+    "inversion": (RFInversionSDE(), {}, r"another inversion \('rf', here 'rf-sde'\)"),
+    "prompt": ("euler", {}, "another source prompt .* inversion .* inversion.gamma"),
     "picture": ("rf", {"image": PICTURE.transpose(Image.Transpose.FLIP_TOP_BOTTOM)}, "another picture; invert"),
 }
 
@@ -103,7 +103,7 @@ def test_another_model_and_version_are_refused(kept: Path) -> None:
             editor().edit(PICTURE, "a dog", seed=2, start=other)
 
 
-def test_a_trajectory_without_inversion_takes_none(kept: Path) -> None:
+def test_an_inversion_that_starts_from_the_picture_takes_none(kept: Path) -> None:
     with pytest.raises(IncompatibleError, match="'sdedit' starts from no inversion"):
         editor("sdedit").edit(PICTURE, "a dog", seed=2, start=kept)
 

@@ -82,8 +82,8 @@ def steers(**values: Any) -> Callable[[Parts], None]:
     return feature
 
 
-def trajectory(inversion: Any) -> Callable[[Parts], None]:
-    """A trajectory: it edits, and its reconstruction is nearer to the picture than an edit of free generation."""
+def edits_by(inversion: Any) -> Callable[[Parts], None]:
+    """An inversion: it edits, and its reconstruction is nearer to the picture than an edit of free generation."""
 
     def feature(parts: Parts) -> None:
         tool = editor(parts, inversion, HeadRouter())
@@ -429,14 +429,14 @@ def offload(kind: str) -> Callable[[Parts], None]:
 FEATURES: dict[str, Callable[[Parts], None]] = {
     "generation equals the stock pipeline": equals_the_stock_pipeline,
     "several prompts from one seed": generates,
-    "`euler`": trajectory(Euler(steps=3)),
-    "`euler`, fixed point": trajectory(Euler(steps=3, fixed_point=2)),
-    "`rf`": trajectory(RFInversion(steps=4)),
-    "`rf-sde`": trajectory(RFInversionSDE(steps=4)),
-    "`rf-solver`": trajectory(RFSolver(steps=3)),
-    "`fireflow`": trajectory(FireFlow(steps=3)),
-    "`flowedit`": trajectory(FlowEdit(steps=4, plain_steps=1)),
-    "`sdedit`": trajectory(SDEdit(steps=4)),
+    "`euler`": edits_by(Euler(steps=3)),
+    "`euler`, fixed point": edits_by(Euler(steps=3, fixed_point=2)),
+    "`rf`": edits_by(RFInversion(steps=4)),
+    "`rf-sde`": edits_by(RFInversionSDE(steps=4)),
+    "`rf-solver`": edits_by(RFSolver(steps=3)),
+    "`fireflow`": edits_by(FireFlow(steps=3)),
+    "`flowedit`": edits_by(FlowEdit(steps=4, plain_steps=1)),
+    "`sdedit`": edits_by(SDEdit(steps=4)),
     "`rf` at η = 1 returns the picture": full_control,
     "head routing": steers(gamma=1.0),
     "head routing, anchored": steers(gamma=1.0, form="anchored"),

@@ -85,6 +85,13 @@ def record_of(made: InvertedLatents, **changes: Any) -> dict[str, Any]:
     return {"format": FORMAT, "identity": identity, "cost": cost, "sha256": digest, **changes}
 
 
+def test_a_file_with_the_old_name_of_the_inversion_is_read(kept: Any) -> None:
+    path, _, made = kept
+    identity = {"trajectory" if name == "inversion" else name: value for name, value in made.identity.items()}
+    path.write_bytes(written(made.latents, record_of(made, identity=identity)))
+    assert "trajectory" in identity and InvertedLatents.load(path).identity == made.identity
+
+
 COSTS: list[Any] = [
     None, 3, [], {}, {"calls": "2"}, {"calls": None}, {"calls": 1.5}, {"calls": [1]}, {"seconds": "1"},
     {"seconds": float("nan")}, {"seconds": -1}, {"peak_memory": float("inf")}, {"calls": True}, {"calls": -1}, {"other": 1},

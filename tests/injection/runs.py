@@ -26,7 +26,7 @@ from headrouter.testing.toy import ToyMMDiT
 
 NOTHING = Prompt("", {})
 STEPS, WIDTH, HEIGHT = 6, 32, 24
-TRAJECTORIES: dict[str, Inversion] = {
+INVERSIONS: dict[str, Inversion] = {
     "euler": Euler(),
     "rf": RFInversion(),
     "rf-sde": RFInversionSDE(),

@@ -33,7 +33,7 @@ from headrouter.sampling.engine import Engine
 from headrouter.testing import MethodConformance, MethodSubject
 from headrouter.testing.toy import ToyMMDiT
 
-from .runs import STEPS, TRAJECTORIES, event, inputs, layout, rows, sample
+from .runs import INVERSIONS, STEPS, event, inputs, layout, rows, sample
 
 PICTURE = Image.fromarray((np.random.default_rng(0).random((24, 32, 3)) * 255).astype(np.uint8))
 HALF = np.arange(32)[None, :] < np.full((24, 1), 16)
@@ -118,7 +118,7 @@ def test_a_map_of_nothing_masks_nothing() -> None:
 def run_of(method: LocalBlend, *prompts: str, toy: ToyMMDiT | None = None) -> tuple[Any, list[Row]]:
     toy = toy or ToyMMDiT()
     chosen = rows(toy, *prompts, guidance=1.0)
-    (run,) = Engine(toy).begin(TRAJECTORIES["euler"], [method], chosen, inputs(toy))
+    (run,) = Engine(toy).begin(INVERSIONS["euler"], [method], chosen, inputs(toy))
     return run, chosen
 
 
@@ -194,7 +194,7 @@ def test_each_picture_keeps_its_own_source() -> None:
     toy = ToyMMDiT()
     first, second = rows(toy, "a cat", "a dog"), rows(toy, "red", "blue")
     both = [*first, *(replace(row, image=1) for row in second)]
-    (run,) = Engine(toy).begin(TRAJECTORIES["euler"], [LocalBlend(mask=HALF)], both, inputs(toy))
+    (run,) = Engine(toy).begin(INVERSIONS["euler"], [LocalBlend(mask=HALF)], both, inputs(toy))
     latents = torch.arange(4.0)[:, None, None, None].expand(4, 1, 6, 8)
     blended = run.end_step(0, latents, both)
     assert blended[..., :4].unique(dim=0).flatten(1)[:, 0].tolist() == [0, 1, 2, 3]
@@ -284,15 +284,15 @@ def test_the_mask_of_a_planted_difference_is_the_tokens_that_differ(order: str) 
         assert torch.equal(blended[1 + edit], torch.where(expected[edit], 1.0 + edit, 0.0).expand(4, -1, -1))
 
 
-@pytest.mark.parametrize("trajectory", list(TRAJECTORIES))
-def test_equal_prompts_differ_nowhere_and_the_edit_is_the_source(trajectory: str) -> None:
+@pytest.mark.parametrize("name", list(INVERSIONS))
+def test_equal_prompts_differ_nowhere_and_the_edit_is_the_source(name: str) -> None:
     blend = LocalBlend(mask_from="difference", theta=0.9, blend=1.0)
     prompts = ("a red cat", "a red cat")
-    equal = sample(ToyMMDiT(), blend, inversion=TRAJECTORIES[trajectory], prompts=prompts)
-    if trajectory != "flowedit":  # whose source and edit have guidance of their own
+    equal = sample(ToyMMDiT(), blend, inversion=INVERSIONS[name], prompts=prompts)
+    if name != "flowedit":  # whose source and edit have guidance of their own
         assert not equal.diagnostics[0]["masks"].nan_to_num(0).any()
         assert torch.equal(equal.latents[1], equal.latents[0])
-    other = sample(ToyMMDiT(), blend, inversion=TRAJECTORIES[trajectory])
+    other = sample(ToyMMDiT(), blend, inversion=INVERSIONS[name])
     assert 0 < other.diagnostics[0]["masks"].nanmean() < 1, "another prompt differs somewhere, and not everywhere alike"
 
 
@@ -336,22 +336,20 @@ def test_outside_the_mask_a_held_source_is_the_picture(inversion: Any) -> None:
 # Whole runs.
 
 
-@pytest.mark.parametrize("trajectory", list(TRAJECTORIES))
-def test_a_white_mask_is_the_plain_edit_and_a_black_one_the_source(trajectory: str) -> None:
-    toy, inversion = ToyMMDiT(), TRAJECTORIES[trajectory]
+@pytest.mark.parametrize("name", list(INVERSIONS))
+def test_a_white_mask_is_the_plain_edit_and_a_black_one_the_source(name: str) -> None:
+    toy, inversion = ToyMMDiT(), INVERSIONS[name]
     plain = sample(toy, inversion=inversion).latents
     white = sample(toy, LocalBlend(mask=WHITE, blend=1.0), inversion=inversion)
     assert torch.equal(white.latents, plain)
     black = sample(toy, LocalBlend(mask=BLACK, blend=1.0), inversion=inversion)
     assert torch.equal(black.latents[1], black.latents[0]) and not torch.equal(plain[1], plain[0])
-    if (
-        trajectory == "flowedit"
-    ):  # in the steps along the difference of velocities the source's row is the picture itself
+    if name == "flowedit":  # in the steps along the difference of velocities the source's row is the picture itself
         inversion = type(inversion)()
         black = sample(toy, LocalBlend(mask=BLACK, blend=1.0), inversion=inversion)
         assert torch.equal(black.latents[1], inputs(toy).source[0])
     else:
-        assert trajectory == "fireflow" or torch.equal(black.latents[0], plain[0])
+        assert name == "fireflow" or torch.equal(black.latents[0], plain[0])
     steps = inversion.sampling_steps(STEPS)
     assert (
         not black.diagnostics[0]["masks"][0, steps.start :].any()
@@ -359,18 +357,18 @@ def test_a_white_mask_is_the_plain_edit_and_a_black_one_the_source(trajectory: s
     )
 
 
-@pytest.mark.parametrize("trajectory", list(TRAJECTORIES))
-def test_half_a_mask_keeps_the_other_half_the_source(trajectory: str) -> None:
-    result = sample(ToyMMDiT(), LocalBlend(mask=HALF, blend=1.0), inversion=TRAJECTORIES[trajectory]).latents
+@pytest.mark.parametrize("name", list(INVERSIONS))
+def test_half_a_mask_keeps_the_other_half_the_source(name: str) -> None:
+    result = sample(ToyMMDiT(), LocalBlend(mask=HALF, blend=1.0), inversion=INVERSIONS[name]).latents
     assert torch.equal(result[1, ..., 4:], result[0, ..., 4:]) and not torch.equal(
         result[1, ..., :4], result[0, ..., :4]
     )
 
 
-@pytest.mark.parametrize("trajectory", list(TRAJECTORIES))
-def test_masks_of_words_on_every_trajectory(trajectory: str) -> None:
+@pytest.mark.parametrize("name", list(INVERSIONS))
+def test_masks_of_words_on_every_inversion(name: str) -> None:
     """On the toy's random weights maps are nearly even, so θ is high."""
-    toy, inversion = ToyMMDiT(), TRAJECTORIES[trajectory]
+    toy, inversion = ToyMMDiT(), INVERSIONS[name]
     found = sample(
         toy, LocalBlend(theta=0.9, blend=1.0), inversion=inversion, prompts=("a red cat", "a dog", "a big red fox")
     )
@@ -383,7 +381,7 @@ def test_masks_of_words_on_every_trajectory(trajectory: str) -> None:
 
 
 def test_fireflow_forgets_its_velocity_after_a_blend() -> None:
-    toy, inversion = ToyMMDiT(), TRAJECTORIES["fireflow"]
+    toy, inversion = ToyMMDiT(), INVERSIONS["fireflow"]
     calls = {name: sample(toy, *methods, inversion=inversion).cost.calls for name, methods in {
         "plain": [],
         "white": [LocalBlend(mask=WHITE)],
@@ -603,4 +601,4 @@ def test_a_word_without_a_token_is_refused() -> None:
     cut = Prompt(target.text, target.tensors, target.tokens[:1])
     chosen = [Row(source, nothing, 1.0), Row(cut, nothing, 1.0, edit=0)]
     with pytest.raises(InvalidInputError, match="'dog' has no token that the model attends to"):
-        Engine(toy).begin(TRAJECTORIES["euler"], [LocalBlend(target_words="dog")], chosen, inputs(toy))
+        Engine(toy).begin(INVERSIONS["euler"], [LocalBlend(target_words="dog")], chosen, inputs(toy))

@@ -25,7 +25,7 @@ from headrouter.sampling.engine import Engine
 from headrouter.testing import MethodConformance, MethodSubject
 from headrouter.testing.toy import ToyMMDiT
 
-from .runs import STEPS, TRAJECTORIES, event, inputs, layout, rows, sample
+from .runs import INVERSIONS, STEPS, event, inputs, layout, rows, sample
 
 PICTURE = Image.new("RGB", (32, 24), "teal")
 MEANING = {
@@ -177,9 +177,9 @@ def test_the_window_begins_with_the_first_step_that_is_run() -> None:
     assert [step for step in range(STEPS) if run.needs(step)] == [3, 4]
 
 
-@pytest.mark.parametrize("trajectory", list(TRAJECTORIES))
-def test_every_trajectory(trajectory: str, toy: ToyMMDiT) -> None:
-    inversion = TRAJECTORIES[trajectory]
+@pytest.mark.parametrize("name", list(INVERSIONS))
+def test_every_inversion(name: str, toy: ToyMMDiT) -> None:
+    inversion = INVERSIONS[name]
     plain, steered = (sample(toy, *methods, inversion=inversion).latents for methods in ((), (Injection(tau=1.0),)))
     assert torch.equal(plain[0], steered[0]) and (plain[1] - steered[1]).abs().max() > 1e-4
 

@@ -58,7 +58,7 @@ def figures(backbone: Backbone) -> dict[str, np.ndarray[Any, Any]]:
     """For each variant and pair: overlap with the drawn object, mean squared error away from the changed region.
 
     A mask is made on 8 × 8 tokens, smoothed and widened, so it is larger than the object: what is 12 pixels away counts. The error
-    is to the source's row, which is what blending keeps: how near that row is to the picture is the trajectory's affair.
+    is to the source's row, which is what blending keeps: how near that row is to the picture is the inversion's affair.
     """
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in VARIANTS}
     for scene, target in scenes():

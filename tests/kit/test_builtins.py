@@ -1,4 +1,4 @@
-"""headrouter's own backbones, trajectories, methods and plug-ins pass their checks."""
+"""headrouter's own backbones, inversions, methods and plug-ins pass their checks."""
 
 import pytest
 from headrouter_inversions.euler import Euler

@@ -1,4 +1,4 @@
-"""Trajectories, methods and plug-ins with one mistake each are found, too."""
+"""Inversions, methods and plug-ins with one mistake each are found, too."""
 
 import sys
 
@@ -96,7 +96,7 @@ class SecretNoise(Euler):
         (NeedsInversion, "it_starts_from_noise_without_an_inversion", "raised TypeError"),
     ],
 )
-def test_a_wrong_trajectory_is_found(kind, check, says):
+def test_a_wrong_inversion_is_found(kind, check, says):
     found(checks.inversion.CHECKS, check, InversionSubject(kind.__name__, kind()), says)
 
 

@@ -95,7 +95,7 @@ def test_commands_go_on_without_them(broken, capsys, tmp_path, monkeypatch):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_comparison_of_all_trajectories_leaves_out_those_that_cannot_be_used(site, monkeypatch):
+def test_a_comparison_of_all_inversions_leaves_out_those_that_cannot_be_used(site, monkeypatch):
     from headrouter.cli.commands.reconstruct import _all
 
     module(site, "broken", "raise SystemExit")

@@ -1,4 +1,4 @@
-"""Presets of the drawn world serve the trajectory and the method at once."""
+"""Presets of the drawn world serve the inversion and the method at once."""
 
 from typing import Any
 

@@ -52,7 +52,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parts = parser.add_argument_group("parts")
     parts.add_argument("--backbone", default="sd3.5", metavar="NAME", help="model family (default: sd3.5)")
     parts.add_argument("--model", metavar="NAME", help="weights: a short name, a hub id, a local folder or a file")
-    parts.add_argument("--inversion", default="rf", metavar="NAME", help="trajectory (default: rf)")
+    parts.add_argument("--inversion", default="rf", metavar="NAME", help="inversion (default: rf)")
     parts.add_argument(
         "--method", action="append", metavar="NAME", help="what steers (default: headrouter); repeat for several"
     )

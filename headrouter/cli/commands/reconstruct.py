@@ -1,4 +1,4 @@
-"""``headrouter reconstruct``: how well each trajectory holds a picture, side by side.
+"""``headrouter reconstruct``: how well each inversion holds a picture, side by side.
 
 The picture is edited with its own prompt and without steering. What comes back is compared with it: PSNR in dB, and structural
 similarity, which is 1 for the picture itself. Both include what the model's autoencoder loses.
@@ -29,7 +29,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """Describe the command."""
     parser = subcommands.add_parser(
         "reconstruct",
-        help="how well each trajectory holds a picture",
+        help="how well each inversion holds a picture",
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -37,12 +37,12 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("image", help="picture to hold")
     parser.add_argument("--source", default="", metavar="TEXT", help="what the picture shows; may be empty")
     parser.add_argument("--negative", default="", metavar="TEXT", help="what guidance steers away from")
-    parser.add_argument("--inversion", action="append", metavar="NAME", help="trajectory; repeat for several (all)")
+    parser.add_argument("--inversion", action="append", metavar="NAME", help="inversion; repeat for several (all)")
     parser.add_argument("-o", "--output", metavar="FOLDER", help="also write each reconstruction there, as NAME.png")
     parts = parser.add_argument_group("parts and knobs")
     parts.add_argument("--backbone", default="sd3.5", metavar="NAME", help="model family (default: sd3.5)")
     parts.add_argument("--model", metavar="NAME", help="weights: a short name, a hub id, a local folder or a file")
-    parts.add_argument("--steps", type=int, help="steps of the time grid (each trajectory's own)")
+    parts.add_argument("--steps", type=int, help="steps of the time grid (each inversion's own)")
     parts.add_argument("--guidance", type=float, help="weight of the prompt (the model's own)")
     parts.add_argument("--seed", type=int, default=0, help="of all noise (default: 0)")
     parts.add_argument("--size", default="auto", metavar="WxH", help="size to work at, or auto (default)")
@@ -51,7 +51,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Reconstruct by each trajectory in turn, on one loaded model, and print the table."""
+    """Reconstruct by each inversion in turn, on one loaded model, and print the table."""
     from headrouter.editing.assembly import inversion_of
     from headrouter.imaging.picture import output_folder, save_picture
 
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _reconstructed(
     arguments: argparse.Namespace, inversions: "dict[str, Inversion]"
 ) -> "Iterator[tuple[str, Reconstruction]]":
-    """Yield each trajectory's reconstruction in turn, by one loaded model; of all trajectories those that fail are left out."""
+    """Yield each inversion's reconstruction in turn, by one loaded model; of all inversions those that fail are left out."""
     from headrouter.editing.editor import Editor
     from headrouter.imaging.picture import load_picture
 
@@ -105,7 +105,7 @@ def _reconstructed(
 def _sorted(
     arguments: argparse.Namespace, inversions: "dict[str, Inversion]"
 ) -> "tuple[dict[str, Inversion], dict[str, Exception]]":
-    """Return trajectories that the backbone can serve, and why it cannot serve others; one that was asked for is refused."""
+    """Return inversions that the backbone can serve, and why it cannot serve others; one that was asked for is refused."""
     from headrouter.editing.assembly import refuse_misfits
     from headrouter.plugins import registry
 
@@ -125,7 +125,7 @@ def _sorted(
 
 
 def _all() -> "Iterator[str]":
-    """Yield every trajectory whose class can be used; warn of the others."""
+    """Yield every inversion whose class can be used; warn of the others."""
     from headrouter.editing.assembly import inversion_of
     from headrouter.plugins import registry
     from headrouter.plugins.names import BUILT_IN

@@ -96,7 +96,7 @@ class _HeadRouterRun(MethodRun):
 
 @final
 class NoMethod(Method):
-    """Steers nothing: the plain trajectory."""
+    """Steers nothing: the plain inversion."""
 
     @property
     def requires(self) -> frozenset[str]:

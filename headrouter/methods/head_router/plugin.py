@@ -47,7 +47,7 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
         MethodSpec(
             name="none",
             target="headrouter.methods.head_router.method:NoMethod",
-            summary="Steers nothing: the plain trajectory.",
+            summary="Steers nothing: the plain inversion.",
         )
     )
     register(

@@ -1,4 +1,4 @@
-"""A trajectory, integrated over velocities that are known in closed form."""
+"""An inversion, integrated over velocities that are known in closed form."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ from headrouter.attention.rows import Row
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.inversion import Inversion, RunInputs, State
 from headrouter.testing.check import check, collect, expect
+from headrouter.testing.known_velocity import Solved
 from headrouter.testing.subjects import InversionSubject
-from headrouter.testing.trajectories import Solved
 
 Field = Callable[[Tensor, float], Tensor]
 
@@ -40,7 +40,7 @@ def _solved(field: Field, steps: int) -> Solved:
 def its_description_is_sound(subject: InversionSubject) -> None:
     """Its steps are among those of the grid, its prompt `source` or `empty`, its guidances numbers; parameters are frozen.
 
-    If this fails: steps are numbered from 0; a trajectory is a frozen set of parameters.
+    If this fails: steps are numbered from 0; an inversion is a frozen set of parameters.
     """
     inversion = subject.inversion
     expect(inversion.inversion_prompt in ("source", "empty"), f"`inversion_prompt` is {inversion.inversion_prompt!r}")

@@ -27,9 +27,9 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser = add_analysis(analyses, "routing", "weights from a profile against weights from the edit", TEXT, batch=4)
     add_profile(parser)
     parser.add_argument("--edits", type=int, default=4, metavar="N", help="edits of each semantic (default: 4)")
-    parser.add_argument("--inversion", default="rf", metavar="NAME", help="trajectory (default: rf)")
+    parser.add_argument("--inversion", default="rf", metavar="NAME", help="inversion (default: rf)")
     parser.add_argument(
-        "--preset", metavar="NAME", help="values for the trajectory and for `headrouter`, see `headrouter presets`"
+        "--preset", metavar="NAME", help="values for the inversion and for `headrouter`, see `headrouter presets`"
     )
     parser.add_argument(
         "--push", type=float, metavar="0..", help="γ, largest increment (default: the preset's, or 0.2)"

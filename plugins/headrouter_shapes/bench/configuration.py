@@ -71,7 +71,7 @@ class Configuration:
         name: For tables and folders; unique within a backbone.
         backbone: How the backbone is loaded.
         model: Short name, hub id or folder of its weights.
-        inversion: The trajectory.
+        inversion: The inversion.
         methods: What steers, in order.
         steps, guidance, seed: Of the run, resolved.
         still: Not an edit but a picture as it is: ``source``, or ``target``, the true one, through the autoencoder.

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from headrouter.errors import InvalidInputError
 from headrouter.sampling.inversion import Inversion, State
-from headrouter.testing.trajectories import Solved
+from headrouter.testing.known_velocity import Solved
 
 GENERATOR = torch.Generator().manual_seed(0)
 SOURCE = torch.randn(2, 3, 4, 5, generator=GENERATOR, dtype=torch.float64)

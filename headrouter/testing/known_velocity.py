@@ -1,4 +1,4 @@
-"""Run a trajectory on a velocity field that is known in closed form, and count its evaluations."""
+"""Run an inversion on a velocity field that is known in closed form, and count its evaluations."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ Draw = Callable[[str, int], Tensor]
 
 @final
 class Solved:
-    """Integrates a trajectory over a field.
+    """Integrates an inversion over a field.
 
     Attributes:
         inputs: What is fixed for the run.
@@ -62,7 +62,7 @@ class Solved:
         return state.latents
 
     def sample(self, inversion: Inversion, start: Tensor | None = None) -> Tensor:
-        """All rows from ``start``, or from where the trajectory itself begins, to pictures."""
+        """All rows from ``start``, or from where the inversion itself begins, to pictures."""
         inputs, rows = replace(self.inputs, inverted=start), self.rows
         state = inversion.initial_state(rows, inputs)
         for step in inversion.sampling_steps(inputs.steps):

@@ -1,4 +1,4 @@
-"""The second-order, stochastic and inversion-free trajectories against exact solutions, in float64, and on the toy model."""
+"""The second-order, stochastic and inversion-free ones against exact solutions, in float64, and on the toy model."""
 
 import hashlib
 import itertools
@@ -24,8 +24,8 @@ from headrouter.editing.editor import Editor
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.sampling.inversion import Inversion, State
+from headrouter.testing.known_velocity import Solved
 from headrouter.testing.toy import ToyMMDiT
-from headrouter.testing.trajectories import Solved
 
 GENERATOR = torch.Generator().manual_seed(0)
 SOURCE = torch.randn(2, 3, 4, 5, generator=GENERATOR, dtype=torch.float64)
