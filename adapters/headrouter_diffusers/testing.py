@@ -6,6 +6,10 @@ weights are scaled so that every head, every text token, the time and the pooled
 """
 
 import string
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import headrouter_diffusers.quiet  # noqa: F401
@@ -20,7 +24,7 @@ from diffusers import (
 )
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
-from torch.nn import Module
+from torch.nn import Module, functional
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -31,7 +35,9 @@ from transformers import (
     T5Tokenizer,
 )
 
-from headrouter.testing import Generation
+from headrouter.models.backbone import Backbone
+from headrouter.testing import BackboneSubject, Generation, Reference
+from headrouter_diffusers import autoencoder
 
 _CLIP_WIDTH, _T5_WIDTH, _HEADS, _HEAD_WIDTH = 16, 32, 4, 16
 _WORDS = ("a", "cat", "dog", "red", "photo", "of", "the")
@@ -100,11 +106,58 @@ def tiny_sd35(dual: bool = True, *, seed: int = 0, **others: Any) -> Any:
     return tiny_sd3(seed=seed, qk_norm="rms_norm", dual_attention_layers=(0, 1) if dual else (), **others)
 
 
-def stock_latents(backbone: Any, asked: Generation, **arguments: Any) -> Tensor:
-    """What the pipeline of ``backbone`` itself generates: latents, as the pipeline shapes them."""
+def subject(name: str, build: Callable[[], Backbone], reference: Reference) -> BackboneSubject:
+    """Return a backbone over a diffusers pipeline for the conformance kit, with its autoencoder's stand-in.
+
+    Args:
+        name: For tables.
+        build: Gives a fresh backbone, always with the same weights.
+        reference: What the stock pipeline generates, by :func:`stock`.
+    """
+    return BackboneSubject(name, build, reference, pictures=True, stand_in=invertible_autoencoder)
+
+
+def stock(backbone: Any, asked: Generation, **arguments: Any) -> Tensor:
+    """Return what the pipeline of ``backbone`` itself generates: latents, as the pipeline shapes them, or the picture in [0, 1]."""
     asks = {"width": asked.width, "height": asked.height, "num_inference_steps": asked.steps, **arguments}
     generator = torch.Generator().manual_seed(asked.seed)
-    return backbone.pipeline(asked.prompt, generator=generator, output_type="latent", **asks).images  # type: ignore[no-any-return]
+    output = "pt" if asked.output == "picture" else "latent"
+    return backbone.pipeline(prompt=asked.prompt, generator=generator, output_type=output, **asks).images  # type: ignore[no-any-return]
+
+
+def stock_latents(backbone: Any, asked: Generation, **arguments: Any) -> Tensor:
+    """Return the latents that the pipeline of ``backbone`` itself generates; :func:`stock` gives pictures, too."""
+    return stock(backbone, replace(asked, output="latents"), **arguments)
+
+
+@contextmanager
+def invertible_autoencoder(backbone: Any) -> Iterator[None]:
+    """Put in the place of a pipeline's autoencoder one that loses nothing of latents: their values stand in a picture's pixels.
+
+    Latents and pictures keep their shapes; a latent of more channels than its pixels have numbers does not fit.
+    """
+    vae, stride = backbone.pipeline.vae, int(backbone.pipeline.vae_scale_factor)
+    channels, pixels = autoencoder.channels(vae), 3 * stride**2
+    assert channels <= pixels, f"{channels} channels do not fit into {pixels} numbers"
+
+    def encode(pictures: Tensor) -> Any:
+        frames = pictures.squeeze(2) if pictures.ndim == 5 else pictures  # a film of one frame
+        raw = functional.pixel_unshuffle(frames, stride)[:, :channels]
+        mode = raw.unsqueeze(2) if pictures.ndim == 5 else raw
+        return SimpleNamespace(latent_dist=SimpleNamespace(mode=lambda: mode, sample=lambda *_: mode + 1))
+
+    def decode(raw: Tensor, return_dict: bool = True) -> Any:
+        frames = raw.squeeze(2) if raw.ndim == 5 else raw
+        filled = torch.cat([frames, frames.new_zeros(len(frames), pixels - channels, *frames.shape[2:])], dim=1)
+        shuffled = functional.pixel_shuffle(filled, stride)
+        pictures = shuffled.unsqueeze(2) if raw.ndim == 5 else shuffled
+        return SimpleNamespace(sample=pictures) if return_dict else (pictures,)
+
+    vae.encode, vae.decode = encode, decode
+    try:
+        yield
+    finally:
+        del vae.encode, vae.decode
 
 
 def tiny_autoencoder(shift_factor: float | None, channels: int = 4) -> AutoencoderKL:

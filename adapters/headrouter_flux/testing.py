@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from headrouter_diffusers.testing import stock_latents, tiny_flux
+from headrouter_diffusers.testing import stock, subject, tiny_flux
 from torch import Tensor
 
 from headrouter.testing import BackboneSubject, Generation
@@ -13,17 +13,19 @@ def subjects() -> list[BackboneSubject]:
     """With embedded guidance, with it and two evaluations, and without it."""
     two_passes = FluxParameters(guidance_kind="two-pass", embedded_guidance=2.5)
     return [
-        BackboneSubject("flux", lambda: FluxParameters().load("tiny", tiny_flux()), reference),
-        BackboneSubject("flux-true", lambda: two_passes.load("tiny", tiny_flux()), reference),
-        BackboneSubject("schnell", lambda: FluxParameters().load("tiny", tiny_flux(guidance_embeds=False)), reference),
+        subject("flux", lambda: FluxParameters().load("tiny", tiny_flux()), reference),
+        subject("flux-true", lambda: two_passes.load("tiny", tiny_flux()), reference),
+        subject("schnell", lambda: FluxParameters().load("tiny", tiny_flux(guidance_embeds=False)), reference),
     ]
 
 
 def reference(backbone: Any, asked: Generation) -> Tensor:
-    """Latents of the stock pipeline."""
+    """What the stock pipeline generates."""
     guidance: dict[str, Any] = {"guidance_scale": asked.guidance}
     if backbone.guided:
         true = {"true_cfg_scale": asked.guidance, "negative_prompt": asked.negative}
         guidance = {"guidance_scale": backbone.parameters.embedded_guidance, **true}
-    packed = stock_latents(backbone, asked, max_sequence_length=backbone._length, **guidance)
+    packed = stock(backbone, asked, max_sequence_length=backbone._length, **guidance)
+    if asked.output == "picture":
+        return packed
     return backbone.pipeline._unpack_latents(packed, asked.height, asked.width, backbone.pipeline.vae_scale_factor)  # type: ignore[no-any-return]

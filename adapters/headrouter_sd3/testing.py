@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from headrouter_diffusers.testing import stock_latents, tiny_sd3, tiny_sd35
+from headrouter_diffusers.testing import stock, subject, tiny_sd3, tiny_sd35
 from torch import Tensor
 
 from headrouter.testing import BackboneSubject, Generation
@@ -13,8 +13,8 @@ def subjects() -> list[BackboneSubject]:
     """Stable Diffusion 3, with and without T5."""
     short = SD3Parameters(max_sequence_length=24)
     return [
-        BackboneSubject("sd3", lambda: SD3Parameters().load("tiny", tiny_sd3()), reference),
-        BackboneSubject("sd3-without-t5", lambda: short.load("tiny", tiny_sd3(t5=False)), reference),
+        subject("sd3", lambda: SD3Parameters().load("tiny", tiny_sd3()), reference),
+        subject("sd3-without-t5", lambda: short.load("tiny", tiny_sd3(t5=False)), reference),
     ]
 
 
@@ -22,12 +22,12 @@ def subjects_35() -> list[BackboneSubject]:
     """Stable Diffusion 3.5, with image-only attention and without."""
     parameters = SD35Parameters()
     return [
-        BackboneSubject("sd3.5-medium", lambda: parameters.load("tiny", tiny_sd35()), reference),
-        BackboneSubject("sd3.5-large", lambda: parameters.load("tiny", tiny_sd35(dual=False)), reference),
+        subject("sd3.5-medium", lambda: parameters.load("tiny", tiny_sd35()), reference),
+        subject("sd3.5-large", lambda: parameters.load("tiny", tiny_sd35(dual=False)), reference),
     ]
 
 
 def reference(backbone: Any, asked: Generation) -> Tensor:
-    """Latents of the stock pipeline."""
+    """What the stock pipeline generates."""
     told = {"guidance_scale": asked.guidance, "negative_prompt": asked.negative}
-    return stock_latents(backbone, asked, max_sequence_length=backbone._length, **told)
+    return stock(backbone, asked, max_sequence_length=backbone._length, **told)

@@ -1,6 +1,7 @@
 """From a name to what is under test, and its checks."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from headrouter.config.configuration import validate
@@ -62,8 +63,8 @@ def _backbones(name: str, model: str | None) -> Iterator[Checked]:
     if model is not None:
         source, defaults = model_of(name, model)
         loaded = backbone_parameters_of(name, {}).load(source, None, defaults)
-        reference = small[0].reference if small else None
-        small = [BackboneSubject(loaded.name, lambda: loaded, reference)]
+        like = small[0] if small else BackboneSubject(loaded.name, lambda: loaded)
+        small = [replace(like, name=loaded.name, build=lambda: loaded, known_failures={})]
     if not small:
         raise InvalidInputError(f"backbone {name!r} brings no small models for tests; give weights by `--model`.")
     yield from ((subject, checks.backbone.CHECKS) for subject in small)

@@ -1,9 +1,10 @@
 """What is put under test: a backbone, an inversion, a method, a plug-in, each with what its checks need to know of it."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, final
+from typing import Any, Literal, final
 
 from torch import Tensor
 
@@ -17,7 +18,11 @@ from headrouter.sampling.inversion import Inversion
 @final
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A plain generation, for a reference that computes it in its own way."""
+    """A plain generation, for a reference that computes it in its own way.
+
+    Attributes:
+        output: What of it is asked for: the final latents, or the picture decoded from them.
+    """
 
     prompt: str
     negative: str
@@ -26,13 +31,15 @@ class Generation:
     steps: int
     width: int
     height: int
+    output: Literal["latents", "picture"] = "latents"
 
 
 Reference = Callable[[Any, Generation], Tensor]
 """An independent implementation of the same model, for instance the pipeline that it was published with.
 
 ``reference(backbone, asked)`` gives the final latents [1, channels, h, w], scaled as those of ``backbone``, from the noise that
-``torch.Generator().manual_seed(asked.seed)`` draws first.
+``torch.Generator().manual_seed(asked.seed)`` draws first; or, where ``asked.output`` says so, the picture [1, 3, height, width] of
+them in [0, 1].
 """
 
 
@@ -46,6 +53,8 @@ class BackboneSubject:
         build: Gives a fresh backbone, always with the same weights. A loaded large model may be given again and again.
         reference: An independent implementation, if there is one; without it a wrong sign or time scale of the velocity
             cannot be seen, since weights are random.
+        pictures: Whether the reference gives pictures, too.
+        stand_in: Puts an autoencoder that loses nothing in the place of a backbone's own until the context ends.
         known_failures: Names of checks that fail, with reasons.
     """
 
@@ -53,11 +62,18 @@ class BackboneSubject:
     build: Callable[[], Backbone]
     reference: Reference | None = None
     known_failures: Mapping[str, str] = field(default_factory=dict)
+    pictures: bool = False
+    stand_in: Callable[[Any], AbstractContextManager[None]] | None = None
 
     @cached_property
     def provides(self) -> frozenset[str]:
-        """The backbone's words, and ``reference`` if there is one."""
-        return self.build().provides | ({"reference"} if self.reference else frozenset())
+        """The backbone's words, and ``reference``, ``reference-picture`` and ``stand-in`` where there is one."""
+        given = {
+            "reference": self.reference is not None,
+            "reference-picture": self.reference is not None and self.pictures,
+            "stand-in": self.stand_in is not None,
+        }
+        return self.build().provides | {word for word, holds in given.items() if holds}
 
 
 @final

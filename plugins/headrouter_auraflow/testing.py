@@ -4,7 +4,7 @@ from typing import Any
 
 import headrouter_diffusers.quiet  # noqa: F401
 from diffusers import AuraFlowPipeline, AuraFlowTransformer2DModel, FlowMatchEulerDiscreteScheduler
-from headrouter_diffusers.testing import ready, stock_latents, tiny_autoencoder, tiny_t5, tiny_t5_tokenizer
+from headrouter_diffusers.testing import ready, stock, subject, tiny_autoencoder, tiny_t5, tiny_t5_tokenizer
 
 from headrouter.testing import BackboneSubject
 from headrouter_auraflow.backbone import AuraFlowParameters
@@ -35,10 +35,10 @@ def tiny_auraflow(seed: int = 0) -> Any:
 def subjects() -> list[BackboneSubject]:
     """The small model, against its stock pipeline."""
     return [
-        BackboneSubject(
+        subject(
             "auraflow",
             lambda: AuraFlowParameters().load("tiny", tiny_auraflow()),
-            lambda backbone, asked: stock_latents(
+            lambda backbone, asked: stock(
                 backbone, asked, guidance_scale=asked.guidance, negative_prompt=asked.negative
             ),
         )

@@ -44,7 +44,7 @@ def mutant(check: str, says: str, base: BackboneSubject) -> Callable[[type], typ
             backbone = base.build()
             return kind("tiny", backbone.pipeline, backbone.parameters)
 
-        subject = BackboneSubject(kind.__name__, build, base.reference)
+        subject = replace(base, name=kind.__name__, build=build)
         MUTANTS[kind.__name__] = Mutant(subject, check, says)
         return kind
 

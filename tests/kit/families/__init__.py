@@ -1,0 +1,1 @@
+"""Adapters of model families that headrouter does not ship, written as the tutorial says, on tiny models of random weights."""
