@@ -76,10 +76,10 @@ def test_the_true_target_is_right_and_the_source_is_wrong() -> None:
     for case in cases("tune", 8):
         source, target, _ = pictures(case)
         right, wrong = measure(np.stack([target, source]), [case, case])
-        assert right.success and right.others_kept and right.truth == 99
-        assert right.kept > 35 or math.isnan(right.kept)
+        assert right.success and right.others_unchanged and right.truth == 99
+        assert right.preservation > 35 or math.isnan(right.preservation)
         assert not wrong.success and not wrong.reads_new and not wrong.nearer
-        assert wrong.others_kept and wrong.truth < 40
+        assert wrong.others_unchanged and wrong.truth < 40
         assert wrong.read[case.kind] == getattr(case.source, case.kind)
 
 
@@ -95,7 +95,7 @@ def test_a_new_value_in_another_place_is_no_success() -> None:
     """The oracle reads blue, but where the picture should have become blue it did not."""
     elsewhere = dataclasses.replace(COLOUR.target, position="bottom", size="small")
     (found,) = measure(render_array([elsewhere]), [COLOUR])
-    assert found.reads_new and not found.nearer and not found.success and not found.others_kept
+    assert found.reads_new and not found.nearer and not found.success and not found.others_unchanged
 
 
 def test_what_must_not_change_is_measured_outside_the_region_alone() -> None:
@@ -103,10 +103,10 @@ def test_what_must_not_change_is_measured_outside_the_region_alone() -> None:
     spoilt = target.copy()
     spoilt[~region] = source[~region] - 10
     (found,) = measure(spoilt[None], [COLOUR])
-    assert found.kept == pytest.approx(20 * math.log10(255 / 10))
+    assert found.preservation == pytest.approx(20 * math.log10(255 / 10))
     inside = source.copy()
     inside[region] = 0
-    assert measure(inside[None], [COLOUR])[0].kept == 99
+    assert measure(inside[None], [COLOUR])[0].preservation == 99
 
 
 def test_the_distance_to_the_truth_is_of_the_whole_picture() -> None:
@@ -120,7 +120,7 @@ def test_another_background_of_thin_lines_leaves_nothing_to_keep() -> None:
     _, target, region = pictures(case)
     assert (~region).sum() < 64
     (found,) = measure(target[None], [case])
-    assert math.isnan(found.kept) and found.success
+    assert math.isnan(found.preservation) and found.success
 
 
 def test_pictures_and_cases_go_in_pairs() -> None:

@@ -122,8 +122,8 @@ def test_the_references_bound_what_an_edit_can_reach(done: Path) -> None:
     )
     assert source.success.value == 0 < generation.success.value < target.success.value == 1
     assert max(source.truth.value, generation.truth.value) < target.truth.value
-    assert (source.kept.value, source.others_kept.value, target.others_kept.value) == (99, 1, 1)
-    assert 33 < target.kept.value < 60
+    assert (source.preservation.value, source.others_unchanged.value, target.others_unchanged.value) == (99, 1, 1)
+    assert 33 < target.preservation.value < 60
 
 
 def test_plain_generation_is_a_reference_unless_it_is_there_already() -> None:

@@ -31,7 +31,7 @@ BOLD = rows("bold", [True] * 8 + [False] * 2 + [True] * 6, [31.0] * 16, truth=22
 def test_what_is_kept_is_compared_where_both_are_right() -> None:
     found = compare(BOLD, CAREFUL)
     assert (found.configuration, found.baseline) == ("bold", "careful")
-    assert (found.kept.value, found.kept.count) == (1.0, 10)
+    assert (found.preservation.value, found.preservation.count) == (1.0, 10)
     assert found.success.value == pytest.approx((4 - 2) / 16)
     assert found.success.low < found.success.value < found.success.high
     assert (found.truth.value, found.truth.low, found.truth.high) == (2.5, 2.5, 2.5)
@@ -39,14 +39,14 @@ def test_what_is_kept_is_compared_where_both_are_right() -> None:
 
 def test_the_comparison_is_antisymmetric() -> None:
     one, other = compare(BOLD, CAREFUL), compare(CAREFUL, BOLD)
-    assert (one.success.low, one.kept.value) == pytest.approx((-other.success.high, -other.kept.value))
+    assert (one.success.low, one.preservation.value) == pytest.approx((-other.success.high, -other.preservation.value))
 
 
 def test_failures_that_keep_everything_do_not_count_as_careful() -> None:
     careful, bold = summarise(CAREFUL + BOLD)
-    assert careful.kept.value > bold.kept.value
-    assert (careful.kept_if_right.value, bold.kept_if_right.value) == (30.0, 31.0)
-    assert careful.kept_if_right.count == 12
+    assert careful.preservation.value > bold.preservation.value
+    assert (careful.preservation_of_successes.value, bold.preservation_of_successes.value) == (30.0, 31.0)
+    assert careful.preservation_of_successes.count == 12
 
 
 def test_only_the_same_edits_are_compared() -> None:

@@ -158,3 +158,13 @@ def test_the_commit_is_that_of_the_checkout(tmp_path: Path, monkeypatch: pytest.
     file.write_text("changed")
     assert commit().endswith("-dirty")
     code.commit.cache_clear()
+
+
+def test_results_with_the_old_names_of_measures_are_read(path: Path) -> None:
+    new = path.read_text()
+    old = new.replace('"preservation"', '"kept"').replace('"others_unchanged"', '"others_kept"')
+    assert old != new
+    expected = [dataclasses.astuple(row.measures) for row in complete(path.parents[3]).rows.values()]
+    path.write_text(old)
+    found = [dataclasses.astuple(row.measures) for row in complete(path.parents[3]).rows.values()]
+    assert repr(found) == repr(expected)

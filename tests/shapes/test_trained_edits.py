@@ -57,8 +57,8 @@ def edited(backbone: Backbone) -> list[Measures]:
 def check(measures: list[Measures]) -> None:
     """What an edit of the bundled model must reach."""
     right = sum(one.success for one in measures)
-    others = sum(one.others_kept for one in measures)
-    kept = float(np.nanmean([one.kept for one in measures]))
+    others = sum(one.others_unchanged for one in measures)
+    kept = float(np.nanmean([one.preservation for one in measures]))
     assert right >= LEAST_RIGHT, f"{right} of {EDITS} edits are right"
     assert others >= LEAST_OTHERS, f"{others} of {EDITS} edits keep all other attributes"
     assert kept >= LEAST_KEPT, f"{kept:.1f} dB of what must not change"

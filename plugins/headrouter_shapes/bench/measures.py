@@ -28,9 +28,9 @@ class Measures:
             to the source, by mean squared error.
         reads_new: The oracle reads the new value.
         nearer: Inside the changed region the picture is nearer to the target.
-        others_kept: The oracle reads all seven other semantics as they were.
+        others_unchanged: The oracle reads all seven other semantics as they were.
         truth: PSNR of the whole picture to the true target, dB, at most 99.
-        kept: PSNR to the source outside the changed region, dB, at most 99; NaN where less than a token of the model,
+        preservation: PSNR to the source outside the changed region, dB, at most 99; NaN where less than a token of the model,
             64 pixels, is outside (another background of a drawing in thin lines).
         read: What the oracle reads, by semantic.
         distance: Root mean square difference to the nearest drawing, of 255.
@@ -39,9 +39,9 @@ class Measures:
     success: bool
     reads_new: bool
     nearer: bool
-    others_kept: bool
+    others_unchanged: bool
     truth: float
-    kept: float
+    preservation: float
     read: dict[str, str]
     distance: float
 
@@ -69,9 +69,9 @@ def _measure(picture: Pictures, source: Pictures, target: Pictures, reading: Rea
         success=reads_new and nearer,
         reads_new=reads_new,
         nearer=nearer,
-        others_kept=all(reading.attributes[name] == value for name, value in others.items()),
+        others_unchanged=all(reading.attributes[name] == value for name, value in others.items()),
         truth=psnr(picture, target, most=CAP),
-        kept=math.nan if (~region).sum() < SMALLEST_REGION else psnr(*outside, most=CAP),
+        preservation=math.nan if (~region).sum() < SMALLEST_REGION else psnr(*outside, most=CAP),
         read=reading.attributes,
         distance=reading.distance,
     )

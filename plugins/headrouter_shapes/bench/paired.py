@@ -1,8 +1,8 @@
 """One configuration against another, edit by edit.
 
 The mean PSNR of what must not change flatters failures: an edit that changes nothing keeps everything. Of two
-configurations that succeed in different edits it compares different things. So what is kept is compared in the edits that
-both get right, and success in all.
+configurations that succeed in different edits it compares different things. So preservation is compared in the edits that
+succeed in both, and success in all.
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ class Paired:
     Attributes:
         configuration, baseline: Names.
         success: Difference of the rates of success.
-        kept: Mean difference of PSNR to the source outside the changed region, dB, over edits that both get right.
+        preservation: Mean difference of PSNR to the source outside the changed region, dB, over edits that succeed in both.
         truth: Mean difference of PSNR to the true target, dB, over all edits.
     """
 
     configuration: str
     baseline: str
     success: Estimate
-    kept: Estimate
+    preservation: Estimate
     truth: Estimate
 
 
@@ -47,8 +47,8 @@ def compare(rows: Sequence[Row], baseline: Sequence[Row]) -> Paired:
         rows[0].configuration,
         baseline[0].configuration,
         success=mean([float(one.success) - float(other.success) for one, other in pairs], sources, kinds),
-        kept=mean(
-            [pairs[index][0].kept - pairs[index][1].kept for index in both],
+        preservation=mean(
+            [pairs[index][0].preservation - pairs[index][1].preservation for index in both],
             [sources[index] for index in both],
             [kinds[index] for index in both],
         ),

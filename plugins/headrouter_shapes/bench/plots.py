@@ -109,7 +109,7 @@ def _enlarged(picture: Pictures) -> Image.Image:
 
 
 def save_frontier(summaries: Sequence[Summary], path: Path) -> None:
-    """Plot success against what was kept, a point with both intervals for each configuration, a panel for each backbone.
+    """Plot success against preservation, a point with both intervals for each configuration, a panel for each backbone.
 
     Configurations of one sweep have one colour. The source itself, where nothing has changed at all, is off the plot.
     """
@@ -118,13 +118,13 @@ def save_frontier(summaries: Sequence[Summary], path: Path) -> None:
     lines = math.ceil(max(map(len, panels), default=0) / columns)
     figure = Figure(figsize=(7.5 * len(panels), 5.5 + 0.18 * lines), layout=ConstrainedLayoutEngine())
     for axes, members in zip(np.ravel(figure.subplots(1, len(panels), squeeze=False)), panels, strict=True):
-        shown = [one for one in members if one.success.count and one.kept.value < CAP]
+        shown = [one for one in members if one.success.count and one.preservation.value < CAP]
         families = list(dict.fromkeys(_family(one.configuration) for one in shown))
         for one in shown:
             family = _family(one.configuration)
             colour = "grey" if family.startswith("reference ") else f"C{families.index(family) % 10}"
-            x, y = 100 * one.success.value, one.kept.value
-            low, high = (y if math.isinf(end) else end for end in (one.kept.low, one.kept.high))
+            x, y = 100 * one.success.value, one.preservation.value
+            low, high = (y if math.isinf(end) else end for end in (one.preservation.low, one.preservation.high))
             across = [[x - 100 * one.success.low], [100 * one.success.high - x]]
             axes.errorbar(
                 x,
@@ -139,10 +139,12 @@ def save_frontier(summaries: Sequence[Summary], path: Path) -> None:
             )
             axes.annotate(str(one.number), (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
         if shown:
-            axes.set_ylim(min(one.kept.value for one in shown) - 3, max(one.kept.value for one in shown) + 3)
+            axes.set_ylim(
+                min(one.preservation.value for one in shown) - 3, max(one.preservation.value for one in shown) + 3
+            )
         axes.set_xlim(100 * min((one.success.low for one in shown), default=0) - 3, 103)
         axes.set_xlabel("success, per cent")
-        axes.set_ylabel("PSNR of what must not change, dB")
+        axes.set_ylabel("preservation, dB")
         axes.set_title(f"{members[0].backbone}, {max(one.success.count for one in members)} edits")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=columns, frameon=False)

@@ -31,6 +31,8 @@ from headrouter_shapes.bench.sets import Case
 
 _CONFIGURATION: Final = "configuration.json"
 _RESULTS: Final = "results.jsonl"
+_RENAMED: Final = {"kept": "preservation", "others_kept": "others_unchanged"}
+"""Old names of measures in files, and their new ones."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Row:
         set: Of cases.
         case, source_number, kind, change: What was edited, see :class:`~headrouter_shapes.bench.sets.Case`.
         seed: Of the noise.
-        measures: How right it is.
+        measures: What is measured of it.
         spent: What it took; seconds are its share of its batch.
         versions: Of headrouter and torch.
     """
@@ -82,16 +84,16 @@ class Row:
     def line(self) -> str:
         """JSON; a measure that does not exist is null."""
         data = dataclasses.asdict(self)
-        if math.isnan(data["measures"]["kept"]):
-            data["measures"]["kept"] = None
+        if math.isnan(data["measures"]["preservation"]):
+            data["measures"]["preservation"] = None
         return json.dumps(data, ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def read(cls, line: str | bytes) -> "Row":
-        """What :meth:`line` wrote; ValueError, KeyError or TypeError for anything else."""
+        """Read a line, of today or with old names of measures; ValueError, KeyError or TypeError for anything else."""
         data = json.loads(line)
-        measures = dict(data.pop("measures"))
-        measures["kept"] = math.nan if measures["kept"] is None else measures["kept"]
+        measures = {_RENAMED.get(name, name): value for name, value in data.pop("measures").items()}
+        measures["preservation"] = math.nan if measures["preservation"] is None else measures["preservation"]
         return cls(**data | {"measures": Measures(**measures), "spent": Spent(**data["spent"])})
 
 

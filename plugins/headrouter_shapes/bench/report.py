@@ -11,11 +11,11 @@ from headrouter_shapes.bench.records import Row
 from headrouter_shapes.bench.sets import KINDS
 
 HEADINGS = (
-    *("#", "configuration", "success", "reads new", "others kept", "to truth, dB", "kept, dB", "kept if right, dB"),
-    *("calls", "rows", "s/edit", "CPU s/edit"),
+    *("#", "configuration", "success", "reads new", "others unchanged", "distance to truth, dB", "preservation, dB"),
+    *("preservation of successes, dB", "calls", "rows", "s/edit", "CPU s/edit"),
 )
 
-PAIRED_HEADINGS = ("configuration", "success, points", "kept where both are right, dB", "to truth, dB")
+PAIRED_HEADINGS = ("configuration", "success, points", "preservation where both succeed, dB", "distance to truth, dB")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Summary:
     Attributes:
         number: Of the configuration, in tables and plots.
         backbone, configuration: Names.
-        success, reads_new, others_kept: Rates.
-        truth, kept: Mean PSNR, dB.
-        kept_if_right: The same as kept, of edits that succeed; an edit that changes nothing keeps everything.
+        success, reads_new, others_unchanged: Rates.
+        truth, preservation: Mean PSNR, dB.
+        preservation_of_successes: The same as preservation, of edits that succeed; an edit that changes nothing keeps everything.
         by_kind: Rate of success of each kind of edit.
         calls, rows, seconds, processor: Of an edit, on average.
     """
@@ -37,10 +37,10 @@ class Summary:
     configuration: str
     success: Estimate
     reads_new: Estimate
-    others_kept: Estimate
+    others_unchanged: Estimate
     truth: Estimate
-    kept: Estimate
-    kept_if_right: Estimate
+    preservation: Estimate
+    preservation_of_successes: Estimate
     by_kind: Mapping[str, Estimate]
     calls: float
     rows: float
@@ -65,11 +65,11 @@ def _summary(number: int, rows: Sequence[Row]) -> Summary:
         rows[0].configuration,
         success=rate([row.measures.success for row in rows], sources, kinds),
         reads_new=rate([row.measures.reads_new for row in rows], sources, kinds),
-        others_kept=rate([row.measures.others_kept for row in rows], sources, kinds),
+        others_unchanged=rate([row.measures.others_unchanged for row in rows], sources, kinds),
         truth=mean([row.measures.truth for row in rows], sources, kinds),
-        kept=mean([row.measures.kept for row in rows], sources, kinds),
-        kept_if_right=mean(
-            [row.measures.kept for row in right],
+        preservation=mean([row.measures.preservation for row in rows], sources, kinds),
+        preservation_of_successes=mean(
+            [row.measures.preservation for row in right],
             [row.source_number for row in right],
             [row.kind for row in right],
         ),
@@ -89,8 +89,8 @@ def cells(summary: Summary) -> list[str]:
     return [
         str(summary.number),
         summary.configuration,
-        *(percent(one) for one in (summary.success, summary.reads_new, summary.others_kept)),
-        *(decibels(one) for one in (summary.truth, summary.kept, summary.kept_if_right)),
+        *(percent(one) for one in (summary.success, summary.reads_new, summary.others_unchanged)),
+        *(decibels(one) for one in (summary.truth, summary.preservation, summary.preservation_of_successes)),
         f"{summary.calls:.0f}",
         f"{summary.rows:.0f}",
         f"{summary.seconds:.2f}",
@@ -102,7 +102,7 @@ def paired_cells(paired: Paired) -> list[str]:
     """One line of the table under :data:`PAIRED_HEADINGS`."""
     success = paired.success
     points = dataclasses.replace(success, value=100 * success.value, low=100 * success.low, high=100 * success.high)
-    return [paired.configuration, decibels(points), decibels(paired.kept), decibels(paired.truth)]
+    return [paired.configuration, decibels(points), decibels(paired.preservation), decibels(paired.truth)]
 
 
 def percent(estimate: Estimate) -> str:
