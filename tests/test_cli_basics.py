@@ -91,7 +91,7 @@ def test_help_imports_nothing_heavy(arguments):
 import sys
 from headrouter.cli import main
 main({arguments!r})
-heavy = {{"torch", "diffusers", "transformers", "numpy", "PIL", "huggingface_hub"}} & set(sys.modules)
+heavy = {{"torch", "diffusers", "transformers", "numpy", "scipy", "skimage", "PIL", "huggingface_hub"}} & set(sys.modules)
 assert not heavy, heavy
 """
     finished = shell(code=code)
@@ -265,6 +265,7 @@ def test_tables_fit(capsys):
         assert max(map(len, table(["x", "text"], rows, width).splitlines())) <= width
     assert len(table(["x", "text"], rows).splitlines()) == 4, "one line for each row when there is no terminal"
     assert table(["x"], []) == "x\n-"
+    assert table(["x", "y"], [["犬", "[b]a[/b] :smile:"]]) == "x   y\n--- ----------------\n犬  [b]a[/b] :smile:"
     assert "object-insertion" in table(["x", "text"], [["object-insertion", "a word " * 9]], 40), "names stay whole"
 
 

@@ -3,10 +3,7 @@
 from typing import Final
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional
 
 from headrouter.errors import InvalidInputError
 
@@ -34,24 +31,16 @@ def ssim(first: Image.Image, second: Image.Image) -> float:
         raise InvalidInputError(
             f"SSIM compares pictures of one size, {WINDOW} pixels or more a side (got {first.size} and {second.size})."
         )
-    a, b = _channels(first), _channels(second)
-    mean_a, mean_b = _blur(a), _blur(b)
-    variances = _blur(a * a) - mean_a**2 + _blur(b * b) - mean_b**2
-    covariance = _blur(a * b) - mean_a * mean_b
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-    structure = (2 * covariance + c2) / (variances + c2)
-    return float((luminance * structure).mean())
+    from skimage.metrics import structural_similarity
 
-
-def _channels(picture: Image.Image) -> Tensor:
-    """``[3, 1, height, width]``, 0 to 255."""
-    return torch.from_numpy(np.array(picture.convert("RGB"), dtype=np.float64)).permute(2, 0, 1)[:, None]
-
-
-def _blur(channels: Tensor) -> Tensor:
-    offsets = torch.arange(WINDOW, dtype=torch.float64, device="cpu") - WINDOW // 2
-    weights = torch.exp(-(offsets**2) / (2 * DEVIATION**2))
-    weights = weights / weights.sum()
-    rows = functional.conv2d(channels, weights.view(1, 1, 1, -1))
-    return functional.conv2d(rows, weights.view(1, 1, -1, 1))
+    return float(
+        structural_similarity(
+            *(np.asarray(picture.convert("RGB")) for picture in (first, second)),
+            win_size=WINDOW,
+            gaussian_weights=True,
+            sigma=DEVIATION,
+            use_sample_covariance=False,
+            data_range=255,
+            channel_axis=-1,
+        )
+    )

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, Literal, final
 
 import torch
@@ -14,7 +15,6 @@ from torch import Tensor
 from headrouter.errors import InvalidInputError
 from headrouter.files import LARGEST_TEXT, path_of, read_file
 from headrouter.methods.head_router.head_weights import normalised
-from headrouter_analysis.statistics import Z
 
 KIND = "head sensitivity"
 FORMAT = 1
@@ -85,7 +85,7 @@ class Profile:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, from which :meth:`load` makes the same profile."""
-        half = Z * self.deviation / math.sqrt(self.pairs)
+        half = NormalDist().inv_cdf(0.975) * self.deviation / math.sqrt(self.pairs)
         return {
             "kind": KIND,
             "format": FORMAT,

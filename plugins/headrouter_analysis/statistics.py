@@ -7,13 +7,10 @@ from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+from scipy import stats
 
 Array = npt.NDArray[np.float64]
 
-Z: Final = 1.959964
-"""Two-sided 95 % point of the normal distribution."""
 RESAMPLES: Final = 2000
 
 
@@ -44,9 +41,13 @@ def bootstrap(values: Sequence[float] | Array, seed: int = 0) -> Interval:
     Interval(mean=1.0, low=1.0, high=1.0, count=3)
     """
     array = np.asarray(values, dtype=np.float64)
-    chosen = np.random.default_rng(seed).integers(0, len(array), (RESAMPLES, len(array)))
-    low, high = np.quantile(array[chosen].mean(axis=1), [0.025, 0.975])
-    return Interval(float(array.mean()), float(low), float(high), len(array))
+    mean = float(array.mean())
+    if len(array) == 1:
+        return Interval(mean, mean, mean, 1)
+    generator = np.random.default_rng(seed)
+    found = stats.bootstrap((array,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=generator)
+    low, high = found.confidence_interval
+    return Interval(mean, float(low), float(high), len(array))
 
 
 def wilson(successes: int, count: int) -> Interval:
@@ -56,43 +57,8 @@ def wilson(successes: int, count: int) -> Interval:
     >>> interval.mean, round(interval.low, 3), round(interval.high, 3)
     (0.8, 0.49, 0.943)
     """
-    share, square = successes / count, Z * Z
-    centre = (share + square / (2 * count)) / (1 + square / count)
-    half = Z / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count * count))
-    return Interval(share, centre - half, centre + half, count)
-
-
-@final
-class Running:
-    """Mean and variance of tensors that come one after the other, none of which is kept (Welford, Technometrics 4(3), 1962)."""
-
-    def __init__(self) -> None:
-        """Nothing seen yet."""
-        self.count = 0
-        self._mean: Tensor | None = None
-        self._squares: Tensor | None = None
-
-    def add(self, value: Tensor) -> None:
-        """One more value, always of the same shape."""
-        value = value.cpu().double()  # not every device has float64
-        if self._mean is None or self._squares is None:
-            self._mean, self._squares = torch.zeros_like(value), torch.zeros_like(value)
-        self.count += 1
-        difference = value - self._mean
-        self._mean = self._mean + difference / self.count
-        self._squares = self._squares + difference * (value - self._mean)
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean of what was seen, float64."""
-        assert self._mean is not None, "nothing was added"
-        return self._mean
-
-    @property
-    def deviation(self) -> Tensor:
-        """Standard deviation, n − 1 in the denominator; zero for a single value."""
-        assert self._squares is not None, "nothing was added"
-        return (self._squares / max(1, self.count - 1)).sqrt()
+    found = stats.binomtest(successes, count).proportion_ci(method="wilson")
+    return Interval(successes / count, float(found.low), float(found.high), count)
 
 
 def area_under_curve(scores: Array, coverage: Array) -> float:
@@ -170,14 +136,21 @@ def differ_by_group(
     """
     centred = profiles - profiles.mean(axis=0)
     total = float(np.square(centred).sum())
-    member = np.eye(int(groups.max()) + 1)[groups]
-    sizes = member.sum(axis=0)[:, None]
+    sizes = np.bincount(groups)[:, None]
+    member = np.eye(len(sizes))
 
-    def between(labels: Array) -> float:
-        return float((np.square(labels.T @ centred) / sizes).sum() / total) if total > 0 else 0.0
+    def between(labels: npt.NDArray[np.intp]) -> float:
+        return float((np.square(member[labels].T @ centred) / sizes).sum() / total) if total > 0 else 0.0
 
-    generator = np.random.default_rng(seed)
-    chance = np.array([between(generator.permutation(member)) for _ in range(shuffles)])
-    observed = between(member)
-    p = (1 + int((chance >= observed).sum())) / (1 + shuffles)
-    return PermutationTest(observed, float(chance.mean()), float(np.quantile(chance, 0.95)), p)
+    found = stats.permutation_test(
+        (groups,),
+        between,
+        permutation_type="pairings",  # of one sample: it is put in other orders
+        n_resamples=shuffles,
+        alternative="greater",
+        rng=np.random.default_rng(seed),
+    )
+    chance = found.null_distribution
+    return PermutationTest(
+        float(found.statistic), float(chance.mean()), float(np.quantile(chance, 0.95)), float(found.pvalue)
+    )

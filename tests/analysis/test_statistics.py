@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from headrouter_analysis.statistics import (
-    Running,
+    Interval,
     area_under_curve,
     bootstrap,
     differ_by_group,
@@ -50,15 +49,6 @@ def test_overlap_counts_pixels(cells: list[tuple[float, int]], threshold: float)
     assert overlap(scores, coverage) == pytest.approx(max(counted(least) for least in scores))
 
 
-def test_running_mean_and_deviation_are_those_of_the_whole() -> None:
-    values = torch.randn(17, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 5 + 100
-    running = Running()
-    for value in values:
-        running.add(value)
-    assert running.count == 17
-    assert torch.allclose(running.mean, values.mean(dim=0)) and torch.allclose(running.deviation, values.std(dim=0))
-
-
 def test_intervals_hold_the_mean_and_cover_it_about_as_often_as_they_say() -> None:
     generator = np.random.default_rng(1)
     covered = 0
@@ -68,6 +58,19 @@ def test_intervals_hold_the_mean_and_cover_it_about_as_often_as_they_say() -> No
         covered += interval.low <= 3.0 <= interval.high
     assert 0.88 <= covered / 200 <= 0.99
     assert bootstrap([1.0, 2.0], seed=0) == bootstrap([1.0, 2.0], seed=0)
+
+
+def test_an_interval_is_made_of_the_resamplings_of_its_seed() -> None:
+    values = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
+    for seed in (0, 3):
+        chosen = np.random.default_rng(seed).integers(0, 5, (2000, 5))
+        low, high = np.quantile(values[chosen].mean(axis=1), [0.025, 0.975])
+        found = bootstrap(values, seed)
+        assert (found.mean, found.low, found.high, found.count) == pytest.approx((6.2, low, high, 5))
+
+
+def test_one_value_has_no_width() -> None:
+    assert bootstrap([0.25]) == Interval(0.25, 0.25, 0.25, 1)
 
 
 def test_wilson_stays_within_shares() -> None:
@@ -84,3 +87,25 @@ def test_groups_that_differ_are_told_from_groups_that_do_not() -> None:
     assert other.p < 0.01 and other.observed > other.ninety_fifth > other.expected
     constant = differ_by_group(np.ones((4, 2)), np.array([0, 0, 1, 1]))
     assert (constant.observed, constant.p) == (0.0, 1.0)
+
+
+def test_few_labels_are_put_in_all_orders() -> None:
+    """Of the 24 orders of four labels, 8 put equal rows together again, and 16 mix them evenly."""
+    found = differ_by_group(np.array([[0.0], [0.0], [1.0], [1.0]]), np.array([0, 0, 1, 1]))
+    assert (found.observed, found.expected, found.p) == pytest.approx((1.0, 1 / 3, 1 / 3))
+
+
+def test_many_labels_are_shuffled_by_the_seed() -> None:
+    """Shares between groups by their definition, group means against the mean of all."""
+    generator = np.random.default_rng(4)
+    profiles, groups = generator.normal(size=(12, 3)), np.repeat(np.arange(3), 4)
+
+    def between(labels: np.ndarray) -> float:  # type: ignore[type-arg]
+        centre = profiles.mean(axis=0)
+        means = [profiles[labels == group].mean(axis=0) - centre for group in range(3)]
+        return float(4 * np.square(means).sum() / np.square(profiles - centre).sum())
+
+    found, shuffled = differ_by_group(profiles, groups, shuffles=200, seed=5), np.random.default_rng(5)
+    chance = [between(shuffled.permutation(groups)) for _ in range(200)]
+    assert (found.observed, found.expected) == pytest.approx((between(groups), np.mean(chance)))
+    assert found.p == pytest.approx((1 + sum(one >= between(groups) for one in chance)) / 201)

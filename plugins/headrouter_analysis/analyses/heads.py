@@ -11,7 +11,7 @@ from headrouter_analysis.analyses.pairs import Pair
 from headrouter_analysis.methods.sensitivity import HeadSensitivity
 from headrouter_analysis.profile import Profile
 from headrouter_analysis.runs import Runs, batches
-from headrouter_analysis.statistics import PermutationTest, Running, differ_by_group
+from headrouter_analysis.statistics import PermutationTest, differ_by_group
 
 
 @final
@@ -39,8 +39,8 @@ def analyse_heads(
 ) -> HeadAnalysis:
     """Generate both pictures of each pair from the same noise, and compare the output of every head.
 
-    Mean and variance are accumulated as pairs come. For the test of specialisation one number per pair and head is kept: log c
-    without its mean over heads, so that semantics which change pictures more do not count as specialised for that.
+    One number per pair and head is kept, c, its mean over the steps. The test of specialisation takes log c without its mean over
+    heads, so that semantics which change pictures more do not count as specialised for that.
 
     Args:
         runs: Model and settings.
@@ -51,19 +51,21 @@ def analyse_heads(
         progress: Show a bar.
     """
     semantics = list(dict.fromkeys(pair.semantic for pair in pairs))
-    running = {name: Running() for name in semantics}
-    profiles, groups = [], []
+    distances, groups = [], []
     for part in batches(pairs, batch, "pairs", progress=progress):
         texts = [(pair.first, pair.second) for pair in part]
         sampled = runs.compare(texts, [pair.seed for pair in part], [method or HeadSensitivity()])
-        for pair, values in zip(part, sampled.diagnostics[0]["head_dissimilarity"], strict=True):
-            distance = values.nanmean(dim=0)
-            running[pair.semantic].add(distance)
-            logarithm = distance.clamp(min=1e-12).log()
-            profiles.append((logarithm - logarithm.mean()).flatten().numpy().astype(np.float64))
-            groups.append(semantics.index(pair.semantic))
-    test = differ_by_group(np.stack(profiles), np.array(groups))
-    stacked = [torch.stack([getattr(running[name], part) for name in semantics]) for part in ("mean", "deviation")]
+        distances.append(sampled.diagnostics[0]["head_dissimilarity"].double().nanmean(dim=1))
+        groups += [semantics.index(pair.semantic) for pair in part]
+    distance, group = torch.cat(distances), np.array(groups)
+    logarithm = distance.clamp(min=1e-12).log()
+    test = differ_by_group((logarithm - logarithm.mean(dim=(1, 2), keepdim=True)).flatten(1).numpy(), group)
+    fewest = int(np.bincount(group).min())
+    found = [
+        torch.std_mean(distance[group == number], dim=0, correction=min(1, fewest - 1))
+        for number in range(len(semantics))
+    ]
+    deviation, mean = (torch.stack(parts) for parts in zip(*found, strict=True))
     described = {**(record or {}), "settings": runs.settings, "specialisation": test.as_dict()}
-    profile = Profile(tuple(semantics), stacked[0], stacked[1], min(one.count for one in running.values()), described)
+    profile = Profile(tuple(semantics), mean, deviation, fewest, described)
     return HeadAnalysis(profile, test)

@@ -9,15 +9,15 @@ some kinds are harder than others is no chance, since every set has as many of e
 import dataclasses
 import math
 from collections.abc import Hashable, Sequence
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
-Z: Final = 1.959963984540054
+Z: Final = NormalDist().inv_cdf(0.975)
 """97.5 % quantile of the standard normal distribution."""
-_T: Final = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228}
-"""97.5 % quantiles of Student's distribution, by degrees of freedom."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,20 +31,18 @@ class Estimate:
 
 
 def student(degrees: int) -> float:
-    """97.5 % quantile of Student's distribution: a table up to 10 degrees of freedom, above it a series to 0.001.
+    """97.5 % quantile of Student's distribution.
 
     >>> [round(student(degrees), 2) for degrees in (9, 19, 79)]
     [2.26, 2.09, 1.99]
     """
-    if degrees in _T:
-        return _T[degrees]
-    cubic, quintic = (Z**3 + Z) / 4, (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96
-    septic = (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384
-    return Z + cubic / degrees + quintic / degrees**2 + septic / degrees**3
+    return float(special.stdtrit(degrees, 0.975))
 
 
 def wilson(rate: float, count: float) -> tuple[float, float]:
     """Wilson's score interval of a rate observed in ``count`` trials, which need not be a whole number.
+
+    That of ``scipy.stats.binomtest`` where it is one.
 
     >>> [round(end, 3) for end in wilson(0.5, 10)], [round(end, 3) for end in wilson(0.0, 10)]
     ([0.237, 0.763], [0.0, 0.278])
