@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from headrouter import moved
 from headrouter.version import __version__
 
-__all__ = ["Editor", "HeadRouterError", "__version__", "edit_again"]
+__all__ = ["Editor", "HeadRouterError", "__version__", "replay"]
 
 if TYPE_CHECKING:
-    from headrouter.editing.again import edit_again
     from headrouter.editing.editor import Editor
+    from headrouter.editing.replay import replay
     from headrouter.errors import HeadRouterError
 
 moved.install()
@@ -17,7 +17,8 @@ moved.install()
 
 def __getattr__(name: str) -> object:
     """Import on first use, so that the command line starts without torch."""
-    modules = {"Editor": "editing.editor", "HeadRouterError": "errors", "edit_again": "editing.again"}
+    again = "editing.replay"
+    modules = {"Editor": "editing.editor", "HeadRouterError": "errors", "replay": again, "edit_again": again}
     if name not in modules:
         raise AttributeError(f"module 'headrouter' has no attribute {name!r}")
     from importlib import import_module

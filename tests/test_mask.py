@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from test_picture import bomb
 
 from headrouter.editing.assembly import methods_of
-from headrouter.editing.record import read_record
+from headrouter.editing.record_file import read_record
 from headrouter.errors import InvalidInputError
 from headrouter.masks.mask import load_mask
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from headrouter.editing.editor import Editor
 from headrouter.editing.inverted_latents import InvertedLatents
-from headrouter.editing.record import read_record
+from headrouter.editing.record_file import read_plain, read_record
 from headrouter.editing.result import Result
 from headrouter.errors import InvalidInputError
 from headrouter.testing.toy import ToyMMDiT
@@ -39,9 +39,9 @@ def check(folder: Path, *results: Result) -> None:
     """A record that is there is that of one of the results, with its pictures and no others beside it."""
     if not (folder / "result.json").exists():
         return
-    record = read_record(folder)
-    (result,) = [one for one in results if one.record["edit"] == record["edit"]]
-    wanted = {"source.png": result.source, **dict(zip(record["images"], result.images, strict=True))}
+    record, images = read_record(folder), read_plain(folder / "result.json")["images"]
+    (result,) = [one for one in results if one.record == record]
+    wanted = {"source.png": result.source, **dict(zip(images, result.images, strict=True))}
     assert {name for name in names(folder) if name[0] != "."} == {*wanted, "result.json"}
     for name, picture in wanted.items():
         assert np.array_equal(np.asarray(Image.open(folder / name)), np.asarray(picture))
@@ -63,7 +63,7 @@ def test_killed_over_an_earlier_edit(edits: tuple[Result, Result], tmp_path: Pat
     for folder in deaths(tmp_path, work, begin):
         there = names(folder)
         if any(name.startswith(("sheet", "mask")) for name in there):
-            assert "result.json" not in there or read_record(folder)["images"] == [
+            assert "result.json" not in there or read_plain(folder / "result.json")["images"] == [
                 "edit-0.png",
                 "edit-1.png",
                 "edit-2.png",

@@ -141,7 +141,7 @@ def _is_path(path: Path) -> bool:
 
 def name_of(kind: Kind, part: object) -> str:
     """The registered name of a part's class, or the class's own name if it is registered under none."""
-    return registered_under(kind, _target(part)) or type(part).__name__
+    return registered_under(kind, class_of(part)) or type(part).__name__
 
 
 def registered_under(kind: Kind, target: str) -> str | None:
@@ -152,18 +152,8 @@ def registered_under(kind: Kind, target: str) -> str | None:
     return None
 
 
-def full_name(kind: Kind, part: object) -> str:
-    """The registered name of a part's class, or without one the class with its module; no two classes share it."""
-    return registered_under(kind, _target(part)) or _target(part)
-
-
-def described(kind: Kind, part: Parameters) -> dict[str, Any]:
-    """Return a part as plain data: its registered name, or without one its class, and its parameters."""
-    name = registered_under(kind, _target(part))
-    return {"name": name, **({} if name else {"class": _target(part)}), **part.model_dump(mode="json")}
-
-
-def _target(part: object) -> str:
+def class_of(part: object) -> str:
+    """Return the class of a part as ``module:Class``, which no two classes share."""
     return f"{type(part).__module__}:{type(part).__qualname__}"
 
 

@@ -32,7 +32,7 @@ from headrouter.editing.assembly import (
 from headrouter.editing.inverted_latents import InvertedLatents
 from headrouter.editing.job import Job, checked_size, grid, own_size, prepare
 from headrouter.editing.reconstruction import Reconstruction
-from headrouter.editing.record import record_of
+from headrouter.editing.record import Record
 from headrouter.editing.request import Size, request_of
 from headrouter.editing.result import Later, Result, merge_diagnostics
 from headrouter.errors import IncompatibleError, InvalidInputError
@@ -174,6 +174,7 @@ class Editor:
             engine.begin(job.inversion, job.methods, job.rows(group), job.inputs)  # refuses before the model runs
         jobs = [job.at_seed(seed) for seed in asked.seed]
         weights = self.backbone.fingerprint()
+        record = Record.of(settled, asked, self.backbone, self._backbone_record, weights, self.max_rows)
         starts = self._starts(jobs, weights, kept)
         runs = [(job, _from(job.inputs, start)) for job, start in zip(jobs, starts, strict=True)]
         groups = [self._sample(*run, group) for run in runs for group in self._groups(job.targets)]
@@ -192,7 +193,7 @@ class Editor:
             seeds=asked.seed * count,
             source_prompt=job.source,
             cost=cost,
-            record=record_of(settled, asked, cost, self._backbone_record, weights, self.max_rows),
+            record=record,
             diagnostics=[(name, {key: value[order] for key, value in values.items()}) for name, values in diagnostics],
             _reconstruct=Later(lambda: self._reconstruct(*runs[0]).image),
         )
@@ -310,7 +311,7 @@ class Editor:
                     "Leave it out."
                 )
             return None
-        identity = job.identity(self.backbone, weights, self._backbone_record)
+        identity = Record.of_inversion(job, self.backbone, self._backbone_record, weights)
         if given is not None:
             given.refuse_unless(identity, tuple(job.inputs.source.shape))
             return given

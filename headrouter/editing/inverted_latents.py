@@ -9,7 +9,6 @@ import json
 import math
 import os
 import reprlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -22,19 +21,17 @@ from torch import Tensor
 
 from headrouter import renamed
 from headrouter.config.configuration import Parameters, validate
+from headrouter.editing.record import Record
 from headrouter.editing.saving import save_together
 from headrouter.errors import InvalidInputError
 from headrouter.files import path_of
 from headrouter.sampling.cost import Cost
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 SUFFIX: Final = ".safetensors"
 LARGEST: Final = 1 << 30
 """Bytes of latents that are read, far more than the largest picture has."""
-_RENAMED: Final = {"trajectory": "inversion"}
-"""Old names in the identity of a file, and their new ones."""
 _LARGEST_HEADER: Final = 1 << 20
-_LONGEST_VALUE: Final = 40
 
 
 class _Cost(Parameters):
@@ -46,7 +43,7 @@ class _Cost(Parameters):
 
 class _Record(Parameters):
     format: int
-    identity: dict[str, Any]
+    identity: Record
     cost: _Cost
     sha256: str
 
@@ -58,13 +55,13 @@ class InvertedLatents:
 
     Attributes:
         latents: Float32 ``[1, channels, h, w]``.
-        identity: What they belong to, by name: picture, prompts, weights by content, size, steps, seed, the inversion and those
-            of its parameters that an inversion depends on, and the version of headrouter. Plain values.
+        identity: The record of the inversion: picture, prompts, weights by content, size, steps, seed, the inversion with those
+            of its parameters that an inversion depends on, and the code of headrouter and plug-ins.
         cost: What the inversion took.
     """
 
     latents: Tensor = field(repr=False)
-    identity: Mapping[str, Any]
+    identity: Record
     cost: Cost
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -79,7 +76,7 @@ class InvertedLatents:
         latents = self.latents.detach().to("cpu", torch.float32).contiguous()
         record = {
             "format": FORMAT,
-            "identity": dict(self.identity),
+            "identity": self.identity.plain(),
             "cost": asdict(self.cost),
             "sha256": _hash(self.identity, latents),
         }
@@ -114,18 +111,15 @@ class InvertedLatents:
             raise InvalidInputError(
                 f"`start` '{path}' is damaged: its latents are not those that were written with its identity."
             )
-        identity = {_RENAMED.get(name, name): value for name, value in record.identity.items()}
-        return cls(latents, identity, Cost(**record.cost.model_dump()))
+        return cls(latents, record.identity, Cost(**record.cost.model_dump()))
 
-    def refuse_unless(self, identity: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+    def refuse_unless(self, identity: Record, shape: tuple[int, ...]) -> None:
         """Refuse an edit that this inversion does not belong to.
 
         Raises:
             InvalidInputError: naming what differs, and both values where they are short.
         """
-        names = [name for name in {**identity, **self.identity} if self.identity.get(name) != identity.get(name)]
-        if names:
-            told = ", ".join(f"{name}{_both(self.identity.get(name), identity.get(name))}" for name in names)
+        if told := ", ".join(self.identity.differences(identity)):
             raise InvalidInputError(f"`start` was made with another {told}; invert this picture again.")
         if tuple(self.latents.shape) != shape:
             raise InvalidInputError(
@@ -142,9 +136,9 @@ def _record(path: Path, text: str | None, has_latents: bool) -> _Record:
         written = content["format"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"`start` '{path}' is damaged: {error!r} in its metadata.") from error
-    if type(written) is int and written == 1:
+    if type(written) is int and written in (1, 2):
         raise InvalidInputError(
-            f"`start` '{path}' was kept by an earlier version, which did not note its weights; invert the picture again."
+            f"`start` '{path}' was kept by an earlier version, which did not note its code; invert the picture again."
         )
     if type(written) is not int or written != FORMAT:
         raise InvalidInputError(
@@ -171,19 +165,10 @@ def _check_latents(path: Path, latents: Any) -> None:
         )
 
 
-def _hash(identity: Mapping[str, Any], latents: Tensor) -> str:
-    digest = hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode())
+def _hash(identity: Record, latents: Tensor) -> str:
+    digest = hashlib.sha256(json.dumps(identity.plain(), sort_keys=True).encode())
     digest.update(latents.contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-_repr = reprlib.Repr()  # of a value that was nested by hand, repr() may not come to an end
-_repr.maxstring = 2 * _LONGEST_VALUE
-
-
-def _both(theirs: object, ours: object) -> str:
-    values = _repr.repr(theirs), _repr.repr(ours)
-    return "" if max(map(len, values)) > _LONGEST_VALUE else f" ({values[0]}, here {values[1]})"
 
 
 if not TYPE_CHECKING:

@@ -1,14 +1,13 @@
 """One picture, prepared for one run: what the user asked for, settled and checked before the model runs."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any, Literal, final
+from typing import Literal, final
 
 from PIL import Image
 
 from headrouter.attention.rows import Row
-from headrouter.editing.assembly import changed, full_name, name_of
-from headrouter.editing.record import picture_hash
+from headrouter.editing.assembly import changed, name_of
 from headrouter.editing.request import Request
 from headrouter.editing.tuning import field_of, with_knob, with_preset
 from headrouter.errors import IncompatibleError, InvalidInputError
@@ -19,11 +18,7 @@ from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.guidance import refuse_idle_prompts
 from headrouter.sampling.inversion import Inversion, RunInputs
 from headrouter.sampling.noise import Noise
-from headrouter.version import __version__
 
-_MACHINE = frozenset({"device", "dtype", "offload", "variant", "base", "quantize"})
-_NOT_OF_THE_MODEL = frozenset({"name", "model", "class", "pipeline"}) | _MACHINE
-"""Keys of a backbone's record that its fingerprint covers already, or that concern the machine alone."""
 _LARGEST = 8192**2
 """Pixels of the largest size to work at, far beyond what any model was trained for."""
 
@@ -72,31 +67,6 @@ class Job:
         noise = Noise([seed], (channels, rows, columns), source.device)
         return replace(self, seed=seed, inputs=replace(self.inputs, noise=noise))
 
-    def identity(self, backbone: Backbone, weights: str, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Return everything that an inversion depends on, and nothing else, so that one serves many edits.
-
-        Args:
-            backbone: What it is made with.
-            weights: Fingerprint of the backbone.
-            record: How the backbone was loaded.
-        """
-        loaded = {name: value for name, value in record.items() if name not in _NOT_OF_THE_MODEL}
-        sees_source = self.inversion.inversion_prompt == "source"
-        return {
-            "picture": picture_hash(self.picture),
-            "source prompt": self.source.text if sees_source else "",
-            "negative prompt": self.negative.text if _is_guided(self.inversion) else "",
-            "backbone": type(backbone).__name__,
-            "set of weights": weights,
-            **{f"backbone.{name}": value for name, value in {**loaded, **backbone.settings}.items()},
-            "size": list(self.size),
-            "steps": self.steps,
-            **({"seed": self.seed} if "invert" in self.inversion.seeded else {}),
-            "inversion": full_name("inversion", self.inversion),
-            **{f"inversion.{name}": value for name, value in self.inversion.inversion_parameters.items()},
-            "version of headrouter": __version__,
-        }
-
 
 def prepare(
     image: Source,
@@ -139,7 +109,7 @@ def prepare(
         )
     if samples:
         refuse_idle_prompts(backbone, inversion.sampling_guidance(False, guidance), asked.negative_prompt)
-    elif asked.negative_prompt and not _is_guided(inversion):
+    elif asked.negative_prompt and not is_guided(inversion):
         raise IncompatibleError(
             f"`negative_prompt` {asked.negative_prompt!r} would have no effect: `inversion` {name_of('inversion', inversion)!r}"
             " inverts without guidance. Give it to the edits that start from here."
@@ -174,7 +144,7 @@ def _refuse_idle(
         )
 
 
-def _is_guided(inversion: Inversion) -> bool:
+def is_guided(inversion: Inversion) -> bool:
     """Return whether the inversion evaluates the negative prompt."""
     return inversion.inversion_prompt == "source" and inversion.inversion_guidance != 1
 

@@ -1,90 +1,208 @@
-"""The record of an edit: everything that decided it, and what it cost, as a file of JSON."""
+"""The record of an edit: one value that says all that decided the picture; it is saved, hashed, and run again."""
 
 import hashlib
 import json
 import reprlib
+import warnings
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Annotated, Any, Final, final
 
-import torch
 from PIL import Image
+from pydantic import AfterValidator, ConfigDict, Field, field_serializer, model_validator
+from typing_extensions import Self
 
-from headrouter.editing.assembly import described
-from headrouter.editing.request import Request
-from headrouter.errors import InvalidInputError
-from headrouter.files import LARGEST_TEXT, path_of, read_file, write_whole
-from headrouter.sampling.cost import Cost
-from headrouter.version import __version__
+from headrouter.config.configuration import Parameters
+from headrouter.editing.assembly import class_of, registered_under
+from headrouter.editing.job import Job, is_guided
+from headrouter.editing.request import Guidance, Request, Seeds, Side, Steps, Text
+from headrouter.models.backbone import Backbone
+from headrouter.plugins.code import LIBRARIES, Code, code_of
+from headrouter.plugins.specifications import Kind
 
-if TYPE_CHECKING:
-    from headrouter.editing.job import Job
+FORMAT: Final = 3
+"""Of the plain data that is written; earlier ones are read, see :mod:`headrouter.editing.record_file`."""
+SOURCE: Final = "source.png"
+_UNHASHED: Final[Any] = {
+    "backbone": {"model", "pipeline", "device", "offload"},
+    "source": {"file"},
+    "preset": True,
+    "max_rows": True,
+}
+"""Where weights and pictures are, what concerns the machine alone, and a preset, whose values the parts have."""
+_OF_THE_WEIGHTS: Final = frozenset({"device", "dtype", "offload", "variant", "base", "quantize"})
+"""Parameters of backbones that the fingerprint covers already, or that concern the machine alone."""
 
-RECORD: Final = "result.json"
-FORMAT: Final = 2
-READ: Final = (1, 2)
-"""Formats that are read; the first does not say which weights an edit was made with."""
+
+class Part(Parameters):
+    """A part by name, or by class if no plug-in registers it; and its parameters, which the part itself validates."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str | None
+    unregistered: str | None = Field(None, alias="class")
+
+    @classmethod
+    def of(cls, kind: Kind, part: Parameters, values: Mapping[str, Any] | None = None) -> Self:
+        """Describe a part, with all its parameters or these ``values`` alone."""
+        name = registered_under(kind, class_of(part))
+        values = part.model_dump(mode="json") if values is None else values
+        return cls.model_validate({"name": name, **({} if name else {"class": class_of(part)}), **values})
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> Self:
+        try:
+            json.dumps(self.model_dump(mode="json"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError("parameters must not be nested so deeply") from error
+        return self
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The part's parameters."""
+        return dict(self.model_extra or {})
 
 
-def record_of(
-    job: "Job", asked: Request, cost: Cost, backbone: Mapping[str, Any], weights: str, max_rows: int | None
-) -> dict[str, Any]:
-    """Return plain data from which :func:`~headrouter.editing.again.edit_again` runs the edit again.
+class Loaded(Part):
+    """A backbone, and where its weights were; a model object has no name, and a pipeline that was given cannot be loaded."""
 
-    Args:
-        job, asked, cost: What was asked, what came of it, and what it took.
-        backbone: How the backbone was loaded.
-        weights: Its fingerprint.
+    model: str | None
+    pipeline: bool = False
+
+
+class Edit(Parameters):
+    """What was asked of a run, with presets, knobs and defaults applied; ``prompt`` is empty where nothing was edited yet."""
+
+    source_prompt: Text
+    prompt: tuple[Text, ...]
+    negative_prompt: Text
+    guidance: Guidance
+    steps: Steps
+    seed: Seeds
+    size: tuple[Side, Side]
+    maps: bool
+
+    @field_serializer("seed")
+    def _one_as_a_number(self, seed: tuple[int, ...]) -> int | list[int]:
+        return seed[0] if len(seed) == 1 else list(seed)
+
+
+def _beside(name: str) -> str:
+    if name in ("", ".", "..") or any(sign in name for sign in "/\\:\0"):
+        raise ValueError("must be the name of a file beside the record")
+    return name
+
+
+class Picture(Parameters):
+    """The picture that was edited: its file beside the record, and its hash."""
+
+    file: Annotated[str, AfterValidator(_beside)] = SOURCE
+    sha256: str
+
+
+@final
+class Record(Parameters):
+    """All that an edit depends on.
+
+    Attributes:
+        backbone, inversion, methods: The parts, with presets and knobs applied.
+        weights: Fingerprint of what the backbone holds; empty if the record does not say.
+        edit, source: Prompts, numbers and picture; without prompts and picture, the record says how edits are made.
+        code: What computed it.
+        preset: Where values of the parts are from.
         max_rows: Most rows in one model call.
     """
-    return {
-        "headrouter": {"format": FORMAT, "version": __version__, "torch": torch.__version__},
-        "backbone": dict(backbone),
-        "weights": weights,
-        "inversion": described("inversion", job.inversion),
-        "methods": [described("method", method) for method in job.methods],
-        "edit": {
-            "source_prompt": job.source.text,
-            "prompt": [prompt.text for prompt in job.targets],
-            "negative_prompt": job.negative.text,
-            "guidance": job.guidance,
-            "steps": job.steps,
-            "seed": asked.seed[0] if len(asked.seed) == 1 else list(asked.seed),
-            "size": list(job.size),
-            "maps": asked.maps,
-        },
-        "preset": asked.preset,
-        "max_rows": max_rows,
-        "cost": {
-            "calls": cost.calls,
-            "rows": cost.rows,
-            "seconds": round(cost.seconds, 3),
-            "peak_memory": cost.peak_memory,
-        },
-    }
 
+    model_config = ConfigDict(extra="ignore")
 
-def read_record(path: str | Path) -> dict[str, Any]:
-    """Read what :meth:`Result.save` wrote.
+    source: Picture | None
+    backbone: Loaded
+    weights: str
+    inversion: Part
+    methods: tuple[Part, ...]
+    edit: Edit
+    preset: str | None = None
+    max_rows: int | None = Field(ge=2)
+    code: dict[str, Code]
 
-    Raises:
-        InvalidInputError: not there, not JSON, not a record of an edit, or of a later format.
-    """
-    path = path_of(path, "path")
-    path = path / RECORD if path.is_dir() else path
-    text = read_file(path, "record", LARGEST_TEXT)
-    try:
-        record = json.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"cannot read the record '{path}': {error}.") from error
-    if not isinstance(record, dict) or not isinstance(record.get("headrouter"), dict) or "edit" not in record:
-        raise InvalidInputError(f"'{path}' is not the record of an edit; give the result.json that an edit wrote.")
-    found = record["headrouter"].get("format")
-    if type(found) is not int or found not in READ:
-        raise InvalidInputError(
-            f"'{path}' has format {reprlib.repr(found)}, this headrouter reads {FORMAT}; take the version that wrote it."
+    @classmethod
+    def of(
+        cls, job: Job, asked: Request, backbone: Backbone, loaded: Mapping[str, Any], weights: str, max_rows: int | None
+    ) -> Self:
+        """Record an edit.
+
+        Args:
+            job, asked: What was asked, and what came of it.
+            backbone, loaded: The model, and how it was loaded.
+            weights: Its fingerprint.
+            max_rows: Most rows in one model call.
+        """
+        return cls(
+            backbone=Loaded.model_validate({**loaded, **backbone.settings}),
+            weights=weights,
+            inversion=Part.of("inversion", job.inversion),
+            methods=tuple(Part.of("method", method) for method in job.methods),
+            edit=Edit(
+                source_prompt=job.source.text,
+                prompt=tuple(prompt.text for prompt in job.targets),
+                negative_prompt=job.negative.text,
+                guidance=job.guidance,
+                steps=job.steps,
+                seed=asked.seed,
+                size=job.size,
+                maps=asked.maps,
+            ),
+            preset=asked.preset,
+            max_rows=max_rows,
+            source=Picture(sha256=picture_hash(job.picture)),
+            code=code_of((backbone, job.inversion, *job.methods)),
         )
-    return record
+
+    @classmethod
+    def of_inversion(cls, job: Job, backbone: Backbone, loaded: Mapping[str, Any], weights: str) -> Self:
+        """Record all that the inversion of a picture depends on, and nothing else, so that one serves many edits."""
+        inversion, sees_source = job.inversion, job.inversion.inversion_prompt == "source"
+        rest = {name: value for name, value in {**loaded, **backbone.settings}.items() if name not in _OF_THE_WEIGHTS}
+        code = code_of((backbone, inversion))
+        return cls(
+            backbone=Loaded.model_validate({**rest, "name": None, "class": type(backbone).__name__, "model": None}),
+            weights=weights,
+            inversion=Part.of("inversion", inversion, inversion.inversion_parameters),
+            methods=(),
+            edit=Edit(
+                source_prompt=job.source.text if sees_source else "",
+                prompt=(),
+                negative_prompt=job.negative.text if is_guided(inversion) else "",
+                guidance=inversion.inversion_guidance,
+                steps=job.steps,
+                seed=(job.seed if "invert" in inversion.seeded else 0,),
+                size=job.size,
+                maps=False,
+            ),
+            max_rows=None,
+            source=Picture(sha256=picture_hash(job.picture)),
+            code={name: value for name, value in code.items() if name not in LIBRARIES},
+        )
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of all that decides the picture, 16 hexadecimal digits."""
+        decides = self.model_dump(mode="json", by_alias=True, exclude=_UNHASHED)
+        text = json.dumps({"format": FORMAT, **decides}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain data for a file."""
+        return {"headrouter": {"format": FORMAT}, **self.model_dump(mode="json", by_alias=True, exclude_unset=True)}
+
+    def differences(self, other: "Record") -> list[str]:
+        """Name all that the hash covers and is not the same here and there: ``steps (28, here 12)``."""
+        here, there = (one.model_dump(mode="json", by_alias=True, exclude=_UNHASHED) for one in (other, self))
+        return _differences(there, here)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a part of :meth:`plain`; deprecated."""
+        warnings.warn("records have attributes now; indices go with the next release.", DeprecationWarning, 2)
+        return self.plain()[name]
 
 
 def picture_hash(picture: Image.Image) -> str:
@@ -94,11 +212,23 @@ def picture_hash(picture: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record so that the file is there whole or not at all."""
-    write_whole(path, as_json(record))
+def _differences(theirs: Any, ours: Any, path: str = "") -> list[str]:
+    if path == "methods" and len(theirs) == len(ours):
+        theirs, ours = dict(enumerate(theirs)), dict(enumerate(ours))
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        return [
+            difference
+            for name in {**theirs, **ours}
+            for difference in _differences(theirs.get(name), ours.get(name), f"{path}.{name}" if path else str(name))
+        ]
+    if theirs == ours:
+        return []
+    name = "picture" if path == "source.sha256" else path.removesuffix(".name").removesuffix(".class")
+    name = name.removeprefix("edit.").replace("_", " ") if name.startswith("edit.") else name
+    values = _repr.repr(theirs), _repr.repr(ours)
+    return [name if max(map(len, values)) > _LONGEST_VALUE else f"{name} ({values[0]}, here {values[1]})"]
 
 
-def as_json(record: Mapping[str, Any]) -> bytes:
-    """Return a record as JSON that a person can read."""
-    return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()
+_LONGEST_VALUE: Final = 40
+_repr = reprlib.Repr()  # of a value that was nested by hand, repr() may not come to an end
+_repr.maxstring = 2 * _LONGEST_VALUE

@@ -1,11 +1,11 @@
 """The result of an edit: its pictures, its record and the diagnostics of each method."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any, SupportsIndex, final
+from typing import SupportsIndex, final
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from headrouter import renamed
-from headrouter.editing.record import RECORD, as_json, picture_hash, read_record
+from headrouter.editing.record import SOURCE, Record
+from headrouter.editing.record_file import RECORD, as_json, read_plain
 from headrouter.editing.saving import save_together
 from headrouter.errors import InvalidInputError
 from headrouter.imaging.picture import writable_folder
@@ -63,7 +64,7 @@ class Result:
         seeds: The seed of each of ``images``.
         source_prompt: The source prompt.
         cost: Model calls, rows, seconds and peak memory, of inversion and sampling.
-        record: Everything from which the edit can be run again, as plain data.
+        record: All that the edit depends on, from which it can be run again.
         diagnostics: Tensors that each method recorded: a name of the method, then named tensors.
     """
 
@@ -73,7 +74,7 @@ class Result:
     seeds: tuple[int, ...]
     source_prompt: Prompt
     cost: Cost
-    record: dict[str, Any]
+    record: Record
     diagnostics: list[tuple[str, Mapping[str, Tensor]]]
     _reconstruct: "Later" = field(repr=False)
 
@@ -145,10 +146,11 @@ class Result:
         """
         target = writable_folder(folder)
         names = [f"edit-{number}.png" for number in range(len(self.images))]
-        pictures = {"source.png": self.source, **dict(zip(names, self.images, strict=True))}
+        pictures = {SOURCE: self.source, **dict(zip(names, self.images, strict=True))}
         pictures |= {f"mask-{number}.png": self.mask(number) for number in range(len(names)) if self.has_mask(number)}
-        record = {**self.record, "source": {"file": "source.png", "sha256": picture_hash(self.source)}, "images": names}
-        files = {name: _png(picture) for name, picture in pictures.items()} | {RECORD: as_json(record)}
+        cost = {**asdict(self.cost), "seconds": round(self.cost.seconds, 3)}
+        plain = {**self.record.plain(), "cost": cost, "images": names}
+        files = {name: _png(picture) for name, picture in pictures.items()} | {RECORD: as_json(plain)}
         save_together(target, files, len(names), lambda: _edits_of(target / RECORD))
         return target
 
@@ -191,7 +193,7 @@ def _png(picture: Image.Image) -> bytes:
 def _edits_of(path: Path) -> int:
     """Number of edits of the record there, none if there is none."""
     try:
-        images = read_record(path).get("images")
+        images = read_plain(path).get("images")
     except InvalidInputError:
         return 0
     return len(images) if isinstance(images, list) else 0

@@ -16,7 +16,7 @@ from headrouter_sd3.backbone import SD3Parameters
 from PIL import Image
 from safetensors.torch import save_file
 
-from headrouter import Editor, edit_again
+from headrouter import Editor, replay
 from headrouter.cli import main
 from headrouter.config.configuration import validate
 from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError
@@ -120,7 +120,7 @@ def test_an_edit_is_steered(saved, name):
     steered = steer.edit(Image.new("RGB", (48, 32), "teal"), **asked)
     assert steered.image.tobytes() != plain.image.tobytes()
     assert steered.head_weights.isfinite().all()
-    assert plain.record["backbone"]["quantize"] == formats
+    assert plain.record.backbone.parameters["quantize"] == formats
 
 
 def test_from_the_command_line_and_again(saved, tmp_path):
@@ -136,8 +136,8 @@ def test_from_the_command_line_and_again(saved, tmp_path):
         assert main([*common, *how, "-o", str(tmp_path / out)]) == 0
     pixels = {out: Image.open(tmp_path / out / "edit-0.png").tobytes() for out in ways}
     assert pixels["one"] == pixels["set"] != pixels["plain"]
-    again = edit_again(tmp_path / "one", progress=False)
-    assert again.record["backbone"]["quantize"] == {"transformer": "int8-torchao"}
+    again = replay(tmp_path / "one", progress=False)
+    assert again.record.backbone.parameters["quantize"] == {"transformer": "int8-torchao"}
     assert again.image.tobytes() == pixels["one"]
 
 

@@ -17,7 +17,7 @@ from headrouter_sd3.backbone import SD3Parameters, SD35Parameters
 from PIL import Image
 from safetensors.torch import save_file
 
-from headrouter import Editor, edit_again
+from headrouter import Editor, replay
 from headrouter.cli import main
 from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError, WeightsError
 
@@ -147,9 +147,9 @@ def test_a_gguf_edit_is_steered_recorded_and_run_again(bases, tmp_path, capsys):
         assert main(["edit", str(tmp_path / "photo.png"), *common, *more, "-o", str(tmp_path / out)]) == 0
     steered, plain = (Image.open(tmp_path / out / "edit-0.png").tobytes() for out in ("steered", "plain"))
     assert steered != plain
-    again = edit_again(tmp_path / "steered", progress=False)
+    again = replay(tmp_path / "steered", progress=False)
     assert again.image.tobytes() == steered
-    assert again.record["backbone"]["base"] == str(bases / "flux")
+    assert again.record.backbone.parameters["base"] == str(bases / "flux")
 
 
 def test_a_base_by_short_name(tmp_path):

@@ -12,7 +12,7 @@ from headrouter_sd3.backbone import SD3Parameters
 from huggingface_hub.errors import OfflineModeIsEnabled
 from PIL import Image
 
-from headrouter import Editor, edit_again
+from headrouter import Editor, replay
 from headrouter.cli import main
 from headrouter.errors import InvalidInputError, WeightsError
 from headrouter.models.weights import find_weights
@@ -129,11 +129,11 @@ def test_an_edit_is_recorded_with_its_variant(folders, tmp_path):
         assert main([*common, *how, "-o", str(tmp_path / out)]) == 0
     pixels = [Image.open(tmp_path / out / "edit-0.png").tobytes() for out in ("a", "b", "plain")]
     assert pixels[0] == pixels[1] != pixels[2]
-    again = edit_again(tmp_path / "a", progress=False)
-    assert again.record["backbone"]["variant"] == "fp16"
+    again = replay(tmp_path / "a", progress=False)
+    assert again.record.backbone.parameters["variant"] == "fp16"
     assert again.image.tobytes() == pixels[0]
     with pytest.raises(WeightsError, match="holds other weights"):
-        edit_again(tmp_path / "plain", progress=False, variant="fp16")
+        replay(tmp_path / "plain", progress=False, variant="fp16")
 
 
 def test_parameters_that_a_backbone_does_not_have(monkeypatch):

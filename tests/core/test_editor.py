@@ -13,7 +13,7 @@ from PIL import Image
 
 from headrouter.attention.rows import Row
 from headrouter.editing.editor import Editor
-from headrouter.editing.record import read_record
+from headrouter.editing.record_file import RECORD, read_plain
 from headrouter.editing.sheet import edit_sheet
 from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError, UnknownNameError
 from headrouter.methods.head_router.method import HeadRouter
@@ -119,9 +119,7 @@ def test_reconstruction_and_full_control(picture: Image.Image) -> None:
     assert np.array_equal(pixels(result.image), pixels(found.image)), "η = 1 throughout returns the picture"
     assert found.psnr > editor(RFInversion(eta=0.0), None).reconstruct(picture, size=(44, 28)).psnr
     assert np.array_equal(pixels(result.reconstruction), pixels(found.image))
-    assert result.cost.calls == result.record["edit"]["steps"], (
-        "the inversion alone; no call while the controller is full"
-    )
+    assert result.cost.calls == result.record.edit.steps, "the inversion alone; no call while the controller is full"
 
 
 def test_generation_shares_its_noise(picture: Image.Image) -> None:
@@ -141,14 +139,14 @@ def test_one_inversion_serves_several_edits(picture: Image.Image) -> None:
     assert shared.cost.calls == direct.cost.calls - kept.cost.calls
     with pytest.raises(InvalidInputError, match="made with another seed"):
         tool.edit(picture, "a blue dog", "a red cat", seed=3, start=kept)
-    with pytest.raises(InvalidInputError, match="made with another picture"):
+    with pytest.raises(InvalidInputError, match="made with another picture, size"):
         tool.edit(picture.rotate(90), "a blue dog", "a red cat", seed=2, start=kept, size=(40, 28))
 
 
 def test_presets_scale_their_steps_and_yield_to_what_the_user_sets(picture: Image.Image) -> None:
     def controller(parts: Any, **values: Any) -> dict[str, Any]:
-        record: dict[str, Any] = editor(parts).edit(picture, "a dog", preset="glasses", **values).record["inversion"]
-        return {name: record[name] for name in ("start", "stop", "eta")}
+        inversion = editor(parts).edit(picture, "a dog", preset="glasses", **values).record.inversion
+        return {name: inversion.parameters[name] for name in ("start", "stop", "eta")}
 
     assert controller("rf", steps=28) == {"start": 6, "stop": 25, "eta": 0.7}
     assert controller("rf", steps=14) == {"start": 3, "stop": 12, "eta": 0.7}
@@ -158,7 +156,7 @@ def test_presets_scale_their_steps_and_yield_to_what_the_user_sets(picture: Imag
 
 def test_knobs_reach_the_part_that_has_them(picture: Image.Image) -> None:
     record = editor().edit(picture, "a dog", keep=0.3, push=0.7, steps=3).record
-    assert record["inversion"]["eta"] == 0.3 and record["methods"][0]["gamma"] == 0.7
+    assert (record.inversion.parameters["eta"], record.methods[0].parameters["gamma"]) == (0.3, 0.7)
     with pytest.raises(IncompatibleError, match="`keep` has no meaning here"):
         editor("euler").edit(picture, "a dog", keep=0.3)
     with pytest.raises(
@@ -172,7 +170,7 @@ def test_a_saved_edit_says_everything(picture: Image.Image, tmp_path: Path) -> N
     folder = result.save(tmp_path / "deep" / "out")
     assert sorted(path.name for path in folder.iterdir()) == ["edit-0.png", "edit-1.png", "result.json", "source.png"]
     assert np.array_equal(pixels(Image.open(folder / "edit-1.png")), pixels(result.images[1]))
-    record = read_record(folder)
+    record = read_plain(folder / RECORD)
     assert record["edit"] == {
         "source_prompt": "a red cat",
         "prompt": ["a blue dog", "a tree"],

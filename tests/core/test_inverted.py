@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from headrouter import plugins
 from headrouter.editing.editor import Editor
 from headrouter.editing.inverted_latents import InvertedLatents
+from headrouter.editing.record import Record
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.plugins.specifications import Preset, hookimpl
 from headrouter.testing.toy import ToyMMDiT
@@ -53,7 +54,8 @@ def test_a_file_holds_latents_identity_and_cost(kept: Path) -> None:
     assert torch.equal(loaded.latents, made.latents) and loaded.latents.dtype == torch.float32
     assert loaded.identity == made.identity and loaded.cost.calls == made.cost.calls == 8
     assert sorted(path.name for path in kept.parent.iterdir()) == [kept.name], "no unfinished file is left"
-    assert {name for name in loaded.identity if name.startswith("inversion.")} == {"inversion.gamma", "inversion.told"}
+    assert loaded.identity.inversion.parameters == {"gamma": 0.5, "told": "target"}
+    assert set(loaded.identity.code) == {"headrouter"}, "libraries are left out: other builds of them serve too"
 
 
 def test_what_only_sampling_sees_may_change(kept: Path) -> None:
@@ -64,7 +66,7 @@ def test_what_only_sampling_sees_may_change(kept: Path) -> None:
         editor(free).edit(PICTURE, "two dogs", "a grey cat", seed=2, inversion=kept)
     shared = editor(free).edit(PICTURE, "two dogs", "a grey cat", seed=2, start=kept)
     assert np.array_equal(pixels(reference.image), pixels(shared.image))
-    assert shared.record["edit"]["guidance"] == 5.0
+    assert shared.record.edit.guidance == 5.0
     editor().edit(PICTURE, "a dog", seed=2, keep=0.1, guidance=2.0, preset="age", negative_prompt="grey", start=kept)
 
 
@@ -75,7 +77,7 @@ OTHERS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "gamma": (RFInversion(gamma=0.25), {}, r"another inversion\.gamma \(0\.5, here 0\.25\)"),
     "told": (RFInversion(told="current"), {}, r"another inversion\.told \('target', here 'current'\)"),
     "inversion": (RFInversionSDE(), {}, r"another inversion \('rf', here 'rf-sde'\)"),
-    "prompt": ("euler", {}, "another source prompt .* inversion .* inversion.gamma"),
+    "prompt": ("euler", {}, r"another inversion .* inversion\.gamma .* source prompt"),
     "picture": ("rf", {"image": PICTURE.transpose(Image.Transpose.FLIP_TOP_BOTTOM)}, "another picture; invert"),
 }
 
@@ -97,9 +99,15 @@ def test_the_source_prompt_counts_where_the_inversion_sees_it(tmp_path: Path) ->
 
 def test_another_model_and_version_are_refused(kept: Path) -> None:
     loaded = InvertedLatents.load(kept)
-    for name in ("backbone", "version of headrouter"):
-        other = replace(loaded, identity={**loaded.identity, name: "other"})
-        with pytest.raises(InvalidInputError, match=rf"another {name} \('other', here "):
+    plain = loaded.identity.plain()
+    headrouter = {"version": "0.0.9", "source": plain["code"]["headrouter"]["source"]}
+    for name, change in (
+        ("backbone", {"class": "other"}),
+        ("code.headrouter.version", {"headrouter": headrouter}),
+    ):
+        kind = name.split(".")[0]
+        other = replace(loaded, identity=Record.model_validate({**plain, kind: {**plain[kind], **change}}))
+        with pytest.raises(InvalidInputError, match=rf"another {name} \('(other|0\.0\.9)', here '.*'\); invert"):
             editor().edit(PICTURE, "a dog", seed=2, start=other)
 
 
@@ -220,7 +228,7 @@ def test_a_preset_that_acts_on_the_inversion_is_taken() -> None:
     plugins.register(_Noise(), name="noise")
     try:
         kept = editor("rf").invert(PICTURE, preset="noise", steps=2)
-        assert kept.identity["inversion.gamma"] == 0.25
+        assert kept.identity.inversion.parameters["gamma"] == 0.25
         assert not torch.equal(kept.latents, editor("rf").invert(PICTURE, steps=2).latents)
         with pytest.raises(IncompatibleError, match="`preset` 'noise' would have no effect"):
             editor(RFInversion(gamma=0.5)).invert(PICTURE, preset="noise", steps=2)

@@ -381,7 +381,8 @@ def test_presets_of_flowedit_carry_their_guidance_which_the_user_overrules() -> 
     def record(**values: Any) -> tuple[Any, ...]:
         tool = Editor(ToyMMDiT(), "flowedit", None, progress=False)
         made = tool.edit(PICTURE, "a blue dog", preset="flowedit-sd3", steps=25, **values).record
-        return made["edit"]["guidance"], made["inversion"]["source_guidance"], made["inversion"]["last_steps"]
+        inversion = made.inversion.parameters
+        return made.edit.guidance, inversion["source_guidance"], inversion["last_steps"]
 
     assert record() == (13.5, 3.5, 16)
     assert record(guidance=2.0) == (2.0, 3.5, 16)

@@ -10,7 +10,7 @@ from headrouter_inversions.rf_sde import RFInversionSDE
 from PIL import Image
 
 from headrouter.editing.editor import Editor
-from headrouter.editing.record import read_record
+from headrouter.editing.record_file import RECORD, read_plain
 from headrouter.editing.sheet import edit_sheet
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.testing.toy import ToyMMDiT
@@ -72,10 +72,10 @@ def test_groups_and_seeds_together() -> None:
 
 def test_a_record_holds_prompts_and_seeds_once(tmp_path: Path) -> None:
     tool = editor()
-    record = read_record(tool.edit(PICTURE, PROMPTS, "a red cat", steps=2, seed=SEEDS).save(tmp_path / "out"))
+    record = read_plain(tool.edit(PICTURE, PROMPTS, "a red cat", steps=2, seed=SEEDS).save(tmp_path / "out") / RECORD)
     assert record["edit"]["seed"] == SEEDS and record["edit"]["prompt"] == PROMPTS
     assert record["images"] == [f"edit-{number}.png" for number in range(6)]
-    assert tool.edit(PICTURE, "a dog", steps=2, seed=[5]).record["edit"]["seed"] == 5
+    assert tool.edit(PICTURE, "a dog", steps=2, seed=[5]).record.edit.seed == (5,)
 
 
 def test_a_sheet_says_whose_reconstruction_it_shows() -> None:

@@ -36,7 +36,7 @@ from headrouter_inversions.sdedit import SDEdit
 from headrouter_sd3.backbone import SD3Parameters, SD35Parameters
 from PIL import Image
 
-from headrouter import Editor, edit_again
+from headrouter import Editor, replay
 from headrouter.editing.editor import Methods
 from headrouter.methods.head_router.method import HeadRouter
 
@@ -266,7 +266,7 @@ def same_edit_from_its_record(parts: Parts) -> None:
         tool = Editor(backbone, Euler(steps=3), HeadRouter(), model=str(Path(folder) / "model"), progress=False)
         result = tool.edit(PICTURE, TARGET, SOURCE, seed=3, size=SIZE)
         result.save(Path(folder) / "out")
-        again = edit_again(Path(folder) / "out" / "result.json", progress=False)
+        again = replay(Path(folder) / "out" / "result.json", progress=False)
         assert np.array_equal(np.asarray(again.image), np.asarray(result.image))
 
 
@@ -294,10 +294,9 @@ def any_size(parts: Parts) -> None:
 
 
 def preset(parts: Parts) -> None:
-    record = (
-        editor(parts, "rf", HeadRouter()).edit(PICTURE, TARGET, SOURCE, preset="glasses", steps=4, size=SIZE).record
-    )
-    assert (record["inversion"]["start"], record["inversion"]["stop"]) == (1, 4)
+    made = editor(parts, "rf", HeadRouter()).edit(PICTURE, TARGET, SOURCE, preset="glasses", steps=4, size=SIZE)
+    inversion = made.record.inversion.parameters
+    assert (inversion["start"], inversion["stop"]) == (1, 4)
 
 
 def preset_elsewhere(parts: Parts) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from headrouter import Editor
-from headrouter.editing.again import edit_again
+from headrouter.editing.replay import replay
 
 from .conftest import cases
 from .fake import Fake, FakeParameters, uses
@@ -202,7 +202,7 @@ def test_records_with_anything_anywhere(here: Path) -> None:
         for value in WRONG[number % 2 :: 2] if len(place) > 1 else WRONG:
             changed.write_text(json.dumps(rewritten(record, place, value)))
             before = changed.read_bytes()
-            refusals += bool(refused(lambda: edit_again(changed, progress=False))[0])
+            refusals += bool(refused(lambda: replay(changed, progress=False))[0])
             assert changed.read_bytes() == before
     changed.unlink()
     assert refusals > 300
@@ -239,7 +239,7 @@ def test_what_is_no_record_is_refused(here: Path, text: str) -> None:
 def test_a_record_of_another_picture_is_refused(here: Path, tmp_path: Path) -> None:
     PICTURE.rotate(90).save(tmp_path / "source.png")
     (tmp_path / "result.json").write_text((here / "made" / "result.json").read_text())
-    assert "hash differs" in refused(lambda: edit_again(tmp_path, progress=False))[0]
+    assert "hash differs" in refused(lambda: replay(tmp_path, progress=False))[0]
 
 
 def test_a_prompt_with_dollar_signs_on_a_sheet(here: Path, tmp_path: Path) -> None:
@@ -311,4 +311,4 @@ def test_whatever_an_editor_is_made_of(name: str) -> None:
 @cases(150)
 def test_any_prompt(text: str) -> None:
     told, result = refused(lambda: Editor(Fake(), "euler", "none", progress=False).edit(PICTURE, text, text, steps=1))
-    assert told or json.loads(json.dumps(result.record))["edit"]["prompt"] == [text]
+    assert told or json.loads(json.dumps(result.record.plain()))["edit"]["prompt"] == [text]

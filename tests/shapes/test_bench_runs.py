@@ -23,6 +23,7 @@ from headrouter.cli import main
 from headrouter.errors import HeadRouterError, InvalidInputError
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.models.backbone import Backbone
+from headrouter.plugins.code import Code
 
 STEPS = 3
 
@@ -107,11 +108,11 @@ def test_every_edit_leaves_a_line_and_a_picture(done: Path) -> None:
         assert [row.case for row in rows] == list(range(8)) and {row.set for row in rows} == {"tune"}
         folder = done / "out/tune/sd3.5" / name
         record = json.loads((folder / "configuration.json").read_text())
-        assert {row.hash for row in rows} == {record["hash"]} and rows[0].versions["headrouter"]
+        assert {row.hash for row in rows} == {record["hash"]} and record["record"]["code"]["headrouter"]["version"]
         assert len(list((folder / "pictures").iterdir())) == 8
         with Image.open(folder / "sheet.png") as sheet:
             assert sheet.size == (84 + 134, 28 + 8 * (28 + 3 * 128 + 6))
-    assert record["record"]["still"] == "target"
+    assert record["record"]["inversion"] == {"name": "reference", "picture": "target"}
     assert rows_of(done, "steered-gamma=0.2")[0].spent.calls == 2 * STEPS
     assert rows_of(done, "steered-gamma=0.2")[0].spent.rows == STEPS * (1 / 4 + 2 + 2 / 4)
 
@@ -254,7 +255,7 @@ def test_another_configuration_of_the_same_name_is_refused(
 ) -> None:
     folder, _ = copied(done, tmp_path)
     assert main(command(folder, "--param", "guidance=4.0", "--only", "plain")) == 2
-    assert "another configuration named 'plain': guidance 3.0, here 4.0" in capsys.readouterr().err
+    assert "another configuration named 'plain': guidance (3.0, here 4.0)" in capsys.readouterr().err
 
 
 WRONG = {
@@ -319,16 +320,20 @@ def test_results_of_other_code_are_refused(
     done: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = json.loads((done / "out/tune/sd3.5/plain/configuration.json").read_text())
-    here = theirs["record"]["code"] | {"torch": "9.9", "headrouter": {"version": "0.1.0", "source": "0123456789ab"}}
+    now = {"torch": {"version": "9.9"}, "headrouter": {"version": "0.1.0", "source": "0123456789ab"}}
+    here = {name: Code(**found) for name, found in (theirs["record"]["code"] | now).items()}
     monkeypatch.setattr(configuration, "code_of", lambda _: here)
     monkeypatch.setattr(records, "commit", lambda: "0a1b2c3d")
     before = {path: path.read_bytes() for path in done.rglob("*.jsonl")}
     assert main(command(done, "--only", "plain", "--no-references")) == 2
     source = theirs["record"]["code"]["headrouter"]["source"]
     said = capsys.readouterr().err
-    assert f"holds results of other code: code.torch '{theirs['record']['code']['torch']}', here '9.9'" in said
     assert (
-        f"code.headrouter.source '{source}', here '0123456789ab'; commit " in said
+        f"holds results of other code: code.torch.version ('{theirs['record']['code']['torch']['version']}', here '9.9')"
+        in said
+    )
+    assert (
+        f"code.headrouter.source ('{source}', here '0123456789ab'); commit " in said
         and "here 0a1b2c3d. Choose another" in said
     )
     assert {path: path.read_bytes() for path in done.rglob("*.jsonl")} == before

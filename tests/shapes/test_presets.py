@@ -17,7 +17,7 @@ PICTURE = Image.new("RGB", (32, 32), "teal")
 
 def record(*parts: Any, **values: Any) -> dict[str, Any]:
     editor = Editor(ToyMMDiT(), *parts, progress=False)
-    return editor.edit(PICTURE, "a dog", "a cat", **{"preset": "drawn-colour", "maps": False, **values}).record
+    return editor.edit(PICTURE, "a dog", "a cat", **{"preset": "drawn-colour", "maps": False, **values}).record.plain()
 
 
 def test_there_is_one_for_each_kind_of_edit() -> None:

@@ -1,6 +1,7 @@
 """What a benchmark wrote is whole and there once, however the process before it ended."""
 
 import dataclasses
+import json
 import math
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from headrouter_shapes.bench import cases, code, configure
+from headrouter_shapes.bench import cases, configure
 from headrouter_shapes.bench.batch import Spent
 from headrouter_shapes.bench.configuration import weights_of
 from headrouter_shapes.bench.measures import Measures
@@ -19,6 +20,7 @@ from killing import deaths
 import headrouter
 from headrouter.errors import InvalidInputError
 from headrouter.imaging.picture import load_picture
+from headrouter.plugins import code
 
 PLAIN = configure("plain", "sd3.5", "euler", None)
 CASES = cases("tune", 3)
@@ -110,20 +112,20 @@ def test_weights_that_were_trained_on_are_other_weights(tmp_path: Path) -> None:
 
 def test_the_code_is_that_of_every_project_that_takes_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built_in = code.code_of((PLAIN.backbone, PLAIN.inversion))
-    assert PLAIN.record["code"] == built_in and set(built_in) == {"torch", "diffusers", "transformers", "headrouter"}
-    assert built_in["headrouter"]["version"] == headrouter.__version__
+    assert PLAIN.record.code == built_in and set(built_in) == {"torch", "diffusers", "transformers", "headrouter"}
+    assert built_in["headrouter"].version == headrouter.__version__
     package = tmp_path / "somebodys_method"
     package.mkdir()
     (package / "__init__.py").write_text("class Method: ...\n")
     monkeypatch.syspath_prepend(tmp_path)
     from somebodys_method import Method  # type: ignore[import-not-found]
 
-    def theirs() -> dict[str, str]:
+    def theirs() -> code.Code:
         for cached in (code._code, code._source):
             cached.cache_clear()
         found = code.code_of((PLAIN.backbone, Method()))
         assert found.pop("headrouter") == built_in["headrouter"]
-        return found.pop("somebodys_method")  # type: ignore[no-any-return]
+        return found.pop("somebodys_method")
 
     first = theirs()
     assert first == theirs()
@@ -148,7 +150,7 @@ def test_the_commit_is_that_of_the_checkout(tmp_path: Path, monkeypatch: pytest.
     file = tmp_path / "headrouter" / "__init__.py"
     file.parent.mkdir()
     file.write_text("")
-    monkeypatch.setattr(headrouter, "__file__", str(file))
+    monkeypatch.setattr(code, "_FOLDER", file.parent)
     git("init", "--quiet")
     git("commit", "--quiet", "--allow-empty", "--message=of another project")
     assert commit() == ""
@@ -168,3 +170,21 @@ def test_results_with_the_old_names_of_measures_are_read(path: Path) -> None:
     path.write_text(old)
     found = [dataclasses.astuple(row.measures) for row in complete(path.parents[3]).rows.values()]
     assert repr(found) == repr(expected)
+
+
+def test_results_of_an_earlier_version_are_of_other_code(tmp_path: Path) -> None:
+    """As the record was before it had a format."""
+    path = complete(tmp_path).folder / "configuration.json"
+    theirs = json.loads(path.read_text())
+    record = {"backbone": {"name": "sd3.5"}, "weights": "0" * 16, "still": "source", "code": {"torch": "2.13.0"}}
+    path.write_text(json.dumps({**theirs, "record": record, "hash": "0" * 16}))
+    with pytest.raises(InvalidInputError, match=r"results of other code: code of an earlier version; commit .*, here "):
+        Records(tmp_path, "tune", PLAIN)
+
+
+@pytest.mark.parametrize("record", [None, 3, [], "headrouter", {"headrouter": 3}, {"headrouter": {"format": 9}}])
+def test_a_configuration_edited_by_hand_is_refused(record: object, tmp_path: Path) -> None:
+    path = complete(tmp_path).folder / "configuration.json"
+    path.write_text(json.dumps({"hash": "0" * 16, "record": record}))
+    with pytest.raises(InvalidInputError, match=r"configuration\.json' is damaged: |of other code"):
+        Records(tmp_path, "tune", PLAIN)

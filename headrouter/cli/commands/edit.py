@@ -183,11 +183,9 @@ def _edit(editor: "Editor", picture: "Image.Image", arguments: argparse.Namespac
 
 
 def _again(arguments: argparse.Namespace) -> "Result":
-    from headrouter.editing.again import edit_again
+    from headrouter.editing.replay import replay
 
-    return edit_again(
-        arguments.record, model=arguments.model, progress=not arguments.no_progress, **machine_of(arguments)
-    )
+    return replay(arguments.record, model=arguments.model, progress=not arguments.no_progress, **machine_of(arguments))
 
 
 def _only_machine(arguments: argparse.Namespace) -> None:

@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +12,6 @@ from headrouter.config.configuration import Override, Parameters, validate
 from headrouter.config.yaml_document import Document
 from headrouter.editing.assembly import (
     Methods,
-    described,
     inversion_of,
     methods_of,
     model_of,
@@ -22,6 +19,7 @@ from headrouter.editing.assembly import (
     part_class,
 )
 from headrouter.editing.assembly import refuse_misfits as refuse
+from headrouter.editing.record import Edit, Loaded, Part, Record
 from headrouter.editing.tuning import with_knob, with_preset
 from headrouter.errors import InvalidInputError
 from headrouter.methods.head_router.method import NoMethod
@@ -30,8 +28,9 @@ from headrouter.models.backbone import BackboneParameters, Defaults
 from headrouter.models.fingerprint import folder_fingerprint
 from headrouter.models.weights import find_weights
 from headrouter.plugins import registry
+from headrouter.plugins.code import code_of
 from headrouter.sampling.inversion import Inversion
-from headrouter_shapes.bench.code import code_of
+from headrouter_shapes.world.drawing import PICTURE_SIZE
 
 WORLD: Final = Defaults(steps=28, guidance=3.0, area=64 * 64)
 """What suits a model of the drawn world whose registration does not say, for instance a folder."""
@@ -111,27 +110,35 @@ class Configuration:
         return "".join(letter if letter.isalnum() or letter in "._=+" else "-" for letter in self.name)
 
     @property
-    def record(self) -> dict[str, Any]:
-        """All that the results depend on, as plain data; what concerns the machine alone is left out."""
+    def record(self) -> Record:
+        """All that the results depend on but the prompts and pictures, which are those of the cases."""
         loading = self.backbone.model_dump(mode="json", exclude=set(_MACHINE))
-        what: dict[str, Any] = {"still": self.still}
-        if not self.still:
-            what = {
-                "inversion": described("inversion", self.inversion),
-                "methods": [described("method", one) for one in self.methods],
-                "steps": self.steps,
-                "guidance": self.guidance,
-                "seed": self.seed,
-            }
-        weights = weights_of(self.backbone_name, self.model)
-        code = code_of((self.backbone, self.inversion, *self.methods))
-        return {"backbone": {"name": self.backbone_name, **loading}, "weights": weights, **what, "code": code}
+        loaded = {"name": self.backbone_name, "model": self.model, **loading, "dtype": "float32"}
+        still = Part.model_validate({"name": "reference", "picture": self.still})
+        return Record(
+            backbone=Loaded.model_validate(loaded),
+            weights=weights_of(self.backbone_name, self.model),
+            inversion=still if self.still else Part.of("inversion", self.inversion),
+            methods=() if self.still else tuple(Part.of("method", one) for one in self.methods),
+            edit=Edit(
+                source_prompt="",
+                prompt=(),
+                negative_prompt="",
+                guidance=0 if self.still else self.guidance,
+                steps=1 if self.still else self.steps,
+                seed=(self.seed,),
+                size=(PICTURE_SIZE, PICTURE_SIZE),
+                maps=False,
+            ),
+            max_rows=None,
+            source=None,
+            code=code_of((self.backbone, self.inversion, *self.methods, self)),
+        )
 
     @property
     def hash(self) -> str:
-        """SHA-256 of :attr:`record`, 16 hexadecimal digits."""
-        text = json.dumps(self.record, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """Hash of :attr:`record`."""
+        return self.record.hash
 
 
 def configure(

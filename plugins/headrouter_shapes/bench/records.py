@@ -10,21 +10,18 @@ import errno
 import json
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import torch
 from PIL import Image
 
-from headrouter.editing.record import write_record
+from headrouter.editing.record_file import as_json, record_from
 from headrouter.errors import InvalidInputError
-from headrouter.files import refuse_occupied, remove_unfinished
+from headrouter.files import refuse_occupied, remove_unfinished, write_whole
 from headrouter.imaging.picture import load_picture, save_picture, writable_folder
-from headrouter.version import __version__
+from headrouter.plugins.code import commit
 from headrouter_shapes.bench.batch import Spent
-from headrouter_shapes.bench.code import commit
 from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Measures, Pictures
 from headrouter_shapes.bench.sets import Case
@@ -47,7 +44,6 @@ class Row:
         seed: Of the noise.
         measures: What is measured of it.
         spent: What it took; seconds are its share of its batch.
-        versions: Of headrouter and torch.
     """
 
     backbone: str
@@ -61,7 +57,6 @@ class Row:
     seed: int
     measures: Measures
     spent: Spent
-    versions: Mapping[str, str]
 
     @classmethod
     def of(cls, configuration: Configuration, name: str, case: Case, measures: Measures, spent: Spent) -> "Row":
@@ -78,7 +73,6 @@ class Row:
             case.seed(configuration.seed),
             measures,
             spent,
-            {"headrouter": __version__, "torch": torch.__version__},
         )
 
     def line(self) -> str:
@@ -134,12 +128,14 @@ class Records:
             return
         try:
             theirs = json.loads(path.read_text(encoding="utf-8"))
-            record, digest = theirs["record"], theirs["hash"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            digest, plain = theirs["hash"], theirs["record"]
+            if digest == ours.hash:
+                return
+            told = (
+                record_from(plain).differences(ours.record) if "headrouter" in plain else ["code of an earlier version"]
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInputError(f"'{path}' is damaged: {error}. Move its folder away to start anew.") from error
-        if digest == ours.hash:
-            return
-        told = _differences(record, ours.record)
         if told and all(one.startswith("code") for one in told):
             commits = f"commit {theirs.get('commit') or 'unknown'}, here {commit() or 'unknown'}"
             raise InvalidInputError(
@@ -186,8 +182,8 @@ class Records:
         writable_folder(self.folder / "pictures")
         if not (self.folder / _CONFIGURATION).is_file():
             ours = self.configuration
-            what = {"name": ours.name, "hash": ours.hash, "record": ours.record, "commit": commit()}
-            write_record(self.folder / _CONFIGURATION, what)
+            what = {"name": ours.name, "hash": ours.hash, "record": ours.record.plain(), "commit": commit()}
+            write_whole(self.folder / _CONFIGURATION, as_json(what))
         save_picture(Image.fromarray(picture), self._picture(case.number))
         row = Row.of(self.configuration, self.set, case, measures, spent)
         self._append(f"{row.line()}\n".encode())
@@ -215,14 +211,3 @@ class Records:
 
     def _picture(self, number: int) -> Path:
         return self.folder / "pictures" / f"{number:03d}.png"
-
-
-def _differences(theirs: Any, ours: Any, path: str = "") -> list[str]:
-    """What differs between two records, as ``name theirs, here ours``."""
-    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
-        return [
-            difference
-            for name in {**theirs, **ours}
-            for difference in _differences(theirs.get(name), ours.get(name), f"{path}.{name}" if path else str(name))
-        ]
-    return [] if theirs == ours else [f"{path} {theirs!r}, here {ours!r}"]

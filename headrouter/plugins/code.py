@@ -1,25 +1,36 @@
-"""Which code computes a result: the versions of what takes part and the source itself, which no version number tells."""
+"""Which code computes a result: the versions of what takes part, and the source itself, which no version number tells."""
 
 import functools
 import hashlib
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, final
 
-import headrouter
+from headrouter.config.configuration import Parameters
 from headrouter.plugins import registry
 from headrouter.plugins.names import BUILT_IN
+from headrouter.version import __version__
 
-_LIBRARIES: Final = ("torch", "diffusers", "transformers")
-_SHARED: Final = frozenset({"headrouter", "headrouter_diffusers", "headrouter_shapes"})
-"""Packages of headrouter that compute every result; most of them are no plug-in."""
+LIBRARIES: Final = ("torch", "diffusers", "transformers")
+_SHARED: Final = frozenset({"headrouter", "headrouter_diffusers"})
+"""Packages of headrouter that compute every result and are no plug-in."""
+_FOLDER: Final = Path(__file__).parents[1]
 
 
-def code_of(parts: Iterable[object]) -> dict[str, Any]:
-    """Say which code runs ``parts``, as plain data: versions of libraries, version and source of every project that takes part.
+@final
+class Code(Parameters):
+    """What one project is: its version, empty if it has none, and the hash of its source, empty for libraries."""
+
+    version: str
+    source: str = ""
+
+
+def code_of(parts: Iterable[object]) -> dict[str, Code]:
+    """Say which code runs ``parts``: versions of libraries, version and source of every project that takes part.
 
     Of a project, headrouter or that of a plug-in, all packages count that have plug-ins: they may use each other.
     """
@@ -27,24 +38,21 @@ def code_of(parts: Iterable[object]) -> dict[str, Any]:
 
 
 @functools.cache
-def _code(packages: frozenset[str]) -> dict[str, Any]:
+def _code(packages: frozenset[str]) -> dict[str, Code]:
     projects: dict[str, set[str]] = {BUILT_IN: set(_SHARED)}
     for row in registry().statuses:
         projects.setdefault(row.distribution, set()).add(row.module.partition(".")[0])
     taking_part = {name: owned for name, owned in projects.items() if name == BUILT_IN or owned & packages}
     taking_part |= {package: {package} for package in packages.difference(*taking_part.values())}
-    return {
-        **{name: version(name) for name in _LIBRARIES},
-        **{
-            name: {"version": _version(name), "source": _source(frozenset(owned))}
-            for name, owned in taking_part.items()
-        },
+    sources = {
+        name: Code(version=_version(name), source=_source(frozenset(owned))) for name, owned in taking_part.items()
     }
+    return {name: Code(version=_version(name)) for name in LIBRARIES} | sources
 
 
 def _version(project: str) -> str:
     if project == BUILT_IN:
-        return headrouter.__version__
+        return __version__
     try:
         return version(project)
     except PackageNotFoundError:  # a plug-in that a program registered by itself
@@ -57,8 +65,9 @@ def _source(packages: frozenset[str]) -> str:
     digest = hashlib.sha256()
     for package in sorted(packages):
         for file, name in _files(package):
-            digest.update(f"{package}/{name}\n".encode())
-            digest.update(file.read_bytes())
+            with suppress(OSError):  # a file that is going away, or a link of an editor that leads nowhere
+                content = file.read_bytes()
+                digest.update(f"{package}/{name}\n".encode() + content)
     return digest.hexdigest()[:12]
 
 
@@ -82,10 +91,9 @@ def _files(package: str) -> list[tuple[Path, str]]:
 @functools.cache
 def commit() -> str:
     """Return the commit of the checkout that headrouter runs from, with ``-dirty`` if files differ; empty without a checkout."""
-    folder = Path(headrouter.__file__).parent
 
     def git(*words: str) -> str:
-        command = ["git", "--no-optional-locks", "-C", str(folder), *words]
+        command = ["git", "--no-optional-locks", "-C", str(_FOLDER), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:

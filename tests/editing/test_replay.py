@@ -12,7 +12,7 @@ import torch
 from headrouter_diffusers.testing import tiny_sd35
 from PIL import Image
 
-from headrouter import Editor, edit_again
+from headrouter import Editor, replay
 from headrouter.cli import main
 from headrouter.editing.result import Result
 from headrouter.errors import InvalidInputError, RecordWarning, UnknownNameError, WeightsError
@@ -51,13 +51,13 @@ def test_other_weights_at_the_same_path_are_refused(model: Path, tmp_path: Path)
     moved = shutil.copytree(model, tmp_path / "model")
     result = made(moved)
     result.save(tmp_path / "out")
-    assert same(edit_again(tmp_path / "out", progress=False).image, result.image)
+    assert same(replay(tmp_path / "out", progress=False).image, result.image)
     other = tiny_sd35()
     with torch.no_grad():
         other.transformer.proj_out.bias += 0.1
     other.save_pretrained(moved)
     with pytest.raises(WeightsError, match=r"holds other weights .* Say with `model` where those are"):
-        edit_again(tmp_path / "out", progress=False)
+        replay(tmp_path / "out", progress=False)
 
 
 def test_the_same_weights_elsewhere_are_said_with_model(
@@ -75,9 +75,9 @@ def test_the_same_weights_elsewhere_are_said_with_model(
 
 def test_another_precision_is_no_other_weights(model: Path, tmp_path: Path) -> None:
     made(model).save(tmp_path / "out")
-    edit_again(tmp_path / "out", progress=False, dtype="bfloat16")
+    replay(tmp_path / "out", progress=False, dtype="bfloat16")
     with pytest.raises(WeightsError, match="Rounding to float16 makes other weights, too: `dtype` was 'auto'"):
-        edit_again(tmp_path / "out", progress=False, dtype="float16")
+        replay(tmp_path / "out", progress=False, dtype="float16")
 
 
 def test_a_record_without_weights_runs_with_a_warning(model: Path, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_record_without_weights_runs_with_a_warning(model: Path, tmp_path: Pat
     record["backbone"]["max_sequence_length"] = 256  # as such records have it, and more than this model takes
     (folder / "result.json").write_text(json.dumps(record))
     with pytest.warns(RecordWarning, match="does not say which weights"):
-        assert same(edit_again(folder, progress=False).image, result.image)
+        assert same(replay(folder, progress=False).image, result.image)
 
 
 def test_no_path_that_the_user_did_not_give(model: Path, tmp_path: Path) -> None:
@@ -97,25 +97,26 @@ def test_no_path_that_the_user_did_not_give(model: Path, tmp_path: Path) -> None
     result = Editor(loaded.backbone, "euler", None, progress=False).edit(PICTURE, "a dog", steps=1, size=(48, 32))
     text = (result.save(tmp_path / "out") / "result.json").read_text()
     assert "somebody" not in text and str(tmp_path) not in text and str(Path.home()) not in text
-    assert json.loads(text)["backbone"] == {"name": None, "model": None, "class": "SD3Backbone"}
+    backbone = json.loads(text)["backbone"]
+    assert (backbone["name"], backbone["class"], backbone["model"]) == (None, "SD3Backbone", None)
     with pytest.raises(InvalidInputError, match="made with a model object"):
-        edit_again(tmp_path / "out")
+        replay(tmp_path / "out")
 
 
 @pytest.mark.parametrize("maps", [True, False])
 def test_word_maps_that_were_asked_for_are_asked_for_again(maps: bool, model: Path, tmp_path: Path) -> None:
     """And those that come by default are not asked for twice."""
     result = made(model, [WordMaps(), "headrouter"], maps=maps)
-    again = edit_again(result.save(tmp_path / "out"), progress=False)
-    assert [part["name"] for part in again.record["methods"]] == ["maps", "headrouter"]
+    again = replay(result.save(tmp_path / "out"), progress=False)
+    assert [part.name for part in again.record.methods] == ["maps", "headrouter"]
     assert torch.equal(again.text_map("dog"), result.text_map("dog"))
-    default = edit_again(made(model, "headrouter").save(tmp_path / "default"), progress=False)
-    assert [part["name"] for part in default.record["methods"]] == ["headrouter"] and default.has("text_maps")
+    default = replay(made(model, "headrouter").save(tmp_path / "default"), progress=False)
+    assert [part.name for part in default.record.methods] == ["headrouter"] and default.has("text_maps")
 
 
 def test_the_preset_stays_known(model: Path, tmp_path: Path) -> None:
     folder = made(model, "headrouter", preset="paper").save(tmp_path / "out")
-    assert edit_again(folder, progress=False).record["preset"] == "paper"
+    assert replay(folder, progress=False).record.preset == "paper"
 
 
 class Nothing(Method):
@@ -150,10 +151,10 @@ def test_a_method_that_is_not_registered_is_named_by_its_class(model: Path, tmp_
     record = json.loads((folder / "result.json").read_text())
     assert record["methods"] == [{"name": None, "class": f"{__name__}:Nothing"}]
     with pytest.raises(InvalidInputError, match=rf"with the method '{__name__}:Nothing', which no installed plug-in"):
-        edit_again(folder, progress=False)
+        replay(folder, progress=False)
     register(Plugin(), name="nothing")
     try:
-        assert edit_again(folder, progress=False).record["methods"][0]["name"].endswith("nothing")
+        assert replay(folder, progress=False).record.methods[0].name.endswith("nothing")
     finally:
         reload()
 
@@ -162,13 +163,13 @@ def test_a_class_called_as_a_registered_name_is_not_taken_for_it(model: Path, tm
     headrouter = type("HeadRouter", (Nothing,), {"__module__": __name__})
     folder = made(model, headrouter()).save(tmp_path / "out")
     with pytest.raises(InvalidInputError, match="HeadRouter', which no installed plug-in registers"):
-        edit_again(folder, progress=False)
+        replay(folder, progress=False)
 
 
 def test_a_part_that_is_not_installed_is_named(model: Path, tmp_path: Path) -> None:
     folder = rewritten(made(model).save(tmp_path / "out"), methods=[{"name": "acme:magic"}])
     with pytest.raises(UnknownNameError, match=r"needs a part that is not installed here: unknown method 'acme:magic'"):
-        edit_again(folder)
+        replay(folder)
 
 
 EDITED: dict[str, tuple[dict[str, Any], str]] = {
@@ -180,13 +181,13 @@ EDITED: dict[str, tuple[dict[str, Any], str]] = {
     "a number for text": ({"source": {"file": 3, "sha256": ""}}, "valid string"),
     "a class": ({"methods": [{"name": None, "class": "os:system"}]}, "'os:system', which no installed plug-in"),
     "a class for a name": ({"methods": [{"name": "os:system"}]}, "unknown method 'os:system'"),
-    "parts of text": ({"methods": "headrouter"}, "`methods`: Input should be a valid list"),
+    "parts of text": ({"methods": "headrouter"}, "`methods`: Input should be a valid tuple"),
     "a parameter of nobody": ({"inversion": {"name": "euler", "x": 1}}, "is damaged: `x`: unknown name"),
     "NaN": ({"inversion": {"name": "rf", "eta": float("nan")}}, "is damaged: `eta`"),
     "rows": ({"max_rows": 1}, "is damaged: `max_rows`"),
     "weights that are none": ({"weights": None}, "is damaged: `weights`"),
     "weights of a list": ({"weights": [1]}, "is damaged: `weights`"),
-    "a later format": ({"headrouter": {"format": 3}}, "has format 3"),
+    "a later format": ({"headrouter": {"format": 4}}, "has format 4"),
     "a format of True": ({"headrouter": {"format": True}}, "has format True"),
     "a device": ({"backbone": {"name": "sd3.5", "model": "x", "dtype": 5}}, "is damaged: `dtype`"),
 }
@@ -205,10 +206,10 @@ def test_a_record_edited_by_hand_is_refused_before_a_model_loads(
     case: str, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes, message = EDITED[case]
-    monkeypatch.setattr("headrouter.editing.again.Editor", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("headrouter.editing.replay.Editor", lambda *_, **__: pytest.fail("a model was loaded"))
     folder = rewritten(shutil.copytree(saved, tmp_path / "out"), **changes)
     with pytest.raises((InvalidInputError, UnknownNameError)) as refused:
-        edit_again(folder)
+        replay(folder)
     assert message in str(refused.value)
 
 
@@ -216,25 +217,25 @@ def test_a_record_edited_by_hand_is_refused_before_a_model_loads(
 def test_numbers_edited_by_hand_are_refused(
     field: str, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrouter.editing.again.Editor", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("headrouter.editing.replay.Editor", lambda *_, **__: pytest.fail("a model was loaded"))
     folder = shutil.copytree(saved, tmp_path / "out")
     record = json.loads((folder / "result.json").read_text())
     rewritten(folder, edit={**record["edit"], field: EDIT[field]})
     with pytest.raises(InvalidInputError, match=rf"is damaged: `edit\.{field}"):
-        edit_again(folder)
+        replay(folder)
 
 
 def test_another_picture_is_refused_before_a_model_loads(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrouter.editing.again.Editor", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("headrouter.editing.replay.Editor", lambda *_, **__: pytest.fail("a model was loaded"))
     folder = shutil.copytree(saved, tmp_path / "out")
     Image.new("RGB", (48, 32)).save(folder / "source.png")
     with pytest.raises(InvalidInputError, match="is not the picture that was edited"):
-        edit_again(folder)
+        replay(folder)
 
 
 def test_a_record_is_read_without_warnings(saved: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert edit_again(saved, progress=False).images
+        assert replay(saved, progress=False).images

@@ -1,0 +1,111 @@
+"""Run an edit again from the record that it left."""
+
+import warnings
+from pathlib import Path
+
+from headrouter import renamed
+from headrouter.editing.assembly import (
+    backbone_parameters_of,
+    changed,
+    inversion_of,
+    methods_of,
+    registered_under,
+)
+from headrouter.editing.editor import Editor
+from headrouter.editing.record import Part, Record, picture_hash
+from headrouter.editing.record_file import part_of_record, read_record, record_file
+from headrouter.editing.result import Result
+from headrouter.errors import InvalidInputError, RecordWarning, WeightsError
+from headrouter.imaging.picture import load_picture
+from headrouter.methods.method import Method
+from headrouter.models.backbone import BackboneParameters
+from headrouter.plugins.specifications import Kind
+from headrouter.sampling.inversion import Inversion
+
+
+def replay(path: str | Path, *, model: str | None = None, progress: bool = True, **loading: str | None) -> Result:
+    """Run the edit again that a ``result.json``, or the folder that holds it, describes.
+
+    Args:
+        path: What :meth:`Result.save` wrote.
+        model: Where the weights are on this machine, if not where the record says. They must be the same weights.
+        progress: Show progress bars.
+        loading: ``device``, ``dtype``, ``offload``, ``variant`` or ``base``, where this machine needs others than the record's.
+
+    Raises:
+        InvalidInputError: the record is damaged, its picture is not the one that was edited, or it was made with objects that
+            no name stands for.
+        WeightsError: the weights are not those that the edit was made with.
+        UnknownNameError: a part is not installed here.
+    """
+    path = record_file(path)
+    record = read_record(path)
+    assert record.source is not None
+    if record.backbone.name is None or record.backbone.pipeline:
+        raise InvalidInputError(
+            "`backbone`: this edit was made with a model object, which a file cannot hold; run it from Python again."
+        )
+    names = _name("inversion", record.inversion), [_name("method", part) for part in record.methods]
+    with part_of_record(path):
+        backbone, inversion, methods = _parts(record, *names)
+    file = path.parent / record.source.file
+    picture = load_picture(file)
+    if picture_hash(picture) != record.source.sha256:
+        raise InvalidInputError(
+            f"'{file}' is not the picture that was edited: its hash differs. Put the original back, or edit anew."
+        )
+    backbone = changed(backbone, {name: value for name, value in loading.items() if value is not None})
+    editor = Editor(
+        backbone,
+        inversion,
+        methods,
+        model=model or record.backbone.model,
+        max_rows=record.max_rows,
+        progress=progress,
+    )
+    _check_weights(editor, record, path, backbone.dtype)
+    result = editor.edit(picture, **dict(record.edit))
+    result.record = result.record.model_copy(update={"preset": record.preset})  # the parts have its values
+    return result
+
+
+__getattr__ = renamed.names(__name__, edit_again="replay")
+
+
+def _parts(record: Record, inversion: str, methods: list[str]) -> tuple[BackboneParameters, Inversion, list[Method]]:
+    named = zip(methods, record.methods, strict=True)
+    return (
+        backbone_parameters_of(str(record.backbone.name), record.backbone.parameters),
+        inversion_of(inversion, record.inversion.parameters),
+        [method for name, part in named for method in methods_of(name, part.parameters)],
+    )
+
+
+def _name(kind: Kind, part: Part) -> str:
+    found = part.name or registered_under(kind, part.unregistered or "")
+    if found is None:
+        raise InvalidInputError(
+            f"this edit was made with the {kind} {part.unregistered!r}, which no installed plug-in registers, so that it cannot be "
+            "loaded by name. Register it in a plug-in (`headrouter plugins new`), or run the edit from Python again."
+        )
+    return found
+
+
+def _check_weights(editor: Editor, record: Record, path: Path, dtype: str) -> None:
+    if not record.weights:
+        warnings.warn(
+            f"the record '{path}' is of an earlier version and does not say which weights the edit was made with; with others "
+            "the picture will be another.",
+            RecordWarning,
+            stacklevel=3,
+        )
+        return
+    found = editor.backbone.fingerprint()
+    if found != record.weights:
+        before = record.backbone.parameters.get("dtype")
+        rounded = dtype != before and "float16" in (dtype, before)
+        raise WeightsError(
+            f"`model` {record.backbone.model!r} holds other weights (fingerprint {found}) than this edit was made with "
+            f"({record.weights}). Say with `model` where those are, or edit the picture anew."
+            + (f" Rounding to float16 makes other weights, too: `dtype` was {before!r}." if rounded else "")
+        )
