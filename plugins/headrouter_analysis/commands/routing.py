@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in VARIANTS:
         edited, kept, error = (trial.mean(name)[measure] for measure in MEASURES)
         print(
-            f"{name:18} edited {edited['mean']:.2f}, others kept {kept['mean']:.2f}, distance to the truth {error['mean']:.1f}"
+            f"{name:18} success {edited['mean']:.2f}, others unchanged {kept['mean']:.2f}, distance to truth {error['mean']:.1f}"
         )
     for name, value in differences.items():
         parts = (f"{m} {value[m]['mean']:+.3f} [{value[m]['low']:+.3f}, {value[m]['high']:+.3f}]" for m in MEASURES)
