@@ -18,12 +18,15 @@ REPLACED = {
     r"Inverted(?! latents)": "InvertedLatents",
     r"others kept|kept if right": "others unchanged, preservation of successes",
 }
-KNOWS_OLD_NAMES = re.compile(r"renamed|_RENAMED|--config|--out|studies|images/|headrouter\.testing\.trajectories|`trajectories")
+KNOWS_OLD_NAMES = re.compile(
+    r"renamed|_RENAMED|--config|--out|studies|images/|headrouter\.testing\.trajectories|`trajectories"
+)
+TELLS_OLD_NAMES = ("renamed.py", "glossary.md", "0034-names-of-before.md")
 FILES = sorted(
     path
     for folder in ("headrouter", "adapters", "inversions", "plugins", "docs")
     for path in (ROOT / folder).rglob("*")
-    if path.suffix in (".py", ".md", ".txt") and path.name not in ("renamed.py", "glossary.md") and "names-of-before" not in path.name
+    if path.suffix in (".py", ".md", ".txt") and path.name not in TELLS_OLD_NAMES
 )
 
 
