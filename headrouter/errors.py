@@ -30,7 +30,7 @@ class HeadRouterError(Exception):
     """
 
     def __str__(self) -> str:
-        """The message, fit for a terminal: what cannot be printed is escaped, and it has an end."""
+        """Return the message, fit for a terminal: what cannot be printed is escaped, and it has an end."""
         text = super().__str__()
         if len(text) > LONGEST:
             text = f"{text[: LONGEST // 2]} […] {text[-LONGEST // 2 :]}"

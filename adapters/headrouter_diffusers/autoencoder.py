@@ -59,7 +59,7 @@ def _by_channel(vae: Any) -> bool:
 
 
 def _statistics(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation, each [channels, 1, 1]."""
+    """Return the mean and deviation, each [channels, 1, 1]."""
     mean, deviation = (torch.tensor(vae.config[name], dtype=torch.float32) for name in ("latents_mean", "latents_std"))
     return mean.view(-1, 1, 1).to(like.device), deviation.view(-1, 1, 1).to(like.device)
 

@@ -106,7 +106,7 @@ class _Order:
     released: Sequence[str]
 
     def from_folder(self, source: str) -> tuple[Path, dict[str, Any]]:
-        """The folder of a hub id or path, and its parts."""
+        """Return the folder of a hub id or path, and its parts."""
         if self.parameters.base is not None:
             raise InvalidInputError(
                 f"`base` {self.parameters.base!r} has no effect: `model` {source!r} is a whole pipeline. Leave `base` out; it"
@@ -115,7 +115,7 @@ class _Order:
         return self._load(source, self.without, self.formats)
 
     def from_file(self, source: str, file: Path) -> tuple[Path, dict[str, Any]]:
-        """The folder that completes a single file, and the parts of both."""
+        """Return the folder that completes a single file, and the parts of both."""
         checkpoint = single_file.read_checkpoint(source, file)
         held = [part for part in single_file.parts_in(checkpoint, self.wanted) if part not in self.without]
         base = single_file.base_of(source, checkpoint, self.parameters.base, self.released)
@@ -160,7 +160,7 @@ def given_pipeline(
     backbone: str,
     loading: Collection[str] = LOADING,
 ) -> Any:
-    """An already loaded pipeline, as it is. ``loading`` names the parameters that say how to load.
+    """Return an already loaded pipeline, as it is. ``loading`` names the parameters that say how to load.
 
     Raises:
         IncompatibleError: it is of another class than ``wanted``.
@@ -182,7 +182,7 @@ def given_pipeline(
 
 
 def _way_out(wanted: type, pipeline: Any, backbone: str) -> str:
-    """A sentence on what to do with a pipeline of another class, of any kind of object."""
+    """Return a sentence on what to do with a pipeline of another class, of any kind of object."""
     parts = getattr(pipeline, "components", {})
     transformer = parts.get("transformer")
     declared = declared_parts(wanted)

@@ -131,7 +131,7 @@ class DiffusersBackbone(Backbone, ABC):
     @property
     @abstractmethod
     def guided(self) -> bool:
-        """Whether guidance takes two evaluations, of the prompt and the negative prompt; False if the model is told it."""
+        """Return whether guidance takes two evaluations, of the prompt and the negative prompt; False if the model is told it."""
 
     @abstractmethod
     def own_defaults(self) -> Defaults:
@@ -216,7 +216,7 @@ class DiffusersBackbone(Backbone, ABC):
 
     @property
     def latent_channels(self) -> int:
-        """Number of channels of latents."""
+        """Return the number of channels of latents."""
         return autoencoder.channels(self.pipeline.vae)
 
     @property
@@ -299,7 +299,7 @@ class DiffusersBackbone(Backbone, ABC):
     @property
     @final
     def defaults(self) -> Defaults:
-        """Steps, guidance and picture area."""
+        """Return steps, guidance and picture area."""
         return self._defaults
 
     @property
@@ -336,7 +336,7 @@ class DiffusersBackbone(Backbone, ABC):
     @final
     @undisturbed()
     def encode_image(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images channels h w"]:
-        """Latents of pictures in [−1, 1]."""
+        """Return latents of pictures in [−1, 1]."""
         self.latent_shape(pixels.shape[-1], pixels.shape[-2])
         with exclusively(self.pipeline.transformer), blaming(self._which, "encode a picture"):
             return self.to_latents(autoencoder.encode(self.pipeline.vae, pixels, self.device, films=self.films))
@@ -344,7 +344,7 @@ class DiffusersBackbone(Backbone, ABC):
     @final
     @undisturbed()
     def decode(self, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows 3 height width"]:
-        """Pictures of latents."""
+        """Return pictures of latents."""
         with exclusively(self.pipeline.transformer), blaming(self._which, "decode latents"):
             raw = self.from_latents(latents.float())
             return autoencoder.decode(self.pipeline.vae, raw, self.device, films=self.films)
@@ -361,7 +361,7 @@ class DiffusersBackbone(Backbone, ABC):
     @final
     @undisturbed()
     def sigmas(self, steps: int, width: int, height: int) -> Float[Tensor, "steps_plus_1"]:
-        """The grid of the pipeline's own scheduler, which stays as it is."""
+        """Return the grid of the pipeline's own scheduler, which stays as it is."""
         if steps < 1:
             raise InvalidInputError(f"`steps` must be at least 1, not {steps}.")
         _, rows, columns = self.latent_shape(width, height)

@@ -32,7 +32,7 @@ class SiteRule:
     joined: bool = False
 
     def match(self, path: str) -> tuple[int, ...] | None:
-        """The numbers in ``path`` if the rule means it, else None."""
+        """Return the numbers in ``path`` if the rule means it, else None."""
         expression = r"(\d+)".join(re.escape(part) for part in self.pattern.split("*"))
         found = re.fullmatch(expression, path)
         return None if found is None else tuple(int(number) for number in found.groups())
@@ -57,12 +57,12 @@ class FoundSite:
 
     @property
     def joint(self) -> bool:
-        """Whether text takes part."""
+        """Return whether text takes part."""
         return self.site.stream != "image"
 
 
 def find_sites(model: Module, rules: Sequence[SiteRule]) -> tuple[FoundSite, ...]:
-    """All sites, in the order of the rules and then of their numbers, which is the order of execution.
+    """Return all sites, in the order of the rules and then of their numbers, which is the order of execution.
 
     Joint sites are numbered through; an image-only site carries the number of its block. The last joint site's text
     output goes nowhere, whatever the model: an image is what comes out.

@@ -36,7 +36,7 @@ class T5Parameters(DiffusersParameters):
         return min(usual, most) if asked is None else asked
 
     def part(self, tokenizer: Any, start: int, usual: int) -> TextPart:
-        """The text part of T5, of :meth:`length` tokens, the first of them at ``start``."""
+        """Return the text part of T5, of :meth:`length` tokens, the first of them at ``start``."""
         return TextPart("t5", tokenizer, self.length(usual, tokenizer), start, _most(tokenizer))
 
 

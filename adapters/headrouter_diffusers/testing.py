@@ -44,7 +44,7 @@ _WORDS = ("a", "cat", "dog", "red", "photo", "of", "the")
 
 
 def tiny_flux(guidance_embeds: bool = True, *, seed: int = 0, t5_length: int = 24) -> Any:
-    """A Flux pipeline with 2 dual and 2 single blocks, with embedded guidance (dev) or without (schnell)."""
+    """Return a Flux pipeline with 2 dual and 2 single blocks, with embedded guidance (dev) or without (schnell)."""
     transformer = FluxTransformer2DModel(
         patch_size=1,
         in_channels=16,
@@ -73,7 +73,7 @@ def tiny_flux(guidance_embeds: bool = True, *, seed: int = 0, t5_length: int = 2
 
 
 def tiny_sd3(*, seed: int = 0, t5: bool = True, t5_length: int = 24, **transformer: Any) -> Any:
-    """A Stable Diffusion 3 pipeline with 3 blocks, with or without T5. ``transformer`` changes its configuration."""
+    """Return a Stable Diffusion 3 pipeline with 3 blocks, with or without T5. ``transformer`` changes its configuration."""
     configuration: dict[str, Any] = {
         "sample_size": 16,
         "patch_size": 2,
@@ -102,7 +102,7 @@ def tiny_sd3(*, seed: int = 0, t5: bool = True, t5_length: int = 24, **transform
 
 
 def tiny_sd35(dual: bool = True, *, seed: int = 0, **others: Any) -> Any:
-    """A Stable Diffusion 3.5 pipeline; ``dual`` as medium, with image-only attention in 2 blocks, else as large."""
+    """Return a Stable Diffusion 3.5 pipeline; ``dual`` as medium, with image-only attention in 2 blocks, else as large."""
     return tiny_sd3(seed=seed, qk_norm="rms_norm", dual_attention_layers=(0, 1) if dual else (), **others)
 
 
@@ -161,7 +161,7 @@ def invertible_autoencoder(backbone: Any) -> Iterator[None]:
 
 
 def tiny_autoencoder(shift_factor: float | None, channels: int = 4) -> AutoencoderKL:
-    """An autoencoder of so many channels that shrinks a picture 4 times."""
+    """Return an autoencoder of so many channels that shrinks a picture 4 times."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
@@ -213,7 +213,7 @@ def tiny_t5_tokenizer(length: int) -> T5Tokenizer:
 
 
 def tiny_t5() -> T5EncoderModel:
-    """A T5 encoder of one layer and 32 channels."""
+    """Return a T5 encoder of one layer and 32 channels."""
     return T5EncoderModel(
         T5Config(
             vocab_size=len(_t5_vocabulary()),

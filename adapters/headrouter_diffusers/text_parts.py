@@ -43,7 +43,7 @@ class TextPart:
 
     @property
     def tells_words(self) -> bool:
-        """Whether the tokenizer can tell which characters a token covers."""
+        """Return whether the tokenizer can tell which characters a token covers."""
         return bool(getattr(self.tokenizer, "is_fast", False))
 
     def tokens(self, spelling: Spelling) -> tuple[Token, ...]:
@@ -69,7 +69,7 @@ class TextPart:
         return found
 
     def cut(self, text: str) -> tuple[int, str]:
-        """Number of tokens of ``text``, special ones included, and the end of it that does not fit."""
+        """Return the number of tokens of ``text``, special ones included, and the end of it that does not fit."""
         if not self.tells_words:
             count = len(self.tokenizer(self._filled(text), verbose=False)["input_ids"]) - self.dropped
             return count, text if count > self.length else ""

@@ -88,7 +88,7 @@ class SD3Backbone(DiffusersBackbone):
 
     @property
     def _length(self) -> int:
-        """Number of T5's positions, which are there, holding zeros, also without T5."""
+        """Return the number of T5's positions, which are there, holding zeros, also without T5."""
         tokenizer = None if self.pipeline.text_encoder_3 is None else self.pipeline.tokenizer_3
         return self.parameters.length(256, tokenizer)
 

@@ -43,7 +43,7 @@ def attend_with_log_sum_exp(
 
 
 def attention_is_replaced() -> bool:
-    """Whether somebody put another kernel in the place of PyTorch's ``scaled_dot_product_attention``."""
+    """Return whether somebody put another kernel in the place of PyTorch's ``scaled_dot_product_attention``."""
     return functional.scaled_dot_product_attention is not torch._C._nn.scaled_dot_product_attention
 
 

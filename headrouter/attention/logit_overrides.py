@@ -42,7 +42,7 @@ class LogitOverrides:
     _by_place: Mapping[tuple[int, int, int], LogitOverride] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        """Whether any logit is overridden."""
+        """Return whether any logit is overridden."""
         return bool(self._by_place)
 
     def taking(self, row: int, source: int, queries: slice, keys: slice) -> "LogitOverrides":

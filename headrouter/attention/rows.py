@@ -40,7 +40,7 @@ class Row:
 
     @property
     def is_source(self) -> bool:
-        """Whether this is the row that the edits are compared with."""
+        """Return whether this is the row that the edits are compared with."""
         return self.edit is None
 
 
@@ -67,17 +67,17 @@ class BatchRow:
 
     @property
     def prompt(self) -> Prompt:
-        """The prompt that this branch is conditioned on."""
+        """Return the prompt that this branch is conditioned on."""
         return self.row.prompt if self.cfg_branch == "conditional" else self.row.negative
 
     @property
     def is_edit(self) -> bool:
-        """Whether it is the conditional branch of an edit: what steering changes."""
+        """Return whether it is the conditional branch of an edit: what steering changes."""
         return self.cfg_branch == "conditional" and not self.row.is_source
 
 
 def batch_rows(rows: Sequence[Row], *, guided: bool = True) -> tuple[BatchRow, ...]:
-    """The batch for one evaluation of ``rows``: unconditional branches first, then conditional ones, each in row order.
+    """Return the batch for one evaluation of ``rows``: unconditional branches first, then conditional ones, each in row order.
 
     Args:
         rows: Rows of the run, sources and edits.

@@ -187,7 +187,7 @@ def _origin(path: Path, kind: str, document: Document | None, overrides: Sequenc
 
 
 def _names_at(annotation: Any, path: Path) -> set[str]:
-    """The field names of every model that may stand at ``path`` below ``annotation``."""
+    """Return the field names of every model that may stand at ``path`` below ``annotation``."""
     if isinstance(annotation, type) and issubclass(annotation, RootModel):
         return _names_at(annotation.model_fields["root"].annotation, path)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

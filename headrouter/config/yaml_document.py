@@ -77,7 +77,7 @@ class Document:
         return f"{self.name}:{place.start_mark.line + 1}:{place.start_mark.column + 1}"
 
     def at(self, *path: str | int) -> "Document":
-        """The part at ``path``, a document of its own whose values know their places all the same.
+        """Return the part at ``path``, a document of its own whose values know their places all the same.
 
         >>> parse_yaml("a:\\n  b: [1, 2]", "x.yaml").at("a", "b").locate((1,))
         'x.yaml:2:10'
@@ -124,7 +124,7 @@ def parse_yaml(text: str, name: str) -> Document:
 
 
 def _refuse_bombs(node: yaml.Node | None, sizes: dict[int, int]) -> int:
-    """Number of nodes below a node, each alias counted as all that it stands for."""
+    """Return the number of nodes below a node, each alias counted as all that it stands for."""
     if not isinstance(node, yaml.CollectionNode):
         return 1
     if id(node) not in sizes:

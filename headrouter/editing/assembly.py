@@ -140,12 +140,12 @@ def _is_path(path: Path) -> bool:
 
 
 def name_of(kind: Kind, part: object) -> str:
-    """The registered name of a part's class, or the class's own name if it is registered under none."""
+    """Return the registered name of a part's class, or the class's own name if it is registered under none."""
     return registered_under(kind, class_of(part)) or type(part).__name__
 
 
 def registered_under(kind: Kind, target: str) -> str | None:
-    """The name that a class, as ``module:Class``, is registered under, if it is."""
+    """Return the name that a class, as ``module:Class``, is registered under, if it is."""
     for entry in registry().entries(kind):
         if isinstance(entry.item, ComponentSpec) and entry.item.target == target:
             return entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name
@@ -158,7 +158,7 @@ def class_of(part: object) -> str:
 
 
 def part_class(kind: Kind, name: str) -> Any:
-    """The class that a name stands for."""
+    """Return the class that a name stands for."""
     spec = registry().entry(kind, name).item
     assert isinstance(spec, ComponentSpec)
     return spec.load()

@@ -351,7 +351,7 @@ def _from(inputs: RunInputs, start: InvertedLatents | None) -> RunInputs:
 
 
 def _bar(label: str) -> Progress:
-    """A progress bar that appears with the first step and ends with the last."""
+    """Return a progress bar that appears with the first step and ends with the last."""
     bars: list[tqdm[Any]] = []
 
     def progress(phase: Phase, done: int, total: int) -> None:

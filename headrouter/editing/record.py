@@ -58,7 +58,7 @@ class Part(Parameters):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The part's parameters."""
+        """Return the part's parameters."""
         return dict(self.model_extra or {})
 
 
@@ -195,7 +195,7 @@ class Record(Parameters):
         return {"headrouter": {"format": FORMAT}, **self.model_dump(mode="json", by_alias=True, exclude_unset=True)}
 
     def differences(self, other: "Record") -> list[str]:
-        """Name all that the hash covers and is not the same here and there: ``steps (28, here 12)``."""
+        """Name every field of the hash that differs between two records: ``steps (28, here 12)``."""
         here, there = (one.model_dump(mode="json", by_alias=True, exclude=_UNHASHED) for one in (other, self))
         return _differences(there, here)
 

@@ -82,7 +82,7 @@ class Result:
 
     @property
     def image(self) -> Image.Image:
-        """The edited picture; the first one if there are several prompts."""
+        """Return the edited picture; the first one if there are several prompts."""
         return self.images[0]
 
     @property
@@ -124,7 +124,7 @@ class Result:
 
     @cached_property
     def reconstruction(self) -> Image.Image:
-        """The source through the same inversion and sampling, with its own prompt and no steering; computed when asked for.
+        """Return the source through the same inversion and sampling, with its own prompt and no steering; computed when asked for.
 
         With several seeds, of the first.
 
@@ -191,7 +191,7 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def _edits_of(path: Path) -> int:
-    """Number of edits of the record there, none if there is none."""
+    """Return the number of edits of the record there, none if there is none."""
     try:
         images = read_plain(path).get("images")
     except InvalidInputError:

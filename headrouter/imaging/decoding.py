@@ -102,7 +102,7 @@ def from_array(array: npt.NDArray[np.generic], largest: int = LARGEST, *, sixtee
 
 
 def _has_frames(picture: Image.Image) -> bool:
-    """Whether there is more than one picture to choose from; a GIF is not counted through, which takes long."""
+    """Return whether there is more than one picture to choose from; a GIF is not counted through, which takes long."""
     if picture.format == "MPO":  # a phone's JPEG with a depth map or a preview; the first is the photograph
         return False
     return bool(picture.is_animated if picture.format == "GIF" else getattr(picture, "n_frames", 1) > 1)  # type: ignore[attr-defined]
@@ -114,7 +114,7 @@ def name_of(source: Source) -> str:
 
 
 def _eight_bits(picture: Image.Image, sixteen: bool) -> Image.Image:
-    """A picture of integers or floats in 8 bits; the value that stands for transparent becomes an alpha channel."""
+    """Return a picture of integers or floats in 8 bits; the value that stands for transparent becomes an alpha channel."""
     values = np.asarray(picture)
     result = from_array(values, sixteen=sixteen)
     if (clear := picture.info.get("transparency")) is not None:
@@ -124,7 +124,7 @@ def _eight_bits(picture: Image.Image, sixteen: bool) -> Image.Image:
 
 
 def _identified(file: BytesIO, source: bytes | Path) -> Image.Image:
-    """An opened picture of one of the formats; only its header is read.
+    """Return an opened picture of one of the formats; only its header is read.
 
     :func:`PIL.Image.open` would warn of sizes by a limit that belongs to the whole process.
     """

@@ -87,7 +87,7 @@ def _separated(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 def working_size(
     picture_size: tuple[int, int], target_area: int, multiple: int, largest_aspect: float = LARGEST_ASPECT
 ) -> tuple[int, int]:
-    """The size to edit at: the picture's aspect, about ``target_area`` pixels, both sides multiples of ``multiple``.
+    """Return the size to edit at: the picture's aspect, about ``target_area`` pixels, both sides multiples of ``multiple``.
 
     Each side is the ideal one, sqrt(target_area · aspect^±1), rounded to the nearest multiple, at least one multiple.
 
@@ -111,7 +111,7 @@ def working_size(
 
 
 def to_tensor(picture: Image.Image, size: tuple[int, int] | None = None) -> Float[Tensor, "1 3 height width"]:
-    """An RGB picture, resized to ``size`` when that differs, as float32 in [-1, 1]."""
+    """Return an RGB picture, resized to ``size`` when that differs, as float32 in [-1, 1]."""
     if size is not None and size != picture.size:
         picture = picture.resize(size, Image.Resampling.LANCZOS)
     pixels = torch.from_numpy(np.array(picture.convert("RGB"), dtype=np.float32))
@@ -119,7 +119,7 @@ def to_tensor(picture: Image.Image, size: tuple[int, int] | None = None) -> Floa
 
 
 def to_picture(tensor: Float[Tensor, "*one 3 height width"]) -> Image.Image:
-    """The inverse of :func:`to_tensor`: values are clamped to [-1, 1] and rounded to 8 bits.
+    """Return the inverse of :func:`to_tensor`: values are clamped to [-1, 1] and rounded to 8 bits.
 
     Raises:
         InvalidInputError: not of shape [3, H, W] or [1, 3, H, W].

@@ -21,7 +21,7 @@ _EXIF_INTEROPERABILITY: Final = 0xA005
 
 
 def declared_profile(picture: Image.Image) -> bytes | None:
-    """An ICC profile of what the picture names, or None where it names nothing or sRGB."""
+    """Return an ICC profile of what the picture names, or None where it names nothing or sRGB."""
     with suppress(Exception):  # damaged EXIF raises whatever it meets, and names nothing
         if picture.info.get("exif") and picture.getexif().get_ifd(_EXIF_INTEROPERABILITY).get(1) == "R03":
             return profile_of(_ADOBE_RGB, _ADOBE_GAMMA)

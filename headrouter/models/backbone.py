@@ -96,7 +96,7 @@ class Backbone(ABC):
 
     @property
     def packs_latents(self) -> bool:
-        """Whether the transformer takes latents packed into tokens (Flux), not as a grid (SD3); methods may differ there."""
+        """Return whether the transformer takes latents packed into tokens (Flux), not as a grid (SD3); methods may differ there."""
         return False
 
     @property
@@ -107,7 +107,7 @@ class Backbone(ABC):
     @property
     @abstractmethod
     def defaults(self) -> Defaults:
-        """Steps, guidance and picture area that suit this model."""
+        """Return steps, guidance and picture area that suit this model."""
 
     @property
     @abstractmethod
@@ -127,11 +127,11 @@ class Backbone(ABC):
 
     @abstractmethod
     def encode_image(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images channels h w"]:
-        """Latents of pictures in [−1, 1]: the mode of the autoencoder's distribution."""
+        """Return latents of pictures in [−1, 1]: the mode of the autoencoder's distribution."""
 
     @abstractmethod
     def decode(self, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows 3 height width"]:
-        """Pictures of latents, float32 in about [−1, 1], not clipped."""
+        """Return pictures of latents, float32 in about [−1, 1], not clipped."""
 
     @abstractmethod
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
@@ -139,7 +139,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def sigmas(self, steps: int, width: int, height: int) -> Float[Tensor, "steps_plus_1"]:
-        """The model's own time grid, float64 on the CPU: from (about) 1 down to 0, ``steps + 1`` values."""
+        """Return the model's own time grid, float64 on the CPU: from (about) 1 down to 0, ``steps + 1`` values."""
 
     @abstractmethod
     def velocity(

@@ -26,7 +26,7 @@ class WeightsState:
 
     @property
     def usable(self) -> bool:
-        """Whether an edit could load them now."""
+        """Return whether an edit could load them now."""
         return self.state in ("bundled", "folder", "cached")
 
 
@@ -51,7 +51,7 @@ def find_weights(source: str, *, gated: bool = False) -> WeightsState:
 
 
 def missing_weights(folder: Path) -> list[str]:
-    """The weight files that a folder's ``model_index.json`` and shard indexes promise and that are not there."""
+    """Return the weight files that a folder's ``model_index.json`` and shard indexes promise and that are not there."""
     index = _json(folder / "model_index.json")
     missing = []
     for name, entry in index.items():

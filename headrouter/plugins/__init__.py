@@ -22,7 +22,7 @@ _registry: Registry | None = None
 
 
 def registry() -> Registry:
-    """The registry of all installed plug-ins, loaded on the first call; each failure is a :class:`PluginWarning`."""
+    """Return the registry of all installed plug-ins, loaded on the first call; each failure is a :class:`PluginWarning`."""
     global _registry  # noqa: PLW0603
     with _lock:
         if _registry is not None:

@@ -24,7 +24,7 @@ class Described(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Return its name."""
         ...
 
 
@@ -100,7 +100,7 @@ def block_numbers_of(description: Described, field: str) -> tuple[int, ...]:
 
 
 def _several(some: object) -> tuple[Any, ...]:
-    """The items of a list, tuple or set; None alone, which is no item of anything, for all else."""
+    """Return the items of a list, tuple or set; None alone, which is no item of anything, for all else."""
     return tuple(some) if isinstance(some, Sequence | Set) and not isinstance(some, str | bytes) else (None,)
 
 

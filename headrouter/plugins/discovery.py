@@ -20,7 +20,7 @@ _REQUIRED: Final = re.compile(r"\s*([A-Za-z0-9._-]+)")
 
 
 def installed() -> list[Distribution]:
-    """The distributions with entry points of the group ``headrouter``: headrouter's own first, then by name.
+    """Return the distributions with entry points of the group ``headrouter``: headrouter's own first, then by name.
 
     Of several distributions of one name on the path, the first counts, as for every import.
     """
@@ -87,7 +87,7 @@ def _module(point: EntryPoint) -> ModuleType:
 
 
 def _first(name: str) -> Distribution | None:
-    """The distribution of that name that comes first on the path."""
+    """Return the distribution of that name that comes first on the path."""
     with suppress(PackageNotFoundError):
         return distribution(name) if name else None
     return None
@@ -103,7 +103,7 @@ def _mentions_group(found: Distribution) -> bool:
 
 
 def _name(found: Distribution) -> str:
-    """The folded name, empty if the metadata has none."""
+    """Return the folded name, empty if the metadata has none."""
     return fold(_header(found, "Name"))
 
 

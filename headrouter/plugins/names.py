@@ -34,12 +34,12 @@ class Entry:
 
     @property
     def words(self) -> set[str]:
-        """Every folded word that this entry lays claim to."""
+        """Return every folded word that this entry lays claim to."""
         return {fold(self.item.name), *map(fold, self.item.aliases)}
 
 
 def fold(name: str) -> str:
-    """The form in which names are compared.
+    """Return the form in which names are compared.
 
     >>> fold("SD3_Large")
     'sd3-large'
@@ -48,7 +48,7 @@ def fold(name: str) -> str:
 
 
 def resolve(label: str, name: str, entries: Sequence[Entry], hints: Iterable[str] = ()) -> Entry:
-    """The entry that ``name`` stands for.
+    """Return the entry that ``name`` stands for.
 
     Args:
         label: what is looked up, for messages: ``"backbone"``.

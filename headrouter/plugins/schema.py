@@ -10,7 +10,7 @@ from headrouter.plugins.specifications import KINDS, ComponentSpec, Kind
 
 
 def schema(known: Registry | None = None) -> dict[str, Any]:
-    """The schema of a mapping with the keys ``backbone``, ``inversion`` and ``method``.
+    """Return the schema of a mapping with the keys ``backbone``, ``inversion`` and ``method``.
 
     Each is the name of a component, or a mapping of ``name`` and the component's parameters, or a list of these. A component
     whose class cannot be used is left out, with a :class:`~headrouter.errors.PluginWarning`.
@@ -31,7 +31,7 @@ def schema(known: Registry | None = None) -> dict[str, Any]:
 
 
 def component_schema(entry: Entry, prefix: str = "#/$defs/") -> dict[str, Any]:
-    """The schema of one component's parameters with its ``name``; references to shared parts begin with ``prefix``.
+    """Return the schema of one component's parameters with its ``name``; references to shared parts begin with ``prefix``.
 
     Raises:
         PluginError: its class cannot be imported, or has parameters that no schema describes.

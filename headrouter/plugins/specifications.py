@@ -186,7 +186,7 @@ class Model:
             raise InvalidInputError(f"`word_blocks` of model {self.name!r} need `steps` and `area` beside them.")
 
     def locate(self) -> str:
-        """The hub id, or the folder that the function named by ``source`` gives; :class:`PluginError` when it gives none."""
+        """Return the hub id, or the folder that the function named by ``source`` gives; :class:`PluginError` when it gives none."""
         return folder_of(self.source) if ":" in self.source else self.source
 
 

@@ -28,6 +28,6 @@ class PluginStatus:
 
     @property
     def sentence(self) -> str:
-        """Name, origin, status and reason in one line."""
+        """Return name, origin, status and reason in one line."""
         origin = f"{self.distribution} {self.version}".rstrip()
         return f"plug-in {self.name!r} of {origin} is {self.status}: {self.message}"

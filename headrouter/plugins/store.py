@@ -170,36 +170,36 @@ class Registry:
         return [entry for entry in self._entries if kind is None or entry.item.kind == kind]
 
     def entry(self, kind: Kind, name: str) -> Entry:
-        """The entry that a user's ``name`` stands for; the errors of :func:`headrouter.plugins.names.resolve`."""
+        """Return the entry that a user's ``name`` stands for; the errors of :func:`headrouter.plugins.names.resolve`."""
         return resolve(kind, name, self.entries(kind), self._hints())
 
     def backbone(self, name: str) -> BackboneSpec:
-        """The backbone of that name."""
+        """Return the backbone of that name."""
         return self._find("backbone", name, BackboneSpec)
 
     def inversion(self, name: str) -> InversionSpec:
-        """The inversion of that name."""
+        """Return the inversion of that name."""
         return self._find("inversion", name, InversionSpec)
 
     def method(self, name: str) -> MethodSpec:
-        """The method of that name."""
+        """Return the method of that name."""
         return self._find("method", name, MethodSpec)
 
     def presets(self, kind: Kind | None = None, component: str = "") -> list[Preset]:
-        """All presets, or those of a kind, or those of the component that this name stands for."""
+        """Return all presets, or those of a kind, or those of the component that this name stands for."""
         return [cast("Preset", entry.item) for entry in self._belonging("preset", kind, component)]
 
     def preset(self, kind: Kind, component: str, name: str) -> Preset:
-        """The preset ``name`` of a component, with the errors and rules of every other name."""
+        """Return the preset ``name`` of a component, with the errors and rules of every other name."""
         found = resolve(f"{kind} {component} preset", name, self._belonging("preset", kind, component), self._hints())
         return cast("Preset", found.item)
 
     def models(self, backbone: str) -> list[Model]:
-        """The models of the backbone that this name stands for."""
+        """Return the models of the backbone that this name stands for."""
         return [cast("Model", entry.item) for entry in self._belonging("model", "backbone", backbone)]
 
     def model(self, backbone: str, name: str) -> Model:
-        """The model ``name`` of a backbone, with the errors and rules of every other name."""
+        """Return the model ``name`` of a backbone, with the errors and rules of every other name."""
         owner = self.entry("backbone", backbone).item.name
         found = resolve(f"{owner} model", name, self._belonging("model", "backbone", backbone), self._hints())
         return cast("Model", found.item)
@@ -240,7 +240,7 @@ class Registry:
         return item
 
     def _belonging(self, sort: str, kind: Kind | None, component: str) -> list[Entry]:
-        """Entries of models or presets that belong to a component."""
+        """Return entries of models or presets that belong to a component."""
         entries = [
             entry
             for entry in self.entries(sort)

@@ -77,7 +77,7 @@ class Prompt:
 
     @property
     def different_words(self) -> tuple[str, ...]:
-        """The words of the text in the form in which they are compared, each once.
+        """Return the words of the text in the form in which they are compared, each once.
 
         >>> Prompt("A dog, a Dog.", {}).different_words
         ('a', 'dog')

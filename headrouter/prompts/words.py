@@ -66,7 +66,7 @@ def _kind(piece: str) -> Literal["word", "pictograph", "joint", ""]:
 
 
 def _composed(text: str) -> Spelling:
-    """The text in normal form C, of whose characters the dictionaries are."""
+    """Return the text in normal form C, of whose characters the dictionaries are."""
     clusters: list[str] = []
     for character in text:
         if clusters and (unicodedata.combining(character) or _compose(clusters[-1], character)):

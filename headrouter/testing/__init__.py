@@ -41,7 +41,7 @@ if "pytest" in sys.modules:  # so that a failing assert in a check says what the
 
 
 def __getattr__(name: str) -> Any:
-    """The names above, imported when they are asked for: the classes need pytest, the toy does not."""
+    """Return the names above, imported when they are asked for: the classes need pytest, the toy does not."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{'conformance' if name.endswith('Conformance') else 'subjects'}"), name)

@@ -31,7 +31,7 @@ class Subject(Protocol):
 
     @property
     def known_failures(self) -> Mapping[str, str]:
-        """Names of checks that fail, each with its reason."""
+        """Return names of checks that fail, each with its reason."""
         ...
 
 
@@ -74,7 +74,7 @@ class Check(Generic[Under]):
             raise CheckFailed(f"It raised {text}\nIf this fails: {self.advice}") from error
 
     def missing(self, subject: Under) -> list[str]:
-        """The required words that the subject does not provide."""
+        """Return the required words that the subject does not provide."""
         return sorted(self.requires - subject.provides) if self.requires else []
 
 
@@ -90,7 +90,7 @@ def check(*, since: str, requires: frozenset[str] | set[str] = frozenset()) -> C
 
 
 def collect(namespace: Mapping[str, Any]) -> tuple[Check[Any], ...]:
-    """The checks of a module, in the order in which they are written."""
+    """Return the checks of a module, in the order in which they are written."""
     return tuple(value for value in namespace.values() if isinstance(value, Check))
 
 

@@ -92,7 +92,7 @@ class BackboneConformance(Conformance):
 
     @pytest.fixture
     def backbone(self) -> BackboneSubject:
-        """The backbone under test; a subclass gives it."""
+        """Return the backbone under test; a subclass gives it."""
         raise NotImplementedError("give a fixture `backbone` that returns a BackboneSubject")
 
 
@@ -102,7 +102,7 @@ class InversionConformance(Conformance):
 
     @pytest.fixture
     def inversion(self) -> InversionSubject:
-        """The inversion under test; a subclass gives it."""
+        """Return the inversion under test; a subclass gives it."""
         raise NotImplementedError("give a fixture `inversion` that returns an InversionSubject")
 
 
@@ -112,7 +112,7 @@ class MethodConformance(Conformance):
 
     @pytest.fixture
     def method(self) -> MethodSubject:
-        """The method under test; a subclass gives it."""
+        """Return the method under test; a subclass gives it."""
         raise NotImplementedError("give a fixture `method` that returns a MethodSubject")
 
 
@@ -122,5 +122,5 @@ class PluginConformance(Conformance):
 
     @pytest.fixture
     def plugin(self) -> PluginSubject:
-        """The plug-in under test; a subclass gives it."""
+        """Return the plug-in under test; a subclass gives it."""
         raise NotImplementedError("give a fixture `plugin` that returns a PluginSubject")

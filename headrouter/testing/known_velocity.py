@@ -62,7 +62,7 @@ class Solved:
         return state.latents
 
     def sample(self, inversion: Inversion, start: Tensor | None = None) -> Tensor:
-        """All rows from ``start``, or from where the inversion itself begins, to pictures."""
+        """Return all rows from ``start``, or from where the inversion itself begins, to pictures."""
         inputs, rows = replace(self.inputs, inverted=start), self.rows
         state = inversion.initial_state(rows, inputs)
         for step in inversion.sampling_steps(inputs.steps):

@@ -50,7 +50,7 @@ class _Plain(Inversion):
 
 
 def method_rows(toy: ToyMMDiT, *prompts: str, image: int = 0, guidance: float = 3.0) -> list[Row]:
-    """A source, and edits after it, of the picture of this number."""
+    """Return a source, and edits after it, of the picture of this number."""
     texts: list[Prompt] = toy.encode_prompts([*prompts, ""])
     *prompted, nothing = texts
     return [
@@ -62,7 +62,7 @@ def method_rows(toy: ToyMMDiT, *prompts: str, image: int = 0, guidance: float = 
 def sample(
     toy: ToyMMDiT, methods: Sequence[Method], rows: Sequence[Row], seeds: Sequence[int], **asked: Any
 ) -> Sampled:
-    """Rows taken from noise by these methods; one seed for each picture."""
+    """Return rows taken from noise by these methods; one seed for each picture."""
     noise = Noise(seeds, toy.latent_shape(24, 16), toy.device)
     inputs = RunInputs(tuple(toy.sigmas(STEPS, 24, 16).tolist()), noise("y0", 0), noise)
     return Engine(toy).sample(_Plain(), methods, rows, inputs, **asked)

@@ -34,7 +34,7 @@ class Recorder(AttentionListener):
 
     @property
     def forwards(self) -> int:
-        """Number of forward passes so far."""
+        """Return the number of forward passes so far."""
         return len(self.layouts)
 
     @property
@@ -82,7 +82,7 @@ def square(backbone: Backbone) -> Size:
 
 
 def rows_of(backbone: Backbone, *prompts: str, guidance: float = 3.0, negative: str = "") -> list[Row]:
-    """A source, and edits after it."""
+    """Return a source, and edits after it."""
     *texts, nothing = backbone.encode_prompts([*prompts, negative])
     return [Row(text, nothing, guidance, edit=None if index == 0 else index - 1) for index, text in enumerate(texts)]
 
@@ -106,12 +106,12 @@ def recorded(backbone: Backbone, latents: Tensor, rows: Sequence[Row], listener:
 
 
 def text_length(layout: TokenLayout) -> int:
-    """Number of text tokens."""
+    """Return the number of text tokens."""
     return int(layout.text.stop - layout.text.start)
 
 
 def text_tensors(prompt: Prompt, layout: TokenLayout) -> list[str]:
-    """Names of the prompt's tensors that hold one vector for each text token, ``[1, text tokens, ...]``."""
+    """Return names of the prompt's tensors that hold one vector for each text token, ``[1, text tokens, ...]``."""
     length = text_length(layout)
     names = [
         name
@@ -125,12 +125,12 @@ def text_tensors(prompt: Prompt, layout: TokenLayout) -> list[str]:
 
 
 def with_tensors(row: Row, **tensors: Tensor) -> Row:
-    """A row whose prompt is conditioned on other tensors."""
+    """Return a row whose prompt is conditioned on other tensors."""
     return replace(row, prompt=replace(row.prompt, tensors={**row.prompt.tensors, **tensors}))
 
 
 def shaken(tensor: Tensor, seed: int = 0) -> Tensor:
-    """A tensor with noise of its own size added."""
+    """Return a tensor with noise of its own size added."""
     noise = torch.randn(
         tensor.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float32, device="cpu"
     ).to(tensor)

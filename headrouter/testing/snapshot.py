@@ -16,7 +16,7 @@ ASPECTS: Final = ("structure", "attributes", "hooks", "hook flags", "modes", "pr
 
 
 def state(model: Module) -> dict[str, Any]:
-    """The state of a model, comparable by ``==``: structure, attributes, hooks, processors, a sample of its weights.
+    """Return the state of a model, comparable by ``==``: structure, attributes, hooks, processors, a sample of its weights.
 
     Weights may move, as they do when they are offloaded, but not change.
     """
@@ -47,7 +47,7 @@ def _fingerprint(tensor: Tensor) -> float | None:
 
 
 def snapshot(backbone: Backbone) -> Snapshot:
-    """The state of every model that a backbone holds."""
+    """Return the state of every model that a backbone holds."""
     return {path: state(module) for path, module in modules_of(backbone).items()}
 
 

@@ -67,7 +67,7 @@ class BackboneSubject:
 
     @cached_property
     def provides(self) -> frozenset[str]:
-        """The backbone's words, and ``reference``, ``reference-picture`` and ``stand-in`` where there is one."""
+        """Return the backbone's words, and ``reference``, ``reference-picture`` and ``stand-in`` where there is one."""
         given = {
             "reference": self.reference is not None,
             "reference-picture": self.reference is not None and self.pictures,
@@ -143,7 +143,7 @@ class PluginSubject:
 
     @property
     def known(self) -> Registry:
-        """The registry it is in."""
+        """Return the registry it is in."""
         if self.registry is not None:
             return self.registry
         from headrouter.plugins import registry
@@ -152,5 +152,5 @@ class PluginSubject:
 
     @property
     def status(self) -> PluginStatus | None:
-        """Its row, None if no plug-in has that name."""
+        """Return its row, None if no plug-in has that name."""
         return next((row for row in self.known.statuses if row.name == self.name), None)

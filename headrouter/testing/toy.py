@@ -158,7 +158,7 @@ class ToyMMDiT(nn.Module, Backbone):
         return _CHANNELS, height // _BLOCK, width // _BLOCK
 
     def sigmas(self, steps: int, width: int, height: int) -> Float[Tensor, "steps_plus_1"]:
-        """A uniform grid shifted by 2."""
+        """Return a uniform grid shifted by 2."""
         uniform = torch.linspace(1, 0, steps + 1, dtype=torch.float64, device="cpu")
         return 2 * uniform / (1 + uniform)
 

@@ -98,7 +98,7 @@ class FlowEdit(OneWay):
     def _difference(
         self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs
     ) -> Float[Tensor, "rows channels h w"]:
-        """Mean over draws of v(z_t) − v(z_s) in rows of edits; 0 in rows of sources.
+        """Return the mean over draws of v(z_t) − v(z_s) in rows of edits; 0 in rows of sources.
 
         Raises:
             IncompatibleError: there is no source to subtract.

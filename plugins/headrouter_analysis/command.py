@@ -43,7 +43,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def add_analysis(
     analyses: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, text: str, *, batch: int
 ) -> argparse.ArgumentParser:
-    """A parser with the options that all analyses share."""
+    """Return a parser with the options that all analyses share."""
     parser = analyses.add_parser(
         name, help=summary, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -92,7 +92,7 @@ def model_of(arguments: argparse.Namespace) -> str:
 
 
 def command_line(arguments: argparse.Namespace) -> str:
-    """The command with every option that is not the default, as it can be typed again."""
+    """Return the command with every option that is not the default, as it can be typed again."""
     import shlex
 
     parser = arguments.parser

@@ -17,7 +17,7 @@ class Noised(OneWay):
         return guidance
 
     def sampling_steps(self, steps: int) -> range:
-        """All."""
+        """Return all."""
         return range(steps)
 
     def needs_source(self, step: int, steps: int) -> bool:
@@ -25,7 +25,7 @@ class Noised(OneWay):
         return False
 
     def initial_state(self, rows: Sequence[Row], inputs: RunInputs) -> State:
-        """The picture at the first noise level."""
+        """Return the picture at the first noise level."""
         return _at(inputs.sigmas[0], rows, inputs)
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:

@@ -68,7 +68,7 @@ class Profile:
         return (self.mean if by == "sensitivity" else self.specificity)[self.index(semantic)]
 
     def most_sensitive(self, semantic: str, count: int, by: By = "sensitivity") -> tuple[tuple[int, int], ...]:
-        """The ``count`` heads that move most, as (layer, head), best first.
+        """Return the ``count`` heads that move most, as (layer, head), best first.
 
         Raises:
             InvalidInputError: more heads than there are, or fewer than one.

@@ -151,7 +151,7 @@ class Runs:
         return Engine(self.backbone).sample(inversion, methods, rows, inputs, phase="generate", keep_source=keep)
 
     def _encode(self, prompts: Sequence[str]) -> list[Prompt]:
-        """Each prompt, and the empty one; a prompt that is there twice is encoded once."""
+        """Return each prompt, and the empty one; a prompt that is there twice is encoded once."""
         different = list(dict.fromkeys([*prompts, ""]))
         encoded = dict(zip(different, self.backbone.encode_prompts(different), strict=True))
         return [encoded[text] for text in [*prompts, ""]]

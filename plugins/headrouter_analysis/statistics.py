@@ -30,12 +30,12 @@ class Interval:
         return {"mean": mean, "low": low, "high": high, "count": self.count}
 
     def __str__(self) -> str:
-        """Mean [low, high]."""
+        """Return the mean [low, high]."""
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def bootstrap(values: Sequence[float] | Array, seed: int = 0) -> Interval:
-    """Mean of independent values and its percentile interval over 2000 resamplings with replacement.
+    """Return the mean of independent values and its percentile interval over 2000 resamplings with replacement.
 
     >>> bootstrap([1.0, 1.0, 1.0])
     Interval(mean=1.0, low=1.0, high=1.0, count=3)
@@ -51,7 +51,7 @@ def bootstrap(values: Sequence[float] | Array, seed: int = 0) -> Interval:
 
 
 def wilson(successes: int, count: int) -> Interval:
-    """A share and its interval by Wilson's score.
+    """Return a share and its interval by Wilson's score.
 
     >>> interval = wilson(8, 10)
     >>> interval.mean, round(interval.low, 3), round(interval.high, 3)
@@ -126,7 +126,7 @@ class PermutationTest:
 def differ_by_group(
     profiles: Array, groups: npt.NDArray[np.intp], *, shuffles: int = 1000, seed: int = 0
 ) -> PermutationTest:
-    """Whether rows of different groups have different profiles, against shuffled labels.
+    """Return whether rows of different groups have different profiles, against shuffled labels.
 
     Args:
         profiles: ``[samples, features]``.

@@ -33,7 +33,7 @@ def tiny_auraflow(seed: int = 0) -> Any:
 
 
 def subjects() -> list[BackboneSubject]:
-    """The small model, against its stock pipeline."""
+    """Return the small model, against its stock pipeline."""
     return [
         subject(
             "auraflow",

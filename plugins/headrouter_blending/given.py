@@ -26,7 +26,7 @@ _PREFIX = "data:image/png;base64,"
 
 
 def _as_text(value: Any) -> Any:
-    """A black and white PNG as text, from whatever the user has of a mask."""
+    """Return a black and white PNG as text, from whatever the user has of a mask."""
     if value is None:
         return value
     if isinstance(value, str) and value.startswith(_PREFIX):
@@ -46,7 +46,7 @@ What can be read two ways is refused, see :mod:`headrouter.masks.mask`. It is he
 
 
 def mask_pixels(text: str) -> Bool[Tensor, "height width"]:
-    """The pixels of a mask.
+    """Return the pixels of a mask.
 
     Raises:
         InvalidInputError: damaged text, as from a record that was edited, or a picture that is too large.
@@ -61,7 +61,7 @@ def mask_pixels(text: str) -> Bool[Tensor, "height width"]:
 
 
 def on_latents(pixels: Bool[Tensor, "height width"], size: tuple[int, int]) -> Bool[Tensor, "h w"]:
-    """A mask on latents of ``size``: a cell is in it if any of its pixels is."""
+    """Return a mask on latents of ``size``: a cell is in it if any of its pixels is."""
     return functional.adaptive_max_pool2d(pixels[None].float(), size)[0] > 0
 
 

@@ -160,7 +160,7 @@ def _positions(name: str, words: tuple[str, ...] | None, prompt: Prompt, other: 
 
 
 def _blocks(method: LocalBlend, context: RunContext) -> tuple[int, ...]:
-    """The blocks whose attention counts."""
+    """Return the blocks whose attention counts."""
     ranking = context.word_blocks if method.ranking is None else method.ranking
     best = range(len(context.sites)) if method.mask_from == "difference" else ranking[: method.top]
     chosen = tuple(best) if method.blocks is None else method.blocks
@@ -177,7 +177,7 @@ def _blocks(method: LocalBlend, context: RunContext) -> tuple[int, ...]:
 
 
 def _checked(pixels: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """A mask of the size of the picture."""
+    """Return a mask of the size of the picture."""
     height, width = pixels.shape
     if size is not None and (width, height) != size:
         raise InvalidInputError(

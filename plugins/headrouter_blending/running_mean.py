@@ -35,7 +35,7 @@ class StepMean:
         self._count += 1
 
     def mean(self) -> Tensor:
-        """The mean so far, the present step included."""
+        """Return the mean so far, the present step included."""
         return self._total() / (self._steps + 1)
 
     def _total(self) -> Tensor:

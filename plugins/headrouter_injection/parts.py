@@ -30,7 +30,7 @@ REGIONS: Final[dict[str, tuple[Literal["image", "text"], Literal["image", "text"
 
 
 def positions(layout: TokenLayout, tokens: Tokens) -> slice:
-    """Positions of these tokens in the joint sequence.
+    """Return positions of these tokens in the joint sequence.
 
     >>> layout = TokenLayout(text=slice(0, 7), image=slice(7, 19), grid=(3, 4), segments=(("t5", 7),))
     >>> positions(layout, "image"), positions(layout, "all")

@@ -87,7 +87,7 @@ class Attachment:
 
 
 def listener_at(found: Sequence[FoundSite]) -> AttentionListener | None:
-    """The listener that is attached to these sites, if one is."""
+    """Return the listener that is attached to these sites, if one is."""
     with _lock:
         return next((attachment._listener for attachment in _open if attachment._found is found), None)
 

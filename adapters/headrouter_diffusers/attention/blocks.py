@@ -43,7 +43,7 @@ class Entry:
         return (*args[:place], changed, *args[place + 1 :]), kwargs
 
     def forward(self) -> Forward | None:
-        """The forward pass of this thread, if it is one of the site's model."""
+        """Return the forward pass of this thread, if it is one of the site's model."""
         forward = current()
         return forward if forward is not None and forward.site_of(self._found.attention) is self._found else None
 

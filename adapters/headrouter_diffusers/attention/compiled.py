@@ -30,7 +30,7 @@ _kernels: list[_Kernel] = []
 
 
 def numbered(operation: Operation, options: frozenset[str], *, native: bool) -> int:
-    """Number by which a graph calls an operation over ``[rows, heads, tokens, channels]`` that takes these options."""
+    """Return the number by which a graph calls an operation over ``[rows, heads, tokens, channels]`` that takes these options."""
     _kernels.append(_Kernel(operation, options, native))
     return len(_kernels) - 1
 

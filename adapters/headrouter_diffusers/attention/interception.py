@@ -48,7 +48,7 @@ class TapProductAttention(TorchFunctionMode):
 
 
 def _modes_of_others() -> bool:
-    """Whether a torch function mode of somebody else may put another kernel in the place of PyTorch's."""
+    """Return whether a torch function mode of somebody else may put another kernel in the place of PyTorch's."""
     ours, modes = (TapProductAttention, DeviceContext), _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
     return any(not isinstance(mode, ours) for mode in modes)
 

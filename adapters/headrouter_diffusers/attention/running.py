@@ -50,7 +50,7 @@ class Forward:
         self._blocks = {found.site.path: found.block for found in sites.values()}
 
     def site_of(self, attention: Module) -> FoundSite | None:
-        """The site of an attention module, None if it is not one of this model's."""
+        """Return the site of an attention module, None if it is not one of this model's."""
         return self._sites.get(attention)
 
     def attending(self, queries: int, keys: int) -> tuple[Site | None, TokenLayout]:
@@ -84,7 +84,7 @@ _local = _Local()
 
 
 def current() -> Forward | None:
-    """The tapped forward pass that runs in this thread, if any."""
+    """Return the tapped forward pass that runs in this thread, if any."""
     return _local.forward
 
 

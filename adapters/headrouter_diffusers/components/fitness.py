@@ -40,19 +40,19 @@ def refuse_unfit(
 
 
 def declared_parts(kind: Any) -> dict[str, type]:
-    """The classes that a class of pipelines declares for its parts, by name."""
+    """Return the classes that a class of pipelines declares for its parts, by name."""
     return {name: found for name, found in get_type_hints(kind.__init__).items() if isinstance(found, type)}
 
 
 def lacking(which: str, name: str, kind: type) -> str:
-    """The sentence that refuses a pipeline without the part ``name``."""
+    """Return the sentence that refuses a pipeline without the part ``name``."""
     return (
         f"{which} has no {name!r}, which a {kind.__name__} needs for an edit. Use one that is loaded or saved with it."
     )
 
 
 def takes_more(transformer: Any) -> bool:
-    """Whether a transformer takes channels beside those of the latents: a mask, a control picture, one to fill in."""
+    """Return whether a transformer takes channels beside those of the latents: a mask, a control picture, one to fill in."""
     takes, gives = transformer.config.get("in_channels"), transformer.config.get("out_channels")
     patch = transformer.config.get(
         "patch_size"
@@ -121,7 +121,7 @@ def _check_autoencoder(pipeline: Any, which: str, own_latents: bool) -> None:
 
 
 def _scaled_by_channel(vae: Any, which: str) -> bool:
-    """Whether each channel of latents has a mean and a deviation of its own; refused where they cannot be."""
+    """Return whether each channel of latents has a mean and a deviation of its own; refused where they cannot be."""
     mean, deviation = (vae.config.get(name) for name in ("latents_mean", "latents_std"))
     if mean is None or vae.config.get("scaling_factor") is not None:
         return False

@@ -27,7 +27,7 @@ _LARGEST = 2**20
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Return the object in a JSON file.
 
     Raises:
         WeightsError: it cannot be read, or holds something else.
@@ -83,7 +83,7 @@ def check_kind(source: str, index: Mapping[str, Any], backbone: str, wanted: typ
 
 
 def driver(index: Mapping[str, Any], source: str, backbone: str) -> str:
-    """A sentence that names another backbone than ``backbone`` that drives the pipeline; empty if there is none."""
+    """Return a sentence that names another backbone than ``backbone`` that drives the pipeline; empty if there is none."""
     known = registry().identify_backbone(index, source)
     return f"Use backbone '{known.name}'." if known is not None and known.name != backbone else ""
 
@@ -91,7 +91,7 @@ def driver(index: Mapping[str, Any], source: str, backbone: str) -> str:
 def part_classes(
     source: str, index: Mapping[str, Any], wanted: type, optional: Collection[str], without: Collection[str]
 ) -> dict[str, type | None]:
-    """The class of each part that ``wanted`` takes, by name; None for one that is left out or absent.
+    """Return the class of each part that ``wanted`` takes, by name; None for one that is left out or absent.
 
     A part is a class of diffusers or transformers, and of the class that the pipeline declares; a tokenizer may be any.
     What the pipeline itself calls optional, such as an encoder of image prompts, has no part in an edit and stays out.

@@ -172,7 +172,7 @@ def _model_of(source: str, folder: Path, kind: Any, configuration: Mapping[str, 
 
 
 def _weight_files(source: str, folder: Path, variant: str | None) -> list[Path]:
-    """The safetensors files of a model, those of an index or the only one, each found to be whole."""
+    """Return the safetensors files of a model, those of an index or the only one, each found to be whole."""
     files = sorted(folder.iterdir())
     weights = [file for file in files if file.suffix == ".safetensors"]
     pickled = [file.name for file in files if file.suffix in _PICKLED]

@@ -9,7 +9,7 @@ from headrouter.models.backbone import BackboneParameters
 
 
 def resolve_device(parameters: BackboneParameters) -> torch.device:
-    """The device that the parameters mean.
+    """Return the device that the parameters mean.
 
     Raises:
         InvalidInputError: there is no such device here, or it cannot be offloaded to.

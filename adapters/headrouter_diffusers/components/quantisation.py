@@ -124,7 +124,7 @@ def _configuration(name: str, library: Any, dtype: torch.dtype) -> Any:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a message of bitsandbytes says more than what its int8 does in every layer of every step."""
+    """Return whether a message of bitsandbytes says more than what its int8 does in every layer of every step."""
     return not record.getMessage().startswith("MatMul8bitLt: inputs will be cast")
 
 

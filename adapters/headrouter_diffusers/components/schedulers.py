@@ -47,7 +47,7 @@ def check_scheduler(scheduler: Any, which: str) -> None:
 
 
 def grid_of(scheduler: Any, steps: int, set_steps: Callable[[Any], None], which: str) -> Float[Tensor, "steps_plus_1"]:
-    """The noise levels of a scheduler, which stays as it is, float64 on the CPU.
+    """Return the noise levels of a scheduler, which stays as it is, float64 on the CPU.
 
     Args:
         scheduler: The pipeline's own.

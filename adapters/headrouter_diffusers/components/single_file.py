@@ -41,7 +41,7 @@ Checkpoint = dict[str, Tensor]
 
 
 def single_file(source: str) -> Path | None:
-    """The file that ``source`` is the path of, or None if it is a folder or a hub id.
+    """Return the file that ``source`` is the path of, or None if it is a folder or a hub id.
 
     Raises:
         WeightsError: a file of another kind.
@@ -172,7 +172,7 @@ def load_parts(
     pipeline: Any,
     rest: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The parts of a pipeline that a file holds.
+    """Return the parts of a pipeline that a file holds.
 
     Args:
         source, file, checkpoint: The file, as the user named it and as it was read.
@@ -219,7 +219,7 @@ def load_parts(
 
 
 def _quantised(transformer: Any, configuration: Any) -> Any:
-    """The same model, quantised on its way through a folder: diffusers takes a single file to be quantised already."""
+    """Return the same model, quantised on its way through a folder: diffusers takes a single file to be quantised already."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         transformer.save_pretrained(folder)
         return type(transformer).from_pretrained(
@@ -238,7 +238,7 @@ def _check_complete(checkpoint: Collection[str], transformer: Module) -> None:
 
 
 def _depths(names: Collection[str]) -> list[int]:
-    """Number of blocks of each of a transformer's lists of them, in ascending order."""
+    """Return the number of blocks of each of a transformer's lists of them, in ascending order."""
     lists: dict[str, set[str]] = {}
     for name in names:
         if match := _BLOCK.match(name):

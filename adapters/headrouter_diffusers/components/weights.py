@@ -86,7 +86,7 @@ def _download(source: str, without: Collection[str], variant: str | None) -> Pat
 
 
 def _listed(source: str, without: Collection[str]) -> dict[str, list[str]]:
-    """The files of each part of a repository on the hub; none if it cannot be asked."""
+    """Return the files of each part of a repository on the hub; none if it cannot be asked."""
     found: dict[str, list[str]] = {}
     with suppress(Exception):
         for path in list_repo_files(source):

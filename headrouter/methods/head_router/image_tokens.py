@@ -148,7 +148,7 @@ class ImageTokenRun(MethodRun):
         return self._means.means()
 
     def _keys(self, event: JointAttention, place: int) -> tuple[int, ...]:
-        """Positions within the text of the keys that are refined."""
+        """Return positions within the text of the keys that are refined."""
         row, text = event.rows[place].row, event.layout.text
         return {
             "words": row.prompt.positions,

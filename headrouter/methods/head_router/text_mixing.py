@@ -32,7 +32,7 @@ class TextMixing(TextMixingParameters, Window, Method):
 
     @property
     def requires(self) -> frozenset[str]:
-        """The text stream."""
+        """Return the text stream."""
         return frozenset({"text-stream"} if self.rho > 0 else ())
 
     def begin(self, context: RunContext) -> MethodRun:

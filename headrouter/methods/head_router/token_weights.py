@@ -43,7 +43,7 @@ def token_weights(
 def feature_weights(
     output_HND: Float[Tensor, "h n d"], alpha: float, nu: float, form: Literal["literal", "centred"]
 ) -> Float[Tensor, "h n d"]:
-    """The released variant: weights for the *output features* of image tokens, normalised over the tokens of each channel."""
+    """Return the released variant: weights for the *output features* of image tokens, normalised over tokens."""
     share = output_HND.float().softmax(dim=1)
     return alpha * torch.sigmoid(nu * (share if form == "literal" else output_HND.shape[1] * share - 1))
 
@@ -70,7 +70,7 @@ def refined_output_reference(
     scale: float,
     bias: Tensor | None = None,
 ) -> Float[Tensor, "h s d"]:
-    """The whole attention output with refined image tokens, by explicit softmax over S×S: the specification.
+    """Return the whole attention output with refined image tokens, by explicit softmax over S×S: the specification.
 
     ``positions`` are the text keys, counted within the text; ``bias`` is additive, broadcastable to ``[h, s, s]``.
     """

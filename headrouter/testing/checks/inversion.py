@@ -24,7 +24,7 @@ def _noise(seed: int, images: int = 2) -> Tensor:
 
 
 def _grid(steps: int) -> list[float]:
-    """A shifted grid, so that steps differ in length."""
+    """Return a shifted grid, so that steps differ in length."""
     return [2 * (1 - i / steps) / (2 - i / steps) for i in range(steps + 1)]
 
 

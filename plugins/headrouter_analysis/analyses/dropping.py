@@ -50,7 +50,7 @@ class Dropping:
 
     @property
     def more_than_others(self) -> Interval:
-        """A semantic without its own heads against the same semantic without those of other semantics; needs two semantics."""
+        """Compare a semantic without its own heads with the same one without those of others; needs two semantics."""
         every = self.changed[:, :, self._read]
         count = len(self.semantics)
         others = (every.sum(axis=0).T - self._own) / max(1, count - 1)

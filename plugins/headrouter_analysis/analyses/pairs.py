@@ -59,7 +59,7 @@ def read_vocabulary(path: str | Path = BUNDLED) -> dict[str, tuple[str, ...]]:
 
 
 def chosen_semantics(known: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """The semantics that are asked for, in their own order; all if none is.
+    """Return the semantics that are asked for, in their own order; all if none is.
 
     Raises:
         InvalidInputError: one that is not known; the message lists those that are.

@@ -53,12 +53,12 @@ class RoutingTrial:
     values: Array
 
     def mean(self, variant: str) -> dict[str, Any]:
-        """Each measure with its 95 % interval."""
+        """Return each measure with its 95 % interval."""
         place = VARIANTS.index(variant)
         return {name: bootstrap(self.values[place, :, number]).as_dict() for number, name in enumerate(MEASURES)}
 
     def difference(self, first: str, second: str) -> dict[str, Any]:
-        """Each measure, first minus second, edit by edit, with its 95 % interval."""
+        """Return each measure, first minus second, edit by edit, with its 95 % interval."""
         values = self.values[VARIANTS.index(first)] - self.values[VARIANTS.index(second)]
         return {name: bootstrap(values[:, number]).as_dict() for number, name in enumerate(MEASURES)}
 

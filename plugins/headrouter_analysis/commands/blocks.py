@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def items_of(arguments: argparse.Namespace) -> "list[Masked]":
-    """Pictures with masks: the user's, or drawn ones for the model of the drawn world."""
+    """Return pictures with masks: the user's, or drawn ones for the model of the drawn world."""
     from headrouter_analysis.analyses.blocks import drawn_masks
     from headrouter_analysis.analyses.masks import read_masks
 

@@ -118,7 +118,7 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
 
 
 def drawn_world_profile(arguments: argparse.Namespace) -> "Profile":
-    """The profile, if model and profile are of the drawn world, whose pictures can be read."""
+    """Return the profile, if model and profile are of the drawn world, whose pictures can be read."""
     from headrouter_analysis.profile import Profile
 
     if arguments.model != "shapes":

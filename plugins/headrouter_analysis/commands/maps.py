@@ -162,7 +162,7 @@ def _write(
 
 
 def _axis_names(runs: "Runs", method: Any) -> dict[str, list[int]]:
-    """The numbers along each kept axis."""
+    """Return the numbers along each kept axis."""
     sites = runs.backbone.sites
     heads = range(max(site.heads for site in sites)) if method.heads is None else dict.fromkeys(method.heads)
     every = {

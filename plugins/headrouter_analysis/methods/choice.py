@@ -49,7 +49,7 @@ def chosen_heads(heads: Heads, sites: Sequence[Site]) -> dict[int, list[int]]:
 
 
 def token_places(event: JointAttention, tokens: Tokens) -> Tensor:
-    """Positions of the joint sequence that a method acts on."""
+    """Return positions of the joint sequence that a method acts on."""
     layout, device = event.layout, event.query.device
     part = layout.image if tokens == "image" else slice(0, layout.length)
     return torch.arange(part.start, part.stop, dtype=torch.long, device=device)

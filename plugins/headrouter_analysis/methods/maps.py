@@ -51,7 +51,7 @@ class AttentionMaps(Method):
         return frozenset({"joint-attention", "prompt-words"})
 
     def words_of(self, row: Row, number: int) -> tuple[str, ...]:
-        """The words that are recorded for an edit, the ``number``-th of the run."""
+        """Return the words that are recorded for an edit, the ``number``-th of the run."""
         if not self.words:
             return row.prompt.different_words
         return self.words[number if len(self.words) > 1 else 0]

@@ -119,7 +119,7 @@ def edit_batch(
 
 
 def _still(backbone: Backbone, which: str, cases: Sequence[Case]) -> tuple[Pictures, Spent]:
-    """The bounds: the source as it is, or the true target through the autoencoder."""
+    """Return the bounds: the source as it is, or the true target through the autoencoder."""
     if which == "source":
         return render_array([case.source for case in cases]), Spent()
     truth = to_tensor(render_array([case.target for case in cases])).to(backbone.device)

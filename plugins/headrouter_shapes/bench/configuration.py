@@ -96,7 +96,7 @@ class Configuration:
 
     @property
     def backbone_name(self) -> str:
-        """The registered name of the backbone."""
+        """Return the registered name of the backbone."""
         return name_of("backbone", self.backbone)
 
     @property
@@ -106,12 +106,12 @@ class Configuration:
 
     @property
     def slug(self) -> str:
-        """The name as a folder."""
+        """Return the name as a folder."""
         return "".join(letter if letter.isalnum() or letter in "._=+" else "-" for letter in self.name)
 
     @property
     def record(self) -> Record:
-        """All that the results depend on but the prompts and pictures, which are those of the cases."""
+        """Return all that the results depend on but the prompts and pictures, which are those of the cases."""
         loading = self.backbone.model_dump(mode="json", exclude=set(_MACHINE))
         loaded = {"name": self.backbone_name, "model": self.model, **loading, "dtype": "float32"}
         still = Part.model_validate({"name": "reference", "picture": self.still})
@@ -199,7 +199,7 @@ def read_configuration(
 
 
 def _part(kind: Any, value: Any) -> tuple[Any, dict[str, Any]]:
-    """The class of a part, and its parameters without the name; None is the method that does nothing."""
+    """Return the class of a part, and its parameters without the name; None is the method that does nothing."""
     if value is None and kind == "method":
         value = "none"
     values = dict(value) if isinstance(value, Mapping) else {"name": value}

@@ -69,7 +69,7 @@ def rate(successes: Sequence[bool], groups: Sequence[Hashable], kinds: Sequence[
 
 
 def mean(values: Sequence[float], groups: Sequence[Hashable], kinds: Sequence[Hashable] = ()) -> Estimate:
-    """Mean with Student's interval, groups kept whole; values that are NaN are left out."""
+    """Return the mean with Student's interval, groups kept whole; values that are NaN are left out."""
     there = [index for index, value in enumerate(values) if not math.isnan(value)]
     if not there:
         return Estimate(math.nan, math.nan, math.nan, 0)

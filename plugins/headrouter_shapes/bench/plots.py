@@ -154,7 +154,7 @@ def save_frontier(summaries: Sequence[Summary], path: Path) -> None:
 
 
 def _family(configuration: str) -> str:
-    """The name of a configuration without the values that were swept.
+    """Return the name of a configuration without the values that were swept.
 
     >>> _family("rf guided stop=10 guidance=5")
     'rf guided'

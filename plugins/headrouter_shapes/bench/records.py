@@ -60,7 +60,7 @@ class Row:
 
     @classmethod
     def of(cls, configuration: Configuration, name: str, case: Case, measures: Measures, spent: Spent) -> "Row":
-        """The row of a case of the set ``name``."""
+        """Return the row of a case of the set ``name``."""
         return cls(
             configuration.backbone_name,
             configuration.name,

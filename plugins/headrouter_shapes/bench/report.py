@@ -106,14 +106,14 @@ def paired_cells(paired: Paired) -> list[str]:
 
 
 def percent(estimate: Estimate) -> str:
-    """A rate with its interval, in per cent: ``50 [24, 76]``."""
+    """Return a rate with its interval, in per cent: ``50 [24, 76]``."""
     if not estimate.count:
         return "–"
     return f"{100 * estimate.value:.0f} [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
 
 
 def decibels(estimate: Estimate) -> str:
-    """A mean with its interval: ``27.5 [26.1, 28.9]``."""
+    """Return a mean with its interval: ``27.5 [26.1, 28.9]``."""
     return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]" if estimate.count else "–"
 
 

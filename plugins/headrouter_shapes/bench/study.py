@@ -148,7 +148,7 @@ def _variants(entry: Any, part: Document) -> Iterator[tuple[str, list[Override]]
 
 
 def _label(value: Any) -> str:
-    """A swept value in a name.
+    """Return a swept value in a name.
 
     >>> _label([{"name": "headrouter", "gamma": 0.3}, "maps"])
     'headrouter(gamma=0.3)+maps'

@@ -17,7 +17,7 @@ _CHARACTERS: Final = string.ascii_letters + string.digits + ".,:;!?'\"()-"
 
 
 def _byte_symbols() -> list[str]:
-    """The 256 printable symbols that byte-level tokenizers write bytes as."""
+    """Return the 256 printable symbols that byte-level tokenizers write bytes as."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     return sorted(ByteLevel.alphabet())

@@ -46,7 +46,7 @@ class Recipe:
 
     @property
     def steps(self) -> int:
-        """Number of optimiser steps."""
+        """Return the number of optimiser steps."""
         return self.pictures // self.batch
 
 
@@ -56,7 +56,7 @@ def trained_parts(pipeline: ShapesPipeline) -> dict[str, nn.Module]:
 
 
 def _is_hidden(name: str) -> bool:
-    """Whether a weight is a matrix between hidden units of a transformer block or an encoder layer."""
+    """Return whether a weight is a matrix between hidden units of a transformer block or an encoder layer."""
     return ("blocks." in name or ".layers." in name or ".block." in name) and "relative_attention_bias" not in name
 
 

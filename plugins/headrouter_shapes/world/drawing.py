@@ -81,7 +81,7 @@ def layers(scenes: Sequence[Scene], variations: Sequence[Variation] | None = Non
 
 
 def _objects(scenes: Sequence[Scene], variations: Sequence[Variation], slot: int) -> _Objects | None:
-    """The objects that fill one slot of their groups; groups at the sides stand upright, the others lie."""
+    """Return the objects that fill one slot of their groups; groups at the sides stand upright, the others lie."""
     rows, centres, codes, radii = [], [], [], []
     for row, (scene, variation) in enumerate(zip(scenes, variations, strict=True)):
         if slot >= len(_SLOTS[scene.number]):

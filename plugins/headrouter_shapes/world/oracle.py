@@ -41,7 +41,7 @@ class Reading:
 
 @functools.cache
 def _bank() -> tuple[list[Scene], Array, Array]:
-    """All colourless drawings: scenes, maps [3, N, H/2 · W/2] (cover, body, ink), products of maps [3, 3, N]."""
+    """Return all colourless drawings: scenes, maps [3, N, H/2 · W/2] (cover, body, ink), products of maps [3, 3, N]."""
     drawn_by = [SEMANTICS[name] for name in ("shape", "texture", "size", "position", "number", "style")]
     scenes = [
         Scene(shape=shape, texture=texture, size=size, position=position, number=number, style=style)
@@ -63,7 +63,7 @@ def _halve(picture: Array) -> Array:
 
 
 def _paper(pictures: Array) -> tuple[Array, npt.NDArray[np.intp]]:
-    """The background's colour [B, 3], the median of the frame, and the index of its name [B]."""
+    """Return the background's colour [B, 3], the median of the frame, and the index of its name [B]."""
     top, bottom, left, right = pictures[:, :2], pictures[:, -2:], pictures[:, :, :2], pictures[:, :, -2:]
     frame = [part.reshape(len(pictures), -1, 3) for part in (top, bottom, left, right)]
     colour = np.median(np.concatenate(frame, axis=1), axis=1).astype(np.float32)
@@ -79,7 +79,7 @@ def _shifted(difference: Array) -> Array:
 
 
 def _coarse(difference: Array, paper: Array, ink: Array) -> list[tuple[Scene, Variation]]:
-    """The nearest drawings to ``picture − paper`` [H, W, 3] at half resolution, each with its best offset."""
+    """Return the nearest drawings to ``picture − paper`` [H, W, 3] at half resolution, each with its best offset."""
     scenes, maps, products = _bank()
     view = _shifted(difference)
     hit = np.einsum("scp,anp->sanc", view, maps, optimize=True)
@@ -100,7 +100,7 @@ def _coarse(difference: Array, paper: Array, ink: Array) -> list[tuple[Scene, Va
 
 
 def _errors(picture: Array, paper: Array, ink: Array, guesses: Sequence[tuple[Scene, Variation]]) -> Array:
-    """Mean squared difference of the picture [H, W, 3] to each guess, its shade fitted: [guesses]."""
+    """Return the mean squared difference of the picture [H, W, 3] to each guess, its shade fitted: [guesses]."""
     drawn = layers([scene for scene, _ in guesses], [variation for _, variation in guesses])
     colour = np.array([OBJECT_COLOURS[scene.colour] for scene, _ in guesses], dtype=np.float32)
     guessed = (

@@ -49,7 +49,7 @@ class Scene:
 
     @property
     def attributes(self) -> dict[str, str]:
-        """The eight words by semantic, without the variation."""
+        """Return the eight words by semantic, without the variation."""
         return {semantic: getattr(self, semantic) for semantic in SEMANTICS}
 
 
@@ -77,7 +77,7 @@ def variation_of(scene: Scene) -> Variation:
 
 
 def is_held_out(scene: Scene) -> bool:
-    """Whether the scene's shape, colour, texture and background together are kept from training (about one in ten).
+    """Return whether the scene's shape, colour, texture and background together are kept from training (about one in ten).
 
     The choice is a hash of the four words, so it needs no list and never changes.
     """

@@ -17,7 +17,7 @@ CLOSE = 1e-5
 
 
 def _two_passes(backbone: Backbone, row: Row) -> bool:
-    """Whether guidance is two evaluations, told from what the backbone says of a guided row."""
+    """Return whether guidance is two evaluations, told from what the backbone says of a guided row."""
     return backbone.batch_size([replace(row, guidance=3.0)]) == 2
 
 
