@@ -1,1 +1,1 @@
-"""One attention event, its token layout, the rows it belongs to, and kernels."""
+"""Describe one attention event, its token layout, the rows it belongs to, and the kernels."""

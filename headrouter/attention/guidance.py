@@ -1,4 +1,4 @@
-"""Ways to combine the two branches of guidance, for models that do not use plain classifier-free guidance.
+"""Combine the two branches of guidance, for models that do not use plain classifier-free guidance.
 
 Each takes velocities under the negative prompt (u) and the prompt (c) of one row and the guidance g. A backbone chooses one by
 overriding :meth:`headrouter.models.backbone.Backbone.combine`.
@@ -44,7 +44,7 @@ def projected(
     parallel: float = 0.0,
     longest: float | None = None,
 ) -> Float[Tensor, "*shape"]:
-    """Return c + (g − 1)·(d⊥ + η·d∥) for d = c − u split along c: adaptive projected guidance without momentum (arXiv:2410.02416).
+    """Return c + (g − 1)·(d⊥ + η·d∥) for d = c − u split along c (arXiv:2410.02416, without momentum).
 
     Args:
         unconditional: u.

@@ -1,4 +1,4 @@
-"""One attention event of a multimodal diffusion transformer, in one canonical form.
+"""Represent one attention event of a multimodal diffusion transformer in one canonical form.
 
 Text and image tokens attend to each other in one sequence. Whatever the model, a method sees query, key and value after
 normalisation and rotary embedding as ``[rows, heads, tokens, channels]``, knows which tokens are text and which are image, and
@@ -140,7 +140,7 @@ class JointAttention:
 
     @property
     def overrides(self) -> LogitOverrides:
-        """Logits that rows take from others; what :meth:`attend` gives, the log-sum-exp and probabilities follow.
+        """Return the logits that rows take from others; :meth:`attend`, the log-sum-exp and probabilities follow them.
 
         Set before attention: ``event.overrides = event.overrides.taking(row, source, queries, keys)``.
         """
@@ -194,7 +194,7 @@ class JointAttention:
     def image_to_text(
         self, row: int, positions: Sequence[int]
     ) -> Iterator[tuple[slice, Float[Tensor, "heads queries image_tokens"]]]:
-        """Yield probabilities A[i, j] of the text queries i at ``positions`` (within the text) for image key j, one row, float32.
+        """Yield probabilities A[i, j] of text queries i at ``positions`` for image keys j, one row, float32.
 
         The softmax runs over all keys of the sequence, so a row sums to less than 1: the text has its share. Only the chosen
         queries are computed. They come as ``(heads, block)``, a chunk of heads at a time so that memory stays bounded.
@@ -252,7 +252,7 @@ def _same(kept: tuple[Tensor, ...], current: tuple[Tensor, ...]) -> bool:
 @renamed.keywords(clock="step_info")
 @dataclass(frozen=True, slots=True)
 class TextStream:
-    """The text stream as it enters a block.
+    """Carries the text stream as it enters a block.
 
     Attributes:
         site: The joint site of the block.

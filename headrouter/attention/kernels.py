@@ -1,4 +1,4 @@
-"""Attention with its log-sum-exp, and single probabilities from it, without ever holding S×S weights for all heads.
+"""Compute attention with its log-sum-exp, and chosen probabilities, without S×S weights for all heads.
 
 Shape suffixes: B rows, H heads, S tokens of the joint sequence, Q chosen queries, K chosen keys, D channels of a head.
 """
@@ -24,7 +24,7 @@ def attend_with_log_sum_exp(
     scale: float,
     bias: Tensor | None = None,
 ) -> tuple[Float[Tensor, "b h s d"], Float[Tensor, "b h s"]]:
-    """Attention output and the log-sum-exp of each query's logits (float32).
+    """Return the attention output and the log-sum-exp of each query's logits (float32).
 
     The kernel is the one that ``scaled_dot_product_attention`` chooses for these tensors. Where it gives both it is called by
     its own name, and its output is that of plain attention. Elsewhere the log-sum-exp comes from a second, chunked pass.
@@ -95,7 +95,7 @@ _DEVICES = {device for device, _ in _FUSED}
 def log_sum_exp_chunked(
     query_BHSD: Float[Tensor, "b h q d"], key_BHSD: Float[Tensor, "b h s d"], scale: float, bias: Tensor | None = None
 ) -> Float[Tensor, "b h q"]:
-    """Log-sum-exp over the keys of each query's logits, in float32, a chunk of queries at a time."""
+    """Compute the log-sum-exp over the keys of each query's logits, float32, by chunks of queries."""
     rows, heads, queries, _ = query_BHSD.shape
     step = max(1, CHUNK_ELEMENTS // (rows * heads * key_BHSD.shape[2]))
     chunks = []
@@ -112,7 +112,7 @@ def probabilities(
     scale: float,
     bias: Tensor | None = None,
 ) -> Float[Tensor, "b h q k"]:
-    """Attention probabilities of chosen queries and keys, float32: A = exp(q·k·scale + bias − log-sum-exp).
+    """Return attention probabilities of chosen queries and keys, float32: A = exp(q·k·scale + bias − log-sum-exp).
 
     The log-sum-exp runs over *all* keys of the sequence, so the result is a block of the full softmax, not renormalised.
     """
@@ -126,7 +126,7 @@ def attend_chunked(
     scale: float,
     bias: Tensor | None = None,
 ) -> Float[Tensor, "b h q d"]:
-    """Attention with values of fewer channels than the keys, a few heads and queries at a time.
+    """Attend with values of fewer channels than the keys, a few heads and queries at a time.
 
     Values are padded to the channels of the keys, which fused kernels want; and where there is no fused kernel, what PyTorch
     then holds stays within :data:`CHUNK_ELEMENTS` logits (or those of one query).
@@ -161,7 +161,7 @@ def _slice_queries(bias: Tensor | None, chosen: slice) -> Tensor | None:
 def select_bias(
     bias: Tensor | None, row: int, heads: slice, queries: slice | Tensor, keys: slice | Tensor
 ) -> Tensor | None:
-    """The part of a mask or bias ``[B or 1, H or 1, S or 1, S or 1]`` for one row, chosen heads, queries and keys."""
+    """Return the part of a mask or bias for one row, chosen heads, queries and keys."""
     if bias is None:
         return None
     chosen = bias[:1] if bias.shape[0] == 1 else bias[row : row + 1]

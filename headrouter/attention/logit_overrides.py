@@ -1,4 +1,4 @@
-"""Logits that a row takes from another row: which queries and keys, and attention with them, as a value.
+"""Represent, as a value, logits that a row takes from another row, and compute attention with them.
 
 Nothing of S×S is held: (q_e, q_r)·(k_e, 0) = q_e·k_e and (q_e, q_r)·(0, k_r) = q_r·k_r, so queries and keys of twice the
 channels have the wanted products, and the fused kernels need not know.
@@ -20,7 +20,7 @@ Heads = Float[Tensor, "rows heads tokens channels"]
 @final
 @dataclass(frozen=True, slots=True)
 class LogitOverride:
-    """The logits of one row's ``queries`` at these ``keys`` are those that the row ``source`` has there."""
+    """Replaces the logits of one row's ``queries`` at these ``keys`` by those of the row ``source``."""
 
     source: int
     queries: slice
@@ -30,7 +30,7 @@ class LogitOverride:
 @final
 @dataclass(frozen=True)
 class LogitOverrides:
-    """All overrides of one attention event; empty at first.
+    """Collects the overrides of one attention event; empty at first.
 
     >>> taken = LogitOverrides().taking(1, 0, slice(0, 4), slice(4, 6))
     >>> taken.of(1, slice(0, 4))
@@ -64,7 +64,7 @@ class LogitOverrides:
         return self._by_place.get((row, queries.start, queries.stop))
 
     def queries_and_keys(self, query: Heads, key: Heads, row: int, queries: slice) -> tuple[Tensor, Tensor]:
-        """Return the query of a part of the layout and the key of the whole sequence whose products are the logits of one row.
+        """Return a part's queries and the whole sequence's keys whose products are the logits of one row.
 
         [1, heads, queries, channels] and [1, heads, tokens, channels], of twice the channels where logits are overridden.
         """

@@ -1,4 +1,4 @@
-"""Rows of a run, and how guidance spreads them over the batch of one forward pass.
+"""Describe the rows of a run, and spread them over the batch of one forward pass by guidance.
 
 A :class:`Row` is one picture on its way through a run: a source, or one of its edits. Guidance may need two evaluations of it, a
 conditional and an unconditional one, so a forward pass sees :class:`BatchRow` s, the *branches* of classifier-free guidance.
@@ -21,7 +21,7 @@ CfgBranch = Literal["unconditional", "conditional"]
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One picture on its way through a run.
+    """Describes one picture on its way through a run.
 
     Attributes:
         prompt: What it shall show.
@@ -48,7 +48,7 @@ class Row:
 @renamed.keywords(half="cfg_branch")
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchRow:
-    """One row of the batch that a forward pass sees.
+    """Describes one row of the batch of a forward pass.
 
     Attributes:
         row: Row of the run that it belongs to.
@@ -72,7 +72,7 @@ class BatchRow:
 
     @property
     def is_edit(self) -> bool:
-        """Return whether it is the conditional branch of an edit: what steering changes."""
+        """Return whether it is the conditional branch of an edit, which steering changes."""
         return self.cfg_branch == "conditional" and not self.row.is_source
 
 
@@ -124,7 +124,7 @@ def guided_velocity(
     guided: bool = True,
     combine: Combine = classifier_free,
 ) -> Float[Tensor, "rows channels h w"]:
-    """Velocity of each row under its own guidance, from one call of ``predict`` for all branches.
+    """Return the velocity of each row under its own guidance, from one call of ``predict`` for all branches.
 
     v = v_unconditional + guidance · (v_conditional − v_unconditional), in float32, or what ``combine`` makes of both. A row of
     guidance 1 has no unconditional branch and one of guidance 0 no conditional branch, so neither is computed, whatever combines.

@@ -1,4 +1,4 @@
-"""The place of a model call within a run."""
+"""Locate a model call within a run."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final

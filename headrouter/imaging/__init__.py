@@ -1,1 +1,1 @@
-"""Reading, writing and comparing pictures."""
+"""Read, write and compare pictures."""

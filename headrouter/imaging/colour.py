@@ -1,4 +1,4 @@
-"""Colours as sRGB: what a colour profile says of a picture's numbers is carried out."""
+"""Convert colours to sRGB by the colour profile that a picture carries."""
 
 import warnings
 from io import BytesIO
@@ -59,7 +59,7 @@ def to_srgb(picture: Image.Image, name: str) -> Image.Image:
 
 
 def _by(profile: Any, mode: str, picture: Image.Image) -> Image.Image:
-    """The picture through a profile; the same one where the profile moves no colour by more than a level: sRGB by any name."""
+    """Convert a picture by a profile; return it unchanged where no colour moves by more than a level."""
     transform = ImageCms.buildTransform(
         profile,
         ImageCms.createProfile("sRGB"),
@@ -79,7 +79,7 @@ def _by(profile: Any, mode: str, picture: Image.Image) -> Image.Image:
 
 
 def _every_colour() -> Image.Image:
-    """17 levels of each channel."""
+    """Return a picture with 17 levels of each channel."""
     levels = np.linspace(0, 255, 17).astype(np.uint8)
     cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1)
     return Image.fromarray(cube.reshape(17, 17 * 17, 3))

@@ -1,4 +1,4 @@
-"""From what a user gives as a picture to decoded pixels: files, bytes, Pillow images and arrays, each held to the same limits."""
+"""Decode pictures from files, bytes, Pillow images and arrays, under the same limits."""
 
 import os
 import struct
@@ -28,7 +28,7 @@ Source = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.generic]
 
 
 def decoded(source: Source, largest: int) -> Image.Image:
-    """Decode a picture and turn it upright, in whatever mode it has; integers of 16 bits and floats become 8 bits.
+    """Decode a picture and turn it upright, in its own mode; 16-bit integers and floats become 8 bits.
 
     Raises:
         InvalidInputError: not a picture, too large, several frames, or numbers whose white is not known.
@@ -102,7 +102,7 @@ def from_array(array: npt.NDArray[np.generic], largest: int = LARGEST, *, sixtee
 
 
 def _has_frames(picture: Image.Image) -> bool:
-    """Return whether there is more than one picture to choose from; a GIF is not counted through, which takes long."""
+    """Return whether a picture has several frames; a GIF is not counted through, which takes long."""
     if picture.format == "MPO":  # a phone's JPEG with a depth map or a preview; the first is the photograph
         return False
     return bool(picture.is_animated if picture.format == "GIF" else getattr(picture, "n_frames", 1) > 1)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Structural similarity of two pictures, Wang et al., "Image Quality Assessment", IEEE Trans. Image Processing 13(4), 2004."""
+"""Measure the structural similarity of two pictures (SSIM). Image Processing 13(4), 2004."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ DEVIATION: Final = 1.5
 
 
 def ssim(first: Image.Image, second: Image.Image) -> float:
-    """Mean structural similarity of RGB pictures of one size: 1 if they are equal, about 0 if they are unrelated.
+    """Return the mean structural similarity of RGB pictures: 1 if they are equal, about 0 if unrelated.
 
     (2·μ_a·μ_b + C_1)·(2·σ_ab + C_2) / ((μ_a² + μ_b² + C_1)·(σ_a² + σ_b² + C_2)) with C_1 = (0.01·255)², C_2 = (0.03·255)², the
     moments under a Gaussian window of 11×11 pixels and σ = 1.5, in float64. Mean over the places where the whole window fits

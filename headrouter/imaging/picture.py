@@ -1,4 +1,4 @@
-"""Pictures in and out: whatever the user has to RGB, to the size a model works at, to a tensor, and back to a file.
+"""Load pictures as RGB, resize them for a model, convert them to tensors and back, and save them.
 
 A size is (width, height) in pixels, as in Pillow. Colours are sRGB.
 """
@@ -76,7 +76,7 @@ def load_picture(source: Source, *, background: str = "white", largest: int = LA
 
 
 def _separated(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Colours without transparency, and what is opaque, if not everything is."""
+    """Return the colours without transparency, and the opacity, if some pixels are not opaque."""
     if not picture.has_transparency_data:
         return picture, None
     layer = picture.convert("LA" if picture.mode in ("1", "L", "LA", "La") else "RGBA")
@@ -87,7 +87,7 @@ def _separated(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 def working_size(
     picture_size: tuple[int, int], target_area: int, multiple: int, largest_aspect: float = LARGEST_ASPECT
 ) -> tuple[int, int]:
-    """Return the size to edit at: the picture's aspect, about ``target_area`` pixels, both sides multiples of ``multiple``.
+    """Return the size to edit at: the picture's aspect, about ``target_area`` pixels, sides multiples of ``multiple``.
 
     Each side is the ideal one, sqrt(target_area · aspect^±1), rounded to the nearest multiple, at least one multiple.
 
@@ -119,7 +119,7 @@ def to_tensor(picture: Image.Image, size: tuple[int, int] | None = None) -> Floa
 
 
 def to_picture(tensor: Float[Tensor, "*one 3 height width"]) -> Image.Image:
-    """Return the inverse of :func:`to_tensor`: values are clamped to [-1, 1] and rounded to 8 bits.
+    """Turn a tensor into a picture: clamp its values to [-1, 1] and round them to 8 bits.
 
     Raises:
         InvalidInputError: not of shape [3, H, W] or [1, 3, H, W].
@@ -136,7 +136,7 @@ def to_picture(tensor: Float[Tensor, "*one 3 height width"]) -> Image.Image:
 
 
 def save_picture(picture: Image.Image, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> Path:
-    """Write a picture so that the file is there whole or not at all.
+    """Write a picture whole or not at all.
 
     Args:
         picture: what to write.
@@ -164,7 +164,7 @@ def save_picture(picture: Image.Image, path: str | os.PathLike[str], metadata: M
 
 
 def writable_folder(path: str | os.PathLike[str]) -> Path:
-    """Make a folder if need be and prove that files can be written there; call it before any work."""
+    """Make a folder and prove that files can be written there, before any work is done."""
     folder = path_of(path, "output")
     probe = folder / f"{UNFINISHED}{uuid.uuid4().hex}"
     try:
@@ -180,7 +180,7 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder as :func:`writable_folder` makes it, for work that may fail: then, if it is new and empty, it goes again."""
+    """Make a folder for work that may fail; on failure remove it if it is new and empty."""
     folder = path_of(path, "output")
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     writable_folder(folder)
@@ -196,7 +196,7 @@ def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 def psnr(
     first: Image.Image | npt.NDArray[np.uint8], second: Image.Image | npt.NDArray[np.uint8], *, most: float = math.inf
 ) -> float:
-    """Peak signal-to-noise ratio of 8-bit pictures in dB: 10·log10(255² / mean squared error), at most ``most``.
+    """Return the peak signal-to-noise ratio of 8-bit pictures: 10·log10(255² / mean squared error) dB, at most ``most``.
 
     Of equal pictures it is ``most``.
     """

@@ -1,4 +1,4 @@
-"""Colour spaces that a picture names without a profile: a PNG's gAMA and cHRM, and the mark of cameras for Adobe RGB."""
+"""Build colour profiles for pictures that name a colour space without one: gAMA, cHRM, Adobe RGB."""
 
 import struct
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _EXIF_INTEROPERABILITY: Final = 0xA005
 
 
 def declared_profile(picture: Image.Image) -> bytes | None:
-    """Return an ICC profile of what the picture names, or None where it names nothing or sRGB."""
+    """Return an ICC profile of the colour space that a picture names; None for sRGB or none."""
     with suppress(Exception):  # damaged EXIF raises whatever it meets, and names nothing
         if picture.info.get("exif") and picture.getexif().get_ifd(_EXIF_INTEROPERABILITY).get(1) == "R03":
             return profile_of(_ADOBE_RGB, _ADOBE_GAMMA)
@@ -36,7 +36,7 @@ def declared_profile(picture: Image.Image) -> bytes | None:
 
 
 def profile_of(chromaticities: Chromaticities, gamma: float) -> bytes:
-    """A profile (ICC.1, version 4) of a display with these primaries, on which light is the ``gamma``-th power of the numbers."""
+    """Return an ICC profile of a display with these primaries and this gamma (ICC.1, version 4)."""
     white, *primaries = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in np.reshape(chromaticities, (4, 2)).tolist())
     columns = np.stack(primaries, axis=1)
     adapted = np.diag((_BRADFORD @ _D50) / (_BRADFORD @ white))

@@ -1,1 +1,1 @@
-"""Where an edit may act."""
+"""Read masks of the regions that an edit may change."""

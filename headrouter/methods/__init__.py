@@ -1,1 +1,1 @@
-"""The interface of methods, HeadRouter, and word maps."""
+"""Define the interface of methods, HeadRouter, and word maps."""

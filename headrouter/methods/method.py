@@ -1,4 +1,4 @@
-"""The interface of methods, which steer an edit.
+"""Define the interface of methods, which steer an edit.
 
 A method is a frozen set of parameters. For each run it makes a :class:`MethodRun`, which holds all state, so one method serves
 many runs. Several methods act in the order in which they are listed.
@@ -87,7 +87,7 @@ class RunContext:
         return next((other for other in self.rows if other.is_source and other.image == row.image), None)
 
     def first_steps(self, bound: int | float) -> range:
-        """Return the first steps of those that are run: so many, or that fraction of them; at least one unless ``bound`` is 0."""
+        """Return the first steps of the run, by number or fraction; at least one unless ``bound`` is 0."""
         return self.run[: step_of(bound, len(self.run)) or int(bound > 0)]
 
 
@@ -96,7 +96,7 @@ class MethodRun(renamed.Renamed, ABC, renamed={"evidence": "diagnostics"}):
 
     @abstractmethod
     def needs(self, step: int) -> Needs:
-        """Return what the method takes part in at a step; called for every step before the run, so it must not change."""
+        """Return the events of a step that the method takes part in; must not change within a run."""
 
     def before(self, event: JointAttention) -> None:
         """Act before attention; may assign new ``query``, ``key``, ``value``."""

@@ -13,10 +13,10 @@ from headrouter.methods.method import RunContext
 
 @final
 class StepMeans:
-    """Means over the evaluations of each step, by name, [edit, step, layer, ...]; kept on the device until they are asked for."""
+    """Averages tensors over the evaluations of each step, by name, [edit, step, layer, ...], on the device."""
 
     def __init__(self, context: RunContext):
-        """``context``: the run."""
+        """Average over the run in ``context``."""
         self._edits = {row: number for number, row in enumerate(row for row in context.rows if not row.is_source)}
         self._shape = (len(self._edits), context.steps, len(context.sites))
         self._sums: dict[str, Tensor] = {}

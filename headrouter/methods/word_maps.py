@@ -1,4 +1,4 @@
-"""Where in the picture each word acts: attention of image tokens to the words of the prompt, averaged over a run."""
+"""Map where each word acts: attention of image tokens to words, averaged over a run."""
 
 from collections.abc import Mapping
 from typing import final
@@ -20,7 +20,7 @@ class WordMaps(Method):
 
     @property
     def requires(self) -> frozenset[str]:
-        """Words must have positions."""
+        """Require positions of words."""
         return frozenset({"joint-attention", "prompt-words"})
 
     def begin(self, context: RunContext) -> MethodRun:
@@ -67,7 +67,7 @@ class _WordMapsRun(MethodRun):
         )
 
     def diagnostics(self) -> Mapping[str, Tensor]:
-        """``text_maps`` [edit, text position, grid row, grid column]; zero at positions that hold no word."""
+        """Return ``text_maps`` [edit, text position, grid row, grid column]; zero at positions that hold no word."""
         if self._sum is None:
             return {}
         return {"text_maps": self._sum.cpu() / max(1, self._count)}

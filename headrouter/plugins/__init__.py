@@ -1,4 +1,4 @@
-"""The plug-ins of this process.
+"""Hold the plug-ins of this process in one registry.
 
 >>> from headrouter.plugins import registry
 >>> registry().backbone("flux")  # doctest: +SKIP

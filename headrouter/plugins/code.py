@@ -1,4 +1,4 @@
-"""Which code computes a result: the versions of what takes part, and the source itself, which no version number tells."""
+"""Identify the code that computes a result: versions of the packages that take part, and a hash of their source."""
 
 import functools
 import hashlib
@@ -23,7 +23,7 @@ _FOLDER: Final = Path(__file__).parents[1]
 
 @final
 class Code(Parameters):
-    """What one project is: its version, empty if it has none, and the hash of its source, empty for libraries."""
+    """Identifies one project by its version, empty if it has none, and the hash of its source, empty for libraries."""
 
     version: str
     source: str = ""
@@ -61,7 +61,7 @@ def _version(project: str) -> str:
 
 @functools.cache
 def _source(packages: frozenset[str]) -> str:
-    """SHA-256 of all Python files of packages, as they are when it is first asked for; 12 hexadecimal digits."""
+    """Return the SHA-256 of all Python files of packages when first asked for; 12 hexadecimal digits."""
     digest = hashlib.sha256()
     for package in sorted(packages):
         for file, name in _files(package):
@@ -72,7 +72,7 @@ def _source(packages: frozenset[str]) -> str:
 
 
 def _files(package: str) -> list[tuple[Path, str]]:
-    """The Python files of a package or single module, and their names within it; none of what has no files."""
+    """List the Python files of a package or single module, with their names within it; none of built-in ones."""
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):  # of ``__main__``, and of modules that were never imported from a file

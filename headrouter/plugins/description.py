@@ -1,4 +1,4 @@
-"""Check the fields of what a plug-in registers, where it is written and before anything is made of it.
+"""Check the fields of a plug-in's descriptions where they are written, before any part is built.
 
 Each function raises :class:`~headrouter.errors.InvalidInputError` naming the field, the rule and what came.
 """
@@ -15,11 +15,11 @@ _TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)
 
 
 class Described(Protocol):
-    """A description with fields."""
+    """Describes a part of a plug-in by fields."""
 
     @property
     def kind(self) -> str:
-        """What is described."""
+        """Return the kind of part that it describes."""
         ...
 
     @property
@@ -29,7 +29,7 @@ class Described(Protocol):
 
 
 def require_name(field: str, name: object) -> None:
-    """Refuse what cannot be a name."""
+    """Refuse a field that cannot be a name."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidInputError(
             f"`{field}` must be lower-case letters, digits, '.', '_', '-', first a letter or digit (got {name!r})."
@@ -37,7 +37,7 @@ def require_name(field: str, name: object) -> None:
 
 
 def require_target(field: str, target: object) -> None:
-    """Refuse what cannot be ``module:attribute``."""
+    """Refuse a field that is not ``module:attribute``."""
     if not isinstance(target, str) or not _TARGET.fullmatch(target):
         raise InvalidInputError(f"`{field}` must look like 'module:Class' (got {target!r}).")
 
@@ -83,7 +83,7 @@ def require_values(description: Described, field: str) -> None:
 
 
 def words_of(field: str, words: object) -> tuple[str, ...]:
-    """Several words in their order; a lone text, whose letters nobody means, is refused."""
+    """Return several words in their order; refuse a lone text, which would be read letter by letter."""
     some = _several(words)
     if not all(isinstance(word, str) and word.isprintable() for word in some):
         raise InvalidInputError(f"`{field}` must be a set or list of words (got {words!r}).")
@@ -91,7 +91,7 @@ def words_of(field: str, words: object) -> tuple[str, ...]:
 
 
 def block_numbers_of(description: Described, field: str) -> tuple[int, ...]:
-    """Different block numbers from 0, in their order."""
+    """Return different block numbers from 0, in their order."""
     numbers = getattr(description, field)
     some = _several(numbers)
     if any(type(number) is not int or number < 0 for number in some) or len(set(some)) < len(some):

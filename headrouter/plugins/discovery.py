@@ -1,4 +1,4 @@
-"""Load the installed plug-ins one by one, so that a broken one is a warning and a row, never a dead command."""
+"""Load the installed plug-ins one by one; a broken one becomes a warning and a row, not an error."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -54,7 +54,7 @@ def discover(registry: Registry, found: Iterable[Distribution], environ: Mapping
 def _load(
     registry: Registry, origin: Distribution, point: EntryPoint, row: PluginStatus, environ: Mapping[str, str]
 ) -> None:
-    """Everything about one plug-in; KeyboardInterrupt alone goes through, since it is the user's."""
+    """Load one plug-in and record its status; let KeyboardInterrupt through, since it is the user's."""
     if reason := _disabled(row, environ):
         registry.statuses.append(replace(row, status="disabled", message=reason))
         return

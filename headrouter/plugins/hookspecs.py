@@ -1,4 +1,4 @@
-"""The hooks a plug-in may implement; docs/plugins/hooks.md describes each for authors.
+"""Declare the hooks that a plug-in may implement; docs/plugins/hooks.md describes each for authors.
 
 Implementations are called one by one, so that each failure and each description is known to belong to one plug-in. No
 hook is called while an edit runs: there, plug-ins take part through the interfaces of their classes.

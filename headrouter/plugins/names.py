@@ -1,4 +1,4 @@
-"""From what a user writes to one registered thing: the rules, as pure functions.
+"""Resolve a name that a user writes to one registered part, by pure functions.
 
 A name is matched folded (case, and ``_`` equal to ``-``), in this order: qualified (``distribution:name``); what was
 registered with ``override``; headrouter's own; everybody else's. Within each, a name beats an alias. So installing a
@@ -20,7 +20,7 @@ BUILT_IN: Final = "headrouter"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One registered thing and where it came from."""
+    """Holds one registered part and the distribution that brought it."""
 
     item: ComponentSpec | Model | Preset
     distribution: str
@@ -29,12 +29,12 @@ class Entry:
 
     @property
     def qualified_name(self) -> str:
-        """``distribution:name``, which is never ambiguous."""
+        """Return ``distribution:name``, which is never ambiguous."""
         return f"{self.distribution}:{self.item.name}"
 
     @property
     def words(self) -> set[str]:
-        """Return every folded word that this entry lays claim to."""
+        """Return every folded name and alias of this entry."""
         return {fold(self.item.name), *map(fold, self.item.aliases)}
 
 

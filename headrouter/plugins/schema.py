@@ -1,4 +1,4 @@
-"""JSON Schema of parts and their parameters, built from the installed plug-ins, so that an editor can complete and check them."""
+"""Build the JSON Schema of installed parts and their parameters, by which an editor completes and checks them."""
 
 import warnings
 from collections.abc import Iterator

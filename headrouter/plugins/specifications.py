@@ -1,4 +1,4 @@
-"""What a plug-in author imports: the marker of hooks, and the small descriptions of what a plug-in brings.
+"""Define the names that a plug-in author imports: the marker of hooks, and descriptions of parts.
 
 A plug-in is a module named in the entry-point group ``headrouter``. It states ``headrouter_api = 1`` and implements
 hooks of :mod:`headrouter.plugins.hookspecs`. A description names its class as text, ``"module:Class"``, and the class is
@@ -45,7 +45,7 @@ _BASES: Final[Mapping[Kind, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ComponentSpec:
-    """What the registry knows about a component before any of its code is imported.
+    """Describes a component to the registry before any of its code is imported.
 
     Args:
         name: lower-case letters, digits, ``.``, ``_``, ``-``; compared with ``_`` equal to ``-``.
@@ -97,7 +97,7 @@ class ComponentSpec:
 
 @dataclass(frozen=True, slots=True)
 class BackboneSpec(ComponentSpec):
-    """A family of joint-attention models.
+    """Describes a family of joint-attention models.
 
     Args:
         default_model: the :class:`Model`, by name, that is used when the user names none.
@@ -119,21 +119,21 @@ class BackboneSpec(ComponentSpec):
 
 @dataclass(frozen=True, slots=True)
 class InversionSpec(ComponentSpec):
-    """An inversion: how a picture is turned into noise, and how an edit comes back."""
+    """Describes an inversion: how a picture is turned into noise, and noise into an edit."""
 
     kind: ClassVar[Kind] = "inversion"
 
 
 @dataclass(frozen=True, slots=True)
 class MethodSpec(ComponentSpec):
-    """Something that steers attention."""
+    """Describes a method that steers attention."""
 
     kind: ClassVar[Kind] = "method"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Weights of a backbone, and what suits them.
+    """Describes weights of a backbone, with the steps, guidance and size that suit them.
 
     Args:
         name: as for components; unique within the backbone.
@@ -164,7 +164,7 @@ class Model:
 
     @property
     def component(self) -> tuple[Kind, str]:
-        """What it belongs to."""
+        """Return the kind and name of the backbone that runs it."""
         return "backbone", self.backbone
 
     def __post_init__(self) -> None:
@@ -186,13 +186,17 @@ class Model:
             raise InvalidInputError(f"`word_blocks` of model {self.name!r} need `steps` and `area` beside them.")
 
     def locate(self) -> str:
-        """Return the hub id, or the folder that the function named by ``source`` gives; :class:`PluginError` when it gives none."""
+        """Return the hub id, or the folder that the function named by ``source`` gives.
+
+        Raises:
+            PluginError: the function gives no folder.
+        """
         return folder_of(self.source) if ":" in self.source else self.source
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Names parameter values that were found to work, and says where they are from.
+    """Names parameter values that were measured or published, and their source.
 
     Args:
         name: as for components; unique within the component.

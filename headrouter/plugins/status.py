@@ -1,4 +1,4 @@
-"""What became of each plug-in."""
+"""Describe how the loading of each plug-in ended."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class PluginStatus:
-    """One row of ``headrouter plugins``.
+    """Describes one row of ``headrouter plugins``.
 
     Args:
         name: of the entry point.

@@ -1,4 +1,4 @@
-"""The registry: which plug-ins there are, what they bring, and what a name stands for."""
+"""Keep the registry of plug-ins, of the parts that they bring, and of the names of parts."""
 
 import argparse
 import os
@@ -42,7 +42,7 @@ Item = TypeVar("Item", bound=ComponentSpec | Model | Preset)
 
 
 class Registry:
-    """Plug-ins and what they registered. A plug-in is taken in whole or not at all."""
+    """Holds plug-ins and the parts that they registered. A plug-in is taken in whole or not at all."""
 
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager("headrouter")
@@ -140,7 +140,7 @@ class Registry:
         return entries
 
     def _implementations(self, hook: str, plugin: object | None = None) -> Iterator[pluggy.HookImpl]:
-        """In the order pluggy would call them: last registered first, ``tryfirst`` and ``trylast`` respected."""
+        """Return implementations in the order of pluggy: last registered first, with ``tryfirst`` and ``trylast`` respected."""
         for impl in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
             if plugin is None or impl.plugin is plugin:
                 yield impl
@@ -166,7 +166,7 @@ class Registry:
     # ---- looking things up
 
     def entries(self, kind: str | None = None) -> list[Entry]:
-        """Everything registered, or everything of a kind (``"preset"`` included), in the order of registration."""
+        """Return the entries of all kinds, or of one (``"preset"`` included), in the order of registration."""
         return [entry for entry in self._entries if kind is None or entry.item.kind == kind]
 
     def entry(self, kind: Kind, name: str) -> Entry:
@@ -205,11 +205,11 @@ class Registry:
         return cast("Model", found.item)
 
     def qualified_name(self, item: ComponentSpec | Model | Preset) -> str:
-        """``distribution:name`` of something registered."""
+        """Return ``distribution:name`` of a registered part."""
         return next(entry.qualified_name for entry in self._entries if entry.item is item)
 
     def identify_backbone(self, model_index: Mapping[str, Any], source: str) -> BackboneSpec | None:
-        """Ask the plug-ins which backbone runs a model; one that fails is a warning, and the next one is asked."""
+        """Ask the plug-ins which backbone runs a model; warn of one that fails, and ask the next."""
         for impl in self._implementations("identify_backbone"):
             found = self._ask(impl, model_index, source)
             if found is not None:
@@ -229,7 +229,7 @@ class Registry:
         return None
 
     def add_commands(self, subcommands: "Subcommands[argparse.ArgumentParser]") -> None:
-        """Let every plug-in add its subcommands; one that fails, or takes a name in use, adds none and is a warning."""
+        """Let every plug-in add its subcommands; warn of one that fails or takes a name in use."""
         for impl in reversed(list(self._implementations("register_commands"))):
             with _isolated(impl, "added no command"):
                 adopt(subcommands, partial(_call, impl))
@@ -265,7 +265,7 @@ def _call(impl: pluggy.HookImpl, **arguments: Any) -> Any:
 
 @contextmanager
 def _isolated(impl: pluggy.HookImpl, failure: str) -> Iterator[None]:
-    """Make a warning of whatever a plug-in raises; KeyboardInterrupt alone goes through, since it is the user's."""
+    """Turn any exception of a plug-in into a warning; let KeyboardInterrupt through, since it is the user's."""
     try:
         yield
     except KeyboardInterrupt:
@@ -276,7 +276,7 @@ def _isolated(impl: pluggy.HookImpl, failure: str) -> Iterator[None]:
 
 
 def _sort(item: ComponentSpec | Model | Preset) -> str:
-    """Things of one sort share a space of names: models and presets are told apart by their component."""
+    """Return the space of names of an entry; models and presets of different components may share a name."""
     if isinstance(item, ComponentSpec):
         return item.kind
     return f"{item.component[0]} {fold(item.component[1])} {item.kind}"

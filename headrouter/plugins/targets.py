@@ -1,4 +1,4 @@
-"""Import what a plug-in names as text, ``module:attribute``, so that whatever its code raises becomes a sentence."""
+"""Import an attribute that a plug-in names as ``module:attribute``, and turn any failure into a sentence."""
 
 import os
 import pkgutil
@@ -30,7 +30,7 @@ def import_target(target: str, what: str, hint: str = "") -> Any:
 
 
 def call_target(target: str, what: str) -> Any:
-    """Return what the function that ``target`` names returns, called without arguments.
+    """Call the function that ``target`` names, without arguments, and return its result.
 
     Raises:
         PluginError: whatever importing or calling it raises, KeyboardInterrupt excepted.

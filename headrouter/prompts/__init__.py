@@ -1,1 +1,1 @@
-"""Prompts, their words, and where words stand among tokens."""
+"""Represent prompts, their words, and the positions of words among tokens."""

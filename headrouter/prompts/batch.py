@@ -1,4 +1,4 @@
-"""Prompts in one batch: padded on the right to the longest, and a mask that tells text from padding.
+"""Batch prompts: padded on the right to the longest, with a mask of text and padding.
 
 Which axes of a tensor run over text tokens is told by the prompt itself, so masks of any rank follow its length.
 """

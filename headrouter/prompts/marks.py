@@ -1,4 +1,4 @@
-"""Words that the user marks in a prompt: those in [brackets], as the prompts of PIE-Bench have them (arXiv:2310.01506).
+"""Read marks of words in a prompt: [brackets], as the prompts of PIE-Bench have them (arXiv:2310.01506).
 
 A model never reads the brackets.
 """
@@ -12,7 +12,7 @@ _BRACKETS = re.compile(r"""\\[\[\]]|\[(?!\s*')([^\[\]{}"]+)\]""")
 
 
 def without_marks(text: str) -> Spelling:
-    r"""Returns what a model reads of a prompt: without the brackets of marks, and without the backslash of ``\[`` and ``\]``.
+    r"""Return a prompt as the model reads it: without brackets, and without the backslash of ``\[`` and ``\]``.
 
     >>> without_marks("a [red] cat").text, without_marks(r"a sign: \[red\]").text, without_marks('{"a": ["b"], "c": [1]}').text
     ('a red cat', 'a sign: [red]', '{"a": ["b"], "c": [1]}')

@@ -1,4 +1,4 @@
-"""An encoded prompt: what the model is conditioned on, and where each word of the text went."""
+"""Represent an encoded prompt: the conditioning of the model, and the position of each word."""
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from headrouter.prompts.words import fold, word_spans
 @final
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One token that stands for characters of the prompt (never padding, never a special token).
+    """Describes one token that stands for characters of the prompt (never padding, never a special token).
 
     Attributes:
         tokenizer: Name of the tokenizer that made it, for instance ``"t5"``.
@@ -36,7 +36,7 @@ class Token:
 @final
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """A prompt as one backbone sees it.
+    """Holds a prompt as one backbone encodes it.
 
     Attributes:
         text: The words, as the user gave them: with [brackets] that mark some of them.
@@ -63,12 +63,12 @@ class Prompt:
 
     @property
     def positions(self) -> tuple[int, ...]:
-        """Text positions that hold words, ascending, each once: no padding, no special tokens."""
+        """Return the text positions that hold words, ascending, each once: no padding, no special tokens."""
         return tuple(sorted({token.position for token in self.tokens}))
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words of the text in order, as they are written there, without punctuation; see :mod:`headrouter.prompts.words`.
+        """Return the words of the text in order, as written, without punctuation; see :mod:`headrouter.prompts.words`.
 
         >>> Prompt("A dog, a cat-like 🐶.", {}).words
         ('A', 'dog', 'a', 'cat-like', '🐶')
@@ -93,7 +93,7 @@ class Prompt:
         return tuple(map(fold, self.words))
 
     def new_words(self, source: "Prompt") -> tuple[str, ...]:
-        """Words of this prompt that stand where ``source`` says something else, or nothing; or those in [brackets].
+        """Return the words that differ from ``source`` at their place, or those in [brackets].
 
         >>> Prompt("a large red star", {}).new_words(Prompt("a large blue circle", {}))
         ('red', 'star')
@@ -103,7 +103,7 @@ class Prompt:
         return self._written(self._new(source))
 
     def new_positions(self, source: "Prompt") -> tuple[int, ...]:
-        """Text positions of :meth:`new_words`, in every tokenizer; only the occurrences that are new.
+        """Return the text positions of :meth:`new_words`, in every tokenizer; only the occurrences that are new.
 
         >>> tokens = tuple(Token("t5", place, *span) for place, span in enumerate([(0, 1), (2, 5), (6, 9), (10, 13)]))
         >>> Prompt("a cat and cat", {}, tokens).new_positions(Prompt("a dog and cat", {}))
@@ -120,7 +120,7 @@ class Prompt:
         return [self._words[place] for block in places for place in block]
 
     def find(self, phrase: str) -> tuple[int, ...]:
-        """Text positions of ``phrase``, a word or several, in every tokenizer; all its occurrences.
+        """Return the text positions of ``phrase``, a word or several, in every tokenizer; all its occurrences.
 
         Case and Unicode's normal forms make no difference, nor does what stands between words.
 
@@ -142,7 +142,7 @@ class Prompt:
         return positions
 
     def _places(self, phrase: "Prompt") -> list[Span]:
-        """Where the words of ``phrase`` stand, in the same order, whether or not a dictionary divides them in the same way."""
+        """Find the words of ``phrase`` in their order, however a dictionary divides them."""
         ends, count = [*accumulate(map(len, self._folded), initial=0)], len(phrase._words)
         length, found = sum(map(len, phrase._folded)), list[Span]()
         for first, begin in enumerate(ends[:-1]):
@@ -166,7 +166,7 @@ class Prompt:
         return tuple(self.text[start:stop] for start, stop in words)
 
     def _joined(self, first: int, last: int) -> list[str]:
-        """Folded words, those that touch joined into one: where a dictionary parts them depends on what stands around them."""
+        """Join folded words that touch, since dictionaries divide them by their surroundings."""
         joined: list[str] = []
         for place in range(first, last):
             touches = place > first and self._words[place - 1][1] == self._words[place][0]

@@ -1,4 +1,4 @@
-"""A text as somebody reads it, and where each of its characters stands in the text that the user gave."""
+"""Map the characters of a normalised text to those of the text that the user gave."""
 
 from dataclasses import dataclass
 from typing import final
@@ -10,7 +10,7 @@ Span = tuple[int, int]
 @final
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """A text, and for each of its characters the characters of another text that it stands for.
+    """Holds a text, and for each of its characters the characters of another text.
 
     Attributes:
         text: What a tokenizer reads.

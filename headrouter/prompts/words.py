@@ -1,4 +1,4 @@
-"""Words of a text by Unicode's rules for word boundaries (UAX 29), as spans of the text itself.
+"""Find the words of a text by Unicode's word boundaries (UAX 29), as spans of the text.
 
 Scripts that put no spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) are segmented by the dictionaries of ICU.
 Two tailorings, of the kind that UAX 29 leaves open: hyphens and apostrophes between letters or digits join ("cat-like", "90's"),
@@ -88,7 +88,7 @@ def _compose(before: str, after: str) -> bool:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """The text cut at its word boundaries; every character is in a piece."""
+    """Cut the text at its word boundaries; every character is in a piece."""
     from icu4py.breakers import WordBreaker
 
     try:

@@ -1,1 +1,1 @@
-"""The engine that drives a run, and the interface of inversions."""
+"""Drive a run with the engine, and define the interface of inversions."""

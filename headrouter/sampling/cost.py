@@ -1,4 +1,4 @@
-"""What a run took: model calls, rows, seconds, peak memory."""
+"""Measure the cost of a run: model calls, rows, seconds, peak memory."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Bases of most inversions: those that invert and sample alike, and those that only sample."""
+"""Provide bases of most inversions: those that invert and sample alike, and those that only sample."""
 
 from abc import ABC
 from collections.abc import Sequence

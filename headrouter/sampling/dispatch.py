@@ -49,7 +49,7 @@ class Dispatcher(AttentionListener):
         return self._steered(event, [run for run, needs in self._active if event.site.index in needs.attention])
 
     def image_attention(self, event: JointAttention) -> Tensor:
-        """Do the same with attention among image tokens alone."""
+        """Forward attention among image tokens alone, as :meth:`attention` does joint attention."""
         return self._steered(event, [run for run, needs in self._active if event.site.index in needs.image_attention])
 
     def _steered(self, event: JointAttention, acting: Sequence[MethodRun]) -> Tensor:

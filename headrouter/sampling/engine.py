@@ -1,4 +1,4 @@
-"""One run: the rows of a picture, step by step, with the methods that steer them.
+"""Run the rows of a picture step by step, with the methods that steer them.
 
 The loops are those of the papers: evaluate the velocity, take a step, let the methods have the latents. Everything that is
 model-specific is behind :class:`~headrouter.models.backbone.Backbone`, everything about the inversion behind

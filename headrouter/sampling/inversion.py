@@ -1,4 +1,4 @@
-"""The interface of inversions: how a picture becomes noise and noise becomes a picture.
+"""Define the interface of inversions, which turn a picture into noise and noise into a picture.
 
 An inversion is a frozen set of parameters with two pure step functions. What must live from one step to the next is in the
 :class:`State`, so one object serves many runs, and rows can be dropped at any step.
@@ -107,7 +107,7 @@ class Inversion(Parameters, ABC):
 
     @property
     def inversion_parameters(self) -> dict[str, Any]:
-        """What an inversion depends on beside the run's steps, as plain data."""
+        """Return the parameters, as plain data, that inverting depends on beside the run's steps."""
         return self.model_dump(mode="json", exclude={"steps", "guidance", *self.sampling_only})
 
     @property

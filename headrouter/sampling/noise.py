@@ -1,4 +1,4 @@
-"""Noise that depends on the seed alone: drawn on the CPU, from a generator of its own for each name and step."""
+"""Draw noise that depends on the seed alone: on the CPU, one generator for each name and step."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @final
 class Noise:
-    """Standard Gaussian noise for the pictures of a run, float32.
+    """Draws standard Gaussian noise for the pictures of a run, float32.
 
     Args:
         seeds: One seed for each picture.
@@ -27,7 +27,7 @@ class Noise:
         self._seeds, self._shape, self._device = tuple(seeds), shape, device
 
     def __call__(self, name: str, step: int) -> Tensor:
-        """Noise ``[images, channels, h, w]`` of this name and step.
+        """Return noise ``[images, channels, h, w]`` of this name and step.
 
         ``("start", 0)`` is what ``torch.Generator().manual_seed(seed)`` draws first, so that a plain generation equals that of a
         stock pipeline with the same seed.

@@ -20,7 +20,7 @@ _occupied: "WeakKeyDictionary[Backbone, Occupation]" = WeakKeyDictionary()
 
 @final
 class Occupation:
-    """Reserves a backbone for the calling function, as a context: methods of one run would steer the model calls of another."""
+    """Reserves a backbone for one run, as a context; methods would steer the model calls of another run."""
 
     def __init__(self, backbone: Backbone):
         """Note the calling function as the run."""

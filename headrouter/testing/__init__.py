@@ -1,4 +1,4 @@
-"""What the tests of a plug-in need: checks of every kind of part, a small model in pure PyTorch, known inversions.
+"""Provide the tests of a plug-in: checks of every kind of part, a small model, known inversions.
 
 >>> from headrouter.testing import BackboneConformance, BackboneSubject
 """
@@ -41,7 +41,7 @@ if "pytest" in sys.modules:  # so that a failing assert in a check says what the
 
 
 def __getattr__(name: str) -> Any:
-    """Return the names above, imported when they are asked for: the classes need pytest, the toy does not."""
+    """Import a name on first use: the classes need pytest, the toy does not."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{'conformance' if name.endswith('Conformance') else 'subjects'}"), name)

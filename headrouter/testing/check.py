@@ -1,4 +1,4 @@
-"""What a check is: a function that raises when a part is wrong, and says what is wrong and where to look.
+"""Define checks: functions that raise when a part is wrong, with the error and its likely cause.
 
 A check is written as a plain function of a subject. Its docstring says what must hold and ends in "If this fails: ...",
 which is added to the message of every failure.
@@ -13,20 +13,20 @@ LATEST = "0.2"
 
 
 class CheckFailed(AssertionError):
-    """Something that must hold does not."""
+    """Reports a property that does not hold."""
 
 
 class Subject(Protocol):
-    """What is under test."""
+    """Describes a part under test."""
 
     @property
     def name(self) -> str:
-        """For tables and messages."""
+        """Return its name in tables and messages."""
         ...
 
     @property
     def provides(self) -> frozenset[str]:
-        """Words that checks may require."""
+        """Return the words that checks may require."""
         ...
 
     @property
@@ -42,7 +42,7 @@ Outcome = Literal["passed", "failed", "known failure", "skipped"]
 @final
 @dataclass(frozen=True)
 class Check(Generic[Under]):
-    """One thing that must hold of a subject.
+    """Holds one property that a subject must have.
 
     Attributes:
         name: Name of its function.
@@ -108,7 +108,7 @@ def fail(message: str) -> NoReturn:
 @final
 @dataclass(frozen=True)
 class Result:
-    """What became of one check of one subject."""
+    """Holds the outcome of one check of one subject."""
 
     subject: str
     check: str

@@ -1,4 +1,4 @@
-"""Inversions: how a picture becomes noise, if at all, and noise an edit. One file each."""
+"""Register the inversions, which turn a picture into noise, if at all, and noise into an edit. One file each."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ headrouter_api = 1
 
 @hookimpl
 def register_inversions(register: Callable[[InversionSpec], None]) -> None:
-    """The published ones."""
+    """Register the published inversions."""
     for name, target, provides, summary in (
         (
             "euler",
@@ -59,13 +59,13 @@ def register_inversions(register: Callable[[InversionSpec], None]) -> None:
 
 @hookimpl
 def register_presets(register: Callable[[Preset], None]) -> None:
-    """What authors publish: HeadRouter for ``rf``, FlowEdit for two models."""
+    """Register presets that authors publish: HeadRouter for ``rf``, FlowEdit for two models."""
     _presets_of_rf(register)
     _presets_of_flowedit(register)
 
 
 def _presets_of_rf(register: Callable[[Preset], None]) -> None:
-    """The table "Hyper-parameter configuration" of HeadRouter's README; its strength is η of the controller."""
+    """Return presets of the table "Hyper-parameter configuration" in HeadRouter's README; its strength is η."""
     table = {
         "object-insertion": (0, 6, 1.0, "Put an object into the picture."),
         "gender": (0, 8, 1.0, "Change a person's gender."),
@@ -87,7 +87,7 @@ def _presets_of_rf(register: Callable[[Preset], None]) -> None:
 
 
 def _presets_of_flowedit(register: Callable[[Preset], None]) -> None:
-    """The authors' configurations for FLUX.1-dev and Stable Diffusion 3."""
+    """Return the authors' configurations for FLUX.1-dev and Stable Diffusion 3."""
     table = {
         "flowedit-flux": (28, 24, 1.5, 5.5, "FLUX_exp.yaml", "FLUX.1-dev"),
         "flowedit-sd3": (50, 33, 3.5, 13.5, "SD3_exp.yaml", "Stable Diffusion 3 medium"),

@@ -1,4 +1,4 @@
-"""RF-Inversion's controller, which pulls the flow towards known ends, arXiv:2410.10792.
+"""Pull the flow towards known ends by RF-Inversion's controller, arXiv:2410.10792.
 
 Inversion: v̂ = v + γ·(v_1 − v) with v_1 = (y_1 − x)/(1 − σ) and y_1 ~ N(0, I), on the empty prompt without guidance. Sampling:
 v̂ = v + η_i·(v_0 − v) with v_0 = (x − y_0)/σ, y_0 the picture's latents, η_i = η inside the window of steps and 0 outside.
@@ -25,7 +25,7 @@ from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
 
 
 class Controlled(TwoWay, ABC):
-    """Inversion under the controller, and the controlled velocity of sampling; how a sampling step uses it is left open.
+    """Inverts under the controller, and gives subclasses the controlled velocity of sampling.
 
     In a step where η (or γ) is 1 the model has no say and is not called.
     """
@@ -90,7 +90,7 @@ class Controlled(TwoWay, ABC):
         return self.eta * float((1 - step / steps) ** self.decay)
 
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
-        """x ← x + (σ′ − σ)·[v + γ·((y_1 − x)/(1 − σ) − v)], σ where x is, σ′ the next larger."""
+        """Step x ← x + (σ′ − σ)·[v + γ·((y_1 − x)/(1 − σ) − v)], from σ up to σ′."""
         current, target = inputs.sigmas[inputs.steps - step], inputs.sigmas[inputs.steps - step - 1]
         pull = (per_row(inputs.noise("y1", 0), rows) - state.latents) / (1 - current)
         if self.gamma < 1:
@@ -101,7 +101,7 @@ class Controlled(TwoWay, ABC):
     def controlled(
         self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs
     ) -> Float[Tensor, "rows channels h w"]:
-        """v̂ = v + η_i·((x − y_0)/σ_i − v); of a source's row that is held, (x − y_0)/σ_i."""
+        """Return v̂ = v + η_i·((x − y_0)/σ_i − v); (x − y_0)/σ_i for a source that is held."""
         sigma, eta = inputs.sigmas[step], self.controller(step, inputs.steps)
         held = [self.hold_source and row.is_source for row in rows]
         if eta == 0 and not any(held):

@@ -1,4 +1,4 @@
-"""Euler's method in both directions, arXiv:2209.03003 and DDIM inversion carried over to rectified flows.
+"""Integrate by Euler's method in both directions, arXiv:2209.03003, with DDIM inversion for rectified flows.
 
 Sampling: x ← x + Δσ·v(x, σ). Inversion: the same from σ to the next larger σ′, with the velocity at the *current* latents but the
 model told the *target* σ′, so that it is asked at exactly the noise levels of sampling and never at σ = 0.
@@ -36,7 +36,7 @@ class Euler(TwoWay):
         return frozenset()
 
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
-        """x′ = x + (σ′ − σ)·v(x, σ′), then ``fixed_point`` times x′ = x + (σ′ − σ)·v(x′, σ′)."""
+        """Step x′ = x + (σ′ − σ)·v(x, σ′), then repeat it ``fixed_point`` times with v(x′, σ′)."""
         current, target = inputs.sigmas[inputs.steps - step], inputs.sigmas[inputs.steps - step - 1]
         told = target if self.told == "target" else current
         latents = state.latents + (target - current) * velocity(state.latents, told, rows)
@@ -45,6 +45,6 @@ class Euler(TwoWay):
         return State(latents)
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
-        """x ← x + (σ_{i+1} − σ_i)·v(x, σ_i)."""
+        """Step x ← x + (σ_{i+1} − σ_i)·v(x, σ_i)."""
         current, following = inputs.sigmas[step], inputs.sigmas[step + 1]
         return State(state.latents + (following - current) * velocity(state.latents, current, rows))

@@ -1,4 +1,4 @@
-"""FireFlow: second order at the price of first, arXiv:2412.07517.
+"""Integrate by FireFlow, second order at the price of first, arXiv:2412.07517.
 
 The midpoint rule, with the midpoint velocity of the step before in place of an evaluation where x is:
 
@@ -21,7 +21,10 @@ from headrouter.sampling.inversion import RunInputs, State, Velocity
 
 @final
 class FireFlow(TwoWay):
-    """The midpoint rule with a remembered velocity: order 2 one way, about 3 in the round trip. N + 1 model calls a direction."""
+    """Integrates by the midpoint rule with a remembered velocity: order 2 one way, about 3 in the round trip.
+
+    N + 1 model calls a direction.
+    """
 
     steps: int | None = Field(8, ge=1, le=10_000, description="N, steps of the time grid; published: 8, or 15.")
 

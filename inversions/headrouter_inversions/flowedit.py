@@ -1,4 +1,4 @@
-"""FlowEdit: from picture to edit along the difference of two velocities, without inversion, arXiv:2412.08629.
+"""Edit by FlowEdit, along the difference of two velocities, without inversion, arXiv:2412.08629.
 
 z starts at the picture x_0. In each of the last ``last_steps`` (n_max) steps, with fresh noise ε:
 
@@ -25,7 +25,7 @@ from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
 
 @final
 class FlowEdit(OneWay):
-    """Steps along the difference of two velocities, rows of one evaluation, so that methods compare z_s and z_t as a pair.
+    """Steps along the difference of two velocities of one evaluation, so that methods compare them as a pair.
 
     Between steps the source's row is x_0 and an edit's row is z, so that a local blend compares pictures. In the plain steps the
     source's row, where a method keeps it, is x_0 noised as the edits are, and is sampled like them.
@@ -119,6 +119,6 @@ class FlowEdit(OneWay):
 def _noised(
     step: int, draw: int, state: State, rows: Sequence[Row], inputs: RunInputs
 ) -> Float[Tensor, "rows channels h w"]:
-    """x + σ·(ε − x_0): z_s in rows of sources, where x is x_0, and z_t in rows of edits, where x is z."""
+    """Return x + σ·(ε − x_0): z_s in rows of sources (x is x_0), z_t in rows of edits."""
     noise = inputs.noise(f"flowedit-{draw}", step)
     return state.latents + inputs.sigmas[step] * per_row(noise - inputs.source, rows)

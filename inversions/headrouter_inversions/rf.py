@@ -1,4 +1,4 @@
-"""RF-Inversion in its ordinary differential form, arXiv:2410.10792."""
+"""Integrate RF-Inversion's ordinary differential equation, arXiv:2410.10792."""
 
 from collections.abc import Sequence
 from typing import final
@@ -16,6 +16,6 @@ class RFInversion(Controlled):
     """
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
-        """x ← x + (σ_{i+1} − σ_i)·v̂."""
+        """Step x ← x + (σ_{i+1} − σ_i)·v̂."""
         difference = inputs.sigmas[step + 1] - inputs.sigmas[step]
         return State(state.latents + difference * self.controlled(step, state, rows, velocity, inputs))

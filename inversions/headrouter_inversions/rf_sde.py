@@ -1,4 +1,4 @@
-"""RF-Inversion in its stochastic form, arXiv:2410.10792: noise is taken away and added anew in every sampling step.
+"""Integrate RF-Inversion's stochastic equation, arXiv:2410.10792, with new noise in every sampling step.
 
 With the controlled velocity v̂ at x, the picture it points to is x̂_0 = x − σ·v̂. In the scaled coordinates x/(1 − σ), where the
 noise level is s = σ/(1 − σ), a step to σ′ draws from the Gaussian posterior given x̂_0, with r = (s′/s)²:
@@ -22,7 +22,7 @@ from headrouter_inversions.controller import Controlled
 
 @final
 class RFInversionSDE(Controlled):
-    """Stochastic steps along the controlled velocity; step 0, where 1 − σ is 0, is the Euler step.
+    """Steps stochastically along the controlled velocity; step 0, where 1 − σ is 0, is an Euler step.
 
     η = 1 in every step without decay returns the picture's latents in the exact form. 2N model calls, fewer where η or γ is 1.
     """

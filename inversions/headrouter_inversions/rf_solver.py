@@ -1,4 +1,4 @@
-"""RF-Solver: a second-order Taylor step in both directions, arXiv:2411.04746.
+"""Integrate by RF-Solver, a second-order Taylor step in both directions, arXiv:2411.04746.
 
 The velocity's derivative is taken from a second evaluation at the middle of the step, v_m = v(x + ½Δσ·v, σ + ½Δσ):
 
@@ -21,7 +21,10 @@ from headrouter.sampling.inversion import RunInputs, State, Velocity
 
 @final
 class RFSolver(TwoWay):
-    """The explicit midpoint rule: order 2 one way and 3 in the round trip. 4N model calls; published with N from 15 to 30."""
+    """Integrates by the explicit midpoint rule: order 2 one way and 3 in the round trip.
+
+    It takes 4N model calls, and is published with N from 15 to 30.
+    """
 
     @property
     def seeded(self) -> frozenset[Literal["invert", "sample"]]:

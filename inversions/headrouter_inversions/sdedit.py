@@ -1,4 +1,4 @@
-"""SDEdit: noise the picture part of the way and denoise it with the new prompt, arXiv:2108.01073.
+"""Edit by SDEdit: noise the picture partly and denoise it with the new prompt, arXiv:2108.01073.
 
 Of N steps the last k = N − ⌊N − N·strength⌋ are run, from x = (1 − σ)·x_0 + σ·ε at the grid's own σ = σ_{N−k}.
 """
@@ -16,7 +16,7 @@ from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
 
 @final
 class SDEdit(OneWay):
-    """Euler steps from the noised picture. k model calls.
+    """Steps by Euler's method from the noised picture, in k model calls.
 
     k is N·strength rounded up, so any strength that is accepted leaves a step to run. Were k to be 0, σ_N = 0 gives x_0 exactly.
     At strength 1 nothing of the picture is left: plain generation from the seed.
@@ -39,11 +39,11 @@ class SDEdit(OneWay):
         return False
 
     def initial_state(self, rows: Sequence[Row], inputs: RunInputs) -> State:
-        """x = (1 − σ)·x_0 + σ·ε, ε shared by the rows of a picture."""
+        """Return x = (1 − σ)·x_0 + σ·ε, ε shared by the rows of a picture."""
         sigma = inputs.sigmas[self.sampling_steps(inputs.steps).start]
         return State(per_row((1 - sigma) * inputs.source + sigma * inputs.noise("start", 0), rows))
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
-        """x ← x + (σ_{i+1} − σ_i)·v(x, σ_i)."""
+        """Step x ← x + (σ_{i+1} − σ_i)·v(x, σ_i)."""
         current, following = inputs.sigmas[step], inputs.sigmas[step + 1]
         return State(state.latents + (following - current) * velocity(state.latents, current, rows))

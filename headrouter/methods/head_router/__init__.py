@@ -1,1 +1,1 @@
-"""HeadRouter: routing attention heads and refining tokens, arXiv:2411.15034."""
+"""Implement HeadRouter: routing attention heads and refining tokens, arXiv:2411.15034."""

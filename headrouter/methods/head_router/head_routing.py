@@ -1,4 +1,4 @@
-"""Head routing: the heads that have to do with the edit act more, arXiv:2411.15034, eq. 12–18.
+"""Amplify the heads that react to the edit, arXiv:2411.15034, eq. 12–18.
 
 In each chosen layer, for the conditional row of each edit, a scorer says how much each head has to do with the edit: d̃_h in
 [0, 1]. The weight w_h = 1 + γ·sigmoid(k·(d̃_h − δ)) then amplifies the head's output. HeadRouter's own scorer (IARouter) looks at
@@ -24,7 +24,7 @@ from headrouter.methods.step_means import StepMeans
 
 
 class RoutingParameters(Parameters):
-    """How scores of heads become weights, and what a weight acts on."""
+    """Sets how scores of heads become weights, and the outputs that a weight multiplies."""
 
     gamma: float = Field(
         0.2,
@@ -48,7 +48,7 @@ class RoutingParameters(Parameters):
 
 
 class ScoringParameters(Parameters):
-    """How heads are scored from the edit at hand."""
+    """Sets how heads are scored from the edit at hand."""
 
     scorer: Literal["instance-adaptive", "uniform"] = Field(
         "instance-adaptive",
@@ -76,12 +76,12 @@ class Scorer(ABC):
 
 @final
 class InstanceAdaptive(Scorer):
-    """The instance-adaptive router of the paper: d̃ of eq. 13–15, from the cosine of eq. 12."""
+    """Scores heads as the paper does: d̃ of eq. 13–15, from the cosine of eq. 12."""
 
     compares = True
 
     def __init__(self, compare: Literal["all", "image"], means: StepMeans):
-        """``compare``: tokens that enter the cosine; ``means`` receives ``dissimilarity``."""
+        """Score by the tokens that ``compare`` names; ``means`` receives ``dissimilarity``."""
         self._compare, self._means = compare, means
 
     def __call__(self, event: JointAttention, place: int, output: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class InstanceAdaptive(Scorer):
 
 @final
 class Uniform(Scorer):
-    """Every head as if it differed most, d̃ = 1."""
+    """Scores every head as if it differed most, d̃ = 1."""
 
     def __call__(self, event: JointAttention, place: int, output: Tensor) -> Tensor:
         """Return ones."""
@@ -107,11 +107,11 @@ class Uniform(Scorer):
 
 @final
 class HeadRouting(ScoringParameters, RoutingParameters, Window, Method):
-    """Amplify the heads that react to the edit, and nothing else of HeadRouter."""
+    """Amplifies the heads that react to the edit, without the other parts of HeadRouter."""
 
     @property
     def requires(self) -> frozenset[str]:
-        """Attention, and positions of words where they are looked at."""
+        """Require attention, and positions of words where words are compared or amplified."""
         return routing_requires(self)
 
     def begin(self, context: RunContext) -> MethodRun:
@@ -133,12 +133,12 @@ def routing_requires(parameters: RoutingParameters) -> frozenset[str]:
 
 @final
 class HeadRoutingRun(MethodRun):
-    """Head routing in one run."""
+    """Routes heads in one run."""
 
     def __init__(
         self, parameters: RoutingParameters, window: Window, context: RunContext, scorer: Scorer, means: StepMeans
     ):
-        """``means`` receives ``head_weights``; the scorer may have put its own there."""
+        """Begin a run; ``means`` receives ``head_weights``, beside the diagnostics of the scorer."""
         self._parameters, self._scorer, self._means = parameters, scorer, means
         self._steps, acts = window.steps(context), parameters.gamma > 0
         sites = frozenset(site.index for site in window.sites(context)) if acts else frozenset()
@@ -185,14 +185,14 @@ class HeadRoutingRun(MethodRun):
         return amplified(row, gain, output[place], source).to(row.dtype)
 
     def diagnostics(self) -> Mapping[str, Tensor]:
-        """``head_weights`` and, of the instance-adaptive scorer, ``dissimilarity``, [edit, step, layer, head].
+        """Return ``head_weights`` and, of the instance-adaptive scorer, ``dissimilarity``, [edit, step, layer, head].
 
         Means over the evaluations of a step; NaN where there was none.
         """
         return self._means.means()
 
     def _reach(self, event: JointAttention, place: int) -> Float[Tensor, "tokens"]:
-        """Share of a head's weight that acts in each token, in [0, 1]; none in text.
+        """Return the share of a head's weight that acts in each token, in [0, 1]; none in text.
 
         In the image 1, or with ``where="words"`` the attention to the changed words over its largest.
         """

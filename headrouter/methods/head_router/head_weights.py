@@ -1,4 +1,4 @@
-"""The instance-adaptive head router (IARouter), arXiv:2411.15034, eq. 12–18, as pure functions.
+"""Compute the weights of the instance-adaptive head router, arXiv:2411.15034, eq. 12–18, as pure functions.
 
 The prose of the paper raises heads of *lower* d̃; its equations raise heads of *higher* d̃, and that is meant: a head whose output
 differs most between source and edit is the one that carries the edit.
@@ -17,7 +17,7 @@ SPREAD_FLOOR = 1e-6
 def dissimilarity(
     source_output: Float[Tensor, "heads tokens channels"], edit_output: Float[Tensor, "heads tokens channels"]
 ) -> Float[Tensor, "heads"]:
-    """c_h = 1 − s_h of each head, s_h the cosine of eq. 12 over all tokens and channels; float32, in [0, 2].
+    """Return c_h = 1 − s_h of each head, s_h the cosine of eq. 12; float32, in [0, 2].
 
     Computed as ½·‖r/‖r‖ − e/‖e‖‖², which is exactly 0 for equal outputs where 1 − cosine would give rounding noise of 4e-6; 0 for
     a head whose output is all zero in either. Inputs of lower precision are taken to float32 first: the rounding of bfloat16
@@ -34,13 +34,13 @@ def dissimilarity(
 
 
 def _norm(output: Float[Tensor, "heads tokens channels"]) -> Float[Tensor, "heads"]:
-    """Euclidean norm of each head, summed in float32 without a copy of ``output``, whatever its dtype and strides."""
+    """Return the Euclidean norm of each head, summed in float32 without a copy of ``output``."""
     norm: Tensor = torch.linalg.vector_norm(output, dim=(1, 2), dtype=torch.float32)
     return norm
 
 
 def normalised(dissimilarities: Float[Tensor, "*layers heads"]) -> Float[Tensor, "*layers heads"]:
-    """d̃_h of eq. 13–15: dissimilarities stretched to [0, 1] over the heads of a layer.
+    """Return d̃_h of eq. 13–15: dissimilarities stretched to [0, 1] over the heads of a layer.
 
     >>> normalised(torch.tensor([0.25, 0.5, 0.75])).tolist()
     [0.0, 0.5, 1.0]
@@ -56,7 +56,7 @@ def head_weights(
     delta: float,
     form: Literal["literal", "anchored"] = "literal",
 ) -> Float[Tensor, "*layers heads"]:
-    """w_h of eq. 16–17.
+    """Return w_h of eq. 16–17.
 
     ``literal``: w = 1 + γ·sigmoid(k·(d̃ − δ)), above 1 even for equal heads. ``anchored``: w = 1 + γ·[sigmoid(k·(d̃ − δ)) −
     sigmoid(−k·δ)], exactly 1 at d̃ = 0.

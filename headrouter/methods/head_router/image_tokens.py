@@ -1,4 +1,4 @@
-"""Dual-token refinement of image tokens: text acts more where it already acts most, arXiv:2411.15034, eq. 19–20.
+"""Refine image tokens: strengthen text where it already acts most, arXiv:2411.15034, eq. 19–20.
 
 On the conditional row of each edit, for image queries i and text keys j, each attention probability is multiplied by a weight
 ŵ[i, j]; rows are not renormalised. The release multiplies the output features of image tokens instead.
@@ -23,7 +23,7 @@ from headrouter.methods.step_means import StepMeans
 
 
 class ImageTokenParameters(Parameters):
-    """What is refined, and by which reading of eq. 19."""
+    """Selects the tokens that are refined, and the reading of eq. 19."""
 
     image_tokens: Literal["attention", "features", "off"] = Field(
         "attention", description="Refine image tokens through A (paper), through output features (release), or not."
@@ -44,17 +44,17 @@ class ImageTokenParameters(Parameters):
 
     @property
     def amplitude(self) -> float:
-        """ν as it is used."""
+        """Return ν, or its default for the form."""
         return self.nu if self.nu is not None else 5.0 if self.token_form == "literal" else 2.0
 
 
 @final
 class ImageTokenRefinement(ImageTokenParameters, Window, Method):
-    """Strengthen the text's hold on image tokens, and nothing else of HeadRouter."""
+    """Strengthens the text's hold on image tokens, without the other parts of HeadRouter."""
 
     @property
     def requires(self) -> frozenset[str]:
-        """Attention, and positions of words where they are looked at."""
+        """Require attention, and positions of words where words are the keys."""
         return image_tokens_require(self)
 
     def begin(self, context: RunContext) -> MethodRun:
@@ -77,10 +77,10 @@ def image_tokens_require(parameters: ImageTokenParameters) -> frozenset[str]:
 
 @final
 class ImageTokenRun(MethodRun):
-    """Refinement of image tokens in one run."""
+    """Refines image tokens in one run."""
 
     def __init__(self, parameters: ImageTokenParameters, window: Window, context: RunContext):
-        """``context``: the run."""
+        """Begin a run in ``context``."""
         if parameters.image_tokens == "attention" and parameters.keys == "changed":
             refuse_without_source(context, "`method.keys` 'changed'", "keys='words'")
         if parameters.image_tokens == "features" and parameters.token_form == "share":
@@ -141,7 +141,7 @@ class ImageTokenRun(MethodRun):
         return result
 
     def diagnostics(self) -> Mapping[str, Tensor]:
-        """``token_weight_change``, the mean of |ŵ − 1|, and ``token_weight_ratio``, max ŵ / min ŵ, [edit, step, layer].
+        """Return ``token_weight_change``, mean |ŵ − 1|, and ``token_weight_ratio``, max ŵ / min ŵ, [edit, step, layer].
 
         Means over the evaluations of a step; NaN where there was none.
         """

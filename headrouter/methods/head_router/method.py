@@ -1,4 +1,4 @@
-"""HeadRouter: head routing and dual-token refinement as one method, arXiv:2411.15034.
+"""Combine head routing and dual-token refinement in one method, arXiv:2411.15034.
 
 Every reading of the paper is an option, and the presets ``paper`` and ``release`` are its constants. The defaults are what the
 benchmark found best (docs/results.md): a head's weight amplifies what the head does otherwise than in the source's branch, in image
@@ -29,7 +29,7 @@ from headrouter.methods.step_means import StepMeans
 class HeadRouter(
     Window, TextMixingParameters, ImageTokenParameters, ScoringParameters, RoutingParameters, Method
 ):  # fields come in the order of the paper: the last base first
-    """Amplify the heads that react to the edit, and the text's hold on image tokens.
+    """Amplifies the heads that react to the edit, and the text's hold on image tokens.
 
     In each chosen layer, for the conditional row of each edit: heads are scored; image tokens are refined; the output of each
     head is amplified by its weight; features of image tokens, where they are what is refined, come last, as released. Scores are of
@@ -38,7 +38,7 @@ class HeadRouter(
 
     @property
     def requires(self) -> frozenset[str]:
-        """Capability words that the backbone must provide."""
+        """Return the capability words that the backbone must provide."""
         text = {"text-stream"} if self.rho > 0 else set()
         return routing_requires(self) | image_tokens_require(self) | text
 
@@ -54,7 +54,7 @@ class HeadRouter(
 
 @final
 class _HeadRouterRun(MethodRun):
-    """The three parts in one run, in the paper's order."""
+    """Runs the three parts in the paper's order."""
 
     def __init__(self, method: HeadRouter, context: RunContext):
         means = StepMeans(context)
@@ -86,7 +86,7 @@ class _HeadRouterRun(MethodRun):
         return self._text.text(stream)
 
     def diagnostics(self) -> Mapping[str, Tensor]:
-        """What its parts saw and did: see :class:`HeadRoutingRun` and :class:`ImageTokenRun`."""
+        """Return the diagnostics of the parts: see :class:`HeadRoutingRun` and :class:`ImageTokenRun`."""
         return {**self._heads.diagnostics(), **self._image.diagnostics()}
 
     def _acting(self, event: JointAttention) -> list[MethodRun]:
@@ -100,7 +100,7 @@ class NoMethod(Method):
 
     @property
     def requires(self) -> frozenset[str]:
-        """Nothing."""
+        """Require no capability."""
         return frozenset()
 
     def begin(self, context: RunContext) -> MethodRun:

@@ -9,7 +9,7 @@ headrouter_api = 1
 
 @hookimpl
 def register_methods(register: Callable[[MethodSpec], None]) -> None:
-    """HeadRouter, its three parts, nothing, and word maps."""
+    """Register HeadRouter, its three parts, no method, and word maps."""
     register(
         MethodSpec(
             name="headrouter",
@@ -62,7 +62,7 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
 
 @hookimpl
 def register_presets(register: Callable[[Preset], None]) -> None:
-    """The paper's equations and the release, as they are written."""
+    """Register the paper's equations and the release, as they are written."""
     literal: dict[str, int | float | str] = {
         "k": 1.0,
         "amplify": "output",

@@ -1,4 +1,4 @@
-"""What the parts of HeadRouter share: the rows they change, and the words that differ."""
+"""Find the rows that the parts of HeadRouter change, and the words that differ."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def steered(
 
 
 def changed_positions(context: RunContext) -> dict[Row, tuple[int, ...]]:
-    """Return, for each edit that has a source, the text positions of the words that its source's prompt does not have there."""
+    """Return, for each edit with a source, the text positions of words that its source lacks there."""
     sources = {row.image: row.prompt for row in context.rows if row.is_source}
     edits = [row for row in context.rows if not row.is_source and row.image in sources]
     return {row: row.prompt.new_positions(sources[row.image]) for row in edits}

@@ -1,4 +1,4 @@
-"""Dual-token refinement of text tokens: a block's text keeps a share of the block before, arXiv:2411.15034, sec. 4.2.
+"""Refine text tokens: mix each block's text with the block before's, arXiv:2411.15034, sec. 4.2.
 
 "The previous block's input is incorporated as the residual term": t_b ← (1 − ρ)·t_b + ρ·t_{b−1}, t_b the text stream that enters
 block b and t_{b−1} the mixed input of the block before, from block 1 on, anew in every forward pass.
@@ -17,7 +17,7 @@ from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 
 
 class TextMixingParameters(Parameters):
-    """How much text is mixed, and where."""
+    """Sets the share of text that is mixed, and the blocks."""
 
     rho: float = Field(0.1, ge=0, lt=1, description="ρ, share of the previous block's text input.")
     text_rows: Literal["edit", "both"] = Field("edit", description="Rows whose text is mixed; the release mixes both.")
@@ -28,7 +28,7 @@ class TextMixingParameters(Parameters):
 
 @final
 class TextMixing(TextMixingParameters, Window, Method):
-    """Mix each block's text with that of the block before, and nothing else of HeadRouter."""
+    """Mixes each block's text with that of the block before, without the other parts of HeadRouter."""
 
     @property
     def requires(self) -> frozenset[str]:
@@ -46,10 +46,10 @@ class TextMixing(TextMixingParameters, Window, Method):
 
 @final
 class TextMixingRun(MethodRun):
-    """Mixing of text in one run."""
+    """Mixes text in one run."""
 
     def __init__(self, parameters: TextMixingParameters, window: Window, context: RunContext):
-        """``context``: the run."""
+        """Begin a run in ``context``."""
         self._parameters, self._steps = parameters, window.steps(context)
         mixed = frozenset(
             site.index
@@ -63,7 +63,7 @@ class TextMixingRun(MethodRun):
         return self._needs if step in self._steps else Needs()
 
     def text(self, stream: TextStream) -> Tensor:
-        """t_b ← (1 − ρ)·t_b + ρ·t_{b−1}."""
+        """Return t_b ← (1 − ρ)·t_b + ρ·t_{b−1}."""
         hidden, rho = stream.hidden, self._parameters.rho
         if self._previous is not None and self._previous[0] == stream.step_info.forward:
             before = self._previous[1]
@@ -74,11 +74,11 @@ class TextMixingRun(MethodRun):
         return hidden
 
     def diagnostics(self) -> Mapping[str, Tensor]:
-        """None: what it does is in its parameters."""
+        """Return no diagnostics: the effect is given by the parameters."""
         return {}
 
     def _rows(self, stream: TextStream) -> tuple[int, ...]:
-        """Places in the batch whose text is mixed."""
+        """Return the places in the batch whose text is mixed."""
         both = self._parameters.text_rows == "both"
         return tuple(
             place

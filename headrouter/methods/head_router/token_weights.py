@@ -1,4 +1,4 @@
-"""Dual-token refinement of image tokens, arXiv:2411.15034, eq. 19–20, without the S×S matrix.
+"""Refine image tokens without the S×S matrix, arXiv:2411.15034, eq. 19–20.
 
 A[i, j] is the attention probability of text key j for image query i, from the softmax over all keys. Each is multiplied by a weight
 ŵ[i, j], and rows are not renormalised, so the output changes by Σ_j (ŵ[i, j] − 1)·A[i, j]·v_j: only the block of image queries
@@ -22,7 +22,7 @@ Form = Literal["literal", "centred", "share"]
 def token_weights(
     probabilities_HNK: Float[Tensor, "h n k"], alpha: float, nu: float, form: Form
 ) -> Float[Tensor, "h n k"]:
-    """ŵ[i, j] of eq. 19, normalised over the N image tokens of each key and head.
+    """Return ŵ[i, j] of eq. 19, normalised over the N image tokens of each key and head.
 
     ``literal``: α·sigmoid(ν·softmax_i A[:, j]). The softmax is over values in [0, 1], so it is at most e/N: with the released
     α = 2, ν = 5 and N = 4096 every weight is within 0.2 % of 1. ``centred``: α·sigmoid(ν·(N·softmax_i A[:, j] − 1)). ``share``:
@@ -54,7 +54,7 @@ def refined(
     probabilities_HNK: Float[Tensor, "h n k"],
     text_value_HKD: Float[Tensor, "h k d"],
 ) -> Float[Tensor, "h n d"]:
-    """The output of the image tokens with Σ_j (ŵ[i, j] − 1)·A[i, j]·v_j added (eq. 20), float32, in one product."""
+    """Return the image tokens' output plus Σ_j (ŵ[i, j] − 1)·A[i, j]·v_j (eq. 20), float32, in one product."""
     return torch.baddbmm(output_HND.float(), (weights_HNK - 1).mul_(probabilities_HNK), text_value_HKD.float())
 
 

@@ -1,4 +1,4 @@
-"""When and where a method steers: a window of steps, and layers."""
+"""Select the steps and layers in which a method steers."""
 
 from pydantic import Field
 
@@ -10,7 +10,7 @@ from headrouter.methods.method import RunContext
 
 
 class Window(Parameters):
-    """The steered steps and layers."""
+    """Selects the steered steps and layers."""
 
     start: StepOrFraction = Field(0, description="First steered step, or fraction of the steps.")
     stop: StepOrFraction = Field(1.0, description="First step after the steered ones, or fraction.")

@@ -1,4 +1,4 @@
-"""All that must hold of a part, by kind."""
+"""Collect the checks of each kind of part."""
 
 from headrouter.testing.checks import backbone, inversion, method, plugin
 

@@ -1,4 +1,4 @@
-"""An inversion, integrated over velocities that are known in closed form."""
+"""Check an inversion over velocities that are known in closed form."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ def _solved(field: Field, steps: int) -> Solved:
 
 @check(since="0.1")
 def its_description_is_sound(subject: InversionSubject) -> None:
-    """Its steps are among those of the grid, its prompt `source` or `empty`, its guidances numbers; parameters are frozen.
+    """Its steps are of the grid, its prompt `source` or `empty`, its guidances numbers; parameters are frozen.
 
     If this fails: steps are numbered from 0; an inversion is a frozen set of parameters.
     """
@@ -92,7 +92,7 @@ def a_constant_velocity_is_exact(subject: InversionSubject) -> None:
 
 @check(since="0.1")
 def sampling_converges(subject: InversionSubject) -> None:
-    """Over a smooth velocity, sampling converges as steps grow, with at least the order that it claims, less 0.3.
+    """Over a smooth velocity, sampling converges with at least the order that it claims, less 0.3.
 
     If this fails: look at which noise level the model is told in each evaluation, and at the weights of the evaluations.
     """
@@ -109,7 +109,7 @@ def sampling_converges(subject: InversionSubject) -> None:
 
 @check(since="0.1")
 def it_asks_at_noise_levels(subject: InversionSubject) -> None:
-    """The model is told noise levels between 0 and 1, for the rows at hand.
+    """The model is called at noise levels between 0 and 1, for the rows at hand.
 
     If this fails: σ runs from 1 (noise) to 0 (picture), whatever the model's own time scale; that is the backbone's business.
     """
@@ -121,7 +121,7 @@ def it_asks_at_noise_levels(subject: InversionSubject) -> None:
 
 @check(since="0.1")
 def a_run_is_a_function(subject: InversionSubject) -> None:
-    """The same run has the same result, in the dtype of the latents; the global random state and what is given stay as they are.
+    """Equal runs have equal results, in the dtype of the latents; random state and inputs stay as they are.
 
     If this fails: draw noise by `inputs.noise`, make new tensors instead of writing into given ones, keep no state on the object.
     """
@@ -157,7 +157,7 @@ def it_draws_noise_where_it_says(subject: InversionSubject) -> None:
 
 @dataclass
 class _Run:
-    """A sampling run of three rows: an edit of the first picture, another one, and one of the second."""
+    """Samples three rows: an edit of the first picture, another one, and one of the second."""
 
     inversion: Inversion
     inputs: RunInputs
@@ -184,7 +184,7 @@ def _velocity(latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0
 
 @check(since="0.1")
 def rows_belong_to_their_pictures(subject: InversionSubject) -> None:
-    """Each row starts from, and is drawn to, what belongs to its own picture; rows of one picture that are alike stay alike.
+    """Each row starts from, and is drawn to, its own picture; equal rows stay equal.
 
     If this fails: spread what belongs to pictures over the rows by `headrouter.sampling.inversion.per_row`.
     """
@@ -197,7 +197,7 @@ def rows_belong_to_their_pictures(subject: InversionSubject) -> None:
 
 @check(since="0.1")
 def rows_can_be_dropped(subject: InversionSubject) -> None:
-    """Dropping a row between steps does not change the others, and latents that were changed from outside are taken.
+    """Dropping a row between steps does not change the others; latents changed from outside are taken.
 
     If this fails: everything that lives from step to step is in `State`, with the rows first; memory may be dropped at any step.
     """

@@ -1,4 +1,4 @@
-"""A method, run on the toy model."""
+"""Check a method on the toy model."""
 
 import gc
 import weakref
@@ -21,7 +21,7 @@ from headrouter.testing.watched import Watched
 
 @check(since="0.1")
 def it_runs(subject: MethodSubject) -> None:
-    """It edits on models with text first and with text last, with one edit and with two, guided or not; numbers stay finite.
+    """It edits with text first and last, one edit and two, guided or not; numbers stay finite.
 
     If this fails: take text and image from `event.layout`, rows from `event.rows`; guidance 1 has no unconditional branch.
     """
@@ -63,7 +63,7 @@ def at_strength_zero_it_changes_nothing(subject: MethodSubject) -> None:
 
 @check(since="0.1")
 def a_method_is_a_function(subject: MethodSubject) -> None:
-    """One object serves many runs: the same run has the same result; the global random state and the model are left alone.
+    """One object serves many runs: equal runs have equal results; random state and model stay as they are.
 
     If this fails: keep all state in the `MethodRun`, none on the method or the model; draw no noise.
     """
@@ -81,7 +81,7 @@ def a_method_is_a_function(subject: MethodSubject) -> None:
 
 @check(since="0.1")
 def it_writes_into_nothing_it_is_given(subject: MethodSubject) -> None:
-    """Tensors that it is given stay as they are, what it gives has their shape and dtype, and `needs` does not change.
+    """Given tensors stay as they are, returned ones have their shape and dtype, and `needs` does not change.
 
     If this fails: `output * weight` makes a new tensor, `output *= weight` does not; the model goes on to use what was given.
     """
@@ -117,7 +117,7 @@ def edits_are_independent(subject: MethodSubject) -> None:
 
 @check(since="0.1")
 def the_source_runs_only_as_long_as_it_is_needed(subject: MethodSubject) -> None:
-    """An edit is the same whether the source's row runs to the end, or only while the method says that it needs it.
+    """An edit is the same whether the source's row runs to the end or only while needed.
 
     If this fails: say `pair=True` in `needs` for each step that compares with the source or copies from it.
     """

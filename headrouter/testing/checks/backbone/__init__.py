@@ -1,4 +1,4 @@
-"""All that must hold of a backbone, by concept."""
+"""Collect the checks of a backbone, by concept."""
 
 from headrouter.testing.checks.backbone import attaching, layout, listening, picture, prompt, velocity, weights
 

@@ -1,4 +1,4 @@
-"""Attaching to a backbone: one listener at a time, heard only within a velocity, and nothing remains of it afterwards."""
+"""Check attachment: one listener at a time, events within velocities only, and a model left as it was."""
 
 import gc
 import weakref
@@ -52,7 +52,7 @@ def nothing_is_heard_outside_a_velocity(subject: BackboneSubject) -> None:
 
 @check(since="0.1")
 def nothing_remains_after_exit(subject: BackboneSubject) -> None:
-    """After the context the model is what it was: structure, hooks, processors, weights, velocity; nobody is heard.
+    """After the context the model is what it was: structure, hooks, processors, weights and velocity; no event is sent.
 
     If this fails: undo in a `finally` all that attaching does, in reverse order.
     """
@@ -64,7 +64,7 @@ def nothing_remains_after_exit(subject: BackboneSubject) -> None:
 
 @check(since="0.1")
 def nothing_remains_after_an_exception(subject: BackboneSubject) -> None:
-    """An exception of the listener, or in the body, leaves the model as it was; the next velocity is a fresh one.
+    """An exception of the listener, or in the body, leaves the model as it was.
 
     If this fails: undo in a `finally`, and keep no counters or half-finished forward passes on the model.
     """
@@ -101,7 +101,7 @@ def nothing_remains_after_an_exception(subject: BackboneSubject) -> None:
 
 
 class _Before:
-    """A backbone's state and velocity before somebody listens."""
+    """Holds a backbone's state and velocity before a listener is attached."""
 
     def __init__(self, backbone: Backbone):
         self.backbone = backbone
@@ -146,7 +146,7 @@ def a_second_listener_is_refused(subject: BackboneSubject) -> None:
 
 @check(since="0.1")
 def events_are_freed(subject: BackboneSubject) -> None:
-    """No event is kept alive by the backbone after its forward pass: attention is large.
+    """The backbone keeps no event alive after its forward pass: attention is large.
 
     If this fails: look for a list of events, a closure, or a last event kept on the model.
     """

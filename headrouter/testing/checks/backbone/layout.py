@@ -1,4 +1,4 @@
-"""A backbone's token layout: which positions of the joint sequence are which text tokens and which patches."""
+"""Check the token layout: positions of text tokens and of patches in the joint sequence."""
 
 from headrouter.attention.rows import Row
 from headrouter.models.backbone import Backbone
@@ -23,7 +23,7 @@ from headrouter.testing.subjects import BackboneSubject
 
 @check(since="0.1")
 def every_size_works(subject: BackboneSubject) -> None:
-    """Square, wide and high pictures all work, and the grid has rows and columns of square patches of latents.
+    """Square, wide and high pictures work, and the grid has rows and columns of square patches.
 
     If this fails: take rows and columns from the latents that come, height first; do not take one side for both.
     """
@@ -48,7 +48,7 @@ def every_size_works(subject: BackboneSubject) -> None:
 
 @check(since="0.1")
 def text_tokens_are_where_the_layout_says(subject: BackboneSubject) -> None:
-    """Changing one text token of the conditioning changes, at the first site, the key at its position of `layout.text`, alone.
+    """Changing one text token changes, at the first site, the key at its position of `layout.text`, alone.
 
     If this fails: compare the order in which the model joins text, image and registers with the layout's.
     """
@@ -72,7 +72,7 @@ def text_tokens_are_where_the_layout_says(subject: BackboneSubject) -> None:
 
 @check(since="0.1")
 def patches_are_where_the_layout_says(subject: BackboneSubject) -> None:
-    """Changing one patch of the latents changes, at the first site, the key of its place in the grid, row by row, alone.
+    """Changing one patch of the latents changes, at the first site, the key of its place in the grid, alone.
 
     If this fails: image tokens must be in row-major order, `layout.grid` be (rows, columns), and `layout.image` where they are.
     """

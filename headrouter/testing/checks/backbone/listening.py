@@ -1,4 +1,4 @@
-"""What a listener hears of a backbone: every attention, as it is; and what it answers is what the model goes on with."""
+"""Check events: one for every attention, unchanged unless steered, and the listener's answer used by the model."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -80,7 +80,7 @@ def every_site_is_heard_once_and_in_order(subject: BackboneSubject) -> None:
 
 @check(since="0.1")
 def no_joint_attention_is_missed(subject: BackboneSubject) -> None:
-    """Text reaches the image through the events alone: where no event lets it through, the text does not matter.
+    """Text reaches the image through events alone: blocked there, the text does not matter.
 
     If this fails: a block attends jointly without an event. Look for a second kind of block, the last block, or a pattern of
     `sites` that matches too little. Text must have no other way into the image within one forward pass.
@@ -160,7 +160,7 @@ def attention_is_the_softmax(subject: BackboneSubject) -> None:
 
 @check(since="0.1")
 def what_is_assigned_is_used(subject: BackboneSubject) -> None:
-    """`attend()` runs on the query, key and value that the event has at that moment.
+    """`attend()` runs on the query, key and value that the event has when it is called.
 
     If this fails: the kernel given to `JointAttention` must use its arguments, not the tensors of the model's call.
     """
@@ -178,7 +178,7 @@ def what_is_assigned_is_used(subject: BackboneSubject) -> None:
 
 @check(since="0.1")
 def the_listeners_answer_goes_on(subject: BackboneSubject) -> None:
-    """What the listener gives for an attention is what the model goes on with, at every site.
+    """The model goes on with the output that the listener returns, at every site.
 
     If this fails: return the listener's answer to the model, at each site, and not the output of the kernel.
     """
@@ -233,7 +233,7 @@ def _with_output(index: int, change: Callable[[JointAttention, Tensor], Tensor])
 
 @check(since="0.1", requires={"text-stream"})
 def the_text_stream_enters_the_block(subject: BackboneSubject) -> None:
-    """`text` is called before each site with the text that enters its block, and its answer is what enters.
+    """`text` is called before each site with its block's text, and the returned text enters the block.
 
     If this fails: pass the block's own text input, [rows, text tokens, channels], through `AttentionListener.text`, before the
     attention of the same block, and give the block the answer.

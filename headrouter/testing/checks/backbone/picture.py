@@ -1,4 +1,4 @@
-"""A backbone's pictures, sizes and time grid."""
+"""Check a backbone's pictures, sizes and time grid."""
 
 from dataclasses import replace
 
@@ -74,7 +74,7 @@ def decoding_is_the_references(subject: BackboneSubject) -> None:
 
 @check(since="0.2", requires={"stand-in", "encode-image"})
 def encoding_undoes_decoding(subject: BackboneSubject) -> None:
-    """With an autoencoder that loses nothing, `encode_image` of the pictures that `decode` gives is the latents, to 1e-5.
+    """With an autoencoder that loses nothing, `encode_image` after `decode` gives the latents, to 1e-5.
 
     If this fails: `to_latents` and `from_latents` must be inverses: x = (z − shift) · scale and z = x / scale + shift, or
     x = (z − mean) / deviation and z = x · deviation + mean; patches must be made and undone in one order.

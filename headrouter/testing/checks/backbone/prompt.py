@@ -1,4 +1,4 @@
-"""A backbone's prompts: their tensors, and where their words went."""
+"""Check a backbone's prompts: their tensors, and the positions of their words."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ _SWAPS: Final = (("cat", "dog"), ("x", "y"), ("red", "cat"), ("q", "z"))
 
 @check(since="0.1")
 def prompts_are_encoded_one_by_one(subject: BackboneSubject) -> None:
-    """A prompt's tensors, each [1, ...], do not depend on the other prompts; all prompts have the same shapes.
+    """A prompt's tensors, each [1, ...], do not depend on the other prompts.
 
     If this fails: encode each prompt alone and pad to a fixed length; a batch padded to its longest prompt makes rows that do not
     fit together.

@@ -1,4 +1,4 @@
-"""A backbone's velocity: the right number, of each row, under its own prompt and guidance, and of nothing else."""
+"""Check the velocity: each row's number, under its own prompt and guidance, and independent of other rows."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -17,7 +17,7 @@ CLOSE = 1e-5
 
 
 def _two_passes(backbone: Backbone, row: Row) -> bool:
-    """Return whether guidance is two evaluations, told from what the backbone says of a guided row."""
+    """Return whether guidance is two evaluations, by the batch size of a guided row."""
     return backbone.batch_size([replace(row, guidance=3.0)]) == 2
 
 
@@ -65,7 +65,7 @@ def _guess(backbone: Backbone, asked: Generation, wanted: Tensor) -> str:
 
 @check(since="0.1")
 def a_velocity_is_float32_of_the_latents_shape(subject: BackboneSubject) -> None:
-    """It is float32, finite, without gradient, of the shape of the latents and on the backbone's device.
+    """A velocity is float32, finite, without gradient, of the latents' shape, on the backbone's device.
 
     If this fails: guidance is combined in float32; wrap the model's call in `torch.no_grad()`.
     """
@@ -82,7 +82,7 @@ def a_velocity_is_float32_of_the_latents_shape(subject: BackboneSubject) -> None
 
 @check(since="0.1")
 def a_velocity_is_a_function(subject: BackboneSubject) -> None:
-    """The same question has the same answer, and neither the global random state nor the latents are touched.
+    """Equal inputs give equal velocities, and change neither the global random state nor the latents.
 
     If this fails: a backbone draws no noise; dropout is off in evaluation mode; never write into what is given.
     """
@@ -111,7 +111,7 @@ def the_model_is_left_alone(subject: BackboneSubject) -> None:
 
 @check(since="0.1")
 def everything_it_is_told_matters(subject: BackboneSubject) -> None:
-    """Noise level, latents, prompt, and each tensor of the prompt's conditioning change the velocity.
+    """Noise level, latents, prompt, and each tensor of the conditioning change the velocity.
 
     If this fails: pass it to the model. Pooled embeddings and masks of the prompt are easily lost.
     """
@@ -166,7 +166,7 @@ def batch_size_tells_the_rows(subject: BackboneSubject) -> None:
 
 @check(since="0.1")
 def each_branch_is_what_it_says(subject: BackboneSubject) -> None:
-    """Row i of an event is conditioned on the prompt of `event.rows[i]`, at the latents of its row; its pair is the source's.
+    """Row i of an event has the prompt and latents of `event.rows[i]`; its pair is the source's.
 
     If this fails: the conditioning must be stacked in the order of the batch rows; the unconditional branch takes the negative
     prompt. Halves swapped in a batch make methods steer the wrong one.
@@ -201,7 +201,7 @@ def _place(items: tuple[BatchRow, ...], index: int, branch: str) -> int:
 
 @check(since="0.1", requires={"guidance"})
 def guidance_is_what_it_says(subject: BackboneSubject) -> None:
-    """With two evaluations v = v(negative) + g·(v(prompt) − v(negative)); with embedded guidance g changes the velocity.
+    """Two evaluations give v(negative) + g·(v(prompt) − v(negative)); embedded guidance g changes the velocity.
 
     If this fails: combine once, in float32, as `headrouter.attention.rows.guided_velocity` does; the unconditional branch has the
     negative prompt.

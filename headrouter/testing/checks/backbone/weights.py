@@ -1,4 +1,4 @@
-"""A backbone's fingerprint: its weights by content, so that a kept inversion or a record is never used with others."""
+"""Check the fingerprint, by which a kept inversion or a record knows its weights."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from headrouter.testing.subjects import BackboneSubject
 
 @check(since="0.1")
 def a_fingerprint_tells_weights_by_content(subject: BackboneSubject) -> None:
-    """`fingerprint()` is the same for the same weights, and another one when a single weight of any model has changed.
+    """`fingerprint()` is the same for the same weights, and differs when a single weight has changed.
 
     If this fails: leave `fingerprint` as `Backbone` has it, which reads every torch module among the backbone's attributes and
     theirs; or cover the weights of every model that edits depend on, and neither places nor identities.
@@ -35,7 +35,7 @@ def a_fingerprint_tells_weights_by_content(subject: BackboneSubject) -> None:
 
 
 def _first_and_last(model: Module) -> Iterator[tuple[str, Tensor]]:
-    """Two weights of a model that can be changed in place: quantised ones have arithmetic of their own."""
+    """Return two weights of a model that can be changed in place; quantised ones cannot."""
     plain = {
         name: weight.data
         for name, weight in model.named_parameters()
