@@ -11,7 +11,7 @@ from PIL import Image
 from pydantic import AfterValidator, ConfigDict, Field, field_serializer, model_validator
 from typing_extensions import Self
 
-from headrouter.config.configuration import Parameters
+from headrouter.config.configuration import Parameters, validate
 from headrouter.editing.assembly import class_of, registered_under
 from headrouter.editing.job import Job, is_guided
 from headrouter.editing.request import Guidance, Request, Seeds, Side, Steps, Text
@@ -53,7 +53,7 @@ class Part(Parameters):
         try:
             json.dumps(self.model_dump(mode="json"))
         except (ValueError, RecursionError) as error:
-            raise ValueError("parameters must not be nested so deeply") from error
+            raise ValueError("parameters must be plain data that is not nested too deeply") from error
         return self
 
     @property
@@ -136,26 +136,27 @@ class Record(Parameters):
             weights: Its fingerprint.
             max_rows: Most rows in one model call.
         """
-        return cls(
-            backbone=Loaded.model_validate({**loaded, **backbone.settings}),
-            weights=weights,
-            inversion=Part.of("inversion", job.inversion),
-            methods=tuple(Part.of("method", method) for method in job.methods),
-            edit=Edit(
-                source_prompt=job.source.text,
-                prompt=tuple(prompt.text for prompt in job.targets),
-                negative_prompt=job.negative.text,
-                guidance=job.guidance,
-                steps=job.steps,
-                seed=asked.seed,
-                size=job.size,
-                maps=asked.maps,
-            ),
-            preset=asked.preset,
-            max_rows=max_rows,
-            source=Picture(sha256=picture_hash(job.picture)),
-            code=code_of((backbone, job.inversion, *job.methods)),
-        )
+        values = {
+            "source": {"sha256": picture_hash(job.picture)},
+            "backbone": {**loaded, **backbone.settings},
+            "weights": weights,
+            "inversion": Part.of("inversion", job.inversion),
+            "methods": [Part.of("method", method) for method in job.methods],
+            "edit": {
+                "source_prompt": job.source.text,
+                "prompt": [prompt.text for prompt in job.targets],
+                "negative_prompt": job.negative.text,
+                "guidance": job.guidance,
+                "steps": job.steps,
+                "seed": asked.seed,
+                "size": job.size,
+                "maps": asked.maps,
+            },
+            "preset": asked.preset,
+            "max_rows": max_rows,
+            "code": code_of((backbone, job.inversion, *job.methods)),
+        }
+        return validate(cls, values)
 
     @classmethod
     def of_inversion(cls, job: Job, backbone: Backbone, loaded: Mapping[str, Any], weights: str) -> Self:
@@ -163,25 +164,26 @@ class Record(Parameters):
         inversion, sees_source = job.inversion, job.inversion.inversion_prompt == "source"
         rest = {name: value for name, value in {**loaded, **backbone.settings}.items() if name not in _OF_THE_WEIGHTS}
         code = code_of((backbone, inversion))
-        return cls(
-            backbone=Loaded.model_validate({**rest, "name": None, "class": type(backbone).__name__, "model": None}),
-            weights=weights,
-            inversion=Part.of("inversion", inversion, inversion.inversion_parameters),
-            methods=(),
-            edit=Edit(
-                source_prompt=job.source.text if sees_source else "",
-                prompt=(),
-                negative_prompt=job.negative.text if is_guided(inversion) else "",
-                guidance=inversion.inversion_guidance,
-                steps=job.steps,
-                seed=(job.seed if "invert" in inversion.seeded else 0,),
-                size=job.size,
-                maps=False,
-            ),
-            max_rows=None,
-            source=Picture(sha256=picture_hash(job.picture)),
-            code={name: value for name, value in code.items() if name not in LIBRARIES},
-        )
+        values = {
+            "source": {"sha256": picture_hash(job.picture)},
+            "backbone": {**rest, "name": None, "class": type(backbone).__name__, "model": None},
+            "weights": weights,
+            "inversion": Part.of("inversion", inversion, inversion.inversion_parameters),
+            "methods": [],
+            "edit": {
+                "source_prompt": job.source.text if sees_source else "",
+                "prompt": [],
+                "negative_prompt": job.negative.text if is_guided(inversion) else "",
+                "guidance": inversion.inversion_guidance,
+                "steps": job.steps,
+                "seed": job.seed if "invert" in inversion.seeded else 0,
+                "size": job.size,
+                "maps": False,
+            },
+            "max_rows": None,
+            "code": {name: value for name, value in code.items() if name not in LIBRARIES},
+        }
+        return validate(cls, values)
 
     @property
     def hash(self) -> str:

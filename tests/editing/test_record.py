@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,15 @@ def test_code_that_changed_is_another_record(monkeypatch: pytest.MonkeyPatch) ->
         code._code.cache_clear()
 
 
+def test_what_no_record_can_hold_is_refused_before_the_transformer_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Defaults of a model come from anywhere; a file that says 5000 would not be read."""
+    defaults = replace(ToyMMDiT().defaults, guidance=5000.0)
+    monkeypatch.setattr(ToyMMDiT, "defaults", defaults)
+    monkeypatch.setattr(ToyMMDiT, "velocity", lambda *_: pytest.fail("the transformer ran"))
+    with pytest.raises(InvalidInputError, match=r"`edit\.guidance`: Input should be less than 1000 \(got 5000"):
+        Editor(ToyMMDiT(), "rf", None, progress=False).edit(PICTURE, "a dog", steps=2)
+
+
 def test_parameters_nested_beyond_what_can_be_written_are_refused(expected: Result, tmp_path: Path) -> None:
     value: Any = 1
     for _ in range(400):
@@ -153,7 +163,9 @@ def test_parameters_nested_beyond_what_can_be_written_are_refused(expected: Resu
     record = expected.record.plain()
     record["inversion"]["eta"] = value
     (folder / "result.json").write_text(json.dumps(record))
-    with pytest.raises(InvalidInputError, match=r"is damaged: `inversion`: parameters must not be nested so deeply"):
+    with pytest.raises(
+        InvalidInputError, match=r"is damaged: `inversion`: parameters must be plain data that is not nested too deeply"
+    ):
         replay(folder)
 
 

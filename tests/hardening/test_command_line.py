@@ -262,7 +262,7 @@ ASKED = [
     "guidance",
     "seed",
     "size",
-    "inversion",
+    "start",
     "maps",
 ]
 MADE = [
