@@ -1,4 +1,4 @@
-"""What adapters of diffusers models share: the attention tap, the pipeline glue, tiny pipelines for tests.
+"""Share code among adapters of diffusers models: the attention tap, the pipeline glue, tiny pipelines for tests.
 
 It names no model class. An adapter declares where a model attends, how its sequence is laid out and how it is called;
 :class:`headrouter_diffusers.pipeline.DiffusersBackbone` does the rest.

@@ -1,4 +1,4 @@
-"""Pictures to latents and back, by the autoencoder of a pipeline.
+"""Encode pictures to latents and decode them by the autoencoder of a pipeline.
 
 One picture at a time, so that memory does not grow with their number and no picture depends on another. Latents are scaled as
 the transformer is trained: x = (z − shift) · scale, or (z − mean) / deviation of each channel.
@@ -16,7 +16,7 @@ from torch import Tensor
 def encode(
     vae: Any, pixels: Float[Tensor, "images 3 height width"], device: torch.device, *, films: bool = False
 ) -> Float[Tensor, "images channels h w"]:
-    """Return the mode of the posterior of pictures in [−1, 1], float32; with ``films`` each is a film of one frame."""
+    """Return the posterior's mode for pictures in [−1, 1], float32; with ``films`` each is a film of one frame."""
     with _full_precision(vae):
         given = pixels.to(device, vae.dtype)
         modes = [vae.encode(_film(picture[None], films)).latent_dist.mode().float() for picture in given]
@@ -39,7 +39,7 @@ def channels(vae: Any) -> int:
 
 
 def normalised(vae: Any, raw: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows channels h w"]:
-    """Return (z − mean) / deviation of each channel, or (z − shift) · scale, whichever the autoencoder is configured with."""
+    """Return (z − mean) / deviation of each channel, or (z − shift) · scale, as the autoencoder is configured."""
     if _by_channel(vae):
         mean, deviation = _statistics(vae, raw)
         return (raw - mean) / deviation

@@ -1,4 +1,4 @@
-"""Pipelines, loaded by name or given."""
+"""Load pipelines by name, or check given ones."""
 
 import os
 import threading
@@ -43,7 +43,7 @@ def load_pipeline(
     large: Collection[str] = ("transformer",),
     released: Sequence[str] = (),
 ) -> Any:
-    """A pipeline of class ``wanted`` from a hub id, folder or single file, placed, in evaluation mode, its weights frozen.
+    """Return a pipeline of class ``wanted`` from a hub id, folder or single file, placed, with frozen weights.
 
     The autoencoder is always in float32: a picture passes through it twice, and it is small. One thread at a time.
 
@@ -82,7 +82,7 @@ def load_pipeline(
 
 
 def load_model(kind: type, folder: Path, dtype: torch.dtype) -> Any:
-    """A model of class ``kind`` from its own folder, checked as a part of a pipeline is, on the CPU, its weights frozen.
+    """Return a model of class ``kind`` from its own folder, on the CPU, with frozen weights.
 
     Raises:
         WeightsError: weights missing, damaged, incomplete, or pickled.
@@ -94,7 +94,7 @@ def load_model(kind: type, folder: Path, dtype: torch.dtype) -> Any:
 
 @dataclass(frozen=True)
 class _Order:
-    """What is to be loaded, but for where it is: the arguments of :func:`load_pipeline`, with formats and precision."""
+    """Holds the arguments of :func:`load_pipeline` without the source, with formats and precision."""
 
     wanted: Any
     parameters: DiffusersParameters

@@ -1,4 +1,4 @@
-"""Parameters that every diffusers pipeline is loaded with: which weights, from where, and how small."""
+"""Define the parameters that every diffusers pipeline is loaded with: variant, quantisation, base."""
 
 from abc import ABC
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ NeededT5 = Annotated[bool, BeforeValidator(_never_off)]
 
 
 class DiffusersParameters(BackboneParameters, ABC):
-    """How to load a diffusers pipeline.
+    """Sets how a diffusers pipeline is loaded.
 
     Attributes:
         variant: Which weights to take of a folder or repository that holds several, such as ``fp16``. A component that has

@@ -1,4 +1,4 @@
-"""The common part of backbones that drive a diffusers pipeline.
+"""Implement the common part of backbones that drive a diffusers pipeline.
 
 A subclass declares where its transformer attends, which text encoders feed it, how a latent becomes tokens, which time
 grid suits it and how it is called. ``help(DiffusersBackbone)`` shows what there is to declare.
@@ -38,7 +38,7 @@ _MACHINE = set(DiffusersParameters.model_fields)
 
 
 class DiffusersBackbone(Backbone, ABC):
-    """A backbone over a diffusers pipeline with one transformer, one autoencoder and a flow-matching scheduler."""
+    """Drives a diffusers pipeline with one transformer, one autoencoder and a flow-matching scheduler."""
 
     family: str
     """Name of the backbone, for messages and records."""
@@ -126,12 +126,12 @@ class DiffusersBackbone(Backbone, ABC):
     @property
     @abstractmethod
     def patch(self) -> int:
-        """Side of the square of latents that becomes one image token: 2 if a token stands for 2 × 2 latents."""
+        """Return the side of the square of latents that becomes one image token, for instance 2."""
 
     @property
     @abstractmethod
     def guided(self) -> bool:
-        """Return whether guidance takes two evaluations, of the prompt and the negative prompt; False if the model is told it."""
+        """Return whether guidance takes two evaluations; False if the model takes it as a number."""
 
     @abstractmethod
     def own_defaults(self) -> Defaults:
@@ -221,7 +221,7 @@ class DiffusersBackbone(Backbone, ABC):
 
     @property
     def latent_stride(self) -> int:
-        """Pixels along the side of one latent."""
+        """Return the pixels along the side of one latent."""
         return int(self.pipeline.vae_scale_factor)
 
     # What a subclass may use.
@@ -245,13 +245,13 @@ class DiffusersBackbone(Backbone, ABC):
     @property
     @final
     def name(self) -> str:
-        """Backbone and weights."""
+        """Return the backbone and the weights."""
         return f"{self.family} ({self._source})"
 
     @property
     @final
     def provides(self) -> frozenset[str]:
-        """Capability words."""
+        """Return the capability words."""
         words = {"joint-attention", "text-stream", "guidance", "encode-image"}
         if all(part.tells_words for part in self.parts if part.start is not None):
             words.add("prompt-words")
@@ -266,19 +266,22 @@ class DiffusersBackbone(Backbone, ABC):
     @property
     @final
     def sites(self) -> tuple[Site, ...]:
-        """Joint attention sites in execution order."""
+        """Return the joint attention sites in execution order."""
         return self._tap.sites
 
     @property
     @final
     def image_sites(self) -> tuple[Site, ...]:
-        """Attention among image tokens only."""
+        """Return the sites where image tokens alone attend."""
         return self._tap.image_sites
 
     @property
     @final
     def device(self) -> torch.device:
-        """Where the model computes; with offloading, where it is brought to. Read anew: what a run asks first."""
+        """Return the device that the model computes on; with offloading, the one it is brought to.
+
+        Read anew: what a run asks first.
+        """
         self._placed.clear()
         return self._placement()[0]
 
@@ -305,7 +308,7 @@ class DiffusersBackbone(Backbone, ABC):
     @property
     @final
     def size_multiple(self) -> int:
-        """Pixels that width and height must be multiples of."""
+        """Return the pixels that width and height must be multiples of."""
         return self.latent_stride * self.patch
 
     @final
@@ -350,7 +353,7 @@ class DiffusersBackbone(Backbone, ABC):
             return autoencoder.decode(self.pipeline.vae, raw, self.device, films=self.films)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """Channels, rows and columns of the latents of a picture."""
+        """Return channels, rows and columns of the latents of a picture."""
         for name, value in (("width", width), ("height", height)):
             if value <= 0 or value % self.size_multiple:
                 raise InvalidInputError(
@@ -375,7 +378,7 @@ class DiffusersBackbone(Backbone, ABC):
     def velocity(
         self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row]
     ) -> Float[Tensor, "rows channels h w"]:
-        """dx/dσ of each row, float32, from one call of the transformer."""
+        """Return dx/dσ of each row, float32, from one call of the transformer."""
 
         device, dtype = self._placement()
 
@@ -391,7 +394,7 @@ class DiffusersBackbone(Backbone, ABC):
 
     @final
     def batch_size(self, rows: Sequence[Row]) -> int:
-        """How many rows the transformer sees for one velocity of ``rows``."""
+        """Return the number of rows that the transformer sees for one velocity of ``rows``."""
         return len(batch_rows(rows, guided=self.guided))
 
     @final

@@ -1,4 +1,4 @@
-"""Fewer messages of diffusers, transformers and what they import: those that headrouter gives itself, and those on spare packages.
+"""Silence messages of diffusers and transformers that headrouter gives itself, or that concern spare packages.
 
 Progress bars are off where there is no terminal. Import this before anything of diffusers: the packages of quantisation that
 diffusers imports whether they are used or not are imported here, without their notes and without a request to the hub.

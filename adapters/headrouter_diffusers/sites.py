@@ -1,4 +1,4 @@
-"""Where a model attends: declarative rules, and the sites they find in it."""
+"""Find the attention sites of a model by declarative rules."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from headrouter.errors import IncompatibleError
 @final
 @dataclass(frozen=True, slots=True)
 class SiteRule:
-    """Attention modules of one kind.
+    """Describes attention modules of one kind.
 
     Attributes:
         pattern: Path of the modules in the model; each ``*`` stands for a number.
@@ -41,7 +41,7 @@ class SiteRule:
 @final
 @dataclass(frozen=True, eq=False)
 class FoundSite:
-    """A site in a model.
+    """Holds a site and its modules in a model.
 
     Attributes:
         site: What methods see of it.

@@ -1,4 +1,4 @@
-"""How many tokens of T5, the leading text encoder, a prompt has."""
+"""Set the number of tokens of T5, the leading text encoder."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ MOST_TOKENS = 512
 
 
 class T5Parameters(DiffusersParameters):
-    """How to load a backbone that reads prompts with T5.
+    """Sets how a backbone that reads prompts with T5 is loaded.
 
     Attributes:
         max_sequence_length: Number of T5 tokens, special ones included, at most what the model takes; fewer are faster. By default

@@ -1,4 +1,4 @@
-"""Tiny pipelines of diffusers' real classes with random weights, built offline in a fraction of a second, for tests.
+"""Build tiny pipelines of diffusers' real classes with random weights, offline in a fraction of a second.
 
 Real tokenizers with one token per character and a few words, text encoders of one or two layers, an autoencoder that
 shrinks a picture 4 times, 4 heads, patches of 2×2 latents: a picture of 48 × 32 pixels has 4 × 6 image tokens. The
@@ -132,7 +132,7 @@ def stock_latents(backbone: Any, asked: Generation, **arguments: Any) -> Tensor:
 
 @contextmanager
 def invertible_autoencoder(backbone: Any) -> Iterator[None]:
-    """Put in the place of a pipeline's autoencoder one that loses nothing of latents: their values stand in a picture's pixels.
+    """Replace a pipeline's autoencoder by one that loses nothing, with latents stored in the picture's pixels.
 
     Latents and pictures keep their shapes; a latent of more channels than its pixels have numbers does not fit.
     """
@@ -208,7 +208,7 @@ def _t5_vocabulary() -> list[tuple[str, float]]:
 
 
 def tiny_t5_tokenizer(length: int) -> T5Tokenizer:
-    """One token for each of a few words, and one for each other letter."""
+    """Return a tokenizer with one token for each of a few words, and one for each other letter."""
     return T5Tokenizer(vocab=_t5_vocabulary(), extra_ids=0, model_max_length=length)
 
 

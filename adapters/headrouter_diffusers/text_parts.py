@@ -1,4 +1,4 @@
-"""Where the words of a prompt go: the tokens of each text encoder, and what an encoder would not see of it."""
+"""Map the words of a prompt to the tokens of each text encoder, and find the words it cannot read."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ TOKENIZING: Final = threading.RLock()
 @final
 @dataclass(frozen=True, eq=False)
 class TextPart:
-    """One text encoder, as the joint sequence sees it.
+    """Describes one text encoder's part of the joint sequence.
 
     Attributes:
         name: Name of its tokenizer.
@@ -47,7 +47,7 @@ class TextPart:
         return bool(getattr(self.tokenizer, "is_fast", False))
 
     def tokens(self, spelling: Spelling) -> tuple[Token, ...]:
-        """Tokens of a prompt that enter the joint sequence, without special ones and padding."""
+        """Return the tokens of a prompt that enter the joint sequence, without special ones and padding."""
         if self.start is None or not self.tells_words:
             return ()
         encoded = self._encoded(spelling.text, max_length=self.length + self.dropped, truncation=True)
@@ -82,7 +82,7 @@ class TextPart:
         return count, text[words[kept][0] :].strip() if kept < len(words) else ""
 
     def unknown(self, text: str) -> list[str]:
-        """Pieces of ``text`` with words that are not in the vocabulary: to the encoder all of them are one and the same token."""
+        """Return the pieces of ``text`` that are not in the vocabulary and share one token."""
         token = getattr(self.tokenizer, "unk_token_id", None)
         if not self.tells_words or token is None:
             return []
@@ -102,7 +102,7 @@ class TextPart:
 
 
 def as_tokenized(spelling: Spelling, tokenizer: Any, convert: Callable[[str, Any], str] | None) -> Spelling:
-    """A prompt as a pipeline gives it to a tokenizer: a trained token of several vectors is written as one token for each.
+    """Return a prompt as a pipeline tokenizes it: a trained token of several vectors becomes several.
 
     Args:
         spelling: The prompt.
@@ -132,7 +132,7 @@ def as_tokenized(spelling: Spelling, tokenizer: Any, convert: Callable[[str, Any
 
 
 def check_length(text: str, parts: Sequence[tuple[TextPart, str]]) -> None:
-    """Check that the leading encoder, the last of ``parts``, takes all of ``text``; each part with the text that it is given.
+    """Check that the leading encoder, the last of ``parts``, takes all of its text.
 
     Raises:
         InvalidInputError: it does not; the message says what would be cut, and what to do.

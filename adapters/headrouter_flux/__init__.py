@@ -1,4 +1,4 @@
-"""Flux for headrouter."""
+"""Register Flux."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ RELEASED = ("black-forest-labs/FLUX.1-dev", "black-forest-labs/FLUX.1-schnell")
 
 @hookimpl
 def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
-    """Flux."""
+    """Register Flux."""
     register(
         BackboneSpec(
             name="flux",
@@ -34,7 +34,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
 
 @hookimpl
 def register_models(register: Callable[[Model], None]) -> None:
-    """The released weights."""
+    """Register the released weights."""
     area, word_blocks = 1024 * 1024, (18, 17, 12, 14, 11)  # arXiv:2508.07519; double blocks, then single ones
     register(
         Model(
@@ -67,5 +67,5 @@ def register_models(register: Callable[[Model], None]) -> None:
 
 @hookimpl
 def identify_backbone(model_index: dict[str, object]) -> str | None:
-    """Pipelines of Flux."""
+    """Identify pipelines of Flux."""
     return "flux" if model_index.get("_class_name") == "FluxPipeline" else None

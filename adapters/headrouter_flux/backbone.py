@@ -1,4 +1,4 @@
-"""Flux: text first, dual blocks and then single ones, latents in packets of 2 × 2, guidance embedded or true."""
+"""Drive Flux: text first, dual then single blocks, latents in packets of 2 × 2, two kinds of guidance."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, final
@@ -23,7 +23,7 @@ from headrouter_flux import RELEASED
 
 
 class FluxParameters(T5Parameters):
-    """How to load and guide Flux.
+    """Sets how Flux is loaded and guided.
 
     Attributes:
         guidance_kind: ``embedded`` tells the model the guidance, ``two-pass`` evaluates prompt and negative prompt;
@@ -43,7 +43,7 @@ class FluxParameters(T5Parameters):
 
 @final
 class FluxBackbone(DiffusersBackbone):
-    """A Flux pipeline."""
+    """Drives a Flux pipeline."""
 
     parameters: FluxParameters
     family = "flux"
@@ -60,7 +60,7 @@ class FluxBackbone(DiffusersBackbone):
     patch = 2
 
     def __init__(self, source: str, pipeline: Any, parameters: FluxParameters, defaults: Defaults | None = None):
-        """``pipeline`` is a ``FluxPipeline``."""
+        """Drive ``pipeline``, a ``FluxPipeline``."""
         super().__init__(source, pipeline, parameters, defaults)
         axes, width = pipeline.transformer.config.axes_dims_rope, pipeline.transformer.config.attention_head_dim
         if sum(axes) != width:

@@ -1,4 +1,4 @@
-"""Small Flux models for the conformance kit."""
+"""Build small Flux models for the conformance kit."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from headrouter_flux.backbone import FluxParameters
 
 
 def subjects() -> list[BackboneSubject]:
-    """With embedded guidance, with it and two evaluations, and without it."""
+    """Return models with embedded guidance, with it and two evaluations, and without it."""
     two_passes = FluxParameters(guidance_kind="two-pass", embedded_guidance=2.5)
     return [
         subject("flux", lambda: FluxParameters().load("tiny", tiny_flux()), reference),
@@ -20,7 +20,7 @@ def subjects() -> list[BackboneSubject]:
 
 
 def reference(backbone: Any, asked: Generation) -> Tensor:
-    """What the stock pipeline generates."""
+    """Return the latents that the stock pipeline generates."""
     guidance: dict[str, Any] = {"guidance_scale": asked.guidance}
     if backbone.guided:
         true = {"true_cfg_scale": asked.guidance, "negative_prompt": asked.negative}

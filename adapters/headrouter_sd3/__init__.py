@@ -1,4 +1,4 @@
-"""Stable Diffusion 3 and 3.5 for headrouter."""
+"""Register Stable Diffusion 3 and 3.5."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ _LICENCE = "Stability AI Community License"
 
 @hookimpl
 def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
-    """SD3 and SD3.5."""
+    """Register SD3 and SD3.5."""
     register(
         BackboneSpec(
             name="sd3",
@@ -41,7 +41,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
 
 @hookimpl
 def register_models(register: Callable[[Model], None]) -> None:
-    """The released weights."""
+    """Register the released weights."""
     area = 1024 * 1024
     for name, backbone, source, steps, guidance, word_blocks, summary in (  # the blocks: arXiv:2508.07519
         ("medium", "sd3", RELEASED["sd3"][0], 28, 7.0, (7, 8, 5, 4, 9), "2 billion parameters."),
@@ -83,5 +83,5 @@ def register_models(register: Callable[[Model], None]) -> None:
 
 @hookimpl
 def identify_backbone(model_index: dict[str, object]) -> str | None:
-    """Pipelines of SD3; 3 and 3.5 look alike there, and the same code drives both."""
+    """Identify pipelines of SD3; 3 and 3.5 look alike there, and the same code drives both."""
     return "sd3.5" if model_index.get("_class_name") == "StableDiffusion3Pipeline" else None

@@ -1,4 +1,4 @@
-"""Stable Diffusion 3 and 3.5: image first, dual blocks only, CLIP and T5 in one text, guidance by two evaluations."""
+"""Drive Stable Diffusion 3 and 3.5: image first, dual blocks only, CLIP and T5 in one text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, final
@@ -21,7 +21,7 @@ from headrouter_sd3 import RELEASED
 
 
 class SD3Parameters(T5Parameters):
-    """How to load Stable Diffusion 3.
+    """Sets how Stable Diffusion 3 is loaded.
 
     Attributes:
         t5: Whether to load T5, the largest text encoder. Without it a prompt has 77 tokens, and memory need falls by
@@ -51,14 +51,14 @@ class SD3Parameters(T5Parameters):
 
 
 class SD35Parameters(SD3Parameters):
-    """How to load Stable Diffusion 3.5; the same code drives both, their names differ in records."""
+    """Sets how Stable Diffusion 3.5 is loaded; the same code drives both, their names differ in records."""
 
     backbone: ClassVar[str] = "sd3.5"
 
 
 @final
 class SD3Backbone(DiffusersBackbone):
-    """A Stable Diffusion 3 or 3.5 pipeline: medium, large or turbo."""
+    """Drives a Stable Diffusion 3 or 3.5 pipeline: medium, large or turbo."""
 
     rules = (
         SiteRule("transformer_blocks.*.attn", "dual"),
@@ -71,7 +71,7 @@ class SD3Backbone(DiffusersBackbone):
     guided = True
 
     def __init__(self, source: str, pipeline: Any, parameters: SD3Parameters, defaults: Defaults | None = None):
-        """``pipeline`` is a ``StableDiffusion3Pipeline``."""
+        """Drive ``pipeline``, a ``StableDiffusion3Pipeline``."""
         self.family = parameters.backbone
         super().__init__(source, pipeline, parameters, defaults)
         transformer = pipeline.transformer
@@ -93,7 +93,7 @@ class SD3Backbone(DiffusersBackbone):
         return self.parameters.length(256, tokenizer)
 
     def own_defaults(self) -> Defaults:
-        """3.5 normalises query and key, 3 does not; turbo looks like large and is told by the caller."""
+        """Return defaults by query and key norms, which 3.5 has and 3 has not; turbo looks like large."""
         configuration = self.pipeline.transformer.config
         known = type(configuration.sample_size) is int and configuration.sample_size > 0
         side = configuration.sample_size * self.pipeline.vae_scale_factor if known else 0
@@ -126,7 +126,7 @@ class SD3Backbone(DiffusersBackbone):
         scheduler.set_timesteps(steps, device="cpu", **shift)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """Channels, rows and columns of the latents, within the positions that the model has learnt."""
+        """Return channels, rows and columns of the latents, within the positions that the model has learnt."""
         most = int(self.pipeline.transformer.config.pos_embed_max_size) * self.size_multiple
         if max(width, height) > most:
             raise InvalidInputError(

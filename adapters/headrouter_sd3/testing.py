@@ -1,4 +1,4 @@
-"""Small Stable Diffusion 3 and 3.5 models for the conformance kit."""
+"""Build small Stable Diffusion 3 and 3.5 models for the conformance kit."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from headrouter_sd3.backbone import SD3Parameters, SD35Parameters
 
 
 def subjects() -> list[BackboneSubject]:
-    """Stable Diffusion 3, with and without T5."""
+    """Return Stable Diffusion 3 models, with and without T5."""
     short = SD3Parameters(max_sequence_length=24)
     return [
         subject("sd3", lambda: SD3Parameters().load("tiny", tiny_sd3()), reference),
@@ -19,7 +19,7 @@ def subjects() -> list[BackboneSubject]:
 
 
 def subjects_35() -> list[BackboneSubject]:
-    """Stable Diffusion 3.5, with image-only attention and without."""
+    """Return Stable Diffusion 3.5 models, with image-only attention and without."""
     parameters = SD35Parameters()
     return [
         subject("sd3.5-medium", lambda: parameters.load("tiny", tiny_sd35()), reference),
@@ -28,6 +28,6 @@ def subjects_35() -> list[BackboneSubject]:
 
 
 def reference(backbone: Any, asked: Generation) -> Tensor:
-    """What the stock pipeline generates."""
+    """Return the latents that the stock pipeline generates."""
     told = {"guidance_scale": asked.guidance, "negative_prompt": asked.negative}
     return stock(backbone, asked, max_sequence_length=backbone._length, **told)

@@ -98,7 +98,7 @@ class BackboneConformance(Conformance):
 
 @_with_tests(checks.inversion.CHECKS, "inversion")
 class InversionConformance(Conformance):
-    """Everything that must hold of an inversion."""
+    """Collects the checks of an inversion."""
 
     @pytest.fixture
     def inversion(self) -> InversionSubject:
@@ -108,7 +108,7 @@ class InversionConformance(Conformance):
 
 @_with_tests(checks.method.CHECKS, "method")
 class MethodConformance(Conformance):
-    """Everything that must hold of a method."""
+    """Collects the checks of a method."""
 
     @pytest.fixture
     def method(self) -> MethodSubject:
@@ -118,7 +118,7 @@ class MethodConformance(Conformance):
 
 @_with_tests(checks.plugin.CHECKS, "plugin")
 class PluginConformance(Conformance):
-    """Everything that must hold of a plug-in."""
+    """Collects the checks of a plug-in."""
 
     @pytest.fixture
     def plugin(self) -> PluginSubject:

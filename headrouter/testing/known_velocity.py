@@ -38,7 +38,7 @@ class Solved:
         *,
         edits: int = 0,
     ):
-        """``source`` is ``[images, channels, h, w]``; a tensor as ``noise`` is used wherever noise is asked for."""
+        """Set up a run on ``source``, ``[images, channels, h, w]``; a tensor as ``noise`` is all its noise."""
         given = torch.zeros_like(source) if noise is None else noise
         draw: Draw = (lambda name, step: given) if isinstance(given, Tensor) else given
         self.inputs = RunInputs(tuple(sigmas), source, draw)
@@ -51,18 +51,18 @@ class Solved:
 
     @property
     def calls(self) -> int:
-        """Evaluations of the field so far."""
+        """Return the number of evaluations of the field so far."""
         return len(self.told)
 
     def invert(self, inversion: Inversion) -> Tensor:
-        """From the sources to noise."""
+        """Invert the sources and return their latents at noise."""
         state, rows = State(self.inputs.source), [row for row in self.rows if row.is_source]
         for step in inversion.inversion_steps(self.inputs.steps):
             state = inversion.invert_step(step, state, rows, self._velocity, self.inputs)
         return state.latents
 
     def sample(self, inversion: Inversion, start: Tensor | None = None) -> Tensor:
-        """Return all rows from ``start``, or from where the inversion itself begins, to pictures."""
+        """Sample all rows from ``start``, or from where the inversion itself begins, to pictures."""
         inputs, rows = replace(self.inputs, inverted=start), self.rows
         state = inversion.initial_state(rows, inputs)
         for step in inversion.sampling_steps(inputs.steps):
@@ -72,7 +72,7 @@ class Solved:
         return state.latents
 
     def _dropped(self, inversion: Inversion, step: int, rows: list[Row], state: State) -> tuple[list[Row], State]:
-        """As in the engine: sources go when no step needs them any more."""
+        """Drop sources when no step needs them any more, as the engine does."""
         steps = self.inputs.steps
         if any(inversion.needs_source(later, steps) for later in range(step, steps)):
             return rows, state

@@ -1,4 +1,4 @@
-"""From a name to what is under test, and its checks."""
+"""Find the parts under test by a name, and their checks."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ Checked = tuple[Any, tuple[Check[Any], ...]]
 
 
 def subjects_of(name: str, model: str | None = None) -> list[Checked]:
-    """Everything of that name: a backbone's small models, an inversion, a method, a plug-in, those of a distribution.
+    """Return the parts of that name: small models of a backbone, an inversion, a method, plug-ins.
 
     Args:
         name: Of a part, a plug-in or a distribution.

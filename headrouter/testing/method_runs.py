@@ -1,4 +1,4 @@
-"""Short runs of methods on the toy model, for checks."""
+"""Run methods briefly on the toy model, for checks."""
 
 from collections.abc import Sequence
 from typing import Any, final
@@ -16,7 +16,7 @@ STEPS = 4
 
 @final
 class _Plain(Inversion):
-    """Euler's method from noise."""
+    """Samples by Euler's method from noise."""
 
     @property
     def inversion_prompt(self) -> Any:
@@ -62,12 +62,12 @@ def method_rows(toy: ToyMMDiT, *prompts: str, image: int = 0, guidance: float = 
 def sample(
     toy: ToyMMDiT, methods: Sequence[Method], rows: Sequence[Row], seeds: Sequence[int], **asked: Any
 ) -> Sampled:
-    """Return rows taken from noise by these methods; one seed for each picture."""
+    """Sample rows from noise by these methods; one seed for each picture."""
     noise = Noise(seeds, toy.latent_shape(24, 16), toy.device)
     inputs = RunInputs(tuple(toy.sigmas(STEPS, 24, 16).tolist()), noise("y0", 0), noise)
     return Engine(toy).sample(_Plain(), methods, rows, inputs, **asked)
 
 
 def edited(toy: ToyMMDiT, *methods: Method, prompts: Sequence[str] = ("a cat", "a dog"), **asked: Any) -> Sampled:
-    """One picture, edited by these methods."""
+    """Edit one picture by these methods."""
     return sample(toy, methods, method_rows(toy, *prompts), [1], **asked)

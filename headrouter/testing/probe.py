@@ -1,4 +1,4 @@
-"""Listeners, rows and latents with which a backbone is asked what it does."""
+"""Provide listeners, rows and latents that probe a backbone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -61,23 +61,23 @@ class Steering(Recorder):
     """Doubles one head of every row, and shrinks the text."""
 
     def attention(self, event: JointAttention) -> Tensor:
-        """Twice the output of the last head."""
+        """Return the output with its last head doubled."""
         output = super().attention(event).clone()
         output[:, -1] *= 2
         return output
 
     def text(self, stream: TextStream) -> Tensor:
-        """Nine tenths of the text."""
+        """Return nine tenths of the text."""
         return super().text(stream) * 0.9
 
 
 def oblong(backbone: Backbone) -> Size:
-    """Width and height of a small picture that is wider than high."""
+    """Return the width and height of a small picture that is wider than high."""
     return 6 * backbone.size_multiple, 4 * backbone.size_multiple
 
 
 def square(backbone: Backbone) -> Size:
-    """Width and height of a small square picture."""
+    """Return the width and height of a small square picture."""
     return 4 * backbone.size_multiple, 4 * backbone.size_multiple
 
 
@@ -88,7 +88,7 @@ def rows_of(backbone: Backbone, *prompts: str, guidance: float = 3.0, negative: 
 
 
 def latents_of(backbone: Backbone, rows: int = 1, size: Size | None = None, seed: int = 0) -> Tensor:
-    """Gaussian latents ``[rows, channels, h, w]`` on the backbone's device."""
+    """Return Gaussian latents ``[rows, channels, h, w]`` on the backbone's device."""
     shape = backbone.latent_shape(*(size or oblong(backbone)))
     return torch.randn(
         (rows, *shape), generator=torch.Generator().manual_seed(seed), dtype=torch.float32, device="cpu"
@@ -96,7 +96,7 @@ def latents_of(backbone: Backbone, rows: int = 1, size: Size | None = None, seed
 
 
 def recorded(backbone: Backbone, latents: Tensor, rows: Sequence[Row], listener: Recorder | None = None) -> Recorder:
-    """What a listener hears of one velocity."""
+    """Evaluate one velocity and return the listener that recorded its events."""
     listener = listener or Recorder()
     with backbone.attach(listener):
         backbone.velocity(latents, SIGMA, rows)
@@ -138,10 +138,10 @@ def shaken(tensor: Tensor, seed: int = 0) -> Tensor:
 
 
 def distance(one: Tensor, other: Tensor) -> float:
-    """Norm of the difference over the norm of the second."""
+    """Return the norm of the difference over the norm of the second."""
     return float((one.float() - other.float()).norm() / other.float().norm().clamp(min=1e-12))
 
 
 def changed_positions(one: Tensor, other: Tensor) -> list[int]:
-    """Tokens at which ``[rows, heads, tokens, channels]`` differ."""
+    """Return the tokens at which ``[rows, heads, tokens, channels]`` differ."""
     return sorted(set((one != other).any(dim=3).flatten(0, 1).any(dim=0).nonzero().flatten().tolist()))

@@ -1,4 +1,4 @@
-"""Everything that listening to a model might leave behind in it."""
+"""Record the state of a model that an attached listener might change."""
 
 from collections.abc import Collection
 from typing import Any, Final
@@ -52,7 +52,7 @@ def snapshot(backbone: Backbone) -> Snapshot:
 
 
 def differences(before: Snapshot, after: Snapshot, aspects: Collection[str] = ASPECTS) -> str:
-    """What differs between two snapshots, in words; empty if nothing does."""
+    """Return the differences between two snapshots in words; empty if there are none."""
     paths = sorted({*before, *after})
     pairs = ((aspect, path, before.get(path, {}), after.get(path, {})) for path in paths for aspect in aspects)
     return ", ".join(

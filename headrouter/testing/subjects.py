@@ -1,4 +1,4 @@
-"""What is put under test: a backbone, an inversion, a method, a plug-in, each with what its checks need to know of it."""
+"""Describe parts under test: a backbone, an inversion, a method, a plug-in, with the facts that checks need."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -18,7 +18,7 @@ from headrouter.sampling.inversion import Inversion
 @final
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A plain generation, for a reference that computes it in its own way.
+    """Describes a plain generation, for a reference that computes it independently.
 
     Attributes:
         output: What of it is asked for: the final latents, or the picture decoded from them.
@@ -46,7 +46,7 @@ them in [0, 1].
 @final
 @dataclass(eq=False)
 class BackboneSubject:
-    """A backbone under test.
+    """Describes a backbone under test.
 
     Attributes:
         name: For tables.
@@ -79,7 +79,7 @@ class BackboneSubject:
 @final
 @dataclass(eq=False)
 class InversionSubject:
-    """An inversion under test.
+    """Describes an inversion under test.
 
     Attributes:
         name: For tables.
@@ -99,7 +99,7 @@ class InversionSubject:
 @final
 @dataclass(eq=False)
 class MethodSubject:
-    """A method under test.
+    """Describes a method under test.
 
     Attributes:
         name: For tables.
@@ -117,14 +117,14 @@ class MethodSubject:
 
     @property
     def provides(self) -> frozenset[str]:
-        """``neutral`` and ``acts``."""
+        """Return ``neutral`` and ``acts`` where they apply."""
         return frozenset({word for word, holds in (("neutral", self.neutral), ("acts", self.acts)) if holds})
 
 
 @final
 @dataclass(eq=False)
 class PluginSubject:
-    """A plug-in under test.
+    """Describes a plug-in under test.
 
     Attributes:
         name: Name of its entry point.
@@ -138,7 +138,7 @@ class PluginSubject:
 
     @property
     def provides(self) -> frozenset[str]:
-        """Nothing that checks ask for."""
+        """Return no word: no check requires one."""
         return frozenset()
 
     @property

@@ -1,4 +1,4 @@
-"""A multimodal diffusion transformer in pure PyTorch, small enough to run in milliseconds, complete enough to be edited with.
+"""Provide a multimodal diffusion transformer in pure PyTorch, which runs in milliseconds and can be edited with.
 
 Random weights from a seed. Words are embedded by their spelling; latents are the pixels themselves, 4×4 blocks turned into
 channels, so encoding and decoding are exact inverses.
@@ -28,7 +28,7 @@ _CHANNELS = 3 * _BLOCK**2
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:
-    """A layer whose weights are still to be drawn, so that nothing is taken from the random state of the process."""
+    """Return a layer without drawn weights, so that the random state of the process stays as it is."""
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
     assert isinstance(layer, nn.Linear)
     return layer
@@ -36,7 +36,7 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
 
 @final
 class _Block(nn.Module):
-    """Joint attention and a feed-forward layer; ``dual``: own projections for text, ``single``: shared ones."""
+    """Computes joint attention and a feed-forward layer; ``dual``: own projections for text, ``single``: shared ones."""
 
     def __init__(self, width: int, heads: int, stream: Stream):
         super().__init__()
@@ -55,7 +55,7 @@ class _Block(nn.Module):
 
 @final
 class ToyMMDiT(nn.Module, Backbone):
-    """Two dual-stream blocks and one single-stream block, four heads of eight channels.
+    """Runs two dual-stream blocks and one single-stream block, of four heads of eight channels.
 
     Args:
         seed: Of the random weights.
@@ -86,12 +86,12 @@ class ToyMMDiT(nn.Module, Backbone):
 
     @property
     def name(self) -> str:
-        """Short name with the model."""
+        """Return a short name with the model."""
         return "toy"
 
     @property
     def provides(self) -> frozenset[str]:
-        """Everything that an image model can provide."""
+        """Return every word that an image model can provide."""
         return frozenset(
             {
                 "joint-attention",
@@ -106,27 +106,27 @@ class ToyMMDiT(nn.Module, Backbone):
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """Three joint sites."""
+        """Return three joint sites."""
         return self._sites
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Return the device of the weights."""
         return self.image_in.weight.device
 
     @property
     def defaults(self) -> Defaults:
-        """Few steps."""
+        """Return few steps."""
         return Defaults(steps=8, guidance=3.0, area=self.pictures**2, word_blocks=(2, 1))
 
     @property
     def size_multiple(self) -> int:
-        """Pixels of a block."""
+        """Return the side of a block in pixels."""
         return _BLOCK
 
     @undisturbed()
     def encode_prompts(self, texts: Sequence[str]) -> list[Prompt]:
-        """One token a word, at most eight."""
+        """Encode prompts to one token a word, at most eight."""
         return [self._encode(text) for text in texts]
 
     def _encode(self, text: str) -> Prompt:
@@ -146,15 +146,15 @@ class ToyMMDiT(nn.Module, Backbone):
         return Prompt(text, {"embedding": embedding.to(self.device)}, tuple(tokens))
 
     def encode_image(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images channels h w"]:
-        """Blocks of pixels become channels."""
+        """Turn blocks of pixels into channels."""
         return functional.pixel_unshuffle(pixels.to(self.device, torch.float32), _BLOCK)
 
     def decode(self, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows 3 height width"]:
-        """Channels become blocks of pixels."""
+        """Turn channels into blocks of pixels."""
         return functional.pixel_shuffle(latents, _BLOCK)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """Channels, rows, columns."""
+        """Return channels, rows and columns."""
         return _CHANNELS, height // _BLOCK, width // _BLOCK
 
     def sigmas(self, steps: int, width: int, height: int) -> Float[Tensor, "steps_plus_1"]:
@@ -163,19 +163,19 @@ class ToyMMDiT(nn.Module, Backbone):
         return 2 * uniform / (1 + uniform)
 
     def batch_size(self, rows: Sequence[Row]) -> int:
-        """Two branches for each guided row."""
+        """Return two branches for each guided row."""
         return len(batch_rows(rows))
 
     @undisturbed()
     def velocity(
         self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row]
     ) -> Float[Tensor, "rows channels h w"]:
-        """Classifier-free guidance over one call."""
+        """Return the velocity under classifier-free guidance, by one call."""
         return guided_velocity(lambda batch, items: self._predict(batch, sigma, items), latents, rows)
 
     @contextmanager
     def attach(self, listener: AttentionListener) -> Iterator[None]:
-        """Let ``listener`` hear."""
+        """Attach ``listener`` until the context ends."""
         if self._listener is not None and not self._listener.finished:
             raise IncompatibleError("this model is being steered already; make a second editor with its own model")
         try:
@@ -227,7 +227,7 @@ class ToyMMDiT(nn.Module, Backbone):
 
 
 def _positions(height: int, width: int, channels: int) -> Tensor:
-    """Sine positions of the grid's tokens, row-major, ``[height·width, channels]``."""
+    """Return sine positions of the grid's tokens, row-major, ``[height·width, channels]``."""
     frequencies = torch.arange(1, channels // 4 + 1, dtype=torch.float32, device="cpu")
     rows = torch.arange(height, dtype=torch.float32, device="cpu")[:, None, None].expand(height, width, 1) / height
     columns = torch.arange(width, dtype=torch.float32, device="cpu")[None, :, None].expand(height, width, 1) / width
@@ -237,7 +237,7 @@ def _positions(height: int, width: int, channels: int) -> Tensor:
 
 @final
 class ToyParameters(BackboneParameters):
-    """How to make the toy."""
+    """Sets how the toy is made."""
 
     seed: int = 0
 

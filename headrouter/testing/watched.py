@@ -1,4 +1,4 @@
-"""A method that is watched while it runs: what it may not write into, and what it must give."""
+"""Watch a method while it runs for tensors that it writes into, and for the outputs it must give."""
 
 from collections.abc import Mapping, Sequence
 from typing import final
@@ -14,7 +14,7 @@ from headrouter.testing.check import expect
 
 @final
 class Watched(Method):
-    """A method, watched for what it does to tensors it must not write into."""
+    """Wraps a method and checks that it leaves the tensors it is given as they are."""
 
     method: Method
 

@@ -13,7 +13,7 @@ headrouter_api = 1
 
 @hookimpl
 def register_methods(register: Callable[[MethodSpec], None]) -> None:
-    """Two that only look, three that act on heads."""
+    """Register two methods that record attention, and three that change heads."""
     register(
         MethodSpec(
             name="attention-maps",
@@ -69,7 +69,7 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
 
 @hookimpl
 def register_commands(subcommands: "_SubParsersAction[ArgumentParser]") -> None:
-    """``headrouter analyze``."""
+    """Register ``headrouter analyze``."""
     from headrouter_analysis import command
 
     command.add(subcommands)

@@ -1,4 +1,4 @@
-"""``headrouter analyze``: what happens inside joint attention."""
+"""Implement ``headrouter analyze``: figures and tables of joint attention."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ def add_analysis(
 
 
 def load(arguments: argparse.Namespace, methods: "Sequence[Method]") -> "Runs":
-    """The model and the settings of its runs; a model that cannot do it is refused before it is loaded, where possible."""
+    """Load the model and the settings of its runs; refuse an unfit model before loading, where possible."""
     from headrouter.editing.assembly import backbone_of
     from headrouter_analysis.runs import Runs
 
@@ -79,7 +79,7 @@ def load(arguments: argparse.Namespace, methods: "Sequence[Method]") -> "Runs":
 
 
 def record(arguments: argparse.Namespace, runs: "Runs | None" = None) -> dict[str, Any]:
-    """What every table says first: the version, the command that makes it again, the model."""
+    """Return the head of every table: the version, the command that makes it again, the model."""
     from headrouter.version import __version__
 
     said = {"headrouter": __version__, "command": command_line(arguments), "model": model_of(arguments)}
@@ -87,7 +87,7 @@ def record(arguments: argparse.Namespace, runs: "Runs | None" = None) -> dict[st
 
 
 def model_of(arguments: argparse.Namespace) -> str:
-    """Backbone and weights, for titles."""
+    """Return the backbone and the weights, for titles."""
     return f"{arguments.backbone}, {arguments.model or 'default weights'}"
 
 

@@ -1,4 +1,4 @@
-"""Figures of the analyses. matplotlib is imported when one is drawn."""
+"""Draw the figures of the analyses."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def _figure(width: float, height: float) -> Any:
 
 
 def overlays(picture: Image.Image, maps: Tensor, rows: Sequence[str], columns: Sequence[str], title: str) -> Any:
-    """Maps over a picture, a panel for each row and column, one colour bar in the maps' own unit for each row.
+    """Draw maps over a picture, a panel for each row and column, one colour bar for each row.
 
     Args:
         picture: What lies under the maps.
@@ -76,7 +76,7 @@ def overlays(picture: Image.Image, maps: Tensor, rows: Sequence[str], columns: S
 
 
 def depth(share: Tensor, words: Mapping[str, Sequence[int]], title: str) -> Any:
-    """Attention that image tokens give to the text, by block: all text, the words, and each word alone.
+    """Draw attention of image tokens to the text, by block: all text, the words, and each word.
 
     Args:
         share: ``[blocks, text positions]``, probabilities.
@@ -105,7 +105,7 @@ def depth(share: Tensor, words: Mapping[str, Sequence[int]], title: str) -> Any:
 
 
 def ranking(scores: Sequence[BlockScore], title: str, overlap_name: str) -> Any:
-    """Area under the curve, overlap and share of the text of each block with their intervals, in the order of the blocks."""
+    """Draw area under the curve, overlap and text share of each block with their intervals, in order."""
     ordered = sorted(scores, key=lambda score: score.block)
     figure = _figure(max(7.5, 0.42 * len(ordered) + 3), 3.0)
     place = np.arange(len(ordered))
@@ -130,7 +130,7 @@ def ranking(scores: Sequence[BlockScore], title: str, overlap_name: str) -> Any:
 
 
 def head_heat_map(profile: Profile, title: str) -> Any:
-    """Semantics by heads: d̃ over the heads of each layer, and how much more than expected a head moves."""
+    """Draw semantics by heads: d̃ over the heads of each layer, and moves beyond the expected."""
     semantics, blocks, heads = profile.mean.shape
     figure = _figure(min(16.0, 2.6 + 0.16 * blocks * heads), 1.6 + 0.5 * semantics)
     normal = torch.stack([profile.normalised(name) for name in profile.semantics]).flatten(1)
@@ -156,7 +156,7 @@ def head_heat_map(profile: Profile, title: str) -> Any:
 
 
 def differences(rows: Sequence[tuple[str, float, float, float]], title: str, axis: str) -> Any:
-    """Differences with their intervals, one line each; zero is marked."""
+    """Draw differences with their intervals, one line each; zero is marked."""
     figure = _figure(6.4, 1.1 + 0.27 * len(rows))
     axes = figure.subplots()
     place = np.arange(len(rows))[::-1]

@@ -1,4 +1,4 @@
-"""An inversion that follows a known picture instead of the model: what the model sees of it at each noise level."""
+"""Follow a known picture instead of the model, to record the model's attention at each noise level."""
 
 from collections.abc import Sequence
 from typing import final
@@ -10,10 +10,10 @@ from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
 
 @final
 class Noised(OneWay):
-    """Evaluates the model at x = (1 − σ_i)·x_0 + σ_i·ε, the same ε at every step, and ignores its answer. Ends at x_0."""
+    """Evaluates the model at x = (1 − σ_i)·x_0 + σ_i·ε, with one ε, and ignores its velocity. Ends at x_0."""
 
     def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
-        """Guidance has no effect on where it goes."""
+        """Return the guidance that is asked for, which has no effect on the path."""
         return guidance
 
     def sampling_steps(self, steps: int) -> range:
@@ -21,7 +21,7 @@ class Noised(OneWay):
         return range(steps)
 
     def needs_source(self, step: int, steps: int) -> bool:
-        """Never."""
+        """Return False."""
         return False
 
     def initial_state(self, rows: Sequence[Row], inputs: RunInputs) -> State:

@@ -1,4 +1,7 @@
-"""A measured sensitivity profile: how far each head moves when a semantic changes. A file that methods can be pointed at."""
+"""Hold a measured sensitivity profile: how far each head moves when a semantic changes.
+
+A file that methods can be pointed at.
+"""
 
 import json
 import math
@@ -25,7 +28,7 @@ By = Literal["sensitivity", "specificity"]
 @final
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Mean dissimilarity of each head by semantic.
+    """Holds the mean dissimilarity of each head by semantic.
 
     Attributes:
         semantics: Names.
@@ -42,7 +45,7 @@ class Profile:
     record: Mapping[str, Any]
 
     def index(self, semantic: str) -> int:
-        """Place of a semantic.
+        """Return the place of a semantic.
 
         Raises:
             InvalidInputError: it is not in the profile; the message lists those that are.
@@ -55,7 +58,7 @@ class Profile:
 
     @property
     def specificity(self) -> Float[Tensor, "semantics blocks heads"]:
-        """log c without the mean over heads of its semantic and without the mean over semantics of its head.
+        """Return log c without the mean over heads of its semantic and the mean over semantics of its head.
 
         Above 0: the head moves more with this semantic than its own liveliness and the size of the change explain.
         """
@@ -64,7 +67,7 @@ class Profile:
         return without_size - without_size.mean(dim=0, keepdim=True)
 
     def scores(self, semantic: str, by: By = "sensitivity") -> Float[Tensor, "blocks heads"]:
-        """What heads are ranked by."""
+        """Return the scores that heads are ranked by."""
         return (self.mean if by == "sensitivity" else self.specificity)[self.index(semantic)]
 
     def most_sensitive(self, semantic: str, count: int, by: By = "sensitivity") -> tuple[tuple[int, int], ...]:
@@ -80,11 +83,11 @@ class Profile:
         return tuple(divmod(place, scores.shape[1]) for place in order)
 
     def normalised(self, semantic: str, by: By = "sensitivity") -> Float[Tensor, "blocks heads"]:
-        """d̃ of eq. 13–15: stretched to [0, 1] over the heads of each layer."""
+        """Return d̃ of eq. 13–15: stretched to [0, 1] over the heads of each layer."""
         return normalised(self.scores(semantic, by))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, from which :meth:`load` makes the same profile."""
+        """Return plain data, from which :meth:`load` makes the same profile."""
         half = NormalDist().inv_cdf(0.975) * self.deviation / math.sqrt(self.pairs)
         return {
             "kind": KIND,

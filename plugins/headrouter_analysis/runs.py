@@ -1,4 +1,4 @@
-"""Runs that an analysis is made of: generations, pairs from the same noise, and looks at noised pictures, many in one batch."""
+"""Run an analysis in batches: generations, pairs from the same noise, and evaluations of noised pictures."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ Item = TypeVar("Item")
 @final
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """A model and the settings that all runs of an analysis share.
+    """Holds a model and the settings that all runs of an analysis share.
 
     Attributes:
         backbone: The model.
@@ -56,12 +56,12 @@ class Runs:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Plain data, for records."""
+        """Return plain data, for records."""
         width, height = self._size
         return {"steps": self._steps, "guidance": self._guidance, "width": width, "height": height}
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], methods: Sequence[Method] = ()) -> Sampled:
-        """One picture of each prompt, each from its own seed, by Euler steps."""
+        """Generate one picture of each prompt, each from its own seed, by Euler steps."""
         *texts, negative = self._encode(prompts)
         rows = [Row(text, negative, self._guidance, edit=0, image=i) for i, text in enumerate(texts)]
         return self._sample(inversion_of("euler"), rows, seeds, methods)
@@ -69,7 +69,7 @@ class Runs:
     def compare(
         self, pairs: Sequence[tuple[str, str]], seeds: Sequence[int], methods: Sequence[Method], *, keep: bool = False
     ) -> Sampled:
-        """Two pictures of each pair from the same noise: the first prompt is the source's row, the second the edit's.
+        """Generate two pictures of each pair from the same noise, as a source's row and an edit's.
 
         With ``keep`` both stay to the end, in the order first, second, first, …; without, the last step may drop the first.
         """
@@ -123,7 +123,7 @@ class Runs:
         return found
 
     def pictures(self, sampled: Sampled) -> list[Image.Image]:
-        """What was drawn."""
+        """Return the generated pictures."""
         return self._decoded(sampled.latents)
 
     def _decoded(self, latents: torch.Tensor) -> list[Image.Image]:
@@ -172,7 +172,7 @@ class Runs:
 
 
 def batches(items: Sequence[Item], size: int, label: str, *, progress: bool = False) -> Iterator[Sequence[Item]]:
-    """Items a batch at a time, with a bar that counts items."""
+    """Yield items a batch at a time, with a bar that counts items."""
     if size < 1:
         raise InvalidInputError(f"`batch` must be at least 1 (got {size}).")
     with tqdm(total=len(items), desc=label, disable=None if progress else True, leave=False) as bar:

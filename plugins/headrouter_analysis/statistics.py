@@ -17,7 +17,7 @@ RESAMPLES: Final = 2000
 @final
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and its 95 % interval, of ``count`` values."""
+    """Holds a mean and its 95 % interval, of ``count`` values."""
 
     mean: float
     low: float
@@ -25,7 +25,7 @@ class Interval:
     count: int
 
     def as_dict(self) -> dict[str, float | int]:
-        """Plain data, rounded to six digits."""
+        """Return plain data, rounded to six digits."""
         low, mean, high = (float(f"{value:.6g}") for value in (self.low, self.mean, self.high))
         return {"mean": mean, "low": low, "high": high, "count": self.count}
 
@@ -62,7 +62,7 @@ def wilson(successes: int, count: int) -> Interval:
 
 
 def area_under_curve(scores: Array, coverage: Array) -> float:
-    """Probability that a random point inside scores higher than one outside; equal scores count half.
+    """Return the probability that a random point inside scores higher than one outside; ties count half.
 
     Each score stands for a cell of which the share ``coverage`` in [0, 1] is inside, so this is the area under the ROC curve of the
     map over the pixels of a mask. By ranks: with cells in ascending order and O the part outside, Σ_i inside_i·(O below i + ½·O
@@ -81,7 +81,7 @@ def area_under_curve(scores: Array, coverage: Array) -> float:
 
 
 def overlap(scores: Array, coverage: Array, threshold: float | None = None) -> float:
-    """Intersection over union of the cells that score at least ``threshold`` times the highest, and the covered area.
+    """Return intersection over union of the cells above ``threshold`` times the highest, and the covered area.
 
     Without a threshold, the best over all of them: an upper bound that knows the answer, for comparing maps with each other.
     """
@@ -99,7 +99,7 @@ def overlap(scores: Array, coverage: Array, threshold: float | None = None) -> f
 @final
 @dataclass(frozen=True, slots=True)
 class PermutationTest:
-    """How much groups differ, and how much they would by chance.
+    """Holds how much groups differ, and how much they would by chance.
 
     Attributes:
         observed: Share of the variance of profiles that lies between the groups, 0 to 1.
@@ -114,7 +114,7 @@ class PermutationTest:
     p: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return {
             "between semantics": round(self.observed, 5),
             "by chance": round(self.expected, 5),

@@ -1,4 +1,4 @@
-"""Tables as files that are there whole or not at all."""
+"""Write tables as files, whole or not at all."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def head_rows(profile: Profile) -> list[dict[str, Any]]:
-    """One row for each semantic, layer and head."""
+    """Return one row for each semantic, layer and head."""
     data = profile.as_dict()["semantics"]
     _, blocks, heads = profile.mean.shape
     return [
@@ -38,7 +38,7 @@ def head_rows(profile: Profile) -> list[dict[str, Any]]:
 
 
 def _lines(value: Any, indent: int = 0) -> str:
-    """JSON with one entry a line, down to lists of plain values and mappings of at most four of them."""
+    """Return JSON with one entry a line, down to plain lists and mappings of at most four values."""
     pad = "  " * (indent + 1)
     flat = isinstance(value, list) and all(not isinstance(part, dict | list) for part in value)
     small = (

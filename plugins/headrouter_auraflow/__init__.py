@@ -1,4 +1,4 @@
-"""AuraFlow for headrouter: the worked example of an adapter that is not headrouter's own."""
+"""Register AuraFlow, the worked example of an adapter that is not headrouter's own."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ headrouter_api = 1
 
 @hookimpl
 def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
-    """AuraFlow."""
+    """Register AuraFlow."""
     register(
         BackboneSpec(
             name="auraflow",
@@ -24,7 +24,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
 
 @hookimpl
 def register_models(register: Callable[[Model], None]) -> None:
-    """The released weights."""
+    """Register the released weights."""
     register(
         Model(
             name="v0.3",
@@ -41,5 +41,5 @@ def register_models(register: Callable[[Model], None]) -> None:
 
 @hookimpl
 def identify_backbone(model_index: dict[str, object]) -> str | None:
-    """Pipelines of AuraFlow."""
+    """Identify pipelines of AuraFlow."""
     return "auraflow" if model_index.get("_class_name") == "AuraFlowPipeline" else None

@@ -1,4 +1,4 @@
-"""AuraFlow: registers and text first, dual blocks and then single ones on one joined tensor, latents as pictures."""
+"""Drive AuraFlow: registers and text first, dual then single blocks on one joined tensor, unpacked latents."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, final
@@ -18,7 +18,7 @@ from headrouter.models.backbone import Backbone, Defaults
 
 
 class AuraFlowParameters(T5Parameters):
-    """How to load AuraFlow.
+    """Sets how AuraFlow is loaded.
 
     Attributes:
         t5: Always true: AuraFlow reads its prompts through T5 alone.
@@ -33,7 +33,7 @@ class AuraFlowParameters(T5Parameters):
 
 @final
 class AuraFlowBackbone(DiffusersBackbone):
-    """An AuraFlow pipeline."""
+    """Drives an AuraFlow pipeline."""
 
     family = "auraflow"
     kind = AuraFlowPipeline
@@ -51,7 +51,7 @@ class AuraFlowBackbone(DiffusersBackbone):
     parameters: AuraFlowParameters
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """Channels, rows and columns of the latents, within the positions that the model has learnt."""
+        """Return channels, rows and columns of the latents, within the positions that the model has learnt."""
         most = int(self.pipeline.transformer.config.pos_embed_max_size**0.5) * self.size_multiple
         if max(width, height) > most:
             raise InvalidInputError(f"`size` {width} × {height} is beyond the {most} pixels a side it has learnt.")

@@ -1,4 +1,4 @@
-"""A small AuraFlow model for the conformance kit."""
+"""Build a small AuraFlow model for the conformance kit."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from headrouter_auraflow.backbone import AuraFlowParameters
 
 
 def tiny_auraflow(seed: int = 0) -> Any:
-    """A pipeline with 2 dual and 2 single blocks of 4 heads, for pictures of up to 96 × 96 pixels."""
+    """Return a pipeline with 2 dual and 2 single blocks of 4 heads, for pictures up to 96 × 96."""
     transformer = AuraFlowTransformer2DModel(
         sample_size=16,
         num_mmdit_layers=2,

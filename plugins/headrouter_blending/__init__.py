@@ -1,4 +1,4 @@
-"""Local blending: outside a mask, the source, arXiv:2508.07519."""
+"""Register local blending, which keeps the source outside a mask, arXiv:2508.07519."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ headrouter_api = 1
 
 @hookimpl
 def register_methods(register: Callable[[MethodSpec], None]) -> None:
-    """Local blending."""
+    """Register local blending."""
     register(
         MethodSpec(
             name="local-blend",
@@ -23,7 +23,7 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
 
 @hookimpl
 def register_presets(register: Callable[[Preset], None]) -> None:
-    """What the released code does at the edges of a map."""
+    """Register the released code's treatment of the edges of a map."""
     register(
         Preset(
             name="release",

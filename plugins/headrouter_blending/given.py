@@ -1,4 +1,4 @@
-"""What a user gives of their own: a mask, a ranking of blocks.
+"""Read a mask and a ranking of blocks that the user gives.
 
 Both are read when parameters are made, and become part of them, so that the record of an edit holds the mask and the numbers
 themselves and needs no other file.

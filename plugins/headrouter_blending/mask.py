@@ -1,4 +1,4 @@
-"""From attention to a mask, arXiv:2508.07519, as pure functions."""
+"""Turn attention into a mask, arXiv:2508.07519, by pure functions."""
 
 from typing import Literal
 
@@ -15,14 +15,14 @@ Edges = Literal["same", "zeros"]
 
 
 def gaussian_kernel() -> Float[Tensor, "7"]:
-    """Weights of the taps on one side, which add up to 1: w_x ∝ exp(−x²/2σ²), x from −3 to 3."""
+    """Return the taps on one side, which add up to 1: w_x ∝ exp(−x²/2σ²), x from −3 to 3."""
     x = torch.arange(KERNEL, dtype=torch.float32, device="cpu") - KERNEL // 2
     weights = torch.exp(-x.square() / (2 * SIGMA**2))
     return weights / weights.sum()
 
 
 def smoothed(maps: Float[Tensor, "maps rows columns"], edges: Edges = "same") -> Float[Tensor, "maps rows columns"]:
-    """Gaussian smoothing, 7×7 taps, σ 1."""
+    """Smooth maps by a Gaussian of 7×7 taps, σ 1."""
     kernel, side = gaussian_kernel().to(maps), KERNEL // 2
     mode = "replicate" if edges == "same" else "constant"
     padded = functional.pad(maps[:, None], (side, side, side, side), mode=mode)
@@ -32,7 +32,7 @@ def smoothed(maps: Float[Tensor, "maps rows columns"], edges: Edges = "same") ->
 def normalised(
     maps: Float[Tensor, "maps rows columns"], size: tuple[int, int], widen: bool = True
 ) -> Float[Tensor, "maps latent_rows latent_columns"]:
-    """Maps of the token grid at the size of the latents: largest of 3×3 tokens, nearest upsampling, divided by their own maximum.
+    """Scale maps to the size of the latents: maximum of 3×3 tokens, nearest upsampling, division by their maximum.
 
     Without ``widen`` each token stands for itself. A map that is zero everywhere stays so.
     """
@@ -54,14 +54,14 @@ def blend_mask(
     widen: bool = True,
     edges: Edges = "same",
 ) -> Bool[Tensor, "latent_rows latent_columns"]:
-    """Where any of the maps, smoothed and normalised, is above θ."""
+    """Return the mask where any of the maps, smoothed and normalised, is above θ."""
     return (normalised(smoothed(maps, edges), size, widen) > theta).any(dim=0)
 
 
 def departure(
     source_output: Float[Tensor, "heads tokens channels"], edit_output: Float[Tensor, "heads tokens channels"]
 ) -> Float[Tensor, "tokens"]:
-    """‖e − r‖ of each token over all heads and channels, over the largest; 0 where nothing differs.
+    """Return ‖e − r‖ of each token over all heads and channels, over the largest; 0 where equal.
 
     >>> r, e = torch.zeros(2, 3, 1), torch.tensor([[[0.0], [3.0], [6.0]], [[0.0], [4.0], [8.0]]])
     >>> departure(r, e).tolist(), departure(e, e).tolist()
@@ -76,5 +76,5 @@ def departure_mask(
     size: tuple[int, int],
     theta: float,
 ) -> Bool[Tensor, "latent_rows latent_columns"]:
-    """Where a map of departures, over its largest, is above θ: whole tokens, neither smoothed nor widened."""
+    """Return the mask where a map of departures, over its largest, is above θ: whole tokens, unsmoothed."""
     return _enlarged(map[None], size)[0] > theta

@@ -1,4 +1,4 @@
-"""Local blending as a method, arXiv:2508.07519: x_e ← where(mask, x_e, x_r) on the latents after a step.
+"""Blend latents after a step, x_e ← where(mask, x_e, x_r), as a method, arXiv:2508.07519.
 
 The mask is where image tokens attend to the words that differ: the source's words in the source's row, the target's in the edit's.
 Or, as an option of this project, where the edit's attention departs from its source's.
@@ -100,14 +100,14 @@ class LocalBlend(Method):
 
     @property
     def requires(self) -> frozenset[str]:
-        """Words must have positions where they are looked at; the user's mask needs nothing."""
+        """Require positions of words where the mask is made from them; the user's mask needs nothing."""
         if self.mask is not None:
             return frozenset()
         return frozenset({"joint-attention", "prompt-words"} if self.mask_from == "words" else {"joint-attention"})
 
     @property
     def threshold(self) -> float:
-        """θ as it is used."""
+        """Return θ, or its default for the kind of mask."""
         return self.theta if self.theta is not None else 0.3 if self.mask_from == "words" else 0.2
 
     def begin(self, context: RunContext) -> MethodRun:
@@ -139,7 +139,7 @@ class LocalBlend(Method):
 
 
 def _words(method: LocalBlend, source: Prompt, target: Prompt) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Text positions to look at in the source's row and in the edit's."""
+    """Return the text positions in the source's row and in the edit's whose maps make the mask."""
     in_source = _positions("source_words", method.source_words, source, target)
     in_target = _positions("target_words", method.target_words, target, source)
     if not in_source and not in_target:

@@ -1,4 +1,4 @@
-"""A mean over steps in which each step counts once, however often the model was asked in it."""
+"""Average over steps, each step once, however often the model was called in it."""
 
 from typing import final
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 @final
 class StepMean:
-    """Mean over steps of the mean within each step.
+    """Averages over steps the mean within each step.
 
     >>> import torch
     >>> mean = StepMean()
@@ -18,7 +18,7 @@ class StepMean:
     """
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Begin without values."""
         self._done: Tensor | None = None
         self._steps = 0
         self._step: int | None = None
@@ -26,7 +26,7 @@ class StepMean:
         self._count = 0
 
     def add(self, step: int, value: Tensor) -> None:
-        """One more value of a step; steps come in order."""
+        """Add one more value of a step; steps come in order."""
         if step != self._step:
             if self._sum is not None:
                 self._done, self._steps = self._total(), self._steps + 1

@@ -1,4 +1,4 @@
-"""Local blending in one run, by the user's mask, by words, or by where edit and source differ."""
+"""Blend in one run, by the user's mask, by words, or by the difference between edit and source."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import final
@@ -16,7 +16,7 @@ from headrouter_blending.running_mean import StepMean
 
 
 class _BlendRun(MethodRun):
-    """Blending with some mask, and the diagnostics of it."""
+    """Blends by the mask of a subclass, and records it."""
 
     def __init__(self, blend: StepOrFraction, context: RunContext, blocks: Sequence[int] = ()):
         self._steps = context.first_steps(blend)
@@ -28,7 +28,7 @@ class _BlendRun(MethodRun):
         return self._needs if step in self._steps else Needs()
 
     def _blended(self, step: int, latents: Tensor, rows: Sequence[Row], masks: Mapping[Row, Tensor]) -> Tensor:
-        """x_e ← where(mask, x_e, x_r) for each edit that has a mask."""
+        """Return x_e ← where(mask, x_e, x_r) for each edit that has a mask."""
         source_of = {row.image: index for index, row in enumerate(rows) if row.is_source}
         blended = list(latents.unbind(0))
         for index, row in enumerate(rows):
@@ -38,7 +38,7 @@ class _BlendRun(MethodRun):
         return torch.stack(blended)
 
     def diagnostics(self) -> Mapping[str, Tensor]:
-        """``masks`` [edit, step, row, column] of the latents: 1 where the edit was kept, 0 where the source; NaN without a mask."""
+        """Return ``masks`` [edit, step, row, column] of the latents: 1 edit, 0 source, NaN without a mask."""
         if not self._masks:
             return {}
         shape = next(iter(self._masks.values())).shape
@@ -52,10 +52,10 @@ class _BlendRun(MethodRun):
 
 @final
 class GivenRun(_BlendRun):
-    """With the user's mask."""
+    """Blends by the user's mask."""
 
     def __init__(self, blend: StepOrFraction, context: RunContext, pixels: Tensor):
-        """``pixels``: bool [height, width] of the picture."""
+        """Begin with ``pixels``, bool [height, width] of the picture."""
         super().__init__(blend, context)
         self._pixels = pixels
 
@@ -67,7 +67,7 @@ class GivenRun(_BlendRun):
 
 @final
 class WordsRun(_BlendRun):
-    """With masks that attention to words gives."""
+    """Blends by masks from attention to words."""
 
     def __init__(
         self,
@@ -109,10 +109,10 @@ class WordsRun(_BlendRun):
 
 @final
 class DifferenceRun(_BlendRun):
-    """With masks of where an edit's attention output departs from its source's."""
+    """Blends by masks where an edit's attention output departs from its source's."""
 
     def __init__(self, blend: StepOrFraction, context: RunContext, blocks: Sequence[int], theta: float):
-        """``blocks``: sites that count; ``theta``: share of the largest departure above which the edit may differ."""
+        """Begin with the sites in ``blocks``; ``theta`` is the share of the largest departure to exceed."""
         super().__init__(blend, context, blocks)
         self._theta = theta
         self._maps: dict[Row, StepMean] = {}
@@ -133,7 +133,7 @@ class DifferenceRun(_BlendRun):
 
 
 def _map(event: JointAttention, row: int, positions: tuple[int, ...]) -> Tensor:
-    """A of one row, mean over heads and over the text keys at ``positions``: [rows, columns] of the token grid."""
+    """Return A of one row, mean over heads and over the text keys at ``positions``: [rows, columns]."""
     total = sum(block.sum(dim=(0, 2)) for _, block in event.text_to_image(row, positions))
     assert isinstance(total, Tensor)
     return total.view(event.layout.grid) / (event.query.shape[1] * len(positions))

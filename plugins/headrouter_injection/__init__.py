@@ -1,4 +1,4 @@
-"""Injection: parts of the source's attention in the place of the edit's, arXiv:2508.07519."""
+"""Register injection, which replaces parts of the edit's attention by the source's, arXiv:2508.07519."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ headrouter_api = 1
 
 @hookimpl
 def register_methods(register: Callable[[MethodSpec], None]) -> None:
-    """Injection."""
+    """Register injection."""
     register(
         MethodSpec(
             name="injection",
@@ -23,7 +23,7 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
 
 @hookimpl
 def register_presets(register: Callable[[Preset], None]) -> None:
-    """The release's branches; and models distilled to few steps, held too close to the source if every block replaces."""
+    """Register the release's branches, and distilled models, for which replacement in every block is too close."""
     register(
         Preset(
             name="release",

@@ -1,4 +1,4 @@
-"""Injection as a method, arXiv:2508.07519: the edit attends as the source does, in the first steps.
+"""Inject the source's attention into the edit in the first steps, as a method, arXiv:2508.07519.
 
 Projections are replaced before attention, so the model's own kernels run. Regions are replaced in the logits, before the softmax.
 """
@@ -64,7 +64,7 @@ class Injection(Method):
 
     @property
     def requires(self) -> frozenset[str]:
-        """Capability words that the backbone must provide."""
+        """Return the capability words that the backbone must provide."""
         return frozenset({"joint-attention", "image-attention"} if self.image_attention else {"joint-attention"})
 
     def begin(self, context: RunContext) -> MethodRun:
@@ -122,12 +122,12 @@ class _InjectionRun(MethodRun):
                     event.overrides = event.overrides.taking(place, source, queries, keys)
 
     def diagnostics(self) -> Mapping[str, Tensor]:
-        """None: what it does is in its parameters."""
+        """Return no diagnostics: the effect is given by the parameters."""
         return {}
 
 
 def _copied(tensor: Tensor, pairs: Sequence[tuple[int, int]], tokens: slice) -> Tensor:
-    """``tensor`` [rows, heads, tokens, channels] with some tokens of the first of each pair of rows as in the second."""
+    """Return ``tensor`` with some tokens of the first of each pair of rows copied from the second."""
     places, sources = (torch.tensor(column, device=tensor.device) for column in zip(*pairs, strict=True))
     copied = tensor.clone()
     copied[places, :, tokens] = tensor[sources, :, tokens]

@@ -1,4 +1,4 @@
-"""What can be replaced, arXiv:2508.07519: i is image, t is text, q a query, k a key, v a value."""
+"""Name the parts that can be replaced, arXiv:2508.07519: image or text, query, key or value."""
 
 from typing import Final, Literal
 

@@ -1,4 +1,4 @@
-"""Attention with replaced logits, spelled out: the reference that tests compare with. It holds S×S logits of all heads."""
+"""Specify attention with replaced logits, as the reference that tests compare with. It holds S×S logits of all heads."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def replaced_attention_reference(
     scale: float,
     bias: Float[Tensor, "*heads tokens tokens"] | None = None,
 ) -> Float[Tensor, "heads tokens channels"]:
-    """softmax_k(L + bias)·v, L = scale·q·k, in the regions scale·q_r·k_r of the source r (arXiv:2508.07519).
+    """Return softmax_k(L + bias)·v, with L = scale·q·k, and scale·q_r·k_r of the source r in the regions.
 
     Args:
         query, key, value: Of the edit.

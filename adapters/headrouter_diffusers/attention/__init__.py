@@ -1,1 +1,1 @@
-"""The tap: how the attention operation of a model reaches a listener, and how the model is left as it was."""
+"""Send the attention operations of a model to a listener, and leave the model as it was."""

@@ -1,4 +1,4 @@
-"""What is attached to which model, and the one function that brings models in line with it.
+"""Record the attachments of each model, and bring models in line with them.
 
 Attaching changes entries of a table that the whole process shares, the classes of processors, which models may share, and blocks.
 The set of open attachments is the one truth. :func:`_settle` makes the three agree with it, whatever they were before, so after an

@@ -1,4 +1,4 @@
-"""Entering the blocks of a model: the text stream goes through the listener, and the next site is noted.
+"""Send the text stream to the listener as blocks are entered, and note the next site.
 
 A compiled block is entered before its compiled code, which sees no hook that came after it.
 """
@@ -20,7 +20,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 @final
 class Entry:
-    """Sends the text stream to the listener when a block is entered; a forward pre-hook, where the block is not compiled."""
+    """Sends the text stream to the listener when a block is entered, as a forward pre-hook."""
 
     def __init__(self, found: FoundSite):
         """Find the argument that carries the text stream, if there is one."""
@@ -56,7 +56,7 @@ class Entry:
 
 @final
 class _Entered:
-    """Compiled code of a block, by way of an entry."""
+    """Calls the compiled code of a block by way of an entry."""
 
     def __init__(self, code: Callable[..., Any], entry: Entry):
         self.code, self._entry = code, entry

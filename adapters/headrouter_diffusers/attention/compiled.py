@@ -1,4 +1,4 @@
-"""The attention operation in the graph of a block that is compiled with torch.compile.
+"""Replace the attention operation in the graph of a block that torch.compile compiles.
 
 What the tap asks of Python, which forward pass runs and which site it is at, must be asked at every run and not once,
 while the graph is traced. So the graph calls one opaque operation, the same at all sites. Its run is not compiled; what
@@ -47,7 +47,7 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Attend, by way of the listener if the forward pass of this thread awaits the operation of a site."""
+    """Run attention, through the listener if this thread's forward pass awaits the operation of a site."""
     chosen = _kernels[kernel]
     options = {
         "attn_mask": attn_mask,

@@ -1,4 +1,4 @@
-"""Where the attention operation of a model is intercepted.
+"""Intercept the attention operation of a model.
 
 Joint models of diffusers end in one of two calls: PyTorch's ``scaled_dot_product_attention``, whose tensors are
 ``[rows, heads, tokens, channels]``, or an entry of diffusers' table of attention backends, ``[rows, tokens, heads,

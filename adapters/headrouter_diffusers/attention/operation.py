@@ -1,4 +1,4 @@
-"""One run of a model's attention operation, turned into a :class:`headrouter.attention.joint_attention.JointAttention` event."""
+"""Turn one attention operation of a model into a :class:`headrouter.attention.joint_attention.JointAttention` event."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Attention processors that note which site they work for.
+"""Mark attention processors with the site that they work for.
 
 A processor keeps its identity, attributes and signature; only its class is changed, to a subclass made for it. One
 processor object may serve several attention modules, of one model or of two, so it carries no data of a site.
@@ -20,7 +20,7 @@ _changed: dict[int, tuple[Any, type]] = {}
 
 
 def settle_processors(processors: Sequence[Any]) -> None:
-    """Let each of these processors await the operation of the site it is called for, and give others their own classes."""
+    """Let each of these processors await its site's operation, and give others their own classes."""
     wanted = {id(processor): processor for processor in processors}
     for number, (processor, base) in list(_changed.items()):
         if number not in wanted:

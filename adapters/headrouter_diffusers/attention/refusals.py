@@ -1,4 +1,4 @@
-"""Models in a state in which attention cannot be steered exactly, refused by name."""
+"""Refuse, by name, models in a state in which attention cannot be steered exactly."""
 
 from torch.nn import Module
 

@@ -1,4 +1,4 @@
-"""The forward pass that runs in this thread, and which of its sites is attending.
+"""Track the forward pass of this thread, and the site that is attending.
 
 Everything that intercepts a model asks here first, and leaves alone whatever does not belong to the forward pass of a
 tapped model: other models, other threads, the text encoders, side calls.
@@ -22,7 +22,7 @@ from headrouter_diffusers.sites import FoundSite
 
 @final
 class Forward:
-    """One forward pass of a tapped model.
+    """Tracks one forward pass of a tapped model.
 
     Attributes:
         listener: Receives its events.
@@ -39,7 +39,7 @@ class Forward:
         layout: TokenLayout,
         sites: Mapping[Module, FoundSite],
     ):
-        """``sites`` by their attention modules."""
+        """Begin a forward pass, with ``sites`` by their attention modules."""
         self.listener, self.rows, self.layout = listener, rows, layout
         self.armed: Site | None = None
         self.fired: Counter[str] = Counter()

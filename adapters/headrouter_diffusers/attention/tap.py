@@ -1,4 +1,4 @@
-"""The tap: sends a model's joint attention to a listener, which may change it, and leaves the model as it was.
+"""Send a model's joint attention to a listener, which may change it, and leave the model as it was.
 
 It intercepts the attention operation, where query and key already carry normalisation and rotary embedding and both
 streams are joined, so it needs no code per model and composes with LoRA weights, quantisation, fused projections,
@@ -23,7 +23,7 @@ from headrouter_diffusers.sites import SiteRule, find_sites
 
 @final
 class Tap:
-    """Access to the joint attention of one model.
+    """Gives access to the joint attention of one model.
 
     While nothing is attached the model is untouched. Attached, it sends events only within :meth:`forward`, in the thread
     that entered it.
@@ -42,12 +42,12 @@ class Tap:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """Joint sites in execution order."""
+        """Return the joint sites in execution order."""
         return tuple(found.site for found in self._found if found.joint)
 
     @property
     def image_sites(self) -> tuple[Site, ...]:
-        """Attention among image tokens only, by the numbers of their blocks."""
+        """Return the sites where image tokens alone attend, by the numbers of their blocks."""
         return tuple(found.site for found in self._found if not found.joint)
 
     def attach(self, listener: AttentionListener) -> Attachment:

@@ -1,1 +1,1 @@
-"""The components of a pipeline: found in folders, single files or on the hub, checked for being whole and fit, and placed."""
+"""Find the components of a pipeline in folders, single files or on the hub, check them, and place them."""

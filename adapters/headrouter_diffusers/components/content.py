@@ -1,4 +1,4 @@
-"""What a pipeline computes with, by content: its weights wherever they are kept, and the settings beside them."""
+"""Hash a pipeline by content: its weights wherever they are kept, and the settings beside them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ def _tensors(model: Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def _on_disk(model: Module) -> Iterator[tuple[int, tuple[str, str]]]:
-    """Tensors that diffusers' group offloading keeps in files, by identity; what stands for them meanwhile is empty."""
+    """Return tensors that group offloading keeps in files, by identity; their stand-ins are empty."""
     for module in model.modules():
         registry = getattr(module, "_diffusers_hook", None)
         group: Any = getattr(registry and registry.get_hook("group_offloading"), "group", None)
@@ -49,7 +49,7 @@ def _on_disk(model: Module) -> Iterator[tuple[int, tuple[str, str]]]:
 
 
 def _settings(part: Any) -> dict[str, Any]:
-    """The configuration of a component but for defaults, to which a later version may add; a tokenizer's words; LoRA scales."""
+    """Return the configuration of a component without defaults, a tokenizer's words, and LoRA scales."""
     found: dict[str, Any] = {"class": type(part).__name__}
     configuration: Any = getattr(part, "config", None)
     if hasattr(configuration, "to_diff_dict"):
@@ -67,7 +67,7 @@ def _settings(part: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> str:
-    """As text, which is the same for a tuple and for the list that it becomes in a file."""
+    """Return a value as text, equal for a tuple and for the list that it becomes in a file."""
     return json.dumps(value, sort_keys=True, default=str)
 
 

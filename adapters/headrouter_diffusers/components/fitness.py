@@ -1,4 +1,4 @@
-"""Whether a pipeline, loaded or given, has the parts that an edit needs, in a form that it can use."""
+"""Check that a pipeline, loaded or given, has the parts that an edit needs, in a usable form."""
 
 import math
 from collections.abc import Collection, Iterator

@@ -1,4 +1,4 @@
-"""What a pipeline's ``model_index.json`` says its parts are, held against what the pipeline class takes."""
+"""Compare the parts that ``model_index.json`` names with those that the pipeline class takes."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""One part of a pipeline, loaded from its folder: whole, of the size that its weights have, or refused in a sentence."""
+"""Load one part of a pipeline from its folder, whole and of the size of its weights, or refuse it."""
 
 import math
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Where a pipeline computes, and in which precision."""
+"""Place a pipeline on a device, in a precision."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def resolve_device(parameters: BackboneParameters) -> torch.device:
 
 
 def resolve_dtype(parameters: BackboneParameters, device: torch.device) -> torch.dtype:
-    """Precision of the weights: as told, or bfloat16 on an accelerator and float32 on the CPU."""
+    """Return the precision of the weights: the one given, or bfloat16 on an accelerator and float32 on the CPU."""
     if parameters.dtype == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[parameters.dtype]

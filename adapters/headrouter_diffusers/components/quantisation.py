@@ -1,4 +1,4 @@
-"""Weights that are quantised while a pipeline loads: each format by one name, refused where it cannot work.
+"""Quantise weights while a pipeline loads: each format by one name, refused where it cannot work.
 
 bitsandbytes' 4-bit NormalFloat and LLM.int8 (arXiv:2305.14314, arXiv:2208.07339) and torchao's weight-only int8 and float8, as
 diffusers and transformers load them.
@@ -26,7 +26,7 @@ _OLDEST = {"bitsandbytes": "0.48", "torchao": "0.16"}
 
 
 def formats_of(parameters: DiffusersParameters, large: Collection[str], device: torch.device) -> dict[str, str]:
-    """Which components to quantise, and to which format; ``large`` are those that a format alone means.
+    """Return the format of each component that is quantised; a format alone means those in ``large``.
 
     Raises:
         InvalidInputError: the format cannot work here: a package, the device or the offloading is in its way.
@@ -79,7 +79,7 @@ def configurations(
     kinds: Mapping[str, type],
     dtype: torch.dtype,
 ) -> dict[str, Any]:
-    """What diffusers or transformers want for each component that is to be quantised.
+    """Return the configuration, for diffusers or transformers, of each component that is quantised.
 
     Args:
         formats: From :func:`formats_of`.
@@ -129,5 +129,5 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def loading_on(device: torch.device) -> AbstractContextManager[object]:
-    """Context in which bitsandbytes, which takes the current CUDA device, quantises on ``device``."""
+    """Make bitsandbytes, which takes the current CUDA device, quantise on ``device`` within a context."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

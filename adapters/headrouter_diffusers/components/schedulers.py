@@ -1,4 +1,4 @@
-"""Schedulers: the one kind whose noise levels the engine walks, and the refusal of those it would not honour."""
+"""Read noise levels from flow-matching Euler schedulers, and refuse schedulers that step otherwise."""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Pipelines from one file, .safetensors or .gguf, whose configuration and missing components come from a base.
+"""Load pipelines from one file, .safetensors or .gguf, with configuration and missing components from a base.
 
 The file holds a transformer, as diffusers or its makers lay it out, and perhaps an autoencoder and text encoders beside it;
 diffusers' own ``from_single_file`` converts it.
@@ -88,7 +88,7 @@ def read_checkpoint(source: str, file: Path) -> Checkpoint:
 
 
 def base_of(source: str, checkpoint: Mapping[str, Tensor], base: str | None, released: Sequence[str]) -> str:
-    """Return the pipeline that completes a file: the one that the user names, or the released model that it looks like.
+    """Return the pipeline that completes a file: the one that the user names, or the released model it resembles.
 
     Args:
         source: The file, for messages.
@@ -129,7 +129,7 @@ def blaming_base(source: str, base: str) -> Iterator[None]:
 
 
 def parts_in(checkpoint: Collection[str], pipeline: type) -> tuple[str, ...]:
-    """Components that a file holds, by the names that the class of the pipeline has for them; always a transformer."""
+    """Return the components that a file holds, by their names in the pipeline's class; always a transformer."""
     kinds = {name: str(of.annotation) for name, of in signature(pipeline).parameters.items() if "encoder" in name}
     encoders = {kind: [name for name, of in kinds.items() if kind in of] for kind in ("CLIP", "T5")}
     found = ["transformer"]

@@ -1,4 +1,4 @@
-"""Variants of weights, such as fp16, that a folder or repository holds beside the plain ones or instead of them.
+"""Select variants of weights, such as fp16, in a folder or repository.
 
 >>> variant_of("diffusion_pytorch_model.fp16.safetensors"), variant_of("model.fp16-00001-of-00002.safetensors")
 ('fp16', 'fp16')
@@ -18,13 +18,13 @@ _WEIGHTS = re.compile(
 
 
 def variant_of(file: str) -> str | None:
-    """Variant that a file of weights belongs to: empty for plain weights, None for any other file."""
+    """Return the variant of a file of weights: empty for plain weights, None for any other file."""
     match = _WEIGHTS.fullmatch(file)
     return None if match is None else match["variant"] or ""
 
 
 def files_of(files: Collection[str], variant: str | None) -> tuple[str | None, list[str]]:
-    """The weights among some files: those of the variant, or the plain ones where it has none; and which these are."""
+    """Return the weights among some files, those of the variant or the plain ones, and which of both."""
     own = [file for file in files if variant is not None and variant_of(file) == variant]
     return (variant, own) if own else (None, [file for file in files if variant_of(file) == ""])
 

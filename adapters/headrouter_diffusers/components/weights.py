@@ -1,4 +1,4 @@
-"""The folder that holds a pipeline, here or fetched from the hub, checked before anything of it is loaded."""
+"""Find the folder of a pipeline, here or fetched from the hub, and check it before loading."""
 
 from collections.abc import Collection
 from contextlib import suppress
@@ -25,7 +25,7 @@ def checked_folder(
     without: Collection[str],
     variant: str | None = None,
 ) -> tuple[Path, dict[str, type | None]]:
-    """The folder that holds the pipeline ``source``, fetched if it is a hub id, and the class of each of its parts.
+    """Return the folder of the pipeline ``source``, fetched if it is a hub id, and its parts' classes.
 
     Args:
         source: Hub id or local folder.

@@ -1,4 +1,4 @@
-"""A plug-in: light to import, well described, and everything it names can be found."""
+"""Check a plug-in: light to import, well described, with targets that can be found."""
 
 import json
 import subprocess
@@ -124,7 +124,7 @@ def words_are_true(subject: PluginSubject) -> None:
 
 @check(since="0.1")
 def models_and_presets_belong_to_something(subject: PluginSubject) -> None:
-    """Models name backbones, presets name components and values that these accept, functions that give weights exist.
+    """Models name backbones, presets name components and values that these accept; functions of weights exist.
 
     If this fails: look at the spelling of the component, and try the values as `--set` of the component.
     """
@@ -145,7 +145,7 @@ def models_and_presets_belong_to_something(subject: PluginSubject) -> None:
 
 @check(since="0.1")
 def it_identifies_only_its_own(subject: PluginSubject) -> None:
-    """`identify_backbone` gives None for a model of nobody's, and does not fail on an odd one.
+    """`identify_backbone` gives None for the model of another backbone, and does not fail on an odd one.
 
     If this fails: look up keys of `model_index` by `get`, and return None unless the class is yours.
     """

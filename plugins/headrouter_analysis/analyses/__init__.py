@@ -1,1 +1,1 @@
-"""What is found out by many runs: which blocks and heads matter, and whether that helps an edit."""
+"""Analyse blocks and heads over many runs: which matter, and whether that helps an edit."""

@@ -1,4 +1,4 @@
-"""Which blocks know where a word's object is: every block's map of the word, scored against the object's mask."""
+"""Rank blocks by their maps of a word, scored against the mask of the word's object."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from headrouter_analysis.statistics import Array, Interval, area_under_curve, bo
 @final
 @dataclass(frozen=True, eq=False)
 class Masked:
-    """A picture, where its object is, and the word for it.
+    """Holds a picture, the mask of its object, and the word for it.
 
     Attributes:
         picture: RGB.
@@ -49,7 +49,7 @@ class Masked:
         Prompt(self.prompt, {}).find(self.word)
 
     def coverage(self, grid: tuple[int, int]) -> Array:
-        """Share of each cell of a grid that the mask covers, flattened row by row."""
+        """Return the share of each cell of a grid that the mask covers, flattened row by row."""
         cells = functional.adaptive_avg_pool2d(torch.from_numpy(self.mask.astype(np.float64))[None, None], grid)
         return np.asarray(cells.flatten().numpy())
 
@@ -57,7 +57,7 @@ class Masked:
 @final
 @dataclass(frozen=True, slots=True)
 class BlockScore:
-    """How well one block's maps find objects, and how much of the image's attention its text gets, mean over pictures."""
+    """Holds how well one block's maps find objects, and its text's share of attention, mean over pictures."""
 
     block: int
     path: str
@@ -67,7 +67,7 @@ class BlockScore:
     text_share: Interval
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return {
             "block": self.block,
             "path": self.path,
@@ -87,7 +87,7 @@ def rank_blocks(
     batch: int = 8,
     progress: bool = False,
 ) -> list[BlockScore]:
-    """Blocks by the area under the curve of their maps against the masks, best first.
+    """Rank blocks by the area under the curve of their maps against the masks, best first.
 
     A map is the mean over heads and over the noise levels of the grid at which the model is shown the picture.
 
@@ -127,7 +127,7 @@ def rank_blocks(
 
 
 def drawn_masks(count: int, seed: int = 0) -> list[Masked]:
-    """Scenes of the drawn world with their true masks and the word of their shape."""
+    """Return scenes of the drawn world with their true masks and the word of their shape."""
     from headrouter_shapes.world.caption import VARIANTS, caption
     from headrouter_shapes.world.render import mask, render
     from headrouter_shapes.world.scene import sample_scene

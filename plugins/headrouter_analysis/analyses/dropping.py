@@ -1,4 +1,4 @@
-"""Whether a semantic changes more without the heads that are most sensitive to it than without as many others. Drawn world only."""
+"""Test whether a semantic changes more without its most sensitive heads than without as many others. Drawn world only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from headrouter_analysis.statistics import Array, Interval, bootstrap, wilson
 @final
 @dataclass(frozen=True, eq=False)
 class Dropping:
-    """What was read in pictures without some heads.
+    """Holds the readings of pictures without some heads.
 
     Attributes:
         semantics: Names, those whose heads were dropped.
@@ -33,7 +33,7 @@ class Dropping:
     at_random: Array
 
     def row(self, semantic: str) -> dict[str, Any]:
-        """What happens to one semantic, as plain data with 95 % intervals over the pictures."""
+        """Return the effects on one semantic, as plain data with 95 % intervals over the pictures."""
         place, read = self.semantics.index(semantic), self.all_semantics.index(semantic)
         own, chance = self.changed[place, :, read], self.at_random[:, read]
         return {
@@ -45,7 +45,7 @@ class Dropping:
 
     @property
     def more_than_random(self) -> Interval:
-        """Own heads against random ones, mean over semantics, over pictures."""
+        """Compare own heads with random ones, mean over semantics, over pictures."""
         return bootstrap(self._own.mean(axis=0) - self.at_random[:, self._read].mean(axis=1))
 
     @property
@@ -62,7 +62,7 @@ class Dropping:
 
     @property
     def _own(self) -> Array:
-        """[dropped semantic, picture], whether that semantic changed."""
+        """Return [dropped semantic, picture], whether that semantic changed."""
         return np.stack([self.changed[place, :, read] for place, read in enumerate(self._read)])
 
 
@@ -79,7 +79,7 @@ def measure_dropping(
     batch: int = 8,
     progress: bool = False,
 ) -> Dropping:
-    """Generate captions of the drawn world with all heads, without the ``top`` of each semantic, and without as many at random.
+    """Generate captions with all heads, without the ``top`` of each semantic, and without random ones.
 
     All from the same noise, heads dropped in both branches of guidance and in all steps. Each batch draws random heads of its own,
     ``draws`` times.
@@ -119,7 +119,7 @@ def _drawn(runs: Runs, prompts: Sequence[str], seeds: Sequence[int], heads: Head
 
 
 def _readings(pictures: Sequence[Image.Image]) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
-    """[picture, semantic], the words that the oracle reads."""
+    """Return [picture, semantic], the words that the oracle reads."""
     from headrouter_shapes.world.oracle import read
     from headrouter_shapes.world.vocabulary import SEMANTICS
 

@@ -1,4 +1,4 @@
-"""Sensitivity of every head to every semantic, over many pairs of generations: arXiv:2411.15034, sec. 3.1."""
+"""Measure the sensitivity of every head to every semantic over many pairs: arXiv:2411.15034, sec. 3.1."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from headrouter_analysis.statistics import PermutationTest, differ_by_group
 @final
 @dataclass(frozen=True, eq=False)
 class HeadAnalysis:
-    """What an analysis of heads finds.
+    """Holds the findings of an analysis of heads.
 
     Attributes:
         profile: Sensitivity by semantic and head.

@@ -1,4 +1,4 @@
-"""A list of pictures with masks, prompts and words, from a file."""
+"""Read a list of pictures with masks, prompts and words from a file."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The paired prompts by which heads are analysed: arXiv:2411.15034, eq. 3–6."""
+"""Make the paired prompts by which heads are analysed: arXiv:2411.15034, eq. 3–6."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, ma
 @final
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two prompts that differ in one semantic, and the seed of the noise that both start from."""
+    """Holds two prompts that differ in one semantic, and the seed of their common noise."""
 
     semantic: str
     first: str
@@ -75,7 +75,7 @@ def chosen_semantics(known: Sequence[str], wanted: Sequence[str]) -> list[str]:
 def draw_pairs(
     vocabulary: Vocabulary, count: int, *, form: Form = "independent", seed: int = 0, semantics: Sequence[str] = ()
 ) -> list[Pair]:
-    """``count`` different pairs of each semantic, p = "a, w, u", always the same for the same arguments.
+    """Draw ``count`` different pairs of each semantic, p = "a, w, u", the same for the same arguments.
 
     Args:
         vocabulary: Words by semantic.
@@ -110,7 +110,7 @@ def draw_pairs(
 
 
 def drawn_pairs(count: int, *, seed: int = 0, semantics: Sequence[str] = ()) -> list[Pair]:
-    """Pairs of captions of the drawn world: a scene, and the scene with another value of one semantic, in the same wording."""
+    """Draw pairs of captions: a scene, and the scene with another value of one semantic."""
     from headrouter_shapes.world.caption import VARIANTS, caption
     from headrouter_shapes.world.scene import edit, sample_scene
     from headrouter_shapes.world.vocabulary import SEMANTICS
@@ -127,7 +127,7 @@ def drawn_pairs(count: int, *, seed: int = 0, semantics: Sequence[str] = ()) -> 
 
 
 def as_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Plain data, for a table."""
+    """Return plain data, for a table."""
     return [
         {"semantic": pair.semantic, "first": pair.first, "second": pair.second, "seed": pair.seed} for pair in pairs
     ]

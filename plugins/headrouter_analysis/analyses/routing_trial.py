@@ -1,4 +1,4 @@
-"""Whether head weights from a measured profile edit better than those from the edit at hand. Drawn world only."""
+"""Compare edits by head weights from a measured profile with those from the edit at hand. Drawn world only."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -114,7 +114,7 @@ def try_routing(
 
 
 def _by_semantic(jobs: Sequence[_Job], size: int, progress: bool) -> Iterator[list[_Job]]:
-    """Batches none of which holds two semantics."""
+    """Yield batches none of which holds two semantics."""
     groups: list[list[_Job]] = []
     for job in jobs:
         if not groups or groups[-1][0].semantic != job.semantic or len(groups[-1]) == size:
@@ -125,7 +125,7 @@ def _by_semantic(jobs: Sequence[_Job], size: int, progress: bool) -> Iterator[li
 
 
 def _measured(pictures: Sequence[Image.Image], targets: Sequence["Scene"], semantic: str) -> Array:
-    """[edit, measure]"""
+    """Return the measures [edit, measure]."""
     from headrouter_shapes.world.oracle import read
     from headrouter_shapes.world.render import render_array
 

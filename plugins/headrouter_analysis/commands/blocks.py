@@ -1,4 +1,4 @@
-"""``headrouter analyze blocks``."""
+"""Implement ``headrouter analyze blocks``."""
 
 import argparse
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""``headrouter analyze drop``."""
+"""Implement ``headrouter analyze drop``."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def add_profile(parser: argparse.ArgumentParser) -> None:
-    """The profile and how heads are ranked by it."""
+    """Add the options of the profile and of the ranking of heads by it."""
     parser.add_argument("--profile", required=True, metavar="FILE", help="heads.json of `headrouter analyze heads`")
     parser.add_argument(
         "--by",

@@ -1,4 +1,4 @@
-"""``headrouter analyze heads``."""
+"""Implement ``headrouter analyze heads``."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def pairs_of(arguments: argparse.Namespace) -> "list[Pair]":
-    """Pairs of the drawn world for its own models, of a vocabulary for all others."""
+    """Return pairs of the drawn world for its own models, of a vocabulary for all others."""
     from headrouter_analysis.analyses.pairs import BUNDLED, draw_pairs, drawn_pairs, read_vocabulary
 
     if arguments.model == "shapes" and arguments.vocabulary is None:

@@ -1,4 +1,4 @@
-"""``headrouter analyze maps``."""
+"""Implement ``headrouter analyze maps``."""
 
 import argparse
 import math
@@ -186,7 +186,7 @@ def _refuse_many_panels(names: dict[str, list[int]]) -> None:
 
 
 def _panels(maps: "Tensor", names: dict[str, list[int]]) -> "tuple[Tensor, list[str], list[str]]":
-    """Maps of one word as ``[rows, columns, h, w]``: the last two kept axes; a third one, the steps, is averaged for the figure."""
+    """Return maps of one word as ``[rows, columns, h, w]``, averaged over steps if three axes are kept."""
     kept = list(names)
     if len(kept) == 3:
         maps, kept = maps.nanmean(dim=0), kept[1:]

@@ -1,4 +1,4 @@
-"""``headrouter analyze routing``."""
+"""Implement ``headrouter analyze routing``."""
 
 import argparse
 

@@ -1,1 +1,1 @@
-"""Methods that record what attention does, and methods that drop, swap or weigh its heads."""
+"""Provide methods that record attention, and methods that drop, swap or weigh its heads."""

@@ -1,4 +1,4 @@
-"""Which blocks and heads a method acts on, checked against the model."""
+"""Check the choice of blocks and heads against the model."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -31,7 +31,7 @@ def chosen_blocks(blocks: Sequence[int] | None, sites: Sequence[Site]) -> list[i
 
 
 def chosen_heads(heads: Heads, sites: Sequence[Site]) -> dict[int, list[int]]:
-    """Heads by joint layer.
+    """Return heads by joint layer.
 
     Raises:
         InvalidInputError: a layer or head that the model does not have.

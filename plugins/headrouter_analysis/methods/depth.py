@@ -1,4 +1,4 @@
-"""How strongly the text holds the image, block by block: arXiv:2411.15034, sec. 3.2."""
+"""Measure how strongly the text holds the image, block by block: arXiv:2411.15034, sec. 3.2."""
 
 from collections.abc import Mapping
 from typing import final
@@ -21,7 +21,7 @@ class TextShare(Method):
 
     @property
     def requires(self) -> frozenset[str]:
-        """Attention alone: words are found afterwards."""
+        """Require attention alone: words are found afterwards."""
         return frozenset({"joint-attention"})
 
     def begin(self, context: RunContext) -> MethodRun:
@@ -52,5 +52,5 @@ class _TextShareRun(MethodRun):
         return output
 
     def diagnostics(self) -> Mapping[str, Tensor]:
-        """``text_share`` [edit, step, block, text position]: a probability; NaN at steps that were not run."""
+        """Return ``text_share`` [edit, step, block, text position]: a probability; NaN at steps not run."""
         return self._means.means()

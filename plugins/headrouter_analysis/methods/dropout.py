@@ -1,4 +1,4 @@
-"""Head dropout: what a picture loses without some heads, arXiv:2411.15034, sec. 3.1."""
+"""Drop heads, to see what a picture loses without them, arXiv:2411.15034, sec. 3.1."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal, final
@@ -36,7 +36,7 @@ class HeadDropout(Method):
 
     @property
     def requires(self) -> frozenset[str]:
-        """Attention."""
+        """Require attention."""
         return frozenset({"joint-attention"})
 
     def begin(self, context: RunContext) -> MethodRun:
@@ -87,7 +87,7 @@ class _HeadDropoutRun(MethodRun):
 
 
 def _mean(event: JointAttention, output: Tensor) -> Tensor:
-    """[heads, tokens, channels]: at every token the mean over its part, text, image or registers."""
+    """Return [heads, tokens, channels]: at every token the mean over its part, text, image or registers."""
     mean = torch.empty_like(output)
     for part in (event.layout.text, event.layout.image, event.layout.registers):
         if part.stop > part.start:

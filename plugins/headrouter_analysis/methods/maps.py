@@ -1,4 +1,4 @@
-"""Maps of words: where in the picture a word acts, or what a word looks at, by block, step and head.
+"""Map words to the picture, or the picture to words, by block, step and head.
 
 T2I (text keys, image queries): A[i, j] of image query i and the word's keys j, the share of its attention that an image token gives
 to the word. I2T (image keys, text queries): A[j, i] of the word's queries j and image key i, the share of its attention that the
@@ -47,7 +47,7 @@ class AttentionMaps(Method):
 
     @property
     def requires(self) -> frozenset[str]:
-        """Words must have positions."""
+        """Require positions of words."""
         return frozenset({"joint-attention", "prompt-words"})
 
     def words_of(self, row: Row, number: int) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ class _AttentionMapsRun(MethodRun):
         return output
 
     def _maps(self, event: JointAttention, place: int, places: list[tuple[int, ...]]) -> Tensor:
-        """[words, heads, image tokens] of one row in one block; heads are already their mean unless they are kept."""
+        """Return [words, heads, image tokens] of one row in one block; one head unless heads are kept."""
         positions = sorted({position for word in places for position in word})
         share = torch.zeros(len(places), len(positions), dtype=torch.float32, device=event.query.device)
         for number, word in enumerate(places):
@@ -142,7 +142,7 @@ class _AttentionMapsRun(MethodRun):
         sums[: len(maps), block if "block" in self._method.keep else 0] += maps
 
     def _flush(self) -> None:
-        """The step is over: its mean over evaluations, and over blocks where they are not kept, goes into the total."""
+        """Add a finished step's mean over evaluations, and over blocks unless they are kept, to the total."""
         if self._step is None or not self._parts:
             return
         evaluations = max(max(counts) for _, counts in self._parts)
@@ -163,7 +163,7 @@ class _AttentionMapsRun(MethodRun):
         self._step = None
 
     def diagnostics(self) -> Mapping[str, Tensor]:
-        """``attention_maps`` [edit, word, …kept axes in the order step, block, head…, grid row, grid column], float32.
+        """Return ``attention_maps`` [edit, word, kept axes in the order step, block, head, grid row, grid column], float32.
 
         Words in the order of :meth:`AttentionMaps.words_of`; NaN where another edit has more words, and at steps that were not run.
         """
@@ -178,7 +178,7 @@ class _AttentionMapsRun(MethodRun):
 
 
 def _places(row: Row, words: tuple[str, ...]) -> list[tuple[int, ...]]:
-    """Text positions of each word."""
+    """Return the text positions of each word."""
     try:
         return [row.prompt.find(word) for word in words]
     except InvalidInputError as error:

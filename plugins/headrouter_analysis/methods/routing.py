@@ -1,4 +1,4 @@
-"""Profile routing: head weights from a measured profile instead of from the edit at hand."""
+"""Route heads by a measured profile instead of by the edit at hand."""
 
 from functools import cached_property
 from typing import final
@@ -20,7 +20,7 @@ from headrouter_analysis.profile import By, Profile
 
 @final
 class ProfileRouting(Window, RoutingParameters, Method):
-    """Amplifies each head of the edit's conditional row by w_h = 1 + γ·sigmoid(k·(d̃_h − δ)), with d̃_h from a profile.
+    """Amplifies each head by w_h = 1 + γ·sigmoid(k·(d̃_h − δ)), with d̃_h from a profile.
 
     Eq. 16–18 of arXiv:2411.15034 as in ``headrouter``, but d̃ is the sensitivity of the head to the edit's semantic, measured
     beforehand over many pairs and stretched over the heads of each layer. Whole outputs need no source row.
@@ -49,12 +49,12 @@ class ProfileRouting(Window, RoutingParameters, Method):
 
     @property
     def requires(self) -> frozenset[str]:
-        """Attention, and positions of words where they are looked at."""
+        """Require attention, and positions of words where they are amplified."""
         return routing_requires(self)
 
     @property
     def scores(self) -> Float[Tensor, "blocks heads"]:
-        """d̃_h of every head, float64."""
+        """Return d̃_h of every head, float64."""
         scores = self._loaded.normalised(self.semantic, self.by)
         if self.shuffle is not None:
             generator = torch.Generator().manual_seed(self.shuffle)
@@ -64,7 +64,7 @@ class ProfileRouting(Window, RoutingParameters, Method):
 
     @property
     def weights(self) -> Float[Tensor, "blocks heads"]:
-        """w_h of every head, float32."""
+        """Return w_h of every head, float32."""
         return head_weights(self.scores, self.gamma, self.k, self.delta, self.form).float()
 
     def begin(self, context: RunContext) -> MethodRun:
@@ -85,7 +85,7 @@ class ProfileRouting(Window, RoutingParameters, Method):
 
 @final
 class _ProfileScorer(Scorer):
-    """d̃ from a profile, whatever the edit."""
+    """Scores heads by d̃ of a profile, whatever the edit."""
 
     def __init__(self, scores: Float[Tensor, "blocks heads"]):
         self._scores = scores

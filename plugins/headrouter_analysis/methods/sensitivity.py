@@ -1,4 +1,4 @@
-"""How far each head's output is from that of the paired row: arXiv:2411.15034, sec. 3.1 and eq. 12."""
+"""Measure how far each head's output is from the paired row's: arXiv:2411.15034, sec. 3.1 and eq. 12."""
 
 from collections.abc import Mapping
 from typing import Literal, final
@@ -27,7 +27,7 @@ class HeadSensitivity(Method):
 
     @property
     def requires(self) -> frozenset[str]:
-        """Attention."""
+        """Require attention."""
         return frozenset({"joint-attention"})
 
     def begin(self, context: RunContext) -> MethodRun:
@@ -63,5 +63,5 @@ class _HeadSensitivityRun(MethodRun):
         return output
 
     def diagnostics(self) -> Mapping[str, Tensor]:
-        """``head_dissimilarity`` [edit, step, block, head], 0 to 2; NaN at steps not run and heads that a block lacks."""
+        """Return ``head_dissimilarity`` [edit, step, block, head], 0 to 2; NaN where not measured."""
         return self._means.means()

@@ -1,4 +1,4 @@
-"""Head swap: what some heads carry from one picture to another, arXiv:2411.15034, sec. 3.1."""
+"""Swap heads, to see what they carry from one picture to another, arXiv:2411.15034, sec. 3.1."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class HeadSwap(Method):
 
     @property
     def requires(self) -> frozenset[str]:
-        """Attention."""
+        """Require attention."""
         return frozenset({"joint-attention"})
 
     def begin(self, context: RunContext) -> MethodRun:
