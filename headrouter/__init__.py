@@ -1,4 +1,4 @@
-"""Text-guided editing of real images on multimodal diffusion transformers, without training, by steering joint attention."""
+"""Edit real images by text on multimodal diffusion transformers, without training, by steering joint attention."""
 
 from typing import TYPE_CHECKING
 

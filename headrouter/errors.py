@@ -1,4 +1,4 @@
-"""What can go wrong, in words a user can act on.
+"""Define the errors and warnings, in words that a user can act on.
 
 Every error that a user can cause is a :class:`HeadRouterError`. Its message names the parameter in backticks, the rule,
 the value that came and the next step. The command line prints it without a traceback and exits with code 2.
@@ -23,7 +23,7 @@ def printable(text: str) -> str:
 
 
 class HeadRouterError(Exception):
-    """Base of all errors whose message is meant for the user.
+    """Reports an error in a message that is meant for the user.
 
     >>> print(InvalidInputError("`image` 'red\\x1b[31m.png' is not there."))
     `image` 'red\\x1b[31m.png' is not there.
@@ -38,51 +38,51 @@ class HeadRouterError(Exception):
 
 
 class InvalidInputError(HeadRouterError, ValueError):
-    """A parameter, picture, prompt or file that cannot be used."""
+    """Reports a parameter, picture, prompt or file that cannot be used."""
 
 
 class UnknownNameError(HeadRouterError, LookupError):
-    """A name that nothing is registered under."""
+    """Reports a name that no part is registered under."""
 
 
 class IncompatibleError(HeadRouterError):
-    """Parts that cannot work together, refused before anything is loaded."""
+    """Reports parts that cannot work together, before anything is loaded."""
 
 
 class WeightsError(HeadRouterError):
-    """Model weights that are missing, gated, damaged or in a format that is refused."""
+    """Reports model weights that are missing, gated, damaged or in a format that is refused."""
 
 
 class OutOfMemoryError(HeadRouterError):
-    """The device has too little memory for the run."""
+    """Reports that the device has too little memory for the run."""
 
 
 class NonFiniteError(HeadRouterError, ArithmeticError):
-    """A NaN or an infinity appeared during a run."""
+    """Reports a NaN or an infinity that appeared during a run."""
 
 
 class PluginWarning(UserWarning):
-    """A plug-in that was not loaded, and why."""
+    """Warns of a plug-in that was not loaded, with the reason."""
 
 
 class PluginError(HeadRouterError):
-    """A plug-in that breaks the rules, or whose code could not be imported when it was needed."""
+    """Reports a plug-in that breaks the rules, or whose code cannot be imported when needed."""
 
 
 class PluginConflictError(HeadRouterError, LookupError):
-    """A short name that more than one plug-in lays claim to, raised when the name is used."""
+    """Reports a short name that several plug-ins claim, when it is used."""
 
 
 class RecordWarning(UserWarning):
-    """A record that does not say enough to be sure that the edit run again is the same."""
+    """Warns of a record that does not prove that the edit run again is the same."""
 
 
 class PromptWarning(UserWarning):
-    """A prompt that one of several text encoders does not see in full."""
+    """Warns of a prompt that one of several text encoders does not read in full."""
 
 
 class PictureWarning(UserWarning):
-    """A picture whose colours may be shown otherwise elsewhere."""
+    """Warns of a picture whose colours may be shown otherwise elsewhere."""
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Paths that users give, and files that are there whole or not at all."""
+"""Check paths that users give, and write files whole or not at all."""
 
 import os
 import re
@@ -15,7 +15,7 @@ LARGEST_TEXT = 2**26
 
 
 def path_of(value: object, name: str) -> Path:
-    """What a user gave as a path; ``name`` is the parameter, for messages.
+    """Return a path that a user gave; ``name`` is the parameter, for messages.
 
     Raises:
         InvalidInputError: it is no path, or one that this system cannot have.
@@ -33,7 +33,7 @@ def path_of(value: object, name: str) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> Path:
-    """Write beside ``path`` and rename, so that nobody ever finds half a file there; an existing one is replaced.
+    """Write beside ``path`` and rename, so that a reader never finds a part of a file.
 
     Raises:
         InvalidInputError: it cannot be written.
@@ -71,7 +71,7 @@ def read_file(path: Path, name: str, largest: int) -> bytes:
 
 
 def refuse_occupied(path: Path, *, folder: bool = False) -> None:
-    """Refuse a place that something else than a file, or than a folder, takes up: a pipe would be waited for, a device never ends.
+    """Refuse a place that holds something else than a file, or than a folder, such as a pipe.
 
     Raises:
         InvalidInputError: naming what is there; a link that leads nowhere counts, nothing at all does not.

@@ -1,4 +1,4 @@
-"""Import paths of before the rooms, for one release: each warns, and gives the module that took its place."""
+"""Find modules by their import paths of before the rooms, for one release, with a warning."""
 
 import importlib
 import sys
@@ -99,6 +99,6 @@ class _Moved(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let old names be found, before a package by its old name is searched for modules that would be there a second time."""
+    """Find old names before their packages are searched, since modules would exist twice."""
     if not any(isinstance(finder, _Moved) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Moved())

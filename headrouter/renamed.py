@@ -1,4 +1,4 @@
-"""Names that public parts had before the glossary, for one release: each warns, and gives what bears the new name."""
+"""Give renamed parts by the names that they had before the glossary, for one release, with a warning."""
 
 import warnings
 from collections.abc import Callable, Mapping

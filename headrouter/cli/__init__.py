@@ -1,4 +1,4 @@
-"""The command line: a thin shell over the library, with a module of ``commands`` for each subcommand."""
+"""Run the command line, a thin shell over the library, with a module of ``commands`` for each subcommand."""
 
 import argparse
 import io

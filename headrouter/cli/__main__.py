@@ -1,4 +1,4 @@
-"""``python -m headrouter.cli``."""
+"""Run ``python -m headrouter.cli``."""
 
 import sys
 

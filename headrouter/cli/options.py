@@ -1,4 +1,4 @@
-"""Options that several subcommands share."""
+"""Define the options that several subcommands share."""
 
 import argparse
 import re

@@ -1,4 +1,4 @@
-"""``--set a.b=c``: change one value of a configuration from the command line."""
+"""Change one value of a configuration from the command line: ``--set a.b=c``."""
 
 from collections.abc import Iterable
 

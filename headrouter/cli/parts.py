@@ -1,4 +1,4 @@
-"""From the options of a command line to an editor."""
+"""Build an editor from the options of a command line."""
 
 import argparse
 from typing import TYPE_CHECKING, Any

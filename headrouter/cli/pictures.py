@@ -1,4 +1,4 @@
-"""The pictures that a command line names: files, folders of them and patterns, each with a name of its own."""
+"""Find the pictures that a command line names: files, folders of them and patterns, each with a name."""
 
 import glob
 import re
@@ -19,7 +19,7 @@ def are_several(given: Sequence[str]) -> bool:
 
 
 def pictures_of(given: Sequence[str]) -> dict[str, Path]:
-    """Find the pictures, each under a name that differs from the others even without case: the file's, made longer where needed.
+    """Find the pictures, each under a name that differs from the others even without case.
 
     A folder stands for the pictures in it, by their suffix, without those in folders below; a warning names its other files.
 

@@ -1,4 +1,4 @@
-"""Output that cannot be written: a full disk, a reader that went away, a stream that was closed before the start."""
+"""Handle output that cannot be written: a full disk, a reader that went away, a closed stream."""
 
 import errno
 import os

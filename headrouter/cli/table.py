@@ -1,4 +1,4 @@
-"""Plain-text tables that fit the terminal."""
+"""Print plain-text tables that fit the terminal."""
 
 import shutil
 import sys
@@ -8,7 +8,7 @@ from headrouter.errors import printable
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal; None when the output goes elsewhere, where a row that stays one line can be searched."""
+    """Return the columns of the terminal; None when the output goes elsewhere."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 

@@ -1,1 +1,1 @@
-"""Parameters of parts, YAML with places, steps and fractions."""
+"""Define parameters of parts, YAML with places, steps and fractions."""

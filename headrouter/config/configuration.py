@@ -1,4 +1,4 @@
-"""Parameters of components, and errors in them that say what, where and what instead.
+"""Validate parameters of components, with errors that name the rule, the place and a correction.
 
 >>> from pydantic import Field
 >>> class Example(Parameters):
@@ -36,7 +36,7 @@ _LONGEST_VALUE: Final = 60
 
 
 def _make_scalars_strict(schema: Any) -> None:
-    """pydantic's own ``strict=True`` would also refuse a list for a tuple; this is strict about scalars alone."""
+    """Make scalars of a schema strict, since pydantic's own ``strict=True`` would refuse a list for a tuple."""
     if isinstance(schema, dict):
         if schema.get("type") in _STRICT:
             schema.setdefault("strict", True)
@@ -49,7 +49,7 @@ def _make_scalars_strict(schema: Any) -> None:
 
 
 class Parameters(BaseModel):
-    """Base of every component's parameters: frozen, no unknown names, finite numbers.
+    """Holds a component's parameters: frozen, no unknown names, finite numbers.
 
     Numbers, text and truth values are never converted into one another (``True`` is not 1, ``"3"`` is not 3); an
     integer is accepted where a float is wanted, and a list where a tuple is. Numbers of NumPy are taken for Python's.
@@ -93,7 +93,7 @@ def python_number(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One ``--set``: the value to put at a path."""
+    """Holds one ``--set``: the value to put at a path."""
 
     path: tuple[str, ...]
     value: Any
@@ -128,7 +128,7 @@ def validate(model: type[Model], data: Mapping[str, Any] | Document, overrides: 
 
 
 def _put(tree: Any, override: Override, depth: int = 0) -> Any:
-    """``tree`` with the value at the path below ``depth`` replaced; the one given is left alone, its shared parts too."""
+    """Return ``tree`` with the value at the path below ``depth`` replaced; the one given stays as it is."""
     if depth == len(override.path):
         return override.value
     part, where = override.path[depth], f"`{'.'.join(override.path[:depth]) or 'document'}`"
@@ -165,7 +165,7 @@ def _explain(
 
 
 def _real_path(location: Path, tree: Any, kind: str) -> Path:
-    """pydantic puts the tag of a union into the location; keep what is in the data, and the name of a missing field."""
+    """Return the path within the data, without the tag of a union, with the name of a missing field."""
     path: list[str | int] = []
     for index, part in enumerate(location):
         in_mapping = isinstance(tree, Mapping) and part in tree

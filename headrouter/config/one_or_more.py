@@ -1,4 +1,4 @@
-"""A list for which a single item may be given: ``replace="qi"`` is ``replace=("qi",)``."""
+"""Define a list for which a single item may be given: ``replace="qi"`` is ``replace=("qi",)``."""
 
 from typing import Annotated, Any, TypeVar
 

@@ -1,4 +1,4 @@
-"""Bounds of a window of steps: a step number, or a fraction of the steps."""
+"""Define bounds of a window of steps: a step number, or a fraction of the steps."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -1,4 +1,4 @@
-"""YAML in which every value knows its line and column.
+"""Read YAML in which every value knows its line and column.
 
 The rules are those of YAML 1.2: ``on`` and ``no`` are words, ``1e-3`` is a number, ``1:30`` and dates are text. A key
 given twice in one mapping is an error.
@@ -48,7 +48,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Parsed YAML.
+    """Holds parsed YAML.
 
     Args:
         data: the value.
@@ -61,7 +61,7 @@ class Document:
     node: yaml.Node | None = None
 
     def locate(self, path: tuple[str | int, ...], *, at_key: bool = False) -> str:
-        """``file:line:column`` of the value at ``path``, or of its key, or of the nearest thing around it.
+        """Return ``file:line:column`` of the value at ``path``, or its key, or the nearest thing around it.
 
         >>> parse_yaml("a:\\n  b: [1, 2]", "x.yaml").locate(("a", "b", 1))
         'x.yaml:2:10'

@@ -1,1 +1,1 @@
-"""The editor: a picture and a prompt in, a result, its record and kept inversions out."""
+"""Edit a picture by a prompt, and keep the result, its record and inverted latents."""

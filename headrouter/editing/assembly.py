@@ -1,4 +1,4 @@
-"""Parts by name: from ``Editor(backbone="sd3.5", inversion="rf")`` to objects, and from objects back to names."""
+"""Build parts from names, as in ``Editor(backbone="sd3.5", inversion="rf")``, and find the names of parts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,7 +79,7 @@ def backbone_of(
     pipeline: object | None,
     values: Mapping[str, Any],
 ) -> tuple[Backbone, dict[str, Any]]:
-    """Load a backbone, after refusing methods that cannot work with it; and the record from which it can be loaded again."""
+    """Load a backbone, after refusing methods that cannot work with it, and the record of its loading."""
     if isinstance(choice, Backbone):
         if values or model or pipeline:
             idle = [*(["model"] if model else []), *(["pipeline"] if pipeline else []), *values]
@@ -120,7 +120,7 @@ def backbone_parameters_of(name: str, values: Mapping[str, Any]) -> BackbonePara
 
 
 def model_of(backbone: str, model: str | None) -> tuple[str, Defaults | None]:
-    """Return where a model's weights are, and its defaults: by short name, hub id or path; the backbone's own if None."""
+    """Return the place of a model's weights, and its defaults, by short name, hub id or path."""
     entry = registry().entry("backbone", backbone)
     assert isinstance(entry.item, BackboneSpec)
     name = model or entry.item.default_model

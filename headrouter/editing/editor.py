@@ -1,4 +1,4 @@
-"""Editor: a backbone, an inversion and methods, composed by name or by object.
+"""Compose a backbone, an inversion and methods, by name or by object, in an editor.
 
 >>> from headrouter.testing.toy import ToyMMDiT
 >>> editor = Editor(ToyMMDiT(), "euler", "none", progress=False)

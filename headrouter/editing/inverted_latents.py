@@ -1,4 +1,4 @@
-"""Inversions that are kept: a picture's latents at noise, and what they belong to, in memory or in one file.
+"""Keep inverted latents, a picture's latents at noise with their identity, in memory or in one file.
 
 The file is safetensors: the tensor ``latents``, and in the metadata, under ``headrouter``, JSON with the format, the identity, the
 cost, and the hash of identity and latents.
@@ -51,7 +51,7 @@ class _Record(Parameters):
 @final
 @dataclass(frozen=True, eq=False)
 class InvertedLatents:
-    """A picture taken to noise, for several edits.
+    """Holds a picture taken to noise, for several edits.
 
     Attributes:
         latents: Float32 ``[1, channels, h, w]``.

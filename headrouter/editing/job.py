@@ -1,4 +1,4 @@
-"""One picture, prepared for one run: what the user asked for, settled and checked before the model runs."""
+"""Prepare one picture for one run: the request, settled and checked before the model runs."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ _LARGEST = 8192**2
 @final
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One picture, prepared for one run.
+    """Holds one picture, prepared for one run.
 
     Attributes:
         picture: As the user gave it; ``size`` is the width and height to work at.
@@ -126,7 +126,7 @@ def prepare(
 def _refuse_idle(
     option: Literal["preset", "keep"], asked: Request, fields: Set[str | None], inversion: Inversion, samples: bool
 ) -> None:
-    """Refuse an option that sets nothing which a run without edits depends on: no method takes part, and perhaps no sampling.
+    """Refuse an option that sets nothing which a run without edits depends on.
 
     Args:
         fields: Those of the inversion that the option sets.

@@ -1,4 +1,4 @@
-"""How well an inversion holds a picture."""
+"""Measure how well an inversion holds a picture."""
 
 from dataclasses import dataclass, field
 from typing import final
@@ -14,7 +14,7 @@ from headrouter.sampling.cost import Cost
 @final
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """A picture edited with its own prompt and without steering.
+    """Holds a picture edited with its own prompt and without steering.
 
     Attributes:
         image: What came out, in the picture's own size.

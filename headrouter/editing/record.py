@@ -1,4 +1,4 @@
-"""The record of an edit: one value that says all that decided the picture; it is saved, hashed, and run again."""
+"""Define the record of an edit: one value with all that decided the picture; saved, hashed, and replayed."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ _OF_THE_WEIGHTS: Final = frozenset({"device", "dtype", "offload", "variant", "ba
 
 
 class Part(Parameters):
-    """A part by name, or by class if no plug-in registers it; and its parameters, which the part itself validates."""
+    """Names a part, or its class if no plug-in registers it, with its parameters."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -63,14 +63,14 @@ class Part(Parameters):
 
 
 class Loaded(Part):
-    """A backbone, and where its weights were; a model object has no name, and a pipeline that was given cannot be loaded."""
+    """Describes a backbone and the place of its weights; objects and given pipelines have none."""
 
     model: str | None
     pipeline: bool = False
 
 
 class Edit(Parameters):
-    """What was asked of a run, with presets, knobs and defaults applied; ``prompt`` is empty where nothing was edited yet."""
+    """Holds the request of a run, with presets, knobs and defaults applied; ``prompt`` is empty without an edit."""
 
     source_prompt: Text
     prompt: tuple[Text, ...]
@@ -93,7 +93,7 @@ def _beside(name: str) -> str:
 
 
 class Picture(Parameters):
-    """The picture that was edited: its file beside the record, and its hash."""
+    """Describes the picture that was edited: its file beside the record, and its hash."""
 
     file: Annotated[str, AfterValidator(_beside)] = SOURCE
     sha256: str
@@ -101,7 +101,7 @@ class Picture(Parameters):
 
 @final
 class Record(Parameters):
-    """All that an edit depends on.
+    """Holds all that an edit depends on.
 
     Attributes:
         backbone, inversion, methods: The parts, with presets and knobs applied.
@@ -187,7 +187,7 @@ class Record(Parameters):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of all that decides the picture, 16 hexadecimal digits."""
+        """Return the SHA-256 of all that decides the picture, 16 hexadecimal digits."""
         decides = self.model_dump(mode="json", by_alias=True, exclude=_UNHASHED)
         text = json.dumps({"format": FORMAT, **decides}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The file of a record: read in this format or an earlier one, and written."""
+"""Read the file of a record, in this format or an earlier one, and write it."""
 
 import json
 import reprlib

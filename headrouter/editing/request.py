@@ -1,4 +1,4 @@
-"""What a user asks of an edit, validated."""
+"""Validate a user's request of an edit."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -34,7 +34,10 @@ Seeds = Annotated[
 
 
 class Request(Parameters):
-    """One picture's run: prompts, knobs, noise and size. See :meth:`headrouter.editing.editor.Editor.edit`."""
+    """Holds the request of one picture's run: prompts, knobs, noise and size.
+
+    See :meth:`headrouter.editing.editor.Editor.edit`.
+    """
 
     prompt: tuple[Text, ...] = ()
     source_prompt: Text = ""

@@ -1,4 +1,4 @@
-"""The result of an edit: its pictures, its record and the diagnostics of each method."""
+"""Hold the result of an edit: its pictures, its record and the diagnostics of each method."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -55,7 +55,7 @@ class Later:
 @final
 @dataclass(eq=False)
 class Result:
-    """An edit.
+    """Holds the pictures, the record and the diagnostics of an edit.
 
     Attributes:
         source: The picture that was edited, in its own size.
@@ -87,7 +87,7 @@ class Result:
 
     @property
     def head_weights(self) -> Float[Tensor, "edits steps layers heads"]:
-        """w_h that head routing gave each head, mean over the evaluations of a step; NaN where it did not act."""
+        """Return w_h that head routing gave each head, mean over a step's evaluations; NaN where it did not act."""
         return self.recorded("head_weights")
 
     def text_map(self, word: str, prompt: int = 0) -> Float[Tensor, "rows columns"]:
@@ -124,7 +124,7 @@ class Result:
 
     @cached_property
     def reconstruction(self) -> Image.Image:
-        """Return the source through the same inversion and sampling, with its own prompt and no steering; computed when asked for.
+        """Return the source after the same inversion and sampling, with its own prompt, unsteered; computed on first use.
 
         With several seeds, of the first.
 
@@ -211,7 +211,7 @@ def merge_diagnostics(groups: list[list[tuple[str, Mapping[str, Tensor]]]]) -> l
 
 
 def _concatenate(tensors: list[Tensor | None]) -> Tensor:
-    """Along the edits; text maps of prompts of different lengths are padded with zeros."""
+    """Join tensors along the edits; pad text maps of prompts of different lengths with zeros."""
     present = [tensor for tensor in tensors if tensor is not None]
     longest = max((tensor.shape[1] for tensor in present), default=0)
     padded = []

@@ -1,4 +1,4 @@
-"""Files that belong together, replaced so that no moment, kill or full disk leaves a record beside pictures of another edit.
+"""Replace files that belong together, so that no kill leaves a record beside another edit's pictures.
 
 Everything is first written beside its place. Then, which takes a moment, the record goes, the old files go, the new ones take their
 names, and the new record comes last. Meanwhile a hidden file counts the edits, so that whoever saves next clears away what a killed

@@ -1,5 +1,4 @@
-"""One picture that shows what an edit did: source, reconstruction, edit, where the new words act, the mask that it was blended
-with, which heads were amplified."""
+"""Draw a sheet of an edit: pictures, maps of the new words, the mask, and the heads that were amplified."""
 
 import io
 from collections.abc import Sequence
@@ -62,7 +61,7 @@ def edit_sheet(result: Result, prompt: int = 0, words: Sequence[str] | None = No
 
 
 def _picture(axes: Any, title: str, content: Any) -> None:
-    """A picture, or a picture under a map of a word."""
+    """Draw a picture, or a picture under a map of a word."""
     picture, grid = content if isinstance(content, tuple) else (content, None)
     width, height = picture.size
     axes.imshow(picture.convert("RGB"), extent=(0, width, height, 0), interpolation="nearest")
@@ -77,7 +76,7 @@ def _picture(axes: Any, title: str, content: Any) -> None:
 
 
 def _heads(figure: Any, weights: Tensor, dissimilarity: Tensor) -> None:
-    """Layers by heads: the weight of each, mean over the steps; and steps by layers: how far source and edit are apart."""
+    """Draw layers by heads, the mean weight of each, and steps by layers, the distance of source and edit."""
     maps = (
         (torch.nanmean(weights, dim=0), "head", "layer", "weight of each head, mean over the steps"),
         (dissimilarity.nanmean(dim=2).T, "step", "layer", "1 − cosine of source and edit, mean over the heads"),

@@ -1,4 +1,4 @@
-"""Presets and knobs: values that a user sets by one word, given to the parts that have them."""
+"""Apply presets and knobs, values that a user sets by one word, to the parts that have them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -73,7 +73,7 @@ def _scaled(part: Parameters, preset: Preset, steps: int) -> dict[str, Any]:
 def with_knob(
     knob: str, value: float | None, inversion: Inversion, methods: Sequence[Method]
 ) -> tuple[Inversion, tuple[Method, ...]]:
-    """Turn a knob that people know by a plain name (``keep``, ``push``) on the first part that has it; None leaves it.
+    """Set a knob (``keep``, ``push``) on the first part that has it; None leaves it.
 
     Raises:
         IncompatibleError: no part has it.

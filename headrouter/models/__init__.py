@@ -1,1 +1,1 @@
-"""The interface of backbones, and where the weights of models are."""
+"""Define the interface of backbones, and find the weights of models."""

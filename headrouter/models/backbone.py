@@ -1,4 +1,4 @@
-"""The interface of backbones: what the engine calls, and the listener that a backbone sends its attention events to."""
+"""Define the interface of backbones, and the listener that receives their attention events."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ class Defaults:
 
 
 class Backbone(ABC):
-    """A multimodal diffusion transformer with its text encoders, autoencoder and time grid.
+    """Drives a multimodal diffusion transformer with its text encoders, autoencoder and time grid.
 
     Latents are float32 ``[rows, channels, h, w]``, on :attr:`device`, scaled as the model is trained. Noise level σ runs from 1
     (noise) to 0 (picture), x_σ = (1−σ)·x_0 + σ·ε, and the velocity is dx/dσ ≈ ε − x_0, whatever sign and time scale the model
@@ -77,17 +77,17 @@ class Backbone(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """Short name with the model, for messages and records."""
+        """Return a short name with the model, for messages and records."""
 
     @property
     @abstractmethod
     def provides(self) -> frozenset[str]:
-        """Capability words, see ``docs/plugins/interfaces.md``."""
+        """Return the capability words, see ``docs/plugins/interfaces.md``."""
 
     @property
     @abstractmethod
     def sites(self) -> tuple[Site, ...]:
-        """Joint attention sites in execution order; ``sites[i].index == i``."""
+        """Return the joint attention sites in execution order; ``sites[i].index == i``."""
 
     @property
     def image_sites(self) -> tuple[Site, ...]:
@@ -102,7 +102,7 @@ class Backbone(ABC):
     @property
     @abstractmethod
     def device(self) -> device:
-        """Where the model computes."""
+        """Return the device that the model computes on."""
 
     @property
     @abstractmethod
@@ -112,11 +112,11 @@ class Backbone(ABC):
     @property
     @abstractmethod
     def size_multiple(self) -> int:
-        """Width and height of a picture must be multiples of this many pixels."""
+        """Return the number of pixels that width and height must be multiples of."""
 
     @abstractmethod
     def encode_prompts(self, texts: Sequence[str]) -> list[Prompt]:
-        """Encode prompts, each by itself and to a number of text tokens of its own, or all to the same number.
+        """Encode prompts, each to a number of text tokens of its own, or all to the same number.
 
         A prompt carries where its words are (``tokens``) and which axes of its tensors run over text tokens (``text_axes``), so
         that prompts of different lengths can share a batch, see :mod:`headrouter.prompts.batch`.
@@ -135,7 +135,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """Channels, rows and columns of the latents of a picture of ``width`` × ``height`` pixels."""
+        """Return channels, rows and columns of the latents of a picture of ``width`` × ``height`` pixels."""
 
     @abstractmethod
     def sigmas(self, steps: int, width: int, height: int) -> Float[Tensor, "steps_plus_1"]:
@@ -145,7 +145,7 @@ class Backbone(ABC):
     def velocity(
         self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row]
     ) -> Float[Tensor, "rows channels h w"]:
-        """dx/dσ of each row under its own prompt and guidance, float32, from one call of the model."""
+        """Return dx/dσ of each row under its own prompt and guidance, float32, from one model call."""
 
     def combine(
         self,
@@ -168,7 +168,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def batch_size(self, rows: Sequence[Row]) -> int:
-        """How many rows the model sees for one velocity of ``rows``: guidance may evaluate a row twice."""
+        """Return the number of rows that the model sees for one velocity of ``rows``, guidance included."""
 
     def fingerprint(self) -> str:
         """Return a hash of the weights: the same for the same weights, wherever they were loaded from.
@@ -192,7 +192,7 @@ class Backbone(ABC):
 
 
 class BackboneParameters(Parameters, ABC):
-    """How to load a backbone. A subclass may add fields of its own; :meth:`load` gives the backbone.
+    """Sets how a backbone is loaded. A subclass may add fields of its own; :meth:`load` gives the backbone.
 
     Attributes:
         device: ``auto`` (CUDA, then MPS, then CPU) or a device of PyTorch.

@@ -1,4 +1,4 @@
-"""Tells one set of weights from another by content, wherever it lies, at about the price of one call of the model."""
+"""Hash weights by content, wherever they lie, at about the price of one model call."""
 
 import hashlib
 import json
@@ -93,7 +93,7 @@ def _walk(thing: object, path: str, depth: int) -> Iterator[tuple[str, Module]]:
 
 
 def _parts(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """A tensor; or those that it is made of, where it only looks like one, as quantised ones do."""
+    """Return a tensor, or the tensors that it is made of, as quantised ones are."""
     if not hasattr(tensor, "__tensor_flatten__"):
         yield name, tensor.detach().as_subclass(Tensor)
         return

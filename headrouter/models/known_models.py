@@ -1,4 +1,4 @@
-"""Registered models, recognised by where their weights are: a hub id, a folder, or a loaded pipeline."""
+"""Recognise registered models by the place of their weights: a hub id, a folder, or a loaded pipeline."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _INDEX = "model_index.json"
 
 
 def known_defaults(backbone: str, source: str) -> Defaults | None:
-    """Defaults of the registered model whose weights ``source`` names; None if there is none, or it has no own.
+    """Return the defaults of the registered model whose weights ``source`` names; None if there are none.
 
     A folder is recognised where it is that of bundled weights, a snapshot in the hub's cache, or one that was saved from a
     pipeline of the hub, which its ``model_index.json`` says.
@@ -52,7 +52,7 @@ def _names(source: str) -> Iterator[str]:
 
 
 def _same(model: Model, source: str) -> bool:
-    """Whether a source is the folder that a plug-in's function gives; one that fails says so when its model is asked for."""
+    """Return whether a source is the folder that a plug-in's function gives; False if it fails."""
     with suppress(PluginError, OSError, ValueError):
         return Path(model.locate()).samefile(source)
     return False

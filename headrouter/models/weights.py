@@ -1,4 +1,4 @@
-"""Where a model's weights are on this machine, without loading them and without asking the network."""
+"""Find a model's weights on this machine, without loading them and without the network."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from headrouter.plugins.targets import folder_of
 
 @dataclass(frozen=True, slots=True)
 class WeightsState:
-    """Whether weights can be used now, and otherwise what to do.
+    """Describes whether weights can be used now, and otherwise the next step.
 
     Args:
         state: ``bundled`` with an installed package; ``folder`` on disk; ``cached`` from the hub; ``incomplete``;
@@ -89,7 +89,7 @@ def _judge(state: Literal["bundled", "folder", "cached"], folder: Path) -> Weigh
 
 
 def _variants(folder: Path) -> str:
-    """What to ask for where a folder lacks plain weights: the variants of its transformer."""
+    """Return the variants of a transformer in a folder without plain weights, as advice."""
     names = [file.name.removesuffix(".safetensors") for file in (folder / "transformer").glob("*.safetensors")]
     variants = {re.sub(r"-\d{5}-of-\d{5}", "", name).partition(".")[2] for name in names}
     return "" if "" in variants or not variants else f" (variant {', '.join(sorted(variants))})"

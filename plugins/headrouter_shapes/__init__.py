@@ -1,4 +1,4 @@
-"""A drawn world with known answers, an oracle that reads its pictures, and small real pipelines trained on it.
+"""Provide a drawn world with known answers, an oracle that reads it, and small pipelines trained on it.
 
 Importing this package loads neither torch nor diffusers, numpy or Pillow.
 """
@@ -19,7 +19,7 @@ _WORD_BLOCKS = {"sd3.5": (1, 4, 3, 5, 2, 0), "sd3": (1, 4, 3, 2, 0, 5), "flux": 
 
 @hookimpl
 def register_models(register: Callable[[Model], None]) -> None:
-    """One small model for each backbone: 64 × 64 pixels, the words of the drawn world."""
+    """Register one small model for each backbone: 64 × 64 pixels, the words of the drawn world."""
     for backbone in BUNDLED:
         register(
             Model(
@@ -38,7 +38,7 @@ def register_models(register: Callable[[Model], None]) -> None:
 
 @hookimpl
 def register_presets(register: Callable[[Preset], None]) -> None:
-    """What the benchmark found for each kind of edit."""
+    """Register the presets that the benchmark found for each kind of edit."""
     from headrouter_shapes.presets import presets
 
     for preset in presets():
@@ -47,7 +47,7 @@ def register_presets(register: Callable[[Preset], None]) -> None:
 
 @hookimpl
 def register_commands(subcommands: "_SubParsersAction[ArgumentParser]") -> None:
-    """``headrouter demo`` and ``headrouter bench``."""
+    """Register ``headrouter demo`` and ``headrouter bench``."""
     from headrouter_shapes import bench_command, demo
 
     demo.add(subcommands)

@@ -1,4 +1,4 @@
-"""``headrouter bench shapes``: measure edits of drawn pictures, whose right answer is known.
+"""Measure edits of drawn pictures, whose true answer is known.
 
 Each edit changes one word of a caption. It succeeds if the result shows the new value and, where the picture should
 change, is nearer to the true target than to the source. What must not change is measured in decibels.
@@ -156,7 +156,7 @@ def _refuse_absent(baseline: str, chosen: "list[Configuration]") -> None:
 
 
 def _parameters(texts: "list[str]") -> "list[Placed]":
-    """``--param``, which is what other commands call ``--set``."""
+    """Add ``--param``, which other commands call ``--set``."""
     from headrouter_shapes.bench.configuration import Placed
 
     try:

@@ -1,4 +1,4 @@
-"""One process at a time in a folder of results."""
+"""Let one process at a time work in a folder of results."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

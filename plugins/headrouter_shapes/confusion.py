@@ -1,4 +1,4 @@
-"""``python -m headrouter_shapes.confusion``: what the oracle reads in true renderings after a VAE round trip."""
+"""Measure the oracle on true renderings after a round trip through the autoencoder (``python -m headrouter_shapes.confusion``)."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""``headrouter demo``: an edit that runs anywhere in under a minute, and a sheet that shows what head routing did."""
+"""Edit a drawn picture in under a minute, anywhere, and draw a sheet of head routing."""
 
 import argparse
 from typing import Final

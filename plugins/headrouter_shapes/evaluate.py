@@ -1,4 +1,4 @@
-"""``python -m headrouter_shapes.evaluate``: every figure of a trained pipeline, as JSON and as a table.
+"""Measure a trained pipeline, as JSON and as a table (``python -m headrouter_shapes.evaluate``).
 
 All captions are of held-out combinations. Generation and reconstruction are plain Euler steps on the scheduler's grid;
 reconstruction integrates the flow from the picture to noise and back, with the picture's caption at guidance 1, and
@@ -56,7 +56,7 @@ def evaluation_scenes(count: int, seed: int) -> tuple[list[Scene], list[str]]:
 
 
 def accuracy(scenes: Sequence[Scene], readings: Sequence[Reading]) -> dict[str, float]:
-    """Share of pictures in which each semantic was read as the scene has it, and all eight together."""
+    """Return the share of pictures in which each semantic, and all eight together, are read correctly."""
     right = {
         name: [
             reading.attributes[name] == getattr(scene, name) for scene, reading in zip(scenes, readings, strict=True)
@@ -145,7 +145,7 @@ def evaluate(
 
 
 def table(figures: dict[str, dict[str, Any]]) -> str:
-    """Lay out the figures of several pipelines as a Markdown table, with the goals; a figure below its goal is bold."""
+    """Return the figures of several pipelines as a Markdown table; a figure below its goal is bold."""
     names = list(figures)
     lines = ["| Figure | goal | " + " | ".join(names) + " |", "| --- | --- |" + " --- |" * len(names)]
 

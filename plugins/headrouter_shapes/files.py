@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent: written beside their place, then moved there."""
+"""Write files and folders whole or not at all: beside their place, then moved there."""
 
 import ctypes
 import hashlib
@@ -109,7 +109,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
 
 
 def _checksum(file: BinaryIO, size: int) -> bytes:
-    """SHA-256 of the next ``size`` bytes, which are read."""
+    """Return the SHA-256 of the next ``size`` bytes, which are read."""
     digest = hashlib.sha256()
     while size > 0 and (part := file.read(min(size, 2**20))):
         digest.update(part)

@@ -1,4 +1,4 @@
-"""``python -m headrouter_shapes.gallery``: sheets that show the world and its eight kinds of edit."""
+"""Draw sheets of the world and its eight kinds of edit (``python -m headrouter_shapes.gallery``)."""
 
 import argparse
 import sys

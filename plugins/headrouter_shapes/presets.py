@@ -1,4 +1,4 @@
-"""Settings that the benchmark found for edits of drawn pictures, on `tune` of the bundled ``sd3.5``; docs/results.md.
+"""Hold presets that the benchmark found on `tune` of the bundled ``sd3.5``; docs/results.md.
 
 With ``rf`` the controller holds the picture until the named step of 28 and lets it go; HeadRouter, otherwise with its defaults,
 acts in the four steps after. The last two presets are for local blending too, with masks from differences, and without

@@ -1,4 +1,4 @@
-"""``python -m headrouter_shapes.reconstruction``: how well each inversion holds a picture, over model calls.
+"""Measure how well each inversion holds a picture, over model calls (``python -m headrouter_shapes.reconstruction``).
 
 Held-out drawings are edited with their own caption and without steering, at several numbers of steps. Each point of the
 plot is the mean PSNR to the drawing with its 95 % interval. The dashed line is what the autoencoder alone returns.
@@ -43,7 +43,7 @@ STEPS: Final = {
 
 
 class Point(TypedDict):
-    """One inversion at one number of steps: ``psnr`` dB of each picture."""
+    """Holds one inversion at one number of steps: ``psnr`` dB of each picture."""
 
     backbone: str
     guidance: float

@@ -1,4 +1,4 @@
-"""``python -m headrouter_shapes.train``: the autoencoder, then text encoders and transformer together.
+"""Train the autoencoder, then text encoders and transformer together (``python -m headrouter_shapes.train``).
 
 Everything goes to ``--out``: ``vae/``, the finished pipelines ``flux/``, ``sd3/``, ``sd3.5/`` in bfloat16, checkpoints
 ``<model>.checkpoint`` and sample sheets ``<model>-<pictures>.png``. A run that is started again continues from its
@@ -197,7 +197,7 @@ def _refuse_foreign(folder: Path, sign: str) -> None:
 
 
 def start_from(released: ShapesPipeline, fresh: ShapesPipeline) -> None:
-    """Copy the weights of a released pipeline into a fresh one, all of them or, from a sibling, what both have.
+    """Copy the weights of a released pipeline, or of a sibling what both have, into a fresh one.
 
     Raises:
         WeightsError: a pipeline that ``fresh`` can use nothing of; nothing is copied.

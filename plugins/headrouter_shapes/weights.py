@@ -1,4 +1,4 @@
-"""Where the bundled pipelines are."""
+"""Find the bundled pipelines."""
 
 from pathlib import Path
 from typing import Final
@@ -33,15 +33,15 @@ def model_path(backbone: str) -> Path:
 
 
 def path_flux() -> Path:
-    """Folder of the bundled Flux pipeline; see :func:`model_path`."""
+    """Return the folder of the bundled Flux pipeline; see :func:`model_path`."""
     return model_path("flux")
 
 
 def path_sd3() -> Path:
-    """Folder of the bundled SD3 pipeline; see :func:`model_path`."""
+    """Return the folder of the bundled SD3 pipeline; see :func:`model_path`."""
     return model_path("sd3")
 
 
 def path_sd35() -> Path:
-    """Folder of the bundled SD3.5 pipeline; see :func:`model_path`."""
+    """Return the folder of the bundled SD3.5 pipeline; see :func:`model_path`."""
     return model_path("sd3.5")

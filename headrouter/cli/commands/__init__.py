@@ -1,4 +1,4 @@
-"""headrouter's own subcommands, one module each.
+"""Implement headrouter's own subcommands, one module each.
 
 A subcommand module has ``add(subcommands)``, which describes its arguments and sets the default ``run``, and
 ``run(arguments) -> int``. It imports nothing heavy outside ``run``.

@@ -1,4 +1,4 @@
-"""``headrouter conformance``: check a part against the conformance kit, without a test file."""
+"""Check a part against the conformance kit, without a test file."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""``headrouter doctor``: versions, devices, memory, and of each model where its weights are and their licence."""
+"""Show versions, devices and memory, and for each model the place of its weights and their licence."""
 
 import argparse
 import json

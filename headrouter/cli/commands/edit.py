@@ -1,4 +1,4 @@
-"""``headrouter edit``: edit pictures by text, or run an earlier edit again.
+"""Edit pictures by text, or run an earlier edit again.
 
 One picture goes into the output folder itself. Of several, of a folder or of a pattern, each goes into a folder of its own name
 there; one that fails does not end the rest, and the exit code is 2 then.

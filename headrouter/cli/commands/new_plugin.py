@@ -1,4 +1,4 @@
-"""``headrouter plugins new``: a distribution that passes its own conformance test, to be changed into yours."""
+"""Write a distribution that passes its own conformance test, to be changed into yours."""
 
 import argparse
 import re

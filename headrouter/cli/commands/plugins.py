@@ -1,4 +1,4 @@
-"""``headrouter plugins``: what is installed, what each plug-in brings, and what is wrong with the others."""
+"""List the installed plug-ins, the parts that they bring, and the errors of the others."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""``headrouter presets``: parameter values that were found to work, and where they are from."""
+"""List presets, which are published or measured values of parameters, with their source."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""``headrouter reconstruct``: how well each inversion holds a picture, side by side.
+"""Compare how well each inversion holds a picture.
 
 The picture is edited with its own prompt and without steering. What comes back is compared with it: PSNR in dB, and structural
 similarity, which is 1 for the picture itself. Both include what the model's autoencoder loses.

@@ -1,4 +1,4 @@
-"""``headrouter schema``: the JSON Schema of every installed part and its parameters, with ranges, defaults and meanings."""
+"""Print the JSON Schema of every installed part and its parameters, with ranges, defaults and meanings."""
 
 import argparse
 import json

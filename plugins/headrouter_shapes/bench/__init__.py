@@ -1,4 +1,4 @@
-"""The benchmark: edits of drawn pictures, whose right answer is known. ``headrouter bench shapes``; docs/bench.md.
+"""Measure edits of drawn pictures, whose true answer is known. ``headrouter bench shapes``; docs/bench.md.
 
 Importing this package loads neither torch nor diffusers.
 """

@@ -1,4 +1,4 @@
-"""Many edits of many pictures in one batch.
+"""Run many edits of many pictures in one batch.
 
 What :class:`headrouter.editing.editor.Editor` does for one picture, done with the same engine for several: pictures, prompts and
 noise differ from row to row, the rest is the configuration's. tests/shapes/test_bench.py holds both to the same result.
@@ -32,7 +32,7 @@ Kept = MutableMapping[tuple[Any, ...], tuple[torch.Tensor, "Spent"]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Spent:
-    """What one edit takes on average: model calls, rows of them, seconds, and seconds of this thread's processor.
+    """Holds the average cost of one edit: model calls, rows, seconds, and seconds of this thread's processor.
 
     On a machine that others use too, the processor's seconds are the ones to compare.
     """
@@ -43,7 +43,7 @@ class Spent:
     processor: float = 0.0
 
     def __add__(self, other: "Spent") -> "Spent":
-        """Both, one after the other."""
+        """Return the sum of both costs."""
         return Spent(
             self.calls + other.calls,
             self.rows + other.rows,
@@ -53,7 +53,7 @@ class Spent:
 
     @classmethod
     def share(cls, cost: Cost, processor: float, edits: int) -> "Spent":
-        """Of one among ``edits`` edits that shared a batch."""
+        """Return the share of one among ``edits`` edits of a batch."""
         return cls(cost.calls, cost.rows / edits, cost.seconds / edits, processor / edits)
 
 

@@ -1,4 +1,4 @@
-"""A configuration: everything that decides how the edits of the benchmark are done, resolved and with a hash."""
+"""Resolve a configuration, everything that decides how edits of the benchmark are done, and hash it."""
 
 import dataclasses
 import functools
@@ -40,7 +40,7 @@ _MACHINE: Final = frozenset({"device", "dtype", "offload"})
 
 
 class Knobs(Parameters):
-    """What a configuration says beside its parts, as in :meth:`headrouter.editing.editor.Editor.edit`."""
+    """Holds the values of a configuration beside its parts, as in :meth:`headrouter.editing.editor.Editor.edit`."""
 
     preset: str | None = Field(None, description="values that somebody found to work, see `headrouter presets`")
     keep: float | None = Field(None, description="how much of the source to keep, η of `rf`")
@@ -52,19 +52,19 @@ class Knobs(Parameters):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Placed(Override):
-    """A value to put at a path, and the place that it is from: a line of a file, or an option."""
+    """Holds a value to put at a path, and its place: a line of a file, or an option."""
 
     place: str = ""
 
     @property
     def origin(self) -> str:
-        """How messages call it."""
+        """Return its name in messages."""
         return self.place
 
 
 @dataclasses.dataclass(frozen=True)
 class Configuration:
-    """How edits are done.
+    """Describes how edits are done.
 
     Attributes:
         name: For tables and folders; unique within a backbone.
@@ -101,7 +101,7 @@ class Configuration:
 
     @property
     def loading(self) -> tuple[str, str, str]:
-        """What one loaded model serves: name, parameters and weights of the backbone."""
+        """Return the key of a loaded model: name, parameters and weights of the backbone."""
         return self.backbone_name, self.backbone.model_dump_json(), self.model
 
     @property
@@ -239,7 +239,7 @@ def resolve(
 
 
 def weights_of(backbone: str, model: str) -> str:
-    """What tells one set of weights from another: the fingerprint of the pipeline's folder, or a hub id that is not here yet."""
+    """Return the fingerprint of the pipeline's folder, or a hub id that is not here yet."""
     source = model_of(backbone, model)[0]
     state = find_weights(source)
     folder = Path(state.remark if state.usable else source)
@@ -251,6 +251,6 @@ def weights_of(backbone: str, model: str) -> str:
 
 @functools.cache
 def _fingerprint(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
-    """Sizes and times are there so that files that were changed are read again."""
+    """Return the fingerprint of a folder; sizes and times make changed files be read again."""
     del files
     return folder_fingerprint(folder)

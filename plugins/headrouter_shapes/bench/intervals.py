@@ -1,4 +1,4 @@
-"""95 % confidence intervals, for rates and for means.
+"""Compute 95 % confidence intervals for rates and for means.
 
 Edits of one picture succeed or fail together more often than edits of two. Where each picture is edited several times
 an interval over all edits takes that into account (``groups``); within one kind of edit all pictures are different. That
@@ -22,7 +22,7 @@ Z: Final = NormalDist().inv_cdf(0.975)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean with its 95 % confidence interval; all NaN where there is nothing to average, ``count`` values."""
+    """Holds a mean of ``count`` values with its 95 % confidence interval; all NaN without values."""
 
     value: float
     low: float
@@ -31,7 +31,7 @@ class Estimate:
 
 
 def student(degrees: int) -> float:
-    """97.5 % quantile of Student's distribution.
+    """Return the 97.5 % quantile of Student's distribution.
 
     >>> [round(student(degrees), 2) for degrees in (9, 19, 79)]
     [2.26, 2.09, 1.99]
@@ -40,7 +40,7 @@ def student(degrees: int) -> float:
 
 
 def wilson(rate: float, count: float) -> tuple[float, float]:
-    """Wilson's score interval of a rate observed in ``count`` trials, which need not be a whole number.
+    """Return Wilson's score interval of a rate in ``count`` trials, which need not be a whole number.
 
     That of ``scipy.stats.binomtest`` where it is one.
 
@@ -54,7 +54,7 @@ def wilson(rate: float, count: float) -> tuple[float, float]:
 
 
 def rate(successes: Sequence[bool], groups: Sequence[Hashable], kinds: Sequence[Hashable] = ()) -> Estimate:
-    """Share of successes, with Wilson's interval at the effective number of trials ``n / design effect``.
+    """Return the share of successes, with Wilson's interval at ``n / design effect`` trials.
 
     The design effect is the variance of the mean with groups kept whole over the variance of as many single trials, and
     at least 1; where every group has one trial it is 1.
@@ -83,7 +83,7 @@ def mean(values: Sequence[float], groups: Sequence[Hashable], kinds: Sequence[Ha
 
 
 def _variance(values: npt.NDArray[np.float64], groups: Sequence[Hashable], kinds: Sequence[Hashable]) -> float:
-    """Variance of the mean, groups drawn whole: ``k/(k − 1) · Σ_g (Σ_{i in g} (x_i − m_i))² / n²`` for k groups.
+    """Return the variance of the mean, groups drawn whole: ``k/(k − 1) · Σ_g (Σ_{i in g} (x_i − m_i))² / n²``.
 
     m_i is the mean of the value's kind if each kind has several values, else the mean of all. With one value in each group
     and one kind this is the sample variance over n.

@@ -1,4 +1,4 @@
-"""How right an edit is, measured against the drawing that it should be."""
+"""Measure an edit against the drawing that it should be."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ SMALLEST_REGION: Final = 64
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Measures:
-    """What is measured of one edit.
+    """Holds the measures of one edit.
 
     Attributes:
         success: The oracle reads the new value, and inside the changed region the picture is nearer to the target than

@@ -1,4 +1,4 @@
-"""One configuration against another, edit by edit.
+"""Compare one configuration with another, edit by edit.
 
 The mean PSNR of what must not change flatters failures: an edit that changes nothing keeps everything. Of two
 configurations that succeed in different edits it compares different things. So preservation is compared in the edits that
@@ -15,7 +15,7 @@ from headrouter_shapes.bench.records import Row
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Paired:
-    """Differences between a configuration and its baseline, with 95 % intervals; positive where it is better.
+    """Holds differences between a configuration and its baseline, with 95 % intervals; positive is better.
 
     Attributes:
         configuration, baseline: Names.

@@ -1,4 +1,4 @@
-"""Pictures of results: a sheet of edits for each configuration, and success against preservation for all of them."""
+"""Draw results: a sheet of edits for each configuration, and success against preservation for all."""
 
 import io
 import itertools
@@ -38,7 +38,7 @@ _FONT: Final = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 
 
 def save_case_sheet(records: Records, cases: Sequence[Case], path: Path) -> None:
-    """Draw source, edit and truth below each other, a column for each edit, a band for each kind: at most ten a kind.
+    """Draw source, edit and truth, a column for each edit, at most ten of a kind.
 
     The line above a column says what should change, and whether it did.
     """
@@ -64,7 +64,7 @@ def save_case_sheet(records: Records, cases: Sequence[Case], path: Path) -> None
 
 
 def save_comparison(compared: Sequence[Records], cases: Sequence[Case], path: Path) -> None:
-    """Draw what several configurations make of the same edits: a column for each of the first two of a kind, a row for each.
+    """Draw the same edits by several configurations, a column for each edit, a row for each configuration.
 
     Source first, truth last. A right edit has a green frame, a wrong one a red one.
     """
@@ -94,7 +94,7 @@ def _by_kind(cases: Sequence[Case], most: int) -> list[list[Case]]:
 
 
 def _pictures(case: Case, records: Sequence[Records]) -> list[Pictures]:
-    """Source, what came out, truth."""
+    """Return source, edit and truth."""
     source, truth = render_array([case.source, case.target])
     return [source, *(one.picture(case) for one in records), truth]
 

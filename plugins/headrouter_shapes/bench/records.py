@@ -1,4 +1,4 @@
-"""Results on disk: a folder for each configuration, a line for each edit, written as soon as it is measured.
+"""Keep results on disk: a folder for each configuration, a line for each measured edit.
 
 OUT/<set>/<backbone>/<configuration>/configuration.json   what was run, and its hash
                                      results.jsonl        one edit a line
@@ -34,7 +34,7 @@ _RENAMED: Final = {"kept": "preservation", "others_kept": "others_unchanged"}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """One measured edit.
+    """Holds one measured edit.
 
     Attributes:
         backbone, configuration: Names.
@@ -76,7 +76,7 @@ class Row:
         )
 
     def line(self) -> str:
-        """JSON; a measure that does not exist is null."""
+        """Return JSON; a measure that does not exist is null."""
         data = dataclasses.asdict(self)
         if math.isnan(data["measures"]["preservation"]):
             data["measures"]["preservation"] = None
@@ -92,7 +92,7 @@ class Row:
 
 
 class Records:
-    """The results of one configuration, on disk.
+    """Keeps the results of one configuration on disk.
 
     Args:
         out: Folder of the whole benchmark.
@@ -191,7 +191,7 @@ class Records:
         return row
 
     def _append(self, line: bytes) -> None:
-        """Write behind the last whole line, in place of one that was cut off; on a full disk the line is taken back."""
+        """Write behind the last whole line; take the line back on a full disk."""
         path = self.folder / _RESULTS
         try:
             with path.open("ab", buffering=0) as file:
@@ -206,7 +206,7 @@ class Records:
         self._whole += len(line)
 
     def picture(self, case: Case) -> Pictures:
-        """What came out, uint8 [64, 64, 3]."""
+        """Return the edited picture, uint8 [64, 64, 3]."""
         return np.asarray(load_picture(self._picture(case.number)))
 
     def _picture(self, number: int) -> Path:

@@ -1,4 +1,4 @@
-"""From rows to a table: success, preservation and cost of each configuration, with 95 % confidence intervals."""
+"""Summarise rows in a table: success, preservation and cost of each configuration, with 95 % confidence intervals."""
 
 import dataclasses
 import itertools
@@ -20,7 +20,7 @@ PAIRED_HEADINGS = ("configuration", "success, points", "preservation where both 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Summary:
-    """A configuration's edits together.
+    """Summarises a configuration's edits.
 
     Attributes:
         number: Of the configuration, in tables and plots.
@@ -85,7 +85,7 @@ def _summary(number: int, rows: Sequence[Row]) -> Summary:
 
 
 def cells(summary: Summary) -> list[str]:
-    """One line of the table under :data:`HEADINGS`."""
+    """Return one line of the table under :data:`HEADINGS`."""
     return [
         str(summary.number),
         summary.configuration,
@@ -99,7 +99,7 @@ def cells(summary: Summary) -> list[str]:
 
 
 def paired_cells(paired: Paired) -> list[str]:
-    """One line of the table under :data:`PAIRED_HEADINGS`."""
+    """Return one line of the table under :data:`PAIRED_HEADINGS`."""
     success = paired.success
     points = dataclasses.replace(success, value=100 * success.value, low=100 * success.low, high=100 * success.high)
     return [paired.configuration, decibels(points), decibels(paired.preservation), decibels(paired.truth)]
@@ -118,7 +118,7 @@ def decibels(estimate: Estimate) -> str:
 
 
 def markdown(summaries: Sequence[Summary], title: str, paired: Mapping[str, Sequence[Paired]] | None = None) -> str:
-    """Tables for each backbone: all edits together, success by kind, and what ``paired`` has for it, by backbone."""
+    """Return tables for each backbone: all edits, success by kind, and the comparisons in ``paired``."""
     lines = [f"# {title}", "", "Rates in per cent, PSNR in dB, each with its 95 % confidence interval."]
     for backbone, group in itertools.groupby(summaries, key=lambda one: one.backbone):
         members = list(group)

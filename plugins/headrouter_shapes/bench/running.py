@@ -34,7 +34,7 @@ _Done = tuple[Records, Sequence[Case], Pictures, list[Measures], Spent]
 
 
 def references(configurations: Sequence[Configuration]) -> list[Configuration]:
-    """What the results of each backbone are to be read against, from the lowest to the highest bound.
+    """Return the bounds of the results of each backbone, from the lowest to the highest.
 
     ``source``: the picture unedited. ``generation``: the target caption, sampled without steering from the noise that
     Euler's inversion finds with the source's caption, at each guidance and number of steps that a configuration has;
@@ -128,7 +128,7 @@ def chosen_cases(name: str, count: int, kinds: Sequence[str] = ()) -> list[Case]
 
 
 def _run(records: Sequence[Records], cases: Sequence[Case], workers: int, batch: int, device: str) -> Iterator[_Done]:
-    """All that is missing of one backbone's configurations, as it is done."""
+    """Run the missing edits of one backbone's configurations, and yield each as it is done."""
     chunks = list(_chunks(cases, batch))
     work = [
         (record, left)
@@ -161,7 +161,7 @@ def _run(records: Sequence[Records], cases: Sequence[Case], workers: int, batch:
 
 
 def _chunks(cases: Sequence[Case], batch: int) -> Iterator[list[Case]]:
-    """Cases in groups of about ``batch``, those of one source together."""
+    """Yield cases in groups of about ``batch``, those of one source together."""
     sources = max(1, batch // EDITS_PER_SOURCE)
     for _, group in itertools.groupby(cases, key=lambda case: case.source_number // sources):
         yield list(group)
@@ -169,7 +169,7 @@ def _chunks(cases: Sequence[Case], batch: int) -> Iterator[list[Case]]:
 
 @contextlib.contextmanager
 def _pool(workers: int) -> Iterator[Callable[..., "Future[Any]"]]:
-    """A pool of threads that starts nothing more once its user leaves, for whatever reason."""
+    """Yield a pool of threads that starts nothing more once its user leaves."""
     executor = ThreadPoolExecutor(workers)
     try:
         yield executor.submit
@@ -179,7 +179,7 @@ def _pool(workers: int) -> Iterator[Callable[..., "Future[Any]"]]:
 
 @contextlib.contextmanager
 def _threads(workers: int) -> Iterator[None]:
-    """One thread in each operation where there are several workers."""
+    """Use one thread in each operation where there are several workers."""
     before = torch.get_num_threads()
     if workers > 1:
         torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The edits of the benchmark: two sets, fixed for ever, ``tune`` to choose by and ``test`` to measure with once.
+"""Define the edits of the benchmark: two fixed sets, ``tune`` to choose by and ``test`` to measure with once.
 
 A set is a list of sources. Each source is a held-out scene and is edited four times, once each in four of the eight
 semantics: even sources in shape, texture, size and number, odd ones in colour, background, position and style. Four
@@ -28,7 +28,7 @@ KINDS: Final = tuple(SEMANTICS)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Case:
-    """One edit to be done.
+    """Describes one edit to be done.
 
     Attributes:
         number: Of the edit within its set, from 0.
@@ -47,12 +47,12 @@ class Case:
 
     @property
     def source_prompt(self) -> str:
-        """Caption of the source."""
+        """Return the caption of the source."""
         return caption(self.source, self.wording)
 
     @property
     def prompt(self) -> str:
-        """Caption of the target: only the words of the changed semantic differ."""
+        """Return the caption of the target: only the words of the changed semantic differ."""
         return caption(self.target, self.wording)
 
     @property
@@ -61,7 +61,7 @@ class Case:
         return f"{getattr(self.source, self.kind)} → {getattr(self.target, self.kind)}"
 
     def seed(self, base: int) -> int:
-        """Seed of all noise of this picture in a run with the seed ``base``."""
+        """Return the seed of all noise of this picture in a run with the seed ``base``."""
         return 1000 * base + self.source_number
 
 
@@ -90,7 +90,7 @@ def cases(name: str = "tune", count: int = SIZES["quick"]) -> list[Case]:
 
 
 def fingerprint(name: str, count: int = SIZES["full"]) -> str:
-    """SHA-256 of the first ``count`` edits of a set: scenes and captions."""
+    """Return the SHA-256 of the first ``count`` edits of a set: scenes and captions."""
     digest = hashlib.sha256()
     for case in cases(name, count):
         digest.update(

@@ -1,4 +1,4 @@
-"""Configurations from a YAML file, grids of them included.
+"""Read configurations from a YAML file, grids of them included.
 
 backbone: [sd3.5, flux]          # one or several; a name, or a mapping of name and parameters
 model: shapes
@@ -103,7 +103,7 @@ def refuse_doubles(configurations: Sequence[Configuration]) -> None:
 
 
 def _named(name: str, lines: Sequence[str]) -> list[str]:
-    """Lines of an error with the name of the configuration behind the place, if there is one."""
+    """Return lines of an error with the configuration's name behind the place, if there is one."""
     named = []
     for line in lines:
         place, separator, rest = line.partition(": ")
@@ -113,7 +113,7 @@ def _named(name: str, lines: Sequence[str]) -> list[str]:
 
 
 def _variants(entry: Any, part: Document) -> Iterator[tuple[str, list[Override]]]:
-    """The combinations of a grid: name and values."""
+    """Yield the combinations of a grid: name and values."""
     place = part.locate(())
     if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str) or not entry["name"].strip():
         raise InvalidInputError(f"{place}: a configuration must be a mapping with a `name` (got {_short(entry)}).")

@@ -1,1 +1,1 @@
-"""Small pipelines of the ordinary diffusers classes: built, kept in folders, and run with gradients."""
+"""Build small pipelines of the ordinary diffusers classes, keep them in folders, and run them with gradients."""

@@ -1,4 +1,4 @@
-"""The autoencoder that the three models share.
+"""Define the autoencoder that the three models share.
 
 4× downsampling and 16 channels: a 64×64 picture becomes 16×16 latents, which are 64 image tokens both for the 2×2
 patches of SD3 and for the 2×2 packing of FLUX.

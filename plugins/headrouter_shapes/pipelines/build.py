@@ -1,4 +1,4 @@
-"""Fresh pipelines of the ordinary diffusers classes, small enough to ship."""
+"""Build fresh pipelines of the ordinary diffusers classes, small enough to ship."""
 
 from typing import Final, TypeAlias
 

@@ -1,4 +1,4 @@
-"""Pipelines to and from folders in diffusers' ordinary format."""
+"""Save pipelines to folders in diffusers' ordinary format, and load them."""
 
 import copy
 import json

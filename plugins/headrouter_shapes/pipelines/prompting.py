@@ -1,4 +1,4 @@
-"""Prompts to tensors, as the pipelines do it, but with gradients; and the velocity behind one signature.
+"""Encode prompts as the pipelines do, but with gradients, and give the velocity one signature.
 
 The pipelines' own ``encode_prompt`` tokenizes twice to warn of truncation and takes no tokens. A test holds the two
 equal.
@@ -19,7 +19,7 @@ from headrouter_shapes.pipelines.tokenizer import PROMPT_TOKENS
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prompts:
-    """Encoded prompts: ``hidden`` [B, T, C] for the joint attention, ``pooled`` [B, P] for the modulation."""
+    """Holds encoded prompts: ``hidden`` [B, T, C] for joint attention, ``pooled`` [B, P] for modulation."""
 
     hidden: Float[torch.Tensor, "b t c"]
     pooled: Float[torch.Tensor, "b p"]

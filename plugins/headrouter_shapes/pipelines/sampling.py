@@ -1,4 +1,4 @@
-"""Plain Euler steps through a pipeline's own parts: generation, inversion, reconstruction."""
+"""Generate, invert and reconstruct by plain Euler steps through a pipeline's own parts."""
 
 import itertools
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def guided(
     empty: Prompts,
     guidance: float,
 ) -> Float[torch.Tensor, "b c h w"]:
-    """Velocity under classifier-free guidance, ``v_empty + guidance · (v_prompt − v_empty)``; 1 needs one call."""
+    """Return ``v_empty + guidance · (v_prompt − v_empty)``, classifier-free guidance; 1 needs one call."""
     levels = torch.full((len(latents),), sigma, dtype=torch.float32, device=latents.device)
     conditional = velocity(pipeline, latents, levels, prompts)
     if guidance == 1.0:

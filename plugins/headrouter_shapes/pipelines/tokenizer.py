@@ -1,4 +1,4 @@
-"""Tokenizers of the ordinary classes whose vocabulary covers the world: one token a word, pieces for anything else."""
+"""Build tokenizers whose vocabulary covers the world: one token a word, pieces for anything else."""
 
 import itertools
 import string

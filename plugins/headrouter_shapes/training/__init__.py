@@ -1,1 +1,1 @@
-"""What trains the small pipelines: losses, the optimiser, gradients from several threads."""
+"""Train the small pipelines: losses, the optimiser, gradients from several threads."""

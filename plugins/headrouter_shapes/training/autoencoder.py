@@ -1,4 +1,4 @@
-"""Training of the autoencoder that the three models share."""
+"""Train the autoencoder that the three models share."""
 
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ def busy_crops(pictures: Float[torch.Tensor, "b 3 h w"], generator: torch.Genera
 
 
 class AutoencoderTraining:
-    """A training run of the autoencoder: squared and absolute error, and a whisper of KL.
+    """Trains the autoencoder on squared and absolute error, and a whisper of KL.
 
     The first three quarters of the steps see crops, which hold more drawing and less paper; the rest whole pictures.
     Pictures and noise of a step depend on the seed and the step alone, so a resumed run equals an uninterrupted one.

@@ -1,4 +1,4 @@
-"""Flow matching: text encoders and transformer learn the velocity from drawings to noise, together.
+"""Train text encoders and transformer together by flow matching, on velocities from drawings to noise.
 
 ``x_σ = (1 − σ)·x₀ + σ·ε`` and the network learns ``dx/dσ = ε − x₀`` with σ from a logit-normal distribution
 (arXiv:2403.03206, section 3.1). One caption in ten is replaced by the empty prompt, so classifier-free guidance has
@@ -30,7 +30,7 @@ _TRAINED: Final = ("transformer", "text_encoder", "text_encoder_2", "text_encode
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recipe:
-    """What makes a training run the run it is; two runs of the same recipe give the same weights.
+    """Holds the values that decide a training run; equal recipes give equal weights.
 
     ``pictures``: how many are seen in all; ``batch``: how many in a step; ``pool``: how many different ones are drawn;
     ``muon_rate``, ``adam_rate``: the learning rates at their highest.
@@ -61,7 +61,7 @@ def _is_hidden(name: str) -> bool:
 
 
 class FlowTraining:
-    """A training run: a pipeline, its optimiser, the moving average of its weights and how far it is.
+    """Holds a training run: a pipeline, its optimiser, the moving average of its weights and its progress.
 
     Args:
         pipeline: trained in place.
@@ -149,7 +149,7 @@ class FlowTraining:
             self.average[name].copy_(kept)
 
     def _identity(self) -> dict[str, Any]:
-        """What a run is continued by: the recipe and the latents, which say which pictures and which autoencoder."""
+        """Return the recipe and the latents' hash, by which a run is continued."""
         latents = hashlib.sha256(self.latents.detach().cpu().contiguous().view(torch.uint8).numpy().data)
         return {**dataclasses.asdict(self.recipe), "latents": latents.hexdigest()[:16]}
 

@@ -1,4 +1,4 @@
-"""The optimiser of all trainings: Muon where a weight is a matrix between hidden units, AdamW for the rest."""
+"""Optimise by Muon where a weight is a matrix between hidden units, by AdamW for the rest."""
 
 import copy
 import math
@@ -14,7 +14,7 @@ _SHARES: Final = 4
 
 
 class Optimiser:
-    """Muon (orthogonalised momentum) for hidden matrices and AdamW for everything else, as one object.
+    """Combines Muon (orthogonalised momentum) for hidden matrices and AdamW for all else.
 
     A convolution's kernel counts as the matrix [out, in · height · width]. Only weights whose name passes
     ``is_hidden`` go to Muon: embeddings, first and last layers, gains and biases learn better with AdamW.
@@ -86,7 +86,7 @@ class Optimiser:
 
 
 def cosine(step: int, steps: int) -> float:
-    """Scale of the learning rate: up in a hundred steps (a twentieth of a short run), then along a cosine to zero.
+    """Return the scale of the learning rate: a rise in a hundred steps, then a cosine to zero.
 
     >>> [round(cosine(step, 4000), 3) for step in (0, 100, 2000, 3999)]
     [0.01, 0.998, 0.5, 0.0]

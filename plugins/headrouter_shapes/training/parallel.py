@@ -1,4 +1,4 @@
-"""Gradients of a batch from several CPU threads: each takes the next slice as soon as it is done with its last."""
+"""Compute gradients of a batch in several CPU threads, each of which takes the next slice when free."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Starting one backbone from another: what their weights have in common is copied, the rest starts fresh.
+"""Start one backbone from another: copy the weights that both have, leave the rest fresh.
 
 The three backbones read the same captions, patches and noise levels, and what a trained one knows of those need not be learned
 again. How far ahead that puts a model depends on how much they share: docs/shapes.md has the figures.
@@ -28,7 +28,7 @@ _PICTURES: Final = 32
 
 @contextmanager
 def _sizes_before_norms(transformer: nn.Module) -> Iterator[dict[str, list[float]]]:
-    """Within this context, collect the root mean square of whatever enters each query or key norm, by its path."""
+    """Collect the root mean square of the input of each query or key norm, within a context."""
     sizes: dict[str, list[float]] = {}
 
     def listen(path: str) -> torch.utils.hooks.RemovableHandle:
@@ -88,7 +88,7 @@ def _as_flux(weights: Weights, projection: torch.Tensor) -> Weights:
 
 @torch.no_grad()
 def transplant(trained: ShapesPipeline, fresh: ShapesPipeline) -> float:
-    """Copy what ``fresh`` can use of a trained SD3 or SD3.5 pipeline; return the share of its weights that were copied.
+    """Copy usable weights of a trained SD3 or SD3.5 pipeline into ``fresh``; return their share.
 
     T5 goes to T5, CLIP to CLIP. Of the transformer go all weights of the same name and size; the modulation of a dual
     block without its last third, which moves a second attention, to a block that has none; :func:`without_norms` to a

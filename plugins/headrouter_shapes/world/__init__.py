@@ -1,1 +1,1 @@
-"""The drawn world: scenes in words and in pixels, and the oracle that reads them back."""
+"""Draw scenes from words in pixels, and read them back with the oracle."""

@@ -1,4 +1,4 @@
-"""A scene in words, and words read back."""
+"""Caption a scene, and read a caption back."""
 
 import re
 from collections.abc import Callable

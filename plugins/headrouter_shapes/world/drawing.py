@@ -1,4 +1,4 @@
-"""What is drawn where, before any colour: the weight maps of a scene.
+"""Compute the weight maps of a scene, before any colour.
 
 Lengths are pixels of a 64×64 picture. Every object is drawn in a window of its own, from the signed distance to its
 outline, and added to the picture; coverage of a pixel follows from the distance of its centre to an edge.
@@ -37,7 +37,7 @@ _OUTLINED: Final = SEMANTICS["style"].index("outlined")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Layers:
-    """Weight maps of a batch of drawings, each float32 [B, H, W] in [0, 1].
+    """Holds weight maps of a batch of drawings, each float32 [B, H, W] in [0, 1].
 
     ``cover``: how much of the pixel hides the background. ``body``: weight of the object's colour (marks of a texture
     weigh less, they are darker). ``ink``: weight of the pen's colour. ``silhouette``: the area of the objects.
@@ -51,7 +51,7 @@ class Layers:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Objects:
-    """M objects to draw: the scene's row, the centre [M, 2], codes of shape, texture and style [M, 3], radius."""
+    """Holds M objects to draw: row, centre [M, 2], codes of shape, texture and style [M, 3], radius."""
 
     row: Index
     centre: Array
@@ -126,14 +126,14 @@ def _draw(objects: _Objects, fraction: npt.NDArray[np.floating]) -> tuple[Array,
 
 
 def _strokes(distance: Array, angle: Array) -> Array:
-    """Coverage of the two wobbling pen strokes of a sketch."""
+    """Return the coverage of the two wobbling pen strokes of a sketch."""
     first = np.abs(distance - 0.4 + 1.1 * np.sin(3.0 * angle + 1.0))
     second = np.abs(distance - 0.4 - 1.1 * np.sin(2.0 * angle - 0.5))
     return _ramp(np.minimum(first, second) - 0.55)
 
 
 def _marks(texture: Index, x: Array, y: Array) -> Array:
-    """Coverage of a texture's marks at pixels (x, y) from the object's centre, [M, w, w]."""
+    """Return the coverage of a texture's marks at pixels (x, y) from the object's centre, [M, w, w]."""
     striped = _ramp(_wave(y - 1.3, 5.2) - 1.3)
     dotted = _ramp(np.hypot(_wave(x, 5.0), _wave(y, 5.0)) - 1.6)
     cell = 4.0
@@ -145,12 +145,12 @@ def _marks(texture: Index, x: Array, y: Array) -> Array:
 
 
 def _ramp(distance: npt.NDArray[np.floating]) -> Array:
-    """Coverage of a pixel whose centre is ``distance`` pixels outside an edge."""
+    """Return the coverage of a pixel whose centre is ``distance`` pixels outside an edge."""
     covered: Array = np.clip(0.5 - distance, 0.0, 1.0).astype(np.float32)
     return covered
 
 
 def _wave(t: Array, period: float) -> Array:
-    """Distance of ``t`` from the nearest multiple of ``period``."""
+    """Return the distance of ``t`` from the nearest multiple of ``period``."""
     folded: Array = np.abs(t - period * np.round(t / period))
     return folded

@@ -29,7 +29,7 @@ _FINALISTS: Final = 4
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reading:
-    """What the oracle sees.
+    """Holds the oracle's reading of a picture.
 
     ``attributes``: the eight words by semantic. ``distance``: root mean square difference to the nearest drawing, of
     255; a few units for a picture of the world, more for anything else.
@@ -71,7 +71,7 @@ def _paper(pictures: Array) -> tuple[Array, npt.NDArray[np.intp]]:
 
 
 def _shifted(difference: Array) -> Array:
-    """The picture [H, W, 3] moved back by each shift, at half resolution: [shifts, 3, H/2 · W/2], zero outside."""
+    """Return the picture [H, W, 3] moved back by each shift, at half resolution: [shifts, 3, H/2 · W/2]."""
     most = int(OFFSET)
     padded = np.pad(difference, ((most, most), (most, most), (0, 0)))
     moved = [padded[most + y : most + y + PICTURE_SIZE, most + x : most + x + PICTURE_SIZE] for x, y in _SHIFTS]

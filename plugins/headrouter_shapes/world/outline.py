@@ -1,4 +1,4 @@
-"""The outlines of the shapes, and their signed distance: one table a shape, looked up by bilinear interpolation."""
+"""Compute outlines of the shapes and their signed distance, from one table a shape."""
 
 import functools
 from typing import Final
@@ -29,7 +29,7 @@ def _heart() -> npt.NDArray[np.float64]:
 
 
 def vertices(shape: str) -> npt.NDArray[np.float64]:
-    """Return the corners of a shape of radius one, [N, 2] as (x right, y down); the areas are about equal."""
+    """Return the corners of a shape of radius one, [N, 2] as (x right, y down), of about equal areas."""
     if shape == "circle":
         angles = np.linspace(0.0, 2.0 * np.pi, 64, endpoint=False)
         return 0.95 * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
@@ -50,7 +50,7 @@ def vertices(shape: str) -> npt.NDArray[np.float64]:
 
 
 def _polygon_distance(corners: npt.NDArray[np.float64], x: Array, y: Array) -> Array:
-    """Signed distance to a polygon: distance to the nearest edge, negative inside (even-odd rule)."""
+    """Return the signed distance to a polygon's nearest edge, negative inside (even-odd rule)."""
     squared = np.full(x.shape, np.inf)
     inside = np.zeros(x.shape, dtype=bool)
     for (ax, ay), (bx, by) in zip(corners, np.roll(corners, -1, axis=0), strict=True):

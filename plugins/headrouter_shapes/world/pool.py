@@ -1,4 +1,4 @@
-"""Training pictures: drawn from a seed, never one of the held-out combinations."""
+"""Draw training pictures from a seed, never one of the held-out combinations."""
 
 import numpy as np
 import numpy.typing as npt

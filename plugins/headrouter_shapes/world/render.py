@@ -1,4 +1,4 @@
-"""From a scene to pixels.
+"""Render a scene to pixels.
 
 A picture is a mixture of three colours, ``picture = background · (1 − cover) + colour · body + pen · ink``. The weight
 maps depend only on what is drawn where (:mod:`headrouter_shapes.world.drawing`); the colours come last. The oracle uses the

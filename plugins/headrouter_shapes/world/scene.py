@@ -1,4 +1,4 @@
-"""A scene: one value of each semantic and a variation. What to draw, not how."""
+"""Describe a scene by one value of each semantic and a variation. What to draw, not how."""
 
 import dataclasses
 import hashlib
@@ -17,7 +17,7 @@ _HELD_OUT_SEMANTICS: Final = ("shape", "colour", "texture", "background")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
-    """What a picture shows: eight words, and a number for everything that words do not say.
+    """Describes a picture by eight words, and a number for everything that words do not say.
 
     ``variation`` seeds the small differences between pictures of the same caption (offset and shades). Zero is the
     picture without any. An edit keeps it, so what the caption does not mention is the same before and after.
@@ -55,7 +55,7 @@ class Scene:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Variation:
-    """The differences between two pictures of the same caption.
+    """Holds the differences between two pictures of the same caption.
 
     ``offset``: of the whole group, in pixels (x right, y down), each -4, 0 or 4. ``shade`` and ``paper``: added to all
     channels of the object's and the background's colour, in [-12, 12] and [-9, 9] of 255.

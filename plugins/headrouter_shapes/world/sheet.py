@@ -1,4 +1,4 @@
-"""Sheets of pictures to look at."""
+"""Write sheets of pictures to look at."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from headrouter_shapes.files import replacing
 
 
 def save_sheet(pictures: npt.NDArray[np.uint8], path: Path, columns: int, zoom: int = 2) -> None:
-    """Write pictures [N, H, W, 3] side by side as a PNG, ``columns`` in a row, white where none is left."""
+    """Write pictures [N, H, W, 3] side by side as a PNG, ``columns`` in a row."""
     count, height, width, _ = pictures.shape
     rows = -(-count // columns)
     sheet = np.full((rows * columns, height, width, 3), 255, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The words of the drawn world: eight semantics, the values of each, and the colours behind the names.
+"""Define the words of the drawn world: eight semantics, their values, and the colours behind the names.
 
 The eight semantics are independent: every combination of values is a scene. They are the eight kinds of edit of the
 benchmark, and the words below are the words of the captions.
