@@ -10,15 +10,13 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, final
 
-import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from headrouter import renamed
-from headrouter.attention.rows import Row
 from headrouter.attention.step_info import Phase
 from headrouter.config.configuration import python_number
 from headrouter.editing.assembly import (
@@ -29,23 +27,19 @@ from headrouter.editing.assembly import (
     name_of,
     refuse_misfits,
 )
+from headrouter.editing.batch import Batch, Edited, Task
 from headrouter.editing.inverted_latents import InvertedLatents
-from headrouter.editing.job import Job, checked_size, grid, own_size, prepare
 from headrouter.editing.reconstruction import Reconstruction
 from headrouter.editing.record import Record
-from headrouter.editing.request import Size, request_of
-from headrouter.editing.result import Later, Result, merge_diagnostics
+from headrouter.editing.request import Request, Settled, Size, request_of, settled, working_size_of
+from headrouter.editing.result import Later, Result
+from headrouter.editing.tuning import settle
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.imaging.picture import Source, to_picture
+from headrouter.imaging.picture import Source, to_picture, to_tensor
 from headrouter.methods.word_maps import WordMaps
 from headrouter.models.backbone import Backbone, BackboneParameters
 from headrouter.models.surroundings import undisturbed
-from headrouter.prompts.prompt import Prompt
-from headrouter.sampling.cost import Cost
-from headrouter.sampling.engine import Engine, Progress, Sampled
-from headrouter.sampling.guidance import refuse_idle_prompts
-from headrouter.sampling.inversion import Inversion, RunInputs
-from headrouter.sampling.noise import Noise
+from headrouter.sampling.inversion import Inversion
 
 
 @final
@@ -151,52 +145,33 @@ class Editor:
             start: Inverted latents of the same picture, prompt and settings, from :meth:`invert`, or the file they were saved in.
             maps: Record where each word acts, for :meth:`Result.text_map`.
         """
-        asked = request_of(
-            prompt=prompt,
-            source_prompt=source_prompt,
-            negative_prompt=negative_prompt,
-            preset=preset,
-            keep=keep,
-            push=push,
-            steps=steps,
-            guidance=guidance,
-            seed=seed,
-            size=size,
-            maps=maps,
-        )
+        values: dict[str, Any] = {"negative_prompt": negative_prompt, "preset": preset, "keep": keep, "push": push}
+        values |= {"steps": steps, "guidance": guidance, "seed": seed, "size": size, "maps": maps}
+        asked = request_of(prompt=prompt, source_prompt=source_prompt, **values)
+        (result,) = self.edit_together([image], asked, start)
+        return result
+
+    @undisturbed()
+    def edit_together(
+        self, images: Sequence[Source], asked: Request, start: InvertedLatents | str | os.PathLike[str] | None = None
+    ) -> list[Result]:
+        """Edit pictures of one size together, in the same model calls as far as ``max_rows`` allows.
+
+        Args:
+            images: As in :meth:`edit`.
+            asked: What is asked of each of them.
+            start: As in :meth:`edit`, for a single picture.
+
+        Raises:
+            InvalidInputError: pictures of different sizes, or several and one `start`.
+        """
         kept = start if start is None or isinstance(start, InvertedLatents) else InvertedLatents.load(start)
-        job = prepare(image, asked, self.backbone, self.inversion, self.methods)
-        settled = job
-        if maps and "prompt-words" in self.backbone.provides and not any(isinstance(m, WordMaps) for m in job.methods):
-            job = replace(job, methods=(*job.methods, WordMaps()))
-        engine = self._engine("edit")
-        for group in self._groups(job.targets):
-            engine.begin(job.inversion, job.methods, job.rows(group), job.inputs)  # refuses before the model runs
-        jobs = [job.at_seed(seed) for seed in asked.seed]
+        every = [settled(image, asked, self.backbone, self.inversion, self.methods) for image in images]
+        batch = self._batch(every, "edit", asked.prompt)
         weights = self.backbone.fingerprint()
-        record = Record.of(settled, asked, self.backbone, self._backbone_record, weights, self.max_rows)
-        starts = self._starts(jobs, weights, kept)
-        runs = [(job, _from(job.inputs, start)) for job, start in zip(jobs, starts, strict=True)]
-        groups = [self._sample(*run, group) for run in runs for group in self._groups(job.targets)]
-        # Computed seed by seed, shown prompt by prompt.
-        count = len(job.targets)
-        order = [run * count + number for number in range(count) for run in range(len(runs))]
-        latents = torch.cat([sampled.latents[[not row.is_source for row in sampled.rows]] for sampled in groups])[order]
-        inverted = [] if kept else {id(start): start.cost for start in starts if start is not None}.values()
-        cost = sum((*inverted, *(sampled.cost for sampled in groups)), Cost())
-        names = [name_of("method", method) for method in job.methods]
-        diagnostics = merge_diagnostics([list(zip(names, sampled.diagnostics, strict=True)) for sampled in groups])
-        return Result(
-            source=job.picture,
-            images=self._pictures(latents, job),
-            prompts=tuple(prompt for prompt in job.targets for _ in runs),
-            seeds=asked.seed * count,
-            source_prompt=job.source,
-            cost=cost,
-            record=record,
-            diagnostics=[(name, {key: value[order] for key, value in values.items()}) for name, values in diagnostics],
-            _reconstruct=Later(lambda: self._reconstruct(*runs[0]).image),
-        )
+        records = [Record.of(one, self.backbone, self._backbone_record, weights, self.max_rows) for one in every]
+        edited = batch.edit(None if kept is None else self._kept(kept, every, weights))
+        return self._results(every, records, batch, edited)
 
     @undisturbed()
     def invert(
@@ -216,20 +191,14 @@ class Editor:
         Raises:
             IncompatibleError: the inversion inverts nothing, or ``preset`` or ``keep`` changes nothing that it depends on.
         """
-        asked = request_of(
-            source_prompt=source_prompt,
-            negative_prompt=negative_prompt,
-            preset=preset,
-            keep=keep,
-            steps=steps,
-            seed=seed,
-            size=size,
-        )
-        job = prepare(image, asked, self.backbone, self.inversion, self.methods, samples=False)
-        start = self._start(job, self.backbone.fingerprint(), None)
-        if start is None:
-            raise IncompatibleError(f"`inversion` {name_of('inversion', job.inversion)!r} has no inversion to keep.")
-        return start
+        values: dict[str, Any] = {"negative_prompt": negative_prompt, "preset": preset, "keep": keep, "steps": steps}
+        asked = request_of(source_prompt=source_prompt, seed=seed, size=size, **values)
+        given = settled(image, asked, self.backbone, self.inversion, self.methods, only="inversion")
+        if not given.plan.inversion.inverts:
+            name = name_of("inversion", given.plan.inversion)
+            raise IncompatibleError(f"`inversion` {name!r} has no inversion to keep.")
+        (latents,), cost = self._batch([given], "invert", phase="invert").invert()
+        return InvertedLatents(latents, self._identity(given, asked.seed[0], self.backbone.fingerprint()), cost)
 
     @undisturbed()
     def reconstruct(
@@ -246,20 +215,12 @@ class Editor:
         size: Size = "auto",
     ) -> Reconstruction:
         """Edit the picture with its own prompt, unsteered, and compare: how well the inversion holds it."""
-        asked = request_of(
-            source_prompt=source_prompt,
-            negative_prompt=negative_prompt,
-            preset=preset,
-            keep=keep,
-            steps=steps,
-            guidance=guidance,
-            seed=seed,
-            size=size,
-        )
-        job = prepare(image, asked, self.backbone, self.inversion, self.methods)
-        start = self._start(job, "", None)
-        found = self._reconstruct(job, _from(job.inputs, start))
-        return found if start is None else replace(found, cost=start.cost + found.cost)
+        values: dict[str, Any] = {"negative_prompt": negative_prompt, "preset": preset, "keep": keep, "steps": steps}
+        asked = request_of(source_prompt=source_prompt, guidance=guidance, seed=seed, size=size, **values)
+        given = settled(image, asked, self.backbone, self.inversion, self.methods, only="reconstruction")
+        edited = self._batch([given], "reconstruct").reconstruction().edit()
+        (image,) = self._pictures(edited.latents, given.picture.size)
+        return Reconstruction.compare(image, given.picture, edited.cost)
 
     @undisturbed()
     def generate(
@@ -287,78 +248,92 @@ class Editor:
         )
         methods = methods_of(method)
         refuse_misfits(self.backbone.provides, self.backbone.name, methods)
-        size = checked_size(own_size((1, 1), self.backbone) if asked.size == "auto" else asked.size, self.backbone)
-        steps = asked.steps or self.backbone.defaults.steps
-        guidance = self.backbone.defaults.guidance if asked.guidance is None else asked.guidance
-        refuse_idle_prompts(self.backbone, guidance, negative_prompt)
-        *targets, negative = self.backbone.encode_prompts([*asked.prompt, negative_prompt])
-        rows = [Row(prompt, negative, guidance, edit=number) for number, prompt in enumerate(targets)]
-        drawn = []
-        for each in asked.seed:
-            noise = Noise([each], self.backbone.latent_shape(*size), self.backbone.device)
-            inputs = RunInputs(grid(self.backbone, steps, size), noise("start", 0), noise)
-            sampled = self._engine("generate").sample(inversion_of("euler"), methods, rows, inputs, phase="generate")
-            drawn.append([to_picture(picture) for picture in self.backbone.decode(sampled.latents)])
-        return [picture for of_a_prompt in zip(*drawn, strict=True) for picture in of_a_prompt]
+        plan = settle(asked, inversion_of("euler"), methods, self.backbone.defaults)
+        drawn = Batch(
+            self.backbone,
+            plan,
+            (Task(asked.prompt, asked.seed),),
+            working_size_of(asked.size, (1, 1), self.backbone),
+            asked.negative_prompt,
+            phase="generate",
+            max_rows=self.max_rows,
+            label="generate" if self.progress else None,
+        ).edit()
+        return self._pictures(drawn.latents)
 
-    def _start(self, job: Job, weights: str, given: InvertedLatents | None) -> InvertedLatents | None:
-        """Return the inverted latents of a job: computed, or the kept ones if they belong to it; None without inversion."""
-        inversion = job.inversion
+    def _batch(
+        self, every: Sequence[Settled], label: str, prompts: tuple[str, ...] = (), *, phase: Phase = "sample"
+    ) -> Batch:
+        """Return the batch of pictures of which the same is asked."""
+        first = every[0]
+        if others := {given.picture.size for given in every} - {first.picture.size}:
+            sizes = sorted({first.picture.size} | others)
+            raise InvalidInputError(f"`images` must be of one size to be edited together, got {sizes}.")
+        asked, plan = first.request, first.plan
+        words = "prompt-words" in self.backbone.provides
+        if prompts and asked.maps and words and not any(isinstance(method, WordMaps) for method in plan.methods):
+            plan = replace(plan, methods=(*plan.methods, WordMaps()))
+        return Batch(
+            self.backbone,
+            plan,
+            tuple(Task(prompts, asked.seed, asked.source_prompt, to_tensor(one.picture, one.size)) for one in every),
+            first.size,
+            asked.negative_prompt,
+            first.picture.size,
+            phase,
+            self.max_rows,
+            label if self.progress else None,
+        )
+
+    def _identity(self, given: Settled, seed: int, weights: str) -> Record:
+        return Record.of_inversion(given, seed, self.backbone, self._backbone_record, weights)
+
+    def _kept(self, kept: InvertedLatents, every: Sequence[Settled], weights: str) -> list[Tensor]:
+        """Return kept latents for each seed, after refusing those of something else."""
+        given, inversion = every[0], every[0].plan.inversion
+        if len(every) > 1:
+            raise InvalidInputError(f"`start` holds one picture, got {len(every)}; edit each from its own.")
         if not inversion.inverts:
-            if given is not None:
-                raise IncompatibleError(
-                    f"`start` would have no effect: `inversion` {name_of('inversion', inversion)!r} starts from no inversion. "
-                    "Leave it out."
+            raise IncompatibleError(
+                f"`start` would have no effect: `inversion` {name_of('inversion', inversion)!r} starts from no inversion. "
+                "Leave it out."
+            )
+        for seed in given.request.seed:
+            kept.refuse_unless(self._identity(given, seed, weights), (1, *self.backbone.latent_shape(*given.size)))
+        return [kept.latents for _ in given.request.seed]
+
+    def _results(
+        self, every: Sequence[Settled], records: Sequence[Record], batch: Batch, edited: Edited
+    ) -> list[Result]:
+        """Return each picture's share of what was edited together."""
+        asked = every[0].request
+        prompts = tuple(batch.encoded[text] for text in asked.prompt for _ in asked.seed)
+        names = [name_of("method", method) for method in batch.plan.methods]
+        cost, results = edited.cost.share(len(every)), []
+        for place, (given, record) in enumerate(zip(every, records, strict=True)):
+            own = slice(place * len(prompts), (place + 1) * len(prompts))
+            found = [{key: value[own] for key, value in one.items()} for one in edited.diagnostics]
+            start = [latents[place : place + 1] for latents in edited.inverted[:1]]
+            reconstructed = partial(self._reconstructed, batch.reconstruction(place), given.picture, start)
+            results.append(
+                Result(
+                    source=given.picture,
+                    images=self._pictures(edited.latents[own], given.picture.size),
+                    prompts=prompts,
+                    seeds=asked.seed * len(asked.prompt),
+                    source_prompt=batch.encoded[asked.source_prompt],
+                    cost=cost,
+                    record=record,
+                    diagnostics=list(zip(names, found, strict=True)),
+                    _reconstruct=Later(reconstructed),
                 )
-            return None
-        identity = Record.of_inversion(job, self.backbone, self._backbone_record, weights)
-        if given is not None:
-            given.refuse_unless(identity, tuple(job.inputs.source.shape))
-            return given
-        latents, cost = self._engine("invert").invert(inversion, job.inversion_rows(), job.inputs)
-        return InvertedLatents(latents, identity, cost)
+            )
+        return results
 
-    def _starts(self, jobs: Sequence[Job], weights: str, given: InvertedLatents | None) -> list[InvertedLatents | None]:
-        """Return the inverted latents of each seed: the same for all where the inversion draws no noise."""
-        if "invert" in jobs[0].inversion.seeded:
-            return [self._start(job, weights, given) for job in jobs]
-        return [self._start(jobs[0], weights, given)] * len(jobs)
+    @undisturbed()
+    def _reconstructed(self, batch: Batch, picture: Image.Image, start: Sequence[Tensor]) -> Image.Image:
+        return self._pictures(batch.edit(start).latents, picture.size)[0]
 
-    def _sample(self, job: Job, inputs: RunInputs, targets: Sequence[Prompt], label: str = "edit") -> Sampled:
-        return self._engine(label).sample(job.inversion, job.methods, job.rows(targets), inputs)
-
-    def _reconstruct(self, job: Job, inputs: RunInputs) -> Reconstruction:
-        sampled = self._sample(replace(job, methods=()), inputs, [job.source], "reconstruct")
-        (picture,) = self._pictures(sampled.latents[[not row.is_source for row in sampled.rows]], job)
-        return Reconstruction.compare(picture, job.picture, sampled.cost)
-
-    def _groups(self, targets: tuple[Prompt, ...]) -> list[tuple[Prompt, ...]]:
-        most = len(targets) if self.max_rows is None else self.max_rows - 1
-        return [targets[first : first + most] for first in range(0, len(targets), most)]
-
-    def _pictures(self, latents: Tensor, job: Job) -> list[Image.Image]:
+    def _pictures(self, latents: Tensor, size: tuple[int, int] | None = None) -> list[Image.Image]:
         pictures = [to_picture(self.backbone.decode(row[None])[0]) for row in latents]
-        size = job.picture.size
-        return [one if one.size == size else one.resize(size, Image.Resampling.LANCZOS) for one in pictures]
-
-    def _engine(self, label: str) -> Engine:
-        return Engine(self.backbone, _bar(label) if self.progress else None)
-
-
-def _from(inputs: RunInputs, start: InvertedLatents | None) -> RunInputs:
-    """Return a run's inputs with the latents that sampling starts from."""
-    return replace(inputs, inverted=None if start is None else start.latents.to(inputs.source))
-
-
-def _bar(label: str) -> Progress:
-    """Return a progress bar that appears with the first step and ends with the last."""
-    bars: list[tqdm[Any]] = []
-
-    def progress(phase: Phase, done: int, total: int) -> None:
-        if not bars:
-            bars.append(tqdm(total=total, desc=label, unit="step", leave=False, disable=None))
-        bars[0].update()
-        if done == total:
-            bars[0].close()
-
-    return progress
+        return [one if size in (None, one.size) else one.resize(size, Image.Resampling.LANCZOS) for one in pictures]

@@ -13,8 +13,7 @@ from typing_extensions import Self
 
 from headrouter.config.configuration import Parameters, validate
 from headrouter.editing.assembly import class_of, registered_under
-from headrouter.editing.job import Job, is_guided
-from headrouter.editing.request import Guidance, Request, Seeds, Side, Steps, Text
+from headrouter.editing.request import Guidance, Seeds, Settled, Side, Steps, Text
 from headrouter.models.backbone import Backbone
 from headrouter.plugins.code import LIBRARIES, Code, code_of
 from headrouter.plugins.specifications import Kind
@@ -126,58 +125,61 @@ class Record(Parameters):
 
     @classmethod
     def of(
-        cls, job: Job, asked: Request, backbone: Backbone, loaded: Mapping[str, Any], weights: str, max_rows: int | None
+        cls, given: Settled, backbone: Backbone, loaded: Mapping[str, Any], weights: str, max_rows: int | None
     ) -> Self:
         """Record an edit.
 
         Args:
-            job, asked: What was asked, and what came of it.
+            given: What was asked, with nothing left open.
             backbone, loaded: The model, and how it was loaded.
             weights: Its fingerprint.
             max_rows: Most rows in one model call.
         """
+        asked, plan = given.request, given.plan
         values = {
-            "source": {"sha256": picture_hash(job.picture)},
+            "source": {"sha256": picture_hash(given.picture)},
             "backbone": {**loaded, **backbone.settings},
             "weights": weights,
-            "inversion": Part.of("inversion", job.inversion),
-            "methods": [Part.of("method", method) for method in job.methods],
+            "inversion": Part.of("inversion", plan.inversion),
+            "methods": [Part.of("method", method) for method in plan.methods],
             "edit": {
-                "source_prompt": job.source.text,
-                "prompt": [prompt.text for prompt in job.targets],
-                "negative_prompt": job.negative.text,
-                "guidance": job.guidance,
-                "steps": job.steps,
+                "source_prompt": asked.source_prompt,
+                "prompt": asked.prompt,
+                "negative_prompt": asked.negative_prompt,
+                "guidance": plan.guidance,
+                "steps": plan.steps,
                 "seed": asked.seed,
-                "size": job.size,
+                "size": given.size,
                 "maps": asked.maps,
             },
             "preset": asked.preset,
             "max_rows": max_rows,
-            "code": code_of((backbone, job.inversion, *job.methods)),
+            "code": code_of((backbone, plan.inversion, *plan.methods)),
         }
         return validate(cls, values)
 
     @classmethod
-    def of_inversion(cls, job: Job, backbone: Backbone, loaded: Mapping[str, Any], weights: str) -> Self:
+    def of_inversion(
+        cls, given: Settled, seed: int, backbone: Backbone, loaded: Mapping[str, Any], weights: str
+    ) -> Self:
         """Record all that the inversion of a picture depends on, and nothing else, so that one serves many edits."""
-        inversion, sees_source = job.inversion, job.inversion.inversion_prompt == "source"
+        asked, plan, inversion = given.request, given.plan, given.plan.inversion
         rest = {name: value for name, value in {**loaded, **backbone.settings}.items() if name not in _OF_THE_WEIGHTS}
         code = code_of((backbone, inversion))
         values = {
-            "source": {"sha256": picture_hash(job.picture)},
+            "source": {"sha256": picture_hash(given.picture)},
             "backbone": {**rest, "name": None, "class": type(backbone).__name__, "model": None},
             "weights": weights,
             "inversion": Part.of("inversion", inversion, inversion.inversion_parameters),
             "methods": [],
             "edit": {
-                "source_prompt": job.source.text if sees_source else "",
+                "source_prompt": asked.source_prompt if inversion.inversion_prompt == "source" else "",
                 "prompt": [],
-                "negative_prompt": job.negative.text if is_guided(inversion) else "",
+                "negative_prompt": asked.negative_prompt if plan.inversion_is_guided else "",
                 "guidance": inversion.inversion_guidance,
-                "steps": job.steps,
-                "seed": job.seed if "invert" in inversion.seeded else 0,
-                "size": job.size,
+                "steps": plan.steps,
+                "seed": seed if "invert" in inversion.seeded else 0,
+                "size": given.size,
                 "maps": False,
             },
             "max_rows": None,

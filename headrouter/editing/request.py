@@ -1,17 +1,41 @@
-"""Validate a user's request of an edit."""
+"""Validate a user's request of an edit, and settle it for a picture before any model runs."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, final
 
+from PIL import Image
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from headrouter.config.configuration import Parameters, validate
-from headrouter.errors import InvalidInputError
+from headrouter.config.configuration import validate
+from headrouter.editing.assembly import name_of
+from headrouter.editing.tuning import Guidance, Knobs, Only, Plan, Steps, settle
+from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.imaging.picture import Source, load_picture, working_size
+from headrouter.methods.method import Method
+from headrouter.models.backbone import Backbone
+from headrouter.sampling.inversion import Inversion
+
+__all__ = [
+    "Guidance",
+    "Request",
+    "Seeds",
+    "Settled",
+    "Side",
+    "Size",
+    "Steps",
+    "Text",
+    "own_size",
+    "request_of",
+    "settled",
+    "working_size_of",
+]
+
+LARGEST: Final = 8192**2
+"""Pixels of the largest size to work at, far beyond what any model was trained for."""
 
 Text = Annotated[str, StringConstraints(max_length=100_000)]
 Side = Annotated[int, Field(ge=1, le=65_536)]
-Steps = Annotated[int, Field(ge=1, le=10_000)]
-Guidance = Annotated[float, Field(ge=0, lt=1000)]
 Size = tuple[Side, Side] | Literal["auto"]
 
 
@@ -33,8 +57,8 @@ Seeds = Annotated[
 """Numbers that noise is drawn from, or one."""
 
 
-class Request(Parameters):
-    """Holds the request of one picture's run: prompts, knobs, noise and size.
+class Request(Knobs):
+    """Holds what is asked of a picture: prompts, knobs, noise and size.
 
     See :meth:`headrouter.editing.editor.Editor.edit`.
     """
@@ -42,14 +66,27 @@ class Request(Parameters):
     prompt: tuple[Text, ...] = ()
     source_prompt: Text = ""
     negative_prompt: Text = ""
-    preset: str | None = None
-    keep: float | None = None
-    push: float | None = None
-    steps: Steps | None = None
-    guidance: Guidance | None = None
     seed: Seeds = (0,)
     size: Size = "auto"
     maps: bool = True
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """Holds a picture and what is asked of it, checked, with nothing left open.
+
+    Attributes:
+        picture: As the user gave it.
+        request: What the user asks.
+        plan: How it is done.
+        size: Width and height to work at.
+    """
+
+    picture: Image.Image
+    request: Request
+    plan: Plan
+    size: tuple[int, int]
 
 
 def request_of(**values: Any) -> Request:
@@ -68,3 +105,63 @@ def request_of(**values: Any) -> Request:
     if not asked.prompt and len(asked.seed) > 1:
         raise InvalidInputError(f"`seed` must be one number here (got {list(asked.seed)}); ask once for each seed.")
     return asked
+
+
+def settled(
+    image: Source,
+    request: Request,
+    backbone: Backbone,
+    inversion: Inversion,
+    methods: tuple[Method, ...],
+    *,
+    only: Only | None = None,
+) -> Settled:
+    """Read the picture, and settle size, parts, steps and guidance; nothing of the model runs.
+
+    Args:
+        only: What is run if no edits are, see :func:`~headrouter.editing.tuning.settle`.
+
+    Raises:
+        HeadRouterError: what cannot be done.
+    """
+    picture = load_picture(image)
+    size = working_size_of(request.size, picture.size, backbone)
+    plan = settle(request, inversion, methods, backbone.defaults, only=only)
+    if only == "inversion" and request.negative_prompt and not plan.inversion_is_guided:
+        raise IncompatibleError(
+            f"`negative_prompt` {request.negative_prompt!r} would have no effect: `inversion` "
+            f"{name_of('inversion', plan.inversion)!r} inverts without guidance. Give it to the edits that start from here."
+        )
+    return Settled(picture, request, plan, size)
+
+
+def working_size_of(size: Size, picture_size: tuple[int, int], backbone: Backbone) -> tuple[int, int]:
+    """Return the width and height to work at, which the backbone can.
+
+    Raises:
+        InvalidInputError: it cannot, or it names no training area for ``auto``.
+    """
+    width, height = size = own_size(picture_size, backbone) if size == "auto" else size
+    multiple = backbone.size_multiple
+    if width <= 0 or height <= 0 or width % multiple or height % multiple:
+        raise InvalidInputError(f"`size` must be positive multiples of {multiple} pixels, got {width}x{height}.")
+    if width * height > LARGEST:
+        raise InvalidInputError(
+            f"`size` must hold at most {LARGEST} pixels, got {width}x{height}. Work at a smaller size."
+        )
+    return size
+
+
+def own_size(picture_size: tuple[int, int], backbone: Backbone) -> tuple[int, int]:
+    """Return the size of a backbone's training pictures at the aspect of a picture.
+
+    Raises:
+        InvalidInputError: the backbone names no training area, or the picture is too long.
+    """
+    area = backbone.defaults.area
+    if not area:
+        raise InvalidInputError(
+            f"`size` 'auto' stands for the pixels that {backbone.name} was trained on, and its configuration names none. "
+            "Give a width and height."
+        )
+    return working_size(picture_size, area, backbone.size_multiple)

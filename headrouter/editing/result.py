@@ -197,25 +197,3 @@ def _edits_of(path: Path) -> int:
     except InvalidInputError:
         return 0
     return len(images) if isinstance(images, list) else 0
-
-
-def merge_diagnostics(groups: list[list[tuple[str, Mapping[str, Tensor]]]]) -> list[tuple[str, Mapping[str, Tensor]]]:
-    """Join the diagnostics of groups of edits that ran one after the other: each tensor has the edits first."""
-    merged: list[tuple[str, Mapping[str, Tensor]]] = []
-    for parts in zip(*groups, strict=True):
-        names = {name for _, values in parts for name in values}
-        merged.append(
-            (parts[0][0], {name: _concatenate([values.get(name) for _, values in parts]) for name in sorted(names)})
-        )
-    return merged
-
-
-def _concatenate(tensors: list[Tensor | None]) -> Tensor:
-    """Join tensors along the edits; pad text maps of prompts of different lengths with zeros."""
-    present = [tensor for tensor in tensors if tensor is not None]
-    longest = max((tensor.shape[1] for tensor in present), default=0)
-    padded = []
-    for tensor in present:
-        missing = longest - tensor.shape[1]
-        padded.append(torch.cat([tensor, tensor.new_zeros(tensor.shape[0], missing, *tensor.shape[2:])], dim=1))
-    return torch.cat(padded)

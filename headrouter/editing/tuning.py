@@ -1,17 +1,105 @@
 """Apply presets and knobs, values that a user sets by one word, to the parts that have them."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, final
+
+from pydantic import Field
 
 from headrouter.config.configuration import Parameters
 from headrouter.config.step_or_fraction import StepOrFraction
 from headrouter.editing.assembly import Part, changed, name_of
 from headrouter.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from headrouter.methods.method import Method
+from headrouter.models.backbone import Defaults
 from headrouter.plugins import registry
 from headrouter.plugins.names import fold, resolve
 from headrouter.plugins.specifications import Kind, Preset
 from headrouter.sampling.inversion import Inversion
+
+Steps = Annotated[int, Field(ge=1, le=10_000)]
+Guidance = Annotated[float, Field(ge=0, lt=1000)]
+Only = Literal["inversion", "reconstruction"]
+
+
+class Knobs(Parameters):
+    """Holds the values that a user sets beside the parameters of the parts."""
+
+    preset: str | None = Field(None, description="Values that somebody found to work, see `headrouter presets`.")
+    keep: float | None = Field(None, description="How much of the source to keep, η of `rf`.")
+    push: float | None = Field(None, description="How strongly to push the edit, γ of `headrouter`.")
+    steps: Steps | None = Field(None, description="Steps of the time grid.")
+    guidance: Guidance | None = Field(None, description="Guidance while sampling.")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Says how a run is done: the parts with presets and knobs applied, and nothing left open.
+
+    Attributes:
+        inversion: From picture to noise and back.
+        methods: What steers, in order.
+        steps: Of the time grid.
+        guidance: While sampling.
+    """
+
+    inversion: Inversion
+    methods: tuple[Method, ...]
+    steps: int
+    guidance: float
+
+    @property
+    def inversion_is_guided(self) -> bool:
+        """Return whether the inversion evaluates the negative prompt."""
+        return self.inversion.inversion_prompt == "source" and self.inversion.inversion_guidance != 1
+
+
+def settle(
+    knobs: Knobs, inversion: Inversion, methods: Sequence[Method], defaults: Defaults, *, only: Only | None = None
+) -> Plan:
+    """Apply preset and knobs, and fill in what the user left open.
+
+    Args:
+        knobs: What the user sets.
+        inversion, methods: With the parameters that the user gave.
+        defaults: Of the model.
+        only: What is run if no edits are: the inversion, or it and sampling without methods.
+
+    Raises:
+        HeadRouterError: what cannot be done, and a preset or knob that would have no effect.
+    """
+    if knobs.steps is not None:
+        inversion = changed(inversion, {"steps": knobs.steps})
+    steps, given, chosen = inversion.steps or defaults.steps, inversion, tuple(methods)
+    if knobs.preset is not None:
+        inversion, chosen = with_preset(knobs.preset, inversion, chosen, steps)
+        _refuse_idle("preset", knobs, inversion.model_fields_set - given.model_fields_set, inversion, only)
+    inversion, chosen = with_knob("keep", knobs.keep, inversion, chosen)
+    if knobs.keep is not None:
+        _refuse_idle("keep", knobs, {field_of("keep", inversion)}, inversion, only)
+    inversion, chosen = with_knob("push", knobs.push, inversion, chosen)
+    inversion.sampling_steps(steps)  # refuses what cannot be met, before a model runs
+    wishes = (knobs.guidance, inversion.guidance, defaults.guidance)
+    return Plan(inversion, chosen, steps, next(wish for wish in wishes if wish is not None))
+
+
+def _refuse_idle(
+    option: Literal["preset", "keep"], knobs: Knobs, fields: Set[str | None], inversion: Inversion, only: Only | None
+) -> None:
+    """Refuse an option that sets no ``fields`` of the inversion which a run without edits depends on.
+
+    Raises:
+        IncompatibleError: it would have no effect.
+    """
+    samples = only == "reconstruction"
+    acting = type(inversion).model_fields if samples else inversion.inversion_parameters
+    if only and (samples or inversion.inverts) and fields.isdisjoint(acting):
+        does = "is sampled without it" if samples else "inverts without it"
+        raise IncompatibleError(
+            f"`{option}` {getattr(knobs, option)!r} would have no effect: `inversion` {name_of('inversion', inversion)!r} {does}."
+            " Give it to the edits."
+        )
 
 
 def with_preset(

@@ -40,6 +40,10 @@ class Cost:
             max(self.peak_memory, other.peak_memory),
         )
 
+    def share(self, pictures: int) -> "Cost":
+        """Return the share of each of several pictures that were run alike in the same calls."""
+        return Cost(self.calls, self.rows // pictures, self.seconds / pictures, self.peak_memory)
+
     def __str__(self) -> str:
         """Return one line for people.
 

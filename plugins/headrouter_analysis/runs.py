@@ -4,21 +4,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, final
 
-import torch
 from PIL import Image
 from tqdm import tqdm
 
-from headrouter.attention.rows import Row
+from headrouter.attention.step_info import Phase
 from headrouter.editing.assembly import inversion_of
-from headrouter.editing.job import own_size
+from headrouter.editing.batch import Batch, Edited, Task
+from headrouter.editing.request import working_size_of
+from headrouter.editing.tuning import Plan
 from headrouter.errors import InvalidInputError
 from headrouter.imaging.picture import to_picture, to_tensor
 from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone
-from headrouter.prompts.prompt import Prompt
-from headrouter.sampling.engine import Engine, Sampled
-from headrouter.sampling.inversion import Inversion, RunInputs
-from headrouter.sampling.noise import Noise
+from headrouter.sampling.inversion import Inversion
 from headrouter_analysis.noised import Noised
 
 Item = TypeVar("Item")
@@ -60,34 +58,28 @@ class Runs:
         width, height = self._size
         return {"steps": self._steps, "guidance": self._guidance, "width": width, "height": height}
 
-    def generate(self, prompts: Sequence[str], seeds: Sequence[int], methods: Sequence[Method] = ()) -> Sampled:
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], methods: Sequence[Method] = ()) -> Edited:
         """Generate one picture of each prompt, each from its own seed, by Euler steps."""
-        *texts, negative = self._encode(prompts)
-        rows = [Row(text, negative, self._guidance, edit=0, image=i) for i, text in enumerate(texts)]
-        return self._sample(inversion_of("euler"), rows, seeds, methods)
+        tasks = [Task((text,), (seed,)) for text, seed in zip(prompts, seeds, strict=True)]
+        return self._batch(tasks, inversion_of("euler"), methods, "generate").edit()
 
     def compare(
         self, pairs: Sequence[tuple[str, str]], seeds: Sequence[int], methods: Sequence[Method], *, keep: bool = False
-    ) -> Sampled:
+    ) -> Edited:
         """Generate two pictures of each pair from the same noise, as a source's row and an edit's.
 
-        With ``keep`` both stay to the end, in the order first, second, first, …; without, the last step may drop the first.
+        With ``keep`` the first pictures are drawn to the end too, as ``sources``; without, the last step may drop them.
         """
-        *texts, negative = self._encode([text for pair in pairs for text in pair])
-        rows = [
-            Row(text, negative, self._guidance, edit=None if place % 2 == 0 else 0, image=place // 2)
-            for place, text in enumerate(texts)
-        ]
-        return self._sample(inversion_of("euler"), rows, seeds, methods, keep=keep)
+        tasks = [Task((second,), (seed,), first) for (first, second), seed in zip(pairs, seeds, strict=True)]
+        return self._batch(tasks, inversion_of("euler"), methods, "generate").edit(keep_sources=keep)
 
     def look(
         self, pictures: Sequence[Image.Image], prompts: Sequence[str], seeds: Sequence[int], methods: Sequence[Method]
-    ) -> Sampled:
+    ) -> Edited:
         """Show the model noised pictures at every noise level of the grid, each with its prompt, without guidance."""
-        *texts, negative = self._encode(prompts)
-        rows = [Row(text, negative, 1.0, edit=0, image=i) for i, text in enumerate(texts)]
-        source = self.backbone.encode_image(self._pixels(pictures))
-        return self._sample(Noised(), rows, seeds, methods, source)
+        given = zip(pictures, prompts, seeds, strict=True)
+        tasks = [Task((text,), (seed,), pixels=to_tensor(picture, self._size)) for picture, text, seed in given]
+        return self._batch(tasks, Noised(), methods, "generate", guidance=1.0).edit()
 
     def edit(
         self,
@@ -101,60 +93,30 @@ class Runs:
 
         All variants start from one inversion.
         """
-        *texts, empty = self._encode([text for pair in pairs for text in pair])
-        sources, targets = texts[::2], texts[1::2]
-        latents = self.backbone.encode_image(self._pixels(pictures))
-        inputs = self._inputs(seeds, latents)
-        if inversion.inverts:
-            known = sources if inversion.inversion_prompt == "source" else [empty] * len(sources)
-            given = [Row(text, empty, inversion.inversion_guidance, image=i) for i, text in enumerate(known)]
-            inputs = replace(inputs, inverted=Engine(self.backbone).invert(inversion, given, inputs)[0])
-        guide = inversion.sampling_guidance
-        rows = [
-            Row(text, empty, guide(edit is None, self._guidance), edit=edit, image=i)
-            for i, both in enumerate(zip(sources, targets, strict=True))
-            for edit, text in zip((None, 0), both, strict=True)
+        given = zip(pictures, pairs, seeds, strict=True)
+        tasks = [
+            Task((target,), (seed,), source, to_tensor(picture, self._size))
+            for picture, (source, target), seed in given
         ]
-        found = []
-        for methods in variants:
-            sampled = Engine(self.backbone).sample(inversion, methods, rows, inputs)
-            edits = [place for place, row in enumerate(sampled.rows) if not row.is_source]
-            found.append(self._decoded(sampled.latents[edits]))
-        return found
+        batch = self._batch(tasks, inversion, (), "sample")
+        start, _ = batch.invert()
+        steered = [replace(batch, plan=replace(batch.plan, methods=tuple(methods))) for methods in variants]
+        return [self.pictures(one.edit(start)) for one in steered]
 
-    def pictures(self, sampled: Sampled) -> list[Image.Image]:
+    def pictures(self, edited: Edited) -> list[Image.Image]:
         """Return the generated pictures."""
-        return self._decoded(sampled.latents)
+        return [to_picture(self.backbone.decode(row[None])[0]) for row in edited.latents]
 
-    def _decoded(self, latents: torch.Tensor) -> list[Image.Image]:
-        return [to_picture(self.backbone.decode(row[None])[0]) for row in latents]
-
-    def _pixels(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
-        return torch.cat([to_tensor(picture, self._size) for picture in pictures]).to(self.backbone.device)
-
-    def _inputs(self, seeds: Sequence[int], source: torch.Tensor | None = None) -> RunInputs:
-        noise = Noise(seeds, self.backbone.latent_shape(*self._size), self.backbone.device)
-        sigmas = tuple(self.backbone.sigmas(self._steps, *self._size).tolist())
-        return RunInputs(sigmas, noise("start", 0) if source is None else source, noise)
-
-    def _sample(
+    def _batch(
         self,
+        tasks: Sequence[Task],
         inversion: Inversion,
-        rows: Sequence[Row],
-        seeds: Sequence[int],
         methods: Sequence[Method],
-        source: torch.Tensor | None = None,
-        *,
-        keep: bool = False,
-    ) -> Sampled:
-        inputs = self._inputs(seeds, source)
-        return Engine(self.backbone).sample(inversion, methods, rows, inputs, phase="generate", keep_source=keep)
-
-    def _encode(self, prompts: Sequence[str]) -> list[Prompt]:
-        """Return each prompt, and the empty one; a prompt that is there twice is encoded once."""
-        different = list(dict.fromkeys([*prompts, ""]))
-        encoded = dict(zip(different, self.backbone.encode_prompts(different), strict=True))
-        return [encoded[text] for text in [*prompts, ""]]
+        phase: Phase,
+        guidance: float | None = None,
+    ) -> Batch:
+        plan = Plan(inversion, tuple(methods), self._steps, self._guidance if guidance is None else guidance)
+        return Batch(self.backbone, plan, tuple(tasks), self._size, phase=phase)
 
     @property
     def _steps(self) -> int:
@@ -166,9 +128,7 @@ class Runs:
 
     @property
     def _size(self) -> tuple[int, int]:
-        if self.size is not None:
-            return self.size
-        return own_size((1, 1), self.backbone)
+        return working_size_of(self.size or "auto", (1, 1), self.backbone)
 
 
 def batches(items: Sequence[Item], size: int, label: str, *, progress: bool = False) -> Iterator[Sequence[Item]]:

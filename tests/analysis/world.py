@@ -8,9 +8,9 @@ import torch
 from headrouter_analysis.runs import Runs
 
 from headrouter.attention.joint_attention import JointAttention
+from headrouter.editing.batch import Edited
 from headrouter.methods.method import Method
 from headrouter.models.backbone import AttentionListener
-from headrouter.sampling.engine import Sampled
 from headrouter.testing.toy import ToyMMDiT
 
 
@@ -54,7 +54,7 @@ def softmax(event: JointAttention) -> torch.Tensor:
 
 def overheard(
     text_first: bool, prompts: Sequence[str], methods: Sequence[Method], **values: Any
-) -> tuple[Sampled, list[Any]]:
+) -> tuple[Edited, list[Any]]:
     """A generation, and of every attention: step, site, batch rows, layout and the full softmax."""
     toy, seen = Touched(text_first=text_first), []
     toy.touch = lambda event: seen.append(

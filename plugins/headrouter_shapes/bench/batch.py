@@ -1,24 +1,17 @@
-"""Run many edits of many pictures in one batch.
-
-What :class:`headrouter.editing.editor.Editor` does for one picture, done with the same engine for several: pictures, prompts and
-noise differ from row to row, the rest is the configuration's. tests/shapes/test_bench.py holds both to the same result.
-"""
+"""Run cases of the benchmark as one :class:`~headrouter.editing.batch.Batch`, which edits one picture for the editor, here many."""
 
 import dataclasses
 import time
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import torch
 
-from headrouter.attention.rows import Row
 from headrouter.editing.assembly import name_of
+from headrouter.editing.batch import Batch, Task
 from headrouter.models.backbone import Backbone
+from headrouter.models.surroundings import undisturbed
 from headrouter.sampling.cost import Cost
-from headrouter.sampling.engine import Engine
-from headrouter.sampling.guidance import refuse_idle_prompts
-from headrouter.sampling.inversion import RunInputs
-from headrouter.sampling.noise import Noise
 from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Pictures
 from headrouter_shapes.bench.sets import Case
@@ -26,8 +19,8 @@ from headrouter_shapes.world.drawing import PICTURE_SIZE
 from headrouter_shapes.world.pool import to_pictures, to_tensor
 from headrouter_shapes.world.render import render_array
 
-Kept = MutableMapping[tuple[Any, ...], tuple[torch.Tensor, "Spent"]]
-"""Inversions by what they depend on: latents [sources, C, h, w], and what they took."""
+Kept = MutableMapping[tuple[Any, ...], tuple[list[torch.Tensor], "Spent"]]
+"""Inversions by what they depend on: latents [sources, C, h, w] for each seed, and what they took."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,7 +50,7 @@ class Spent:
         return cls(cost.calls, cost.rows / edits, cost.seconds / edits, processor / edits)
 
 
-@torch.inference_mode()
+@undisturbed()
 def edit_batch(
     backbone: Backbone, configuration: Configuration, cases: Sequence[Case], kept: Kept
 ) -> tuple[Pictures, Spent]:
@@ -75,47 +68,39 @@ def edit_batch(
     """
     if configuration.still:
         return _still(backbone, configuration.still, cases)
-    inversion, steps = configuration.inversion, configuration.steps
-    refuse_idle_prompts(backbone, inversion.sampling_guidance(False, configuration.guidance))
-    sources = list({case.source_number: case for case in cases}.values())
-    place = {case.source_number: index for index, case in enumerate(sources)}
-    seeds = [case.seed(configuration.seed) for case in sources]
-    noise = Noise(seeds, backbone.latent_shape(PICTURE_SIZE, PICTURE_SIZE), backbone.device)
+    places: dict[int, list[int]] = {}  # of the edits of each source
+    for place, case in enumerate(cases):
+        places.setdefault(case.source_number, []).append(place)
+    sources = [cases[own[0]] for own in places.values()]
     pictures = to_tensor(render_array([case.source for case in sources]))
-    latents = backbone.encode_image(pictures.to(backbone.device))
-    grid = tuple(backbone.sigmas(steps, PICTURE_SIZE, PICTURE_SIZE).tolist())
-    inputs = RunInputs(grid, latents, noise)
-    encode = _Encoder(backbone)
-    empty, spent = encode(""), Spent()
-    if inversion.inverts:
-        sees = inversion.inversion_prompt == "source"
-        prompts = [encode(case.source_prompt) if sees else empty for case in sources]
-        key = (
-            *configuration.loading,
-            name_of("inversion", inversion),
-            repr(inversion.inversion_parameters),
-            steps,
-            *((case.source, case.source_prompt, seed) for case, seed in zip(sources, seeds, strict=True)),
+    tasks = tuple(
+        Task(
+            tuple(cases[place].prompt for place in own),
+            (case.seed(configuration.seed),),
+            case.source_prompt,
+            picture[None],
         )
-        if key not in kept:
-            rows = [Row(prompt, empty, inversion.inversion_guidance, image=n) for n, prompt in enumerate(prompts)]
-            began = time.thread_time()
-            start, cost = Engine(backbone).invert(inversion, rows, inputs)
-            kept[key] = start, Spent.share(cost, time.thread_time() - began, len(cases))
-        start, spent = kept[key]
-        inputs = dataclasses.replace(inputs, inverted=start)
-    guide = inversion.sampling_guidance
-    guidance = guide(True, configuration.guidance), guide(False, configuration.guidance)
-    rows = [Row(encode(case.source_prompt), empty, guidance[0], image=n) for n, case in enumerate(sources)]
-    rows += [
-        Row(encode(case.prompt), empty, guidance[1], edit=number, image=place[case.source_number])
-        for number, case in enumerate(cases)
-    ]
+        for own, case, picture in zip(places.values(), sources, pictures, strict=True)
+    )
+    batch = Batch(backbone, configuration.plan, tasks, (PICTURE_SIZE, PICTURE_SIZE))
+    inversion = configuration.inversion
+    key = (
+        *configuration.loading,
+        name_of("inversion", inversion),
+        repr(inversion.inversion_parameters),
+        configuration.steps,
+        *((case.source, case.source_prompt, task.seeds) for case, task in zip(sources, tasks, strict=True)),
+    )
+    if inversion.inverts and key not in kept:
+        began = time.thread_time()
+        start, cost = batch.invert()
+        kept[key] = start, Spent.share(cost, time.thread_time() - began, len(cases))
+    start, spent = kept.get(key, ([], Spent()))
     began = time.thread_time()
-    sampled = Engine(backbone).sample(inversion, configuration.methods, rows, inputs)
-    edited = sampled.latents[[not row.is_source for row in sampled.rows]]
-    spent += Spent.share(sampled.cost, time.thread_time() - began, len(cases))
-    return to_pictures(backbone.decode(edited)), spent
+    edited = batch.edit(start)
+    spent += Spent.share(edited.cost, time.thread_time() - began, len(cases))
+    order = torch.tensor([place for own in places.values() for place in own]).argsort()
+    return to_pictures(backbone.decode(edited.latents[order])), spent
 
 
 def _still(backbone: Backbone, which: str, cases: Sequence[Case]) -> tuple[Pictures, Spent]:
@@ -124,16 +109,3 @@ def _still(backbone: Backbone, which: str, cases: Sequence[Case]) -> tuple[Pictu
         return render_array([case.source for case in cases]), Spent()
     truth = to_tensor(render_array([case.target for case in cases])).to(backbone.device)
     return to_pictures(backbone.decode(backbone.encode_image(truth))), Spent()
-
-
-class _Encoder:
-    """Encodes each prompt once."""
-
-    def __init__(self, backbone: Backbone):
-        self._encode: Callable[[Sequence[str]], list[Any]] = backbone.encode_prompts
-        self._known: dict[str, Any] = {}
-
-    def __call__(self, text: str) -> Any:
-        if text not in self._known:
-            (self._known[text],) = self._encode([text])
-        return self._known[text]

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from pydantic import Field, create_model
 
-from headrouter.config.configuration import Override, Parameters, validate
+from headrouter.config.configuration import Override, validate
 from headrouter.config.yaml_document import Document
+from headrouter.editing import tuning
 from headrouter.editing.assembly import (
     Methods,
     inversion_of,
@@ -20,7 +21,6 @@ from headrouter.editing.assembly import (
 )
 from headrouter.editing.assembly import refuse_misfits as refuse
 from headrouter.editing.record import Edit, Loaded, Part, Record
-from headrouter.editing.tuning import with_knob, with_preset
 from headrouter.errors import InvalidInputError
 from headrouter.methods.head_router.method import NoMethod
 from headrouter.methods.method import Method
@@ -39,14 +39,9 @@ _LONGEST: Final = 255
 _MACHINE: Final = frozenset({"device", "dtype", "offload"})
 
 
-class Knobs(Parameters):
+class Knobs(tuning.Knobs):
     """Holds the values of a configuration beside its parts, as in :meth:`headrouter.editing.editor.Editor.edit`."""
 
-    preset: str | None = Field(None, description="values that somebody found to work, see `headrouter presets`")
-    keep: float | None = Field(None, description="how much of the source to keep, η of `rf`")
-    push: float | None = Field(None, description="how strongly to push the edit, γ of `headrouter`")
-    steps: int | None = Field(None, ge=1, le=10_000, description="steps of the time grid")
-    guidance: float | None = Field(None, ge=0, lt=1000, description="guidance while sampling")
     seed: int = Field(0, ge=0, lt=2**31, description="of all noise; each source picture has its own noise")
 
 
@@ -93,6 +88,11 @@ class Configuration:
                 f"`name` {self.name[:60]!r} cannot name a folder for results: it takes more than dots, and at most {_LONGEST} "
                 "bytes. Give the configuration another."
             )
+
+    @property
+    def plan(self) -> tuning.Plan:
+        """How the edits are run."""
+        return tuning.Plan(self.inversion, self.methods, self.steps, self.guidance)
 
     @property
     def backbone_name(self) -> str:
@@ -217,7 +217,7 @@ def resolve(
     methods: Sequence[Method],
     knobs: Knobs,
 ) -> Configuration:
-    """Settle steps, guidance, presets and knobs in the order in which :class:`headrouter.editing.editor.Editor` does."""
+    """Settle steps, guidance, presets and knobs as :class:`headrouter.editing.editor.Editor` does."""
     kind = name_of("backbone", backbone)
     if given := sorted(backbone.model_fields_set & _MACHINE):
         raise InvalidInputError(
@@ -225,17 +225,10 @@ def resolve(
         )
     refuse(frozenset(registry().backbone(kind).provides), kind, (inversion, *methods))
     defaults = model_of(kind, model)[1] or WORLD
-    steps = knobs.steps or inversion.steps or defaults.steps
-    if knobs.preset is not None:
-        inversion, methods = with_preset(knobs.preset, inversion, methods, steps)
-    inversion, methods = with_knob("keep", knobs.keep, inversion, methods)
-    inversion, methods = with_knob("push", knobs.push, inversion, methods)
-    inversion.sampling_steps(steps)
-    wishes = (knobs.guidance, inversion.guidance, defaults.guidance)
-    guidance = next(float(wish) for wish in wishes if wish is not None)
-    acting = tuple(method for method in methods if not isinstance(method, NoMethod))
-    inversion = type(inversion)(**{**inversion.model_dump(), "steps": steps, "guidance": None})
-    return Configuration(name, backbone, model, inversion, acting, steps, guidance, knobs.seed)
+    plan = tuning.settle(knobs, inversion, methods, defaults)
+    acting = tuple(method for method in plan.methods if not isinstance(method, NoMethod))
+    settled = type(inversion)(**{**plan.inversion.model_dump(), "steps": plan.steps, "guidance": None})
+    return Configuration(name, backbone, model, settled, acting, plan.steps, float(plan.guidance), knobs.seed)
 
 
 def weights_of(backbone: str, model: str) -> str:

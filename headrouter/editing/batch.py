@@ -1,0 +1,260 @@
+"""Run edits in batches: many pictures, each with its source's row and any number of edits, prompts and seeds.
+
+This is the one place that builds rows, noise and inversions. :class:`~headrouter.editing.editor.Editor` runs it with one picture,
+benchmarks and analyses with many.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headrouter.attention.rows import Row
+from headrouter.attention.step_info import Phase
+from headrouter.editing.assembly import name_of
+from headrouter.editing.progress import progress_bar
+from headrouter.editing.tuning import Plan
+from headrouter.errors import IncompatibleError
+from headrouter.models.backbone import Backbone
+from headrouter.models.surroundings import undisturbed
+from headrouter.prompts.prompt import Prompt
+from headrouter.sampling.cost import Cost
+from headrouter.sampling.engine import Engine, Sampled
+from headrouter.sampling.guidance import refuse_idle_prompts
+from headrouter.sampling.inversion import RunInputs
+from headrouter.sampling.noise import Noise
+
+Latents = Float[Tensor, "images channels h w"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Holds one picture of a batch, with its prompts and the seeds of its noise.
+
+    Attributes:
+        prompts: One edit each.
+        seeds: Each edit is done once with the noise of each.
+        source: What the picture shows; None for a picture without a source's row.
+        pixels: The picture at the working size, in [−1, 1]; None for a new picture, from noise.
+    """
+
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    source: str | None = None
+    pixels: Float[Tensor, "1 3 height width"] | None = None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """Holds the edits of a batch: by picture, of a picture by prompt, of a prompt by seed.
+
+    Attributes:
+        latents: Of each edit.
+        diagnostics: Of each method, in their order; each tensor has the edits first.
+        sources: Latents of the sources' rows that were kept to the end, by seed and picture.
+        inverted: For each seed, the latents that its edits started from; empty without inversion.
+        cost: What was taken: by sampling, and by the inversion if it was made for these edits.
+    """
+
+    latents: Float[Tensor, "edits channels h w"]
+    diagnostics: tuple[Mapping[str, Tensor], ...]
+    sources: Float[Tensor, "rows channels h w"]
+    inverted: Sequence[Latents]
+    cost: Cost
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Runs pictures of one size together.
+
+    Making one encodes prompts and pictures; the transformer does not run yet.
+
+    Attributes:
+        backbone: The model.
+        plan: How they are run.
+        tasks: The pictures, all new or none, with equally many seeds each. The seeds run one after the other.
+        size: Width and height to work at.
+        negative: What guidance steers away from.
+        picture_size: Width and height of the user's pictures, if there are any.
+        phase: ``sample`` for edits, ``generate`` for new pictures, ``invert`` if there is no sampling.
+        max_rows: Most rows in one model call: pictures, and edits of one picture, beyond them run one group after the other.
+        label: Of the progress bar while sampling; None shows none.
+        encoded: Prompts by their text, and the latents of the pictures; both are made where they are missing.
+
+    Raises:
+        IncompatibleError, InvalidInputError: a prompt or several seeds that would have no effect, before anything is encoded.
+    """
+
+    backbone: Backbone
+    plan: Plan
+    tasks: tuple[Task, ...]
+    size: tuple[int, int]
+    negative: str = ""
+    picture_size: tuple[int, int] | None = None
+    phase: Phase = "sample"
+    max_rows: int | None = None
+    label: str | None = None
+    encoded: Mapping[str, Prompt] = field(default_factory=dict, repr=False)
+    latents: Latents | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what would have no effect, and encode."""
+        if self.phase != "invert":
+            self._refuse_idle()
+        texts = [text for task in self.tasks for text in (task.source, *task.prompts) if text is not None]
+        missing = [text for text in dict.fromkeys([*texts, self.negative, ""]) if text not in self.encoded]
+        prompts = self.backbone.encode_prompts(missing) if missing else []
+        object.__setattr__(self, "encoded", {**self.encoded, **dict(zip(missing, prompts, strict=True))})
+        pixels = [task.pixels for task in self.tasks if task.pixels is not None]
+        if pixels and self.latents is None:
+            object.__setattr__(self, "latents", self.backbone.encode_image(torch.cat(pixels).to(self.backbone.device)))
+
+    @undisturbed()
+    def invert(self) -> tuple[list[Latents], Cost]:
+        """Take the pictures to noise: for each seed, one and the same where the inversion draws no noise.
+
+        Returns:
+            Latents by seed, none if there is no picture or no inversion, and the cost.
+        """
+        if self.latents is None or not self.plan.inversion.inverts:
+            return [], Cost()
+        seeds = range(len(self.tasks[0].seeds))
+        drawn = seeds if "invert" in self.plan.inversion.seeded else seeds[:1]
+        most = self.max_rows or len(self.tasks)
+        groups = [range(len(self.tasks))[first : first + most] for first in range(0, len(self.tasks), most)]
+        runs = [[self._invert(group, seed) for group in groups] for seed in drawn]
+        latents = [torch.cat([latents for latents, _ in run]) for run in runs]
+        cost = sum((cost for run in runs for _, cost in run), Cost())
+        return [latents[seed if len(drawn) > 1 else 0] for seed in seeds], cost
+
+    @undisturbed()
+    def edit(self, inverted: Sequence[Latents] | None = None, *, keep_sources: bool = False) -> Edited:
+        """Run all edits; methods refuse what cannot work before the transformer runs.
+
+        Args:
+            inverted: What :meth:`invert` gave, or a kept inversion for each seed; made here if None.
+            keep_sources: Run the sources' rows to the end, whether anything needs them or not.
+        """
+        groups = self._groups()
+        engine = Engine(self.backbone)
+        for group in groups:
+            inputs = self._inputs([place for place, _ in group], 0)
+            engine.begin(self.plan.inversion, self.plan.methods, self._rows(group), inputs, phase=self.phase)
+        starts, cost = self.invert() if inverted is None else (inverted, Cost())
+        seeds = range(len(self.tasks[0].seeds))
+        runs = [
+            self._sample(group, seed, starts[seed] if starts else None, keep_sources)
+            for seed in seeds
+            for group in groups
+        ]
+        is_source = torch.tensor([row.is_source for run in runs for row in run.rows])
+        latents = torch.cat([run.latents for run in runs])
+        edits = int((~is_source).sum()) // len(seeds)
+        order = [seed * edits + edit for edit in range(edits) for seed in seeds]  # they ran seed by seed
+        return Edited(
+            latents[~is_source][order],
+            tuple(_joined(parts, order) for parts in zip(*(run.diagnostics for run in runs), strict=True)),
+            latents[is_source],
+            starts,
+            sum((run.cost for run in runs), cost),
+        )
+
+    def reconstruction(self, place: int = 0) -> "Batch":
+        """Return the batch that edits one of the pictures with its own prompt, unsteered, with its first seed."""
+        task, latents = self.tasks[place], None if self.latents is None else self.latents[place : place + 1]
+        alone = replace(task, prompts=(task.source or "",), seeds=task.seeds[:1])
+        plan = replace(self.plan, methods=())
+        return replace(self, plan=plan, tasks=(alone,), latents=latents, label=self.label and "reconstruct")
+
+    def _invert(self, group: Sequence[int], seed: int) -> tuple[Latents, Cost]:
+        inversion, empty = self.plan.inversion, self.encoded[""]
+        rows = []
+        for image, place in enumerate(group):
+            own = self.encoded[self.tasks[place].source or ""], self.encoded[self.negative]
+            prompts = own if inversion.inversion_prompt == "source" else (empty, empty)
+            rows.append(Row(*prompts, inversion.inversion_guidance, image=image))
+        return self._engine("invert").invert(inversion, rows, self._inputs(group, seed))
+
+    def _sample(self, group: "_Group", seed: int, start: Latents | None, keep_sources: bool) -> Sampled:
+        places = [place for place, _ in group]
+        inputs = self._inputs(places, seed)
+        if start is not None:
+            inputs = replace(inputs, inverted=start.to(inputs.source)[places])
+        plan, rows = self.plan, self._rows(group)
+        return self._engine(self.label or "").sample(
+            plan.inversion, plan.methods, rows, inputs, phase=self.phase, keep_source=keep_sources
+        )
+
+    def _groups(self) -> list["_Group"]:
+        """Return pictures by number with the prompts of their edits, in groups of at most ``max_rows`` rows."""
+        groups: list[_Group] = [[]]
+        rows = 0
+        for place, task in enumerate(self.tasks):
+            own = int(task.source is not None)
+            most = len(task.prompts) if self.max_rows is None else self.max_rows - own
+            for first in range(0, len(task.prompts), most):
+                part = task.prompts[first : first + most]
+                if self.max_rows is not None and rows + own + len(part) > self.max_rows:
+                    groups.append([])
+                    rows = 0
+                groups[-1].append((place, part))
+                rows += own + len(part)
+        return groups
+
+    def _rows(self, group: "_Group") -> list[Row]:
+        """Return each picture's rows: the source's, and one for each edit."""
+        guide, negative = self.plan.inversion.sampling_guidance, self.encoded[self.negative]
+        rows = []
+        for image, (place, prompts) in enumerate(group):
+            source = self.tasks[place].source
+            if source is not None:
+                rows.append(Row(self.encoded[source], negative, guide(True, self.plan.guidance), image=image))
+            for edit, text in enumerate(prompts):
+                rows.append(Row(self.encoded[text], negative, guide(False, self.plan.guidance), edit, image))
+        return rows
+
+    def _inputs(self, places: Sequence[int], seed: int) -> RunInputs:
+        """Return what is fixed for a run of some of the pictures, each with the noise of its ``seed``-th seed."""
+        shape, device = self.backbone.latent_shape(*self.size), self.backbone.device
+        noise = Noise([self.tasks[place].seeds[seed] for place in places], shape, device)
+        sigmas = tuple(self.backbone.sigmas(self.plan.steps, *self.size).tolist())
+        source = noise("start", 0) if self.latents is None else self.latents[list(places)]
+        return RunInputs(sigmas, source, noise, size=self.picture_size)
+
+    def _engine(self, label: str) -> Engine:
+        return Engine(self.backbone, None if self.label is None else progress_bar(label))
+
+    def _refuse_idle(self) -> None:
+        inversion = self.plan.inversion
+        seeds = max((task.seeds for task in self.tasks), key=len)
+        if len(seeds) > 1 and not inversion.seeded and self.phase == "sample":
+            raise IncompatibleError(
+                f"`seed` {list(seeds)} would give one and the same picture: `inversion` {name_of('inversion', inversion)!r} "
+                "with these parameters draws no noise. Give one seed, or choose an inversion that draws noise."
+            )
+        refuse_idle_prompts(self.backbone, inversion.sampling_guidance(False, self.plan.guidance), self.negative)
+
+
+_Group = list[tuple[int, tuple[str, ...]]]
+
+
+def _joined(parts: Sequence[Mapping[str, Tensor]], order: Sequence[int]) -> Mapping[str, Tensor]:
+    """Join the diagnostics of one method in runs one after the other, and put the edits into an order."""
+    if len(parts) == 1:
+        return parts[0]
+    names = sorted({name for part in parts for name in part})
+    return {name: _concatenated([part[name] for part in parts if name in part])[list(order)] for name in names}
+
+
+def _concatenated(tensors: Sequence[Tensor]) -> Tensor:
+    """Concatenate along the edits; text maps of prompts of different lengths are padded with zeros."""
+    longest = max(tensor.shape[1] for tensor in tensors)
+    shapes = [(tensor.shape[0], longest - tensor.shape[1], *tensor.shape[2:]) for tensor in tensors]
+    padding = [tensor.new_zeros(shape) for tensor, shape in zip(tensors, shapes, strict=True)]
+    return torch.cat([torch.cat(pair, dim=1) for pair in zip(tensors, padding, strict=True)])
