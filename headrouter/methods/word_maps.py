@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import final
 
-import torch
 from torch import Tensor
 
-from headrouter.attention.joint_attention import JointAttention, TokenLayout, indices
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.rows import Row
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
+from headrouter.methods.step_means import StepMean
 
 
 @final
@@ -32,11 +33,8 @@ class WordMaps(Method):
 class _WordMapsRun(MethodRun):
     def __init__(self, context: RunContext):
         self._needs = Needs(attention=frozenset(site.index for site in context.sites))
-        edits = [row for row in context.rows if not row.is_source]
-        self._numbers = {row: number for number, row in enumerate(edits)}
-        self._positions = max((max(row.prompt.positions, default=-1) + 1 for row in edits), default=0)
-        self._sum: Tensor | None = None
-        self._count = 0
+        self._edits = [row for row in context.rows if not row.is_source]
+        self._maps: dict[Row, StepMean] = {}
 
     def needs(self, step: int) -> Needs:
         return self._needs
@@ -44,30 +42,25 @@ class _WordMapsRun(MethodRun):
     def wants_log_sum_exp(self, event: JointAttention) -> bool:
         return True
 
-    def begin_forward(self, layout: TokenLayout) -> None:
-        self._count += 1
-
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
         for place, item in enumerate(event.rows):
             positions = item.row.prompt.positions
             if item.is_edit and positions:
                 total = sum(block.sum(dim=0) for _, block in event.text_to_image(place, positions))
                 assert isinstance(total, Tensor)
-                self._accumulate(event, self._numbers[item.row], positions, total.T / event.query.shape[1])
+                maps = (total.T / event.query.shape[1]).view(-1, *event.layout.grid)
+                self._maps.setdefault(item.row, StepMean()).add(event.step_info.step, maps)
         return output
-
-    def _accumulate(self, event: JointAttention, edit: int, positions: tuple[int, ...], maps: Tensor) -> None:
-        rows, columns = event.layout.grid
-        if self._sum is None:
-            self._sum = torch.zeros(
-                len(self._numbers), self._positions, rows, columns, dtype=maps.dtype, device=maps.device
-            )
-        self._sum[edit].index_add_(
-            0, indices(positions, maps.device), maps.view(-1, rows, columns) / len(self._needs.attention)
-        )
 
     def diagnostics(self) -> Mapping[str, Tensor]:
         """Return ``text_maps`` [edit, text position, grid row, grid column]; zero at positions that hold no word."""
-        if self._sum is None:
+        if not self._maps:
             return {}
-        return {"text_maps": self._sum.cpu() / max(1, self._count)}
+        means = {row: mean.mean().cpu() for row, mean in self._maps.items()}
+        length = 1 + max(position for row in means for position in row.prompt.positions)
+        some = next(iter(means.values()))
+        maps = some.new_zeros(len(self._edits), length, *some.shape[1:])
+        for number, row in enumerate(self._edits):
+            if row in means:
+                maps[number, list(row.prompt.positions)] = means[row]
+        return {"text_maps": maps}

@@ -10,9 +10,9 @@ from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import Row
 from headrouter.config.step_or_fraction import StepOrFraction
 from headrouter.methods.method import MethodRun, Needs, RunContext
+from headrouter.methods.step_means import StepMean
 from headrouter_blending.given import on_latents
 from headrouter_blending.mask import departure, departure_mask
-from headrouter_blending.running_mean import StepMean
 
 
 class _BlendRun(MethodRun):

@@ -82,6 +82,13 @@ def test_a_step_of_two_evaluations_is_their_mean() -> None:
     assert torch.allclose(mean["attention_maps"][0, 0], steps.mean(dim=0), atol=1e-6)
 
 
+def test_word_maps_of_every_edit_are_the_same_mean() -> None:
+    """Also where the first step asks the model twice and the others once."""
+    editor = Editor(ToyMMDiT(), "fireflow", AttentionMaps(words=(("dog",),), keep=()), progress=False)
+    result = editor.edit(Image.new("RGB", (16, 16), "teal"), "a dog", "a cat", steps=3, size=(16, 16))
+    assert torch.allclose(result.text_map("dog"), result.recorded("attention_maps")[0, 0], atol=1e-7)
+
+
 def test_every_word_is_recorded_if_none_is_named() -> None:
     sampled, seen = overheard(False, PROMPTS, [AttentionMaps(keep=())])
     maps = sampled.diagnostics[0]["attention_maps"]

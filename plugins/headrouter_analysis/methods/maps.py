@@ -18,6 +18,7 @@ from headrouter.attention.rows import Row
 from headrouter.config.step_or_fraction import StepOrFraction, window
 from headrouter.errors import InvalidInputError
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
+from headrouter.methods.step_means import StepMean
 from headrouter_analysis.methods.choice import chosen_blocks
 
 Direction = Literal["T2I", "I2T"]
@@ -83,10 +84,7 @@ class _AttentionMapsRun(MethodRun):
         self._sizes = {"step": len(self._steps), "block": len(self._blocks), "head": len(self._heads)}
         self._words = max((len(places) for places in self._places.values()), default=0)
         self._grid: tuple[int, int] | None = None
-        self._totals: Tensor | None = None
-        self._parts: list[tuple[Tensor, list[int]]] = []
-        self._step: int | None = None
-        self._seen = 0
+        self._means: dict[tuple[int, int, int], StepMean] = {}
 
     def needs(self, step: int) -> Needs:
         return Needs(attention=frozenset(self._blocks)) if step in self._steps else Needs()
@@ -107,14 +105,13 @@ class _AttentionMapsRun(MethodRun):
             )
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
-        if event.step_info.step != self._step:
-            self._flush()
-            self._step = event.step_info.step
-        self._grid = event.layout.grid
+        self._grid, keep = event.layout.grid, self._method.keep
+        step = self._steps.index(event.step_info.step) if "step" in keep else 0
+        block = self._blocks.index(event.site.index) if "block" in keep else 0
         for place, item in enumerate(event.rows):
             if item.is_edit and self._places[item.row]:
-                maps = self._maps(event, place, self._places[item.row])
-                self._add(self._numbers[item.row], self._blocks.index(event.site.index), maps)
+                mean = self._means.setdefault((self._numbers[item.row], step, block), StepMean())
+                mean.add(event.step_info.step, self._maps(event, place, self._places[item.row]))
         return output
 
     def _maps(self, event: JointAttention, place: int, places: list[tuple[int, ...]]) -> Tensor:
@@ -130,49 +127,19 @@ class _AttentionMapsRun(MethodRun):
         kept = everything[:, self._heads]
         return kept if "head" in self._method.keep else kept.mean(dim=1, keepdim=True)
 
-    def _add(self, edit: int, block: int, maps: Tensor) -> None:
-        """Add to the sums of the step that is running, one tensor ``[words, blocks, heads, tokens]`` for each edit."""
-        if not self._parts:
-            heads, tokens = maps.shape[1:]
-            blocks = len(self._blocks) if "block" in self._method.keep else 1
-            zeros = maps.new_zeros(self._words, blocks, heads, tokens)
-            self._parts = [(zeros.clone(), [0] * len(self._blocks)) for _ in self._numbers]
-        sums, counts = self._parts[edit]
-        counts[block] += 1
-        sums[: len(maps), block if "block" in self._method.keep else 0] += maps
-
-    def _flush(self) -> None:
-        """Add a finished step's mean over evaluations, and over blocks unless they are kept, to the total."""
-        if self._step is None or not self._parts:
-            return
-        evaluations = max(max(counts) for _, counts in self._parts)
-        averaged = evaluations * (1 if "block" in self._method.keep else len(self._blocks))
-        step = torch.stack([sums for sums, _ in self._parts]) / averaged
-        for sums, counts in self._parts:
-            sums.zero_()
-            counts[:] = [0] * len(counts)
-        keeps_steps = "step" in self._method.keep
-        if self._totals is None:
-            shape = (*step.shape[:2], self._sizes["step"] if keeps_steps else 1, *step.shape[2:])
-            self._totals = step.new_full(shape, math.nan if keeps_steps else 0.0)
-        if keeps_steps:
-            self._totals[:, :, self._steps.index(self._step)] = step
-        else:
-            self._totals[:, :, 0] += step
-        self._seen += 1
-        self._step = None
-
     def diagnostics(self) -> Mapping[str, Tensor]:
         """Return ``attention_maps`` [edit, word, kept axes in the order step, block, head, grid row, grid column], float32.
 
         Words in the order of :meth:`AttentionMaps.words_of`; NaN where another edit has more words, and at steps that were not run.
         """
-        self._flush()
-        if self._totals is None or self._grid is None:
+        if not self._means or self._grid is None:
             return {}
-        maps = self._totals.cpu() / (1 if "step" in self._method.keep else self._seen)
-        for row, number in self._numbers.items():
-            maps[number, len(self._places[row]) :] = math.nan
+        means = {place: mean.mean().cpu() for place, mean in self._means.items()}
+        steps, blocks = (self._sizes[axis] if axis in self._method.keep else 1 for axis in ("step", "block"))
+        some = next(iter(means.values()))
+        maps = some.new_full((len(self._numbers), self._words, steps, blocks, *some.shape[1:]), math.nan)
+        for (edit, step, block), found in means.items():
+            maps[edit, : len(found), step, block] = found
         kept = [size for axis, size in self._sizes.items() if axis in self._method.keep]
         return {"attention_maps": maps.reshape(*maps.shape[:2], *kept, *self._grid)}
 
