@@ -52,7 +52,7 @@ Kernel = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
 def fused_kernel(device: str, choice: int) -> Kernel | None:
-    """The kernel that a number of :class:`torch.nn.attention.SDPBackend` means on a type of device, if it gives the log-sum-exp."""
+    """Return the fused kernel of a :class:`torch.nn.attention.SDPBackend` on a device, if it gives the log-sum-exp."""
     return _FUSED.get((device, choice))
 
 

@@ -1,4 +1,4 @@
-"""The checks as pytest classes: subclass one, give one fixture, and every check is a test."""
+"""Collect the checks in pytest classes: subclass one, give one fixture, and every check is a test."""
 
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
@@ -14,7 +14,7 @@ Class = TypeVar("Class", bound=type)
 
 
 class Conformance:
-    """What the classes below share.
+    """Runs the checks of one kind of part as tests.
 
     Attributes:
         known_failures: Names of checks that are known to fail, each with its reason. A check that is listed and passes fails
@@ -38,7 +38,7 @@ class Conformance:
 
     @final
     def test_known_failures_are_checks_with_reasons(self) -> None:
-        """Each entry of `known_failures` names a check and says why it fails."""
+        """Check that each entry of `known_failures` names a check and gives a reason."""
         refuse_careless(self.known_failures, self.checks)
 
 
@@ -88,7 +88,7 @@ def _test(check: Check[Any], fixture: str) -> Callable[..., None]:
 
 @_with_tests(checks.backbone.CHECKS, "backbone")
 class BackboneConformance(Conformance):
-    """Everything that must hold of a backbone."""
+    """Collects the checks of a backbone."""
 
     @pytest.fixture
     def backbone(self) -> BackboneSubject:

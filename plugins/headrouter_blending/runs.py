@@ -77,8 +77,11 @@ class WordsRun(_BlendRun):
         mask_of: Callable[[Tensor, tuple[int, int]], Tensor],
         words: Mapping[Row, tuple[tuple[int, ...], tuple[int, ...]]],
     ):
-        """``mask_of``: the mask of a size from maps [maps, rows, columns]; ``words``: text positions to look at in the source's row
-        and in the edit's, for each edit.
+        """Begin with a function and with words.
+
+        Args:
+            mask_of: Gives the mask of a size from maps [maps, rows, columns].
+            words: Text positions of each edit, in the source's row and in the edit's.
         """
         super().__init__(blend, context, blocks)
         self._mask_of, self._words = mask_of, words

@@ -109,7 +109,7 @@ def parameters_are_sound(subject: PluginSubject) -> None:
 
 @check(since="0.1")
 def words_are_true(subject: PluginSubject) -> None:
-    """What the description requires, the class with its defaults requires too.
+    """Each class, with its defaults, requires the words that its description requires.
 
     If this fails: `requires` of the description is what must be there in any case; parameters may add to it.
     """
@@ -164,7 +164,7 @@ def it_identifies_only_its_own(subject: PluginSubject) -> None:
 
 @check(since="0.1")
 def its_backbones_can_be_tested(subject: PluginSubject) -> None:
-    """Where a backbone names small models for tests, they can be built.
+    """The small models that a backbone names for tests can be built.
 
     If this fails: `testing` of a `BackboneSpec` names a function without arguments that gives a list of `BackboneSubject`.
     """

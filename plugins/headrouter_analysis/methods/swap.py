@@ -17,7 +17,7 @@ from headrouter_analysis.methods.choice import Heads, Tokens, chosen_heads, toke
 
 @final
 class HeadSwap(Method):
-    """Gives an edit the output of chosen heads of its source, in the same branch of guidance, or exchanges the two."""
+    """Gives an edit the output of chosen heads of its source, or exchanges the two, branch by branch."""
 
     heads: Heads = Field((), description="Heads that are exchanged, each [layer, head]; none changes nothing.")
     into: Literal["edit", "both"] = Field(

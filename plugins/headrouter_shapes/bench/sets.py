@@ -57,7 +57,7 @@ class Case:
 
     @property
     def change(self) -> str:
-        """What changes, e.g. ``red → blue``."""
+        """Return the change in words, for instance ``red → blue``."""
         return f"{getattr(self.source, self.kind)} → {getattr(self.target, self.kind)}"
 
     def seed(self, base: int) -> int:
