@@ -1,7 +1,9 @@
 """Provide listeners, rows and latents that probe a backbone."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -9,11 +11,15 @@ from torch import Tensor
 from headrouter.attention.joint_attention import JointAttention, TextStream, TokenLayout
 from headrouter.attention.rows import BatchRow, Row
 from headrouter.attention.step_info import StepInfo
+from headrouter.errors import InvalidInputError, PromptWarning
 from headrouter.models.backbone import AttentionListener, Backbone
 from headrouter.prompts.prompt import Prompt
 from headrouter.testing.check import expect, fail
+from headrouter.testing.subjects import Generation
 
 SIGMA = 0.7
+QUOTED = """a "red" cat's dog"""
+_WORDS = ("a", "photo", "of", "the", "red", "cat", "dog")
 Size = tuple[int, int]
 
 
@@ -81,9 +87,83 @@ def square(backbone: Backbone) -> Size:
     return 4 * backbone.size_multiple, 4 * backbone.size_multiple
 
 
+def encoded(backbone: Backbone, *texts: str) -> list[Prompt]:
+    """Return encoded prompts, without warnings of what a lesser encoder does not see of them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PromptWarning)
+        return backbone.encode_prompts(texts)
+
+
+def filling(backbone: Backbone) -> str:
+    """Return a prompt that fills the limit of a backbone: a word more is refused."""
+
+    def text(count: int) -> str:
+        return " ".join(_WORDS[place % len(_WORDS)] for place in range(count))
+
+    def fits(text: str) -> bool:
+        try:
+            encoded(backbone, text)
+        except InvalidInputError:
+            return False
+        return True
+
+    low = 1
+    while 2 * low <= 2048 and fits(text(2 * low)):
+        low *= 2
+    high = 2 * low
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(text(middle)) else (low, middle)
+    longest = text(low)
+    while fits(f"{longest} a") and len(longest) < 20_000:  # some take anything
+        longest += " a"
+    return longest
+
+
+def two_passes(backbone: Backbone, row: Row) -> bool:
+    """Return whether guidance is two evaluations, told from what the backbone says of a guided row."""
+    return backbone.batch_size([replace(row, guidance=3.0)]) == 2
+
+
+def noise_of(backbone: Backbone, asked: Generation) -> Tensor:
+    """Return the latents that a generation begins with."""
+    shape = backbone.latent_shape(asked.width, asked.height)
+    generator = torch.Generator().manual_seed(asked.seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")[None].to(backbone.device)
+
+
+def euler(
+    backbone: Backbone,
+    asked: Generation,
+    *,
+    sign: float = 1.0,
+    time: Callable[[float], float] = lambda sigma: sigma,
+    grid: Sequence[float] | None = None,
+    change: Callable[[Row], Row] = lambda row: row,
+    velocity: Callable[[Tensor, float, Sequence[Row]], Tensor] | None = None,
+) -> Tensor:
+    """Return the latents of a plain generation by Euler's steps, as asked, or with one thing changed.
+
+    Args:
+        backbone: Gives velocities and noise levels.
+        asked: The generation.
+        sign: Factor of velocities.
+        time: The noise level that the backbone is told for that of a step.
+        grid: Noise levels, instead of the backbone's.
+        change: Makes another row of the row.
+        velocity: Gives velocities instead of the backbone.
+    """
+    latents = noise_of(backbone, asked)
+    rows = [change(row) for row in rows_of(backbone, asked.prompt, guidance=asked.guidance, negative=asked.negative)]
+    levels = backbone.sigmas(asked.steps, asked.width, asked.height).tolist() if grid is None else grid
+    for sigma, following in pairwise(levels):
+        latents = latents + sign * (following - sigma) * (velocity or backbone.velocity)(latents, time(sigma), rows)
+    return latents
+
+
 def rows_of(backbone: Backbone, *prompts: str, guidance: float = 3.0, negative: str = "") -> list[Row]:
     """Return a source, and edits after it."""
-    *texts, nothing = backbone.encode_prompts([*prompts, negative])
+    *texts, nothing = encoded(backbone, *prompts, negative)
     return [Row(text, nothing, guidance, edit=None if index == 0 else index - 1) for index, text in enumerate(texts)]
 
 
@@ -112,16 +192,33 @@ def text_length(layout: TokenLayout) -> int:
 
 def text_tensors(prompt: Prompt, layout: TokenLayout) -> list[str]:
     """Return names of the prompt's tensors that hold one vector for each text token, ``[1, text tokens, ...]``."""
-    length = text_length(layout)
-    names = [
-        name
-        for name, tensor in prompt.tensors.items()
-        if tensor.ndim >= 3 and tensor.shape[1] == length and tensor.is_floating_point()
-    ]
+    length, axes = text_length(layout), text_axes(prompt, text_length(layout))
+    names = [name for name in axes if prompt.tensors[name].ndim >= 3 and prompt.tensors[name].is_floating_point()]
     shapes = {name: tuple(tensor.shape) for name, tensor in prompt.tensors.items()}
     if not names:
         fail(f"the layout has {length} text tokens, and no tensor of the prompt is [1, {length}, ...]: {shapes}")
-    return names
+    return [name for name in names if axes[name] == (1,)]
+
+
+def text_axes(prompt: Prompt, length: int) -> Mapping[str, tuple[int, ...]]:
+    """Return the axes of the prompt's tensors that run over text tokens: as it says itself, or those of that length where it says nothing."""
+    if prompt.text_axes:
+        return prompt.text_axes
+    shapes = {name: tensor.shape for name, tensor in prompt.tensors.items()}
+    return {name: (1,) for name, shape in shapes.items() if len(shape) >= 2 and shape[1] == length}
+
+
+def changed_tensor(prompt: Prompt, name: str) -> Tensor:
+    """Return one of a prompt's tensors, changed so that it should matter: noise added; of a mask, the first text token left out."""
+    tensor = prompt.tensors[name]
+    mask = not tensor.is_floating_point() or bool(((tensor == 0) | (tensor == 1)).all())
+    axes = prompt.text_axes.get(name, (1,))
+    if not mask or tensor.ndim < 2:
+        return shaken(tensor)
+    changed = tensor.clone()
+    first = changed.select(axes[-1], 0)
+    first.copy_(first.logical_not())
+    return changed
 
 
 def with_tensors(row: Row, **tensors: Tensor) -> Row:

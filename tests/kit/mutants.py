@@ -57,13 +57,13 @@ class VelocityReversed(FluxBackbone):
         return -super().predict(latents, sigma, batch)
 
 
-@mutant("generation_is_the_references", "look at time", SD3)
+@mutant("generation_is_the_references", "the time that the model is told is 1000 times too small", SD3)
 class TimeThousandTimesTooSmall(SD3Backbone):
     def predict(self, latents, sigma, batch):
         return super().predict(latents, sigma / 1000, batch)
 
 
-@mutant("generation_is_the_references", "look at time", FLUX)
+@mutant("generation_is_the_references", "the time that the model is told is 1000 times too large", FLUX)
 class TimeThousandTimesTooLarge(FluxBackbone):
     def predict(self, latents, sigma, batch):
         return super().predict(latents, 1000 * sigma, batch)

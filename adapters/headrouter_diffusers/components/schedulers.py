@@ -17,6 +17,8 @@ _ADVICE = (
     " `FlowMatchEulerDiscreteScheduler.from_pretrained(MODEL, subfolder='scheduler')`."
 )
 
+_SETTING = "Use the configuration that it was released with; in an adapter of your own look at how `set_steps` sets it."
+
 
 def refuse_scheduler(kind: Any, which: str) -> None:
     """Check that a class of scheduler takes the plain Euler steps that an `inversion` stands in for.
@@ -64,11 +66,12 @@ def grid_of(scheduler: Any, steps: int, set_steps: Callable[[Any], None], which:
         set_steps(scheduler)
         grid: Tensor = scheduler.sigmas.detach().to("cpu", torch.float64)
     except Exception as error:  # a configuration holds anything, and so do the errors that follow from it
-        reason = f"its configuration fails ({reason_of(error)})"
-        raise IncompatibleError(f"{which} has a scheduler that gives no noise levels: {reason}. {_ADVICE}") from error
+        raise IncompatibleError(
+            f"{which} has a scheduler that gives no noise levels: setting its steps fails ({reason_of(error)}). {_SETTING}"
+        ) from error
     falls = grid.shape == (steps + 1,) and bool(grid.isfinite().all()) and not (grid.diff() >= 0).any()
     if not falls or grid[-1] != 0 or not 0 < grid[0] <= 1:
         raise IncompatibleError(
-            f"{which} has a scheduler that does not give {steps} falling noise levels between 1 and 0. {_ADVICE}"
+            f"{which} has a scheduler that does not give {steps} falling noise levels between 1 and 0. {_SETTING}"
         )
     return grid

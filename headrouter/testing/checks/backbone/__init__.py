@@ -1,12 +1,22 @@
 """Collect the checks of a backbone, by concept."""
 
-from headrouter.testing.checks.backbone import attaching, layout, listening, picture, prompt, velocity, weights
+from headrouter.testing.checks.backbone import (
+    attaching,
+    generation,
+    layout,
+    listening,
+    picture,
+    prompt,
+    velocity,
+    weights,
+)
 
 CHECKS = (
     *picture.CHECKS,
     *prompt.CHECKS,
     *layout.CHECKS,
     *velocity.CHECKS,
+    *generation.CHECKS,
     *weights.CHECKS,
     *listening.CHECKS,
     *attaching.CHECKS,

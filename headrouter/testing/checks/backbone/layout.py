@@ -1,5 +1,7 @@
 """Check the token layout: positions of text tokens and of patches in the joint sequence."""
 
+from torch import Tensor
+
 from headrouter.attention.rows import Row
 from headrouter.models.backbone import Backbone
 from headrouter.testing.check import check, collect, expect, fail
@@ -14,6 +16,7 @@ from headrouter.testing.probe import (
     rows_of,
     shaken,
     square,
+    text_axes,
     text_length,
     text_tensors,
     with_tensors,
@@ -50,6 +53,8 @@ def every_size_works(subject: BackboneSubject) -> None:
 def text_tokens_are_where_the_layout_says(subject: BackboneSubject) -> None:
     """Changing one text token changes, at the first site, the key at its position of `layout.text`, alone.
 
+    Where a refiner mixes text before it, that key changes most of all text keys.
+
     If this fails: compare the order in which the model joins text, image and registers with the layout's.
     """
     backbone = subject.build()
@@ -62,7 +67,7 @@ def text_tokens_are_where_the_layout_says(subject: BackboneSubject) -> None:
             tensors[name] = row.prompt.tensors[name].clone()
             tensors[name][:, position] = shaken(tensors[name][:, position])
         other = recorded(backbone, latents, [with_tensors(row, **tensors)])
-        where, wanted = changed_positions(plain.events[0].key, other.events[0].key), layout.text.start + position
+        where, wanted = _where(plain.events[0].key, other.events[0].key, layout.text), layout.text.start + position
         expect(
             where == [wanted],
             f"text token {position} is the key at {where} of the sequence, the layout says {wanted} (text {_span(layout.text)},"
@@ -73,6 +78,8 @@ def text_tokens_are_where_the_layout_says(subject: BackboneSubject) -> None:
 @check(since="0.1")
 def patches_are_where_the_layout_says(subject: BackboneSubject) -> None:
     """Changing one patch of the latents changes, at the first site, the key of its place in the grid, alone.
+
+    Where a refiner mixes the image before it, that key changes most of all image keys.
 
     If this fails: image tokens must be in row-major order, `layout.grid` be (rows, columns), and `layout.image` where they are.
     """
@@ -90,7 +97,7 @@ def _patches(backbone: Backbone, rows: list[Row], size: Size) -> None:
     for row, column in ((0, 1), (1, 0), (layout.grid[0] - 1, layout.grid[1] - 2)):
         other = latents.clone()
         other[..., row * high : (row + 1) * high, column * wide : (column + 1) * wide] += 1
-        where = changed_positions(plain.events[0].key, recorded(backbone, other, rows).events[0].key)
+        where = _where(plain.events[0].key, recorded(backbone, other, rows).events[0].key, layout.image)
         wanted = layout.image.start + row * layout.grid[1] + column
         expect(
             where == [wanted],
@@ -110,10 +117,10 @@ def the_layout_follows_the_text(subject: BackboneSubject) -> None:
     layout = recorded(backbone, latents, [row]).layouts[0]
     length = text_length(layout)
     text_tensors(row.prompt, layout)
-    shorter = {
-        name: tensor[:, : length - 1] if tensor.ndim >= 2 and tensor.shape[1] == length else tensor
-        for name, tensor in row.prompt.tensors.items()
-    }
+    shorter = dict(row.prompt.tensors)
+    for name, axes in text_axes(row.prompt, length).items():
+        for axis in axes:
+            shorter[name] = shorter[name].narrow(axis, 0, length - 1)
     try:
         found = text_length(recorded(backbone, latents, [with_tensors(row, **shorter)]).layouts[0])
     except Exception as error:
@@ -133,6 +140,15 @@ def the_layout_is_that_of_the_tensors(subject: BackboneSubject) -> None:
     for event in recorder.events:
         expect(event.layout == layout, f"the layout changes at {event.site.path}")
         expect(event.key.shape[2] == layout.length, f"{event.key.shape[2]} keys for {layout.length} tokens")
+
+
+def _where(one: Tensor, other: Tensor, part: slice) -> list[int]:
+    """Where keys differ; of several that are all of one part, because it is mixed before, the one that differs most."""
+    where = changed_positions(one, other)
+    if len(where) > 1 and part.start <= where[0] and where[-1] < part.stop:
+        changes = (other - one).float().norm(dim=3).sum(dim=(0, 1))
+        return [int(changes.argmax())]
+    return where
 
 
 def _span(part: slice) -> str:

@@ -1,38 +1,55 @@
 """Check a backbone's prompts: their tensors, and the positions of their words."""
 
+from contextlib import suppress
 from typing import Final
 
 import torch
 
 from headrouter.errors import InvalidInputError
+from headrouter.models.backbone import Backbone
 from headrouter.prompts.prompt import Prompt
 from headrouter.testing.check import check, collect, expect, fail
-from headrouter.testing.probe import latents_of, recorded, rows_of, text_length, text_tensors
+from headrouter.testing.probe import QUOTED, encoded, filling, latents_of, recorded, rows_of, text_length, text_tensors
 from headrouter.testing.subjects import BackboneSubject
 
-TEXTS: Final = ("A photo of a dog, red.", "  red  cat ", "(CAT)", "a cat-like dog", "a [red] cat", "")
+TEXTS: Final = (
+    "A photo of a dog, red.",
+    "  red  cat ",
+    "(CAT)",
+    "a cat-like dog",
+    "a [red] cat",
+    QUOTED,
+    "'cat' or dog's",
+    "",
+)
 _SWAPS: Final = (("cat", "dog"), ("x", "y"), ("red", "cat"), ("q", "z"))
 
 
 @check(since="0.1")
 def prompts_are_encoded_one_by_one(subject: BackboneSubject) -> None:
-    """A prompt's tensors, each [1, ...], do not depend on the other prompts.
+    """A prompt's tensors, each [1, ...], do not depend on the other prompts; their shapes differ along text axes alone.
 
-    If this fails: encode each prompt alone and pad to a fixed length; a batch padded to its longest prompt makes rows that do not
-    fit together.
+    If this fails: encode each prompt alone, to a fixed length or its own; name the axes that run over text tokens (`text_axes`).
     """
     backbone = subject.build()
     state = torch.random.get_rng_state()
     [alone] = backbone.encode_prompts(["a cat"])
     other, again = backbone.encode_prompts(["the red dog", "a cat"])
+    long = filling(backbone)
+    third, *_ = encoded(backbone, "a cat", long)
     expect(torch.equal(torch.random.get_rng_state(), state), "`encode_prompts` draws from the global random generator")
     expect([alone.text, other.text] == ["a cat", "the red dog"], "prompts come back in another order, or other words")
     for name, tensor in alone.tensors.items():
         expect(tensor.shape[0] == 1, f"tensor {name!r} of one prompt is {tuple(tensor.shape)}, not [1, ...]")
         expect(not tensor.requires_grad, f"tensor {name!r} carries a gradient")
         expect(torch.equal(tensor, again.tensors[name]), f"tensor {name!r} depends on the prompts beside it")
+        expect(torch.equal(tensor, third.tensors[name]), f"tensor {name!r} depends on a long prompt beside it")
+        axes = alone.text_axes.get(name, ())
+        one, two = ([*each.tensors[name].shape] for each in (alone, other))
+        for axis in reversed(axes):
+            del one[axis], two[axis]
         expect(
-            tensor.shape == other.tensors[name].shape,
+            one == two,
             f"tensor {name!r} is {tuple(tensor.shape)} for one prompt and {tuple(other.tensors[name].shape)} for another",
         )
 
@@ -44,11 +61,13 @@ def a_prompt_that_is_too_long_is_refused(subject: BackboneSubject) -> None:
     If this fails: count the tokens before encoding, and say what would be lost.
     """
     backbone = subject.build()
-    try:
-        backbone.encode_prompts(["cat dog " * 1000])
-    except InvalidInputError:
-        return
-    fail("a prompt of 2000 words is taken without a word about what is cut off")
+    longest = filling(backbone)
+    for text in (f"{longest} cat", "cat dog " * 1000):
+        try:
+            encoded(backbone, text)
+        except InvalidInputError:
+            continue
+        fail(f"a prompt of {len(text.split())} words is taken without a word about what is cut off")
 
 
 @check(since="0.1")
@@ -74,7 +93,7 @@ def tokens_cover_the_words(subject: BackboneSubject) -> None:
     """
     backbone = subject.build()
     for text in TEXTS:
-        [prompt] = backbone.encode_prompts([text])
+        [prompt] = encoded(backbone, text)
         expect(bool(prompt.tokens) == bool(text.strip()), f"{text!r} has {len(prompt.tokens)} tokens")
         words = {place for word in prompt.words for place in _places(text, word)}
         for name in sorted({token.tokenizer for token in prompt.tokens}):
@@ -107,6 +126,7 @@ def words_are_at_their_positions(subject: BackboneSubject) -> None:
     layout = recorded(backbone, latents_of(backbone), [row]).layouts[0]
     length, names = text_length(layout), text_tensors(row.prompt, layout)
     compared = set[str]()
+    _last_word(backbone, names)
     for one, other in _SWAPS:
         first, second = backbone.encode_prompts([f"a {one} of the", f"a {other} of the"])
         for tokenizer in sorted({token.tokenizer for token in first.tokens} - compared):
@@ -124,6 +144,29 @@ def words_are_at_their_positions(subject: BackboneSubject) -> None:
                 f" {strongest} most",
             )
             compared.add(tokenizer)
+
+
+def _last_word(backbone: Backbone, names: list[str]) -> None:
+    """Of a prompt that fills the limit, changing the last word changes the conditioning at its positions, and none before."""
+    text, found = filling(backbone), list[Prompt]()
+    while not found:
+        text = text.rpartition(" ")[0]
+        with suppress(InvalidInputError):
+            found = encoded(backbone, f"{text} cat".strip(), f"{text} dog".strip())
+    first, second = found
+    tokenizer = first.tokens[-1].tokenizer
+    places = _positions(first, tokenizer)
+    if places != _positions(second, tokenizer):
+        return  # the two words have different numbers of tokens
+    changed = sum((second.tensors[name] - first.tensors[name])[0].float().norm(dim=-1) for name in names)
+    assert isinstance(changed, torch.Tensor)
+    strongest = max(places, key=lambda place: float(changed[place]))
+    own = {token.position for token in first.tokens if token.tokenizer == tokenizer and token.start >= len(text)}
+    expect(
+        strongest in own,
+        f"{tokenizer}: the last of {len(text.split()) + 1} words, which fill the limit, is said to be at {sorted(own)}; changing it"
+        f" changes position {strongest} most",
+    )
 
 
 def _positions(prompt: Prompt, tokenizer: str) -> list[int]:

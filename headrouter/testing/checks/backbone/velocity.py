@@ -1,66 +1,30 @@
 """Check the velocity: each row's number, under its own prompt and guidance, and independent of other rows."""
 
 from dataclasses import replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from headrouter.attention.rows import BatchRow, Row
-from headrouter.models.backbone import Backbone
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.rows import BatchRow
 from headrouter.testing.check import check, collect, expect
-from headrouter.testing.probe import SIGMA, distance, latents_of, oblong, recorded, rows_of, shaken, with_tensors
+from headrouter.testing.probe import (
+    QUOTED,
+    SIGMA,
+    changed_tensor,
+    distance,
+    filling,
+    latents_of,
+    recorded,
+    rows_of,
+    text_length,
+    two_passes,
+    with_tensors,
+)
 from headrouter.testing.snapshot import differences, snapshot
-from headrouter.testing.subjects import BackboneSubject, Generation
+from headrouter.testing.subjects import BackboneSubject
 
 CLOSE = 1e-5
-
-
-def _two_passes(backbone: Backbone, row: Row) -> bool:
-    """Return whether guidance is two evaluations, by the batch size of a guided row."""
-    return backbone.batch_size([replace(row, guidance=3.0)]) == 2
-
-
-@check(since="0.1", requires={"reference"})
-def generation_is_the_references(subject: BackboneSubject) -> None:
-    """Euler steps over `velocity` and `sigmas` give the latents of the reference, from the same noise, to 1e-5.
-
-    If this fails: look at the sign of the model's output (dx/dσ points from picture to noise), at the scale of the time it is told
-    (σ, or 1000·σ), at guidance, at how latents are packed, and at the scheduler's shift.
-    """
-    backbone = subject.build()
-    assert subject.reference is not None
-    width, height = oblong(backbone)
-    for guidance, steps in ((3.0, 3), (1.0, 2)):
-        asked = Generation("a photo of a cat", "the dog", guidance, 1, steps, width, height)
-        wanted, ours = subject.reference(backbone, asked), _euler(backbone, asked)
-        expect(
-            wanted.shape == ours.shape, f"the reference has {tuple(wanted.shape)}, this backbone {tuple(ours.shape)}"
-        )
-        off = distance(ours, wanted)
-        expect(
-            off <= CLOSE,
-            f"latents of {steps} steps with guidance {guidance} are off by {off:.1e} from the reference's"
-            + _guess(backbone, asked, wanted),
-        )
-
-
-def _euler(backbone: Backbone, asked: Generation, sign: float = 1.0) -> Tensor:
-    shape = backbone.latent_shape(asked.width, asked.height)
-    latents = torch.randn(
-        shape, generator=torch.Generator().manual_seed(asked.seed), dtype=torch.float32, device="cpu"
-    )[None].to(backbone.device)
-    rows = rows_of(backbone, asked.prompt, guidance=asked.guidance, negative=asked.negative)
-    grid = backbone.sigmas(asked.steps, asked.width, asked.height).tolist()
-    for sigma, following in pairwise(grid):
-        latents = latents + sign * (following - sigma) * backbone.velocity(latents, sigma, rows)
-    return latents
-
-
-def _guess(backbone: Backbone, asked: Generation, wanted: Tensor) -> str:
-    if distance(_euler(backbone, asked, sign=-1.0), wanted) <= CLOSE:
-        return ": the sign of the velocity is reversed"
-    return ": the sign is right, so look at time, guidance and conditioning"
 
 
 @check(since="0.1")
@@ -123,10 +87,9 @@ def everything_it_is_told_matters(subject: BackboneSubject) -> None:
         "the latents": backbone.velocity(latents + 0.1, SIGMA, [row]),
         "the prompt": backbone.velocity(latents, SIGMA, [other]),
     }
-    for name, tensor in row.prompt.tensors.items():
-        if tensor.is_floating_point():
-            changed = with_tensors(row, **{name: shaken(tensor)})
-            asked[f"the prompt's tensor {name!r}"] = backbone.velocity(latents, SIGMA, [changed])
+    for name in row.prompt.tensors:
+        changed = with_tensors(row, **{name: changed_tensor(row.prompt, name)})
+        asked[f"the prompt's tensor {name!r}"] = backbone.velocity(latents, SIGMA, [changed])
     for name, velocity in asked.items():
         expect(distance(velocity, plain) > 1e-5, f"{name} does not matter to the velocity")
 
@@ -135,10 +98,11 @@ def everything_it_is_told_matters(subject: BackboneSubject) -> None:
 def rows_are_independent(subject: BackboneSubject) -> None:
     """Each row's velocity is the one it has alone, whatever the other rows and their order.
 
-    If this fails: nothing may be averaged, normalised or broadcast over the batch; prompts and latents must stay together.
+    If this fails: nothing may be averaged, normalised or broadcast over the batch; prompts and latents must stay together. Where
+    prompts have lengths of their own, what fills a short one up must not be attended to (`text_mask`).
     """
     backbone = subject.build()
-    rows, latents = rows_of(backbone, "a cat", "a dog", "red"), latents_of(backbone, 3)
+    rows, latents = rows_of(backbone, "a cat", filling(backbone), QUOTED), latents_of(backbone, 3)
     together = backbone.velocity(latents, SIGMA, rows)
     for index, row in enumerate(rows):
         alone = backbone.velocity(latents[index : index + 1], SIGMA, [replace(row, edit=None)])
@@ -172,17 +136,18 @@ def each_branch_is_what_it_says(subject: BackboneSubject) -> None:
     prompt. Halves swapped in a batch make methods steer the wrong one.
     """
     backbone = subject.build()
-    rows, latents = rows_of(backbone, "a cat", "a dog", negative="red"), latents_of(backbone, 2)
-    two_passes = _two_passes(backbone, rows[0])
+    rows, latents = rows_of(backbone, "a cat", QUOTED, negative="red"), latents_of(backbone, 2)
+    twice = two_passes(backbone, rows[0])
     event = recorded(backbone, latents, rows).events[0]
     expect(
         {item.index for item in event.rows} == {0, 1}, f"rows {[item.index for item in event.rows]} of 2 are evaluated"
     )
     for place, item in enumerate(event.rows):
         expect(item.row is rows[item.index], f"batch row {place} says it is row {item.index}, and carries another")
-        alone = replace(rows[item.index], prompt=item.prompt, edit=None, guidance=1.0 if two_passes else 3.0)
-        key = recorded(backbone, latents[item.index : item.index + 1], [alone]).events[0].key[0]
-        off = distance(event.key[place], key)
+        alone = replace(rows[item.index], prompt=item.prompt, edit=None, guidance=1.0 if twice else 3.0)
+        one = recorded(backbone, latents[item.index : item.index + 1], [alone]).events[0]
+        length = text_length(one.layout)
+        off = distance(_keys(event, place, length), _keys(one, 0, length))
         expect(
             off <= CLOSE,
             f"the {item.cfg_branch} branch of row {item.index} is not conditioned on its own prompt, {item.prompt.text!r}, and "
@@ -195,20 +160,28 @@ def each_branch_is_what_it_says(subject: BackboneSubject) -> None:
         )
 
 
+def _keys(event: JointAttention, place: int, length: int) -> Tensor:
+    """Return keys of the first ``length`` text tokens and of the image; others fill a short prompt up."""
+    text, image = event.layout.text, event.layout.image
+    return torch.cat([event.key[place, :, text.start : text.start + length], event.key[place, :, image]], dim=1)
+
+
 def _place(items: tuple[BatchRow, ...], index: int, branch: str) -> int:
     return next(place for place, item in enumerate(items) if (item.index, item.cfg_branch) == (index, branch))
 
 
 @check(since="0.1", requires={"guidance"})
 def guidance_is_what_it_says(subject: BackboneSubject) -> None:
-    """Two evaluations give v(negative) + g·(v(prompt) − v(negative)); embedded guidance g changes the velocity.
+    """Two evaluations give what `combine` makes of both branches; embedded guidance g changes the velocity.
+
+    That is v(negative) + g·(v(prompt) − v(negative)) unless overridden, and one branch alone at g = 0 and g = 1.
 
     If this fails: combine once, in float32, as `headrouter.attention.rows.guided_velocity` does; the unconditional branch has the
     negative prompt.
     """
     backbone = subject.build()
     [row], latents = rows_of(backbone, "a cat", negative="the dog"), latents_of(backbone)
-    if not _two_passes(backbone, row):
+    if not two_passes(backbone, row):
         told = [backbone.velocity(latents, SIGMA, [replace(row, guidance=guidance)]) for guidance in (1.0, 5.0)]
         expect(distance(*told) > 1e-5, "guidance changes nothing, neither by two evaluations nor embedded")
         return
@@ -218,8 +191,15 @@ def guidance_is_what_it_says(subject: BackboneSubject) -> None:
     )
     for guidance in (0.0, 1.0, 3.0, -0.5):
         velocity = backbone.velocity(latents, SIGMA, [replace(row, guidance=guidance)])
-        off = distance(velocity, negative + guidance * (prompt - negative))
-        expect(off <= CLOSE, f"guidance {guidance} is off by {off:.1e} from v(negative) + g·(v(prompt) − v(negative))")
+        if guidance in (0.0, 1.0):
+            wanted = prompt if guidance else negative
+        else:
+            wanted = backbone.combine(negative[0], prompt[0], guidance, SIGMA)[None]
+        off = distance(velocity, wanted)
+        expect(
+            off <= CLOSE,
+            f"guidance {guidance} is off by {off:.1e} from what `combine` makes of v(negative) and v(prompt)",
+        )
 
 
 @check(since="0.1", requires={"guidance"})
@@ -230,7 +210,7 @@ def guidance_costs_no_more_than_it_must(subject: BackboneSubject) -> None:
     """
     backbone = subject.build()
     [row], latents = rows_of(backbone, "a cat"), latents_of(backbone)
-    if not _two_passes(backbone, row):
+    if not two_passes(backbone, row):
         return
     for guidance, branch in ((1.0, "conditional"), (0.0, "unconditional")):
         found = [
