@@ -201,7 +201,7 @@ def text_tensors(prompt: Prompt, layout: TokenLayout) -> list[str]:
 
 
 def text_axes(prompt: Prompt, length: int) -> Mapping[str, tuple[int, ...]]:
-    """Return the axes of the prompt's tensors that run over text tokens: as it says itself, or those of that length where it says nothing."""
+    """Return the axes of a prompt's tensors that run over text tokens: what it says, or else those of that length."""
     if prompt.text_axes:
         return prompt.text_axes
     shapes = {name: tensor.shape for name, tensor in prompt.tensors.items()}
