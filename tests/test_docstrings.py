@@ -30,7 +30,6 @@ def _first_sentences() -> Iterator[tuple[str, Path, str]]:
                     yield (
                         f"{path.relative_to(ROOT)}: {getattr(node, 'name', 'module')}: {sentence}",
                         path,
-                        node,
                         sentence,
                     )
 
