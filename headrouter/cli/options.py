@@ -12,16 +12,20 @@ def add_machine(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
     machine.add_argument("--dtype", help="auto, float32, bfloat16, float16")
-    machine.add_argument("--offload", help="none, model, group: save accelerator memory")
-    machine.add_argument("--max-sequence-length", type=int, metavar="N", help="most text tokens of a prompt")
-    machine.add_argument("--variant", metavar="NAME", help="which weights of a repository that has several: fp16")
+    machine.add_argument("--offload", help="none, model or group: saves accelerator memory")
+    machine.add_argument(
+        "--max-sequence-length", type=int, metavar="N", help="largest number of text tokens of a prompt"
+    )
+    machine.add_argument("--variant", metavar="NAME", help="variant of the weights, such as fp16")
     machine.add_argument(
         "--quantize",
         action="append",
         metavar="FORMAT",
         help="nf4, int8, int8-torchao or fp8: smaller weights; COMPONENT=FORMAT for one, repeated for several",
     )
-    machine.add_argument("--base", metavar="MODEL", help="what completes a single file: a hub id, folder or short name")
+    machine.add_argument(
+        "--base", metavar="MODEL", help="pipeline that completes a single file: a hub id, folder or short name"
+    )
     machine.add_argument("--no-progress", action="store_true", help="no progress bars")
     return machine
 

@@ -31,7 +31,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
     parser = subcommands.add_parser(
         "analyze",
-        help="look into attention: maps of words, blocks, heads",
+        help="analyse attention: maps of words, blocks, heads",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -48,7 +48,7 @@ def add_analysis(
         name, help=summary, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "-o", "--output", default=f"{name}-out", metavar="FOLDER", help=f"where results go (default: {name}-out)"
+        "-o", "--output", default=f"{name}-out", metavar="FOLDER", help=f"folder of the results (default: {name}-out)"
     )
     model = parser.add_argument_group("model and run")
     model.add_argument("--backbone", default="sd3.5", metavar="NAME", help="model family (default: sd3.5)")
@@ -58,8 +58,10 @@ def add_analysis(
     model.add_argument("--steps", type=int, metavar="N", help="steps of the time grid (default: the model's)")
     model.add_argument("--guidance", type=float, metavar="G", help="weight of the prompt (default: the model's)")
     model.add_argument("--size", default="auto", metavar="WxH", help="size to work at, or auto (default)")
-    model.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default: 0)")
-    model.add_argument("--batch", type=int, default=batch, metavar="N", help=f"at a time (default: {batch})")
+    model.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: 0)")
+    model.add_argument(
+        "--batch", type=int, default=batch, metavar="N", help=f"pictures or pairs in one model call (default: {batch})"
+    )
     add_machine(parser)
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors")
     return parser

@@ -34,7 +34,7 @@ _ALONE = ("name", "inversion", "method", "preset", "keep", "push", "steps", "gui
 
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Describe the command."""
-    bench = subcommands.add_parser("bench", help="measure how right edits are", description="Measure edits.")
+    bench = subcommands.add_parser("bench", help="measure edits against true answers", description="Measure edits.")
     parser = bench.add_subparsers(title="benchmarks", metavar="NAME", dest="benchmark", required=True).add_parser(
         "shapes",
         help="edits of drawn pictures, measured against the true answer",
@@ -42,38 +42,55 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="where results go, or are continued")
-    parser.add_argument("--set", dest="cases", default="tune", metavar="NAME", help="tune (default) or test")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder of the results, new or continued")
+    parser.add_argument(
+        "--set", dest="cases", default="tune", metavar="NAME", help="set of edits: tune (default) or test"
+    )
     parser.add_argument(
         "--size", default="quick", metavar="SIZE", help="quick: 80 edits (default); full: 400; or a number of edits"
     )
-    parser.add_argument("--kind", action="append", metavar="KIND", help="only edits of this kind; repeat for several")
+    parser.add_argument(
+        "--kind", action="append", metavar="KIND", help="kind of edits to run; repeat for several (default: all)"
+    )
     parser.add_argument("--config", metavar="STUDY", help="YAML file of configurations, or the name of a study")
-    parser.add_argument("--only", action="append", metavar="PATTERN", help="only configurations so named, e.g. 'rf *'")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="PATTERN",
+        help="names of configurations to run, for instance 'rf *' (default: all)",
+    )
     parser.add_argument("--list", action="store_true", help="only list the configurations, after checking them")
     parser.add_argument("--against", metavar="NAME", help="also compare each configuration with this one, edit by edit")
-    parser.add_argument("--no-references", action="store_true", help="leave the reference rows out")
+    parser.add_argument("--no-references", action="store_true", help="omit the reference rows")
     parts = parser.add_argument_group("what edits", "With --config, --backbone and --model go before the file's.")
-    parts.add_argument("--backbone", action="append", metavar="NAME", help="default: sd3.5; repeat for several")
+    parts.add_argument(
+        "--backbone", action="append", metavar="NAME", help="model family (default: sd3.5); repeat for several"
+    )
     parts.add_argument("--model", metavar="NAME", help="weights: short name or folder (default: shapes)")
     alone = parser.add_argument_group("one configuration", "Without --config.")
-    alone.add_argument("--name", help="of the configuration (default: told from its parts)")
-    alone.add_argument("--inversion", metavar="NAME", help="inversion (default: rf)")
+    alone.add_argument("--name", help="name of the configuration (default: made from its parts)")
+    alone.add_argument("--inversion", metavar="NAME", help="name of the inversion (default: rf)")
     alone.add_argument(
-        "--method", action="append", metavar="NAME", help="what steers (default: headrouter); repeat for several"
+        "--method", action="append", metavar="NAME", help="method that steers (default: headrouter); repeat for several"
     )
-    alone.add_argument("--preset", metavar="NAME", help="values that somebody found to work")
-    alone.add_argument("--keep", type=float, metavar="0..1", help="how much of the source to keep (η)")
-    alone.add_argument("--push", type=float, metavar="0..", help="how strongly to push the edit (γ)")
+    alone.add_argument("--preset", metavar="NAME", help="published or measured values, listed by 'headrouter presets'")
+    alone.add_argument("--keep", type=float, metavar="0..1", help="share of the source to keep (η)")
+    alone.add_argument("--push", type=float, metavar="0..", help="strength of the edit (γ)")
     alone.add_argument("--steps", type=int, help="steps of the time grid")
     alone.add_argument("--guidance", type=float, help="weight of the prompt")
-    alone.add_argument("--seed", type=int, help="of all noise (default: 0)")
+    alone.add_argument("--seed", type=int, help="seed of all noise (default: 0)")
     parser.add_argument(
-        "--param", action="append", default=[], metavar="PART.NAME=VALUE", help="any parameter: method.gamma=0.3"
+        "--param",
+        action="append",
+        default=[],
+        metavar="PART.NAME=VALUE",
+        help="value of any parameter, such as method.gamma=0.3",
     )
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--workers", type=int, default=1, help="threads, each with a model of its own (default: 1)")
-    machine.add_argument("--batch", type=int, metavar="N", help="edits in one model call (default: 8)")
+    machine.add_argument(
+        "--workers", type=int, default=1, help="number of threads, each with its own model (default: 1)"
+    )
+    machine.add_argument("--batch", type=int, metavar="N", help="number of edits in one model call (default: 8)")
     machine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     machine.add_argument("--no-progress", action="store_true", help="no progress bar")
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors")

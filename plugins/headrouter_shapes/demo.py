@@ -18,9 +18,9 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--backbone", default="sd3.5", metavar="NAME", help=f"one of {', '.join(BACKBONES)} (default: sd3.5)"
     )
     parser.add_argument(
-        "-o", "--output", default="demo", metavar="FOLDER", help="where the pictures go (default: demo)"
+        "-o", "--output", default="demo", metavar="FOLDER", help="folder of the pictures (default: demo)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all noise (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all noise (default: 0)")
     parser.set_defaults(run=run)
 
 

@@ -18,7 +18,9 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = subcommands.add_parser(
         "conformance", help="check a backbone, inversion, method or plug-in", description=__doc__
     )
-    parser.add_argument("name", metavar="NAME", help="a registered part, a plug-in or a distribution; all of that name")
+    parser.add_argument(
+        "name", metavar="NAME", help="name of a part, a plug-in or a distribution; all that bear it are checked"
+    )
     parser.add_argument(
         "--model", metavar="FOLDER", help="weights to check a backbone with, instead of its own small models"
     )

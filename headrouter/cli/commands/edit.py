@@ -41,36 +41,48 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument(
         "image", nargs="*", default=[], help="picture to edit, or several, a folder, or a pattern like 'photos/*.png'"
     )
-    parser.add_argument("--source", default="", metavar="TEXT", help="what the picture shows; may be empty")
+    parser.add_argument("--source", default="", metavar="TEXT", help="prompt that describes the picture; may be empty")
     parser.add_argument(
-        "--prompt", action="append", metavar="TEXT", help="what it shall show; repeat for several edits"
+        "--prompt", action="append", metavar="TEXT", help="prompt of the edit; repeat for several edits"
     )
-    parser.add_argument("--negative", default="", metavar="TEXT", help="what to steer away from")
-    parser.add_argument("-o", "--output", default="out", metavar="FOLDER", help="where the pictures go (default: out)")
+    parser.add_argument(
+        "--negative", default="", metavar="TEXT", help="negative prompt, from which guidance steers away"
+    )
+    parser.add_argument("-o", "--output", default="out", metavar="FOLDER", help="folder of the pictures (default: out)")
     parser.add_argument("--from", dest="record", metavar="RESULT.JSON", help="run an earlier edit again")
-    parser.add_argument("--sheet", action="store_true", help="also draw sheet-N.png: what the edit did, and where")
+    parser.add_argument(
+        "--sheet", action="store_true", help="also draw sheet-N.png, which shows the edit and where it acted"
+    )
     parts = parser.add_argument_group("parts")
     parts.add_argument("--backbone", default="sd3.5", metavar="NAME", help="model family (default: sd3.5)")
     parts.add_argument("--model", metavar="NAME", help="weights: a short name, a hub id, a local folder or a file")
-    parts.add_argument("--inversion", default="rf", metavar="NAME", help="inversion (default: rf)")
+    parts.add_argument("--inversion", default="rf", metavar="NAME", help="name of the inversion (default: rf)")
     parts.add_argument(
-        "--method", action="append", metavar="NAME", help="what steers (default: headrouter); repeat for several"
+        "--method", action="append", metavar="NAME", help="method that steers (default: headrouter); repeat for several"
     )
     knobs = parser.add_argument_group("knobs")
-    knobs.add_argument("--preset", metavar="NAME", help="values that somebody found to work: `headrouter presets`")
-    knobs.add_argument("--keep", type=float, metavar="0..1", help="how much of the source to keep (η)")
-    knobs.add_argument("--push", type=float, metavar="0..", help="how strongly to push the edit (γ)")
+    knobs.add_argument("--preset", metavar="NAME", help="published or measured values, listed by 'headrouter presets'")
+    knobs.add_argument("--keep", type=float, metavar="0..1", help="share of the source to keep (η)")
+    knobs.add_argument("--push", type=float, metavar="0..", help="strength of the edit (γ)")
     knobs.add_argument("--steps", type=int, help="steps of the time grid")
     knobs.add_argument("--guidance", type=float, help="weight of the prompt")
     knobs.add_argument(
-        "--seed", type=int, action="append", metavar="N", help="of all noise (default: 0); repeat for an edit of each"
+        "--seed",
+        type=int,
+        action="append",
+        metavar="N",
+        help="seed of all noise (default: 0); repeat for an edit of each",
     )
     knobs.add_argument("--size", default="auto", metavar="WxH", help="size to work at, or auto (default)")
     knobs.add_argument(
-        "--set", action="append", default=[], metavar="PART.NAME=VALUE", help="any parameter: method.gamma=0.3"
+        "--set",
+        action="append",
+        default=[],
+        metavar="PART.NAME=VALUE",
+        help="value of any parameter, such as method.gamma=0.3",
     )
     machine = add_machine(parser)
-    machine.add_argument("--max-rows", type=int, metavar="N", help="most rows in one model call")
+    machine.add_argument("--max-rows", type=int, metavar="N", help="largest number of rows in one model call")
     parser.set_defaults(run=run, parser=parser)
 
 

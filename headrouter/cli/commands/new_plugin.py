@@ -17,9 +17,9 @@ EXTRA = {"backbone": ("testing",), "inversion": (), "method": ()}
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Describe the command."""
     parser = subcommands.add_parser("new", help="write a new plug-in", description=__doc__)
-    parser.add_argument("name", metavar="NAME", help="what users will write: lower-case letters, digits, '.', '_', '-'")
-    parser.add_argument("--kind", choices=KINDS, default="backbone", help="what it brings (default: backbone)")
-    parser.add_argument("-o", "--output", metavar="FOLDER", help="where to write it (default: headrouter-NAME)")
+    parser.add_argument("name", metavar="NAME", help="name of the part: lower-case letters, digits, '.', '_', '-'")
+    parser.add_argument("--kind", choices=KINDS, default="backbone", help="kind of the part (default: backbone)")
+    parser.add_argument("-o", "--output", metavar="FOLDER", help="folder to write to (default: headrouter-NAME)")
     parser.set_defaults(run=run)
 
 

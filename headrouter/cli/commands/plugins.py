@@ -13,7 +13,7 @@ from headrouter.plugins.specifications import ComponentSpec
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Describe the command."""
     parser = subcommands.add_parser(
-        "plugins", help="list plug-ins and what they bring, or write a new one", description=__doc__
+        "plugins", help="list plug-ins and their parts, or write a new one", description=__doc__
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)

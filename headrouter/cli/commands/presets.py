@@ -9,7 +9,7 @@ from headrouter.plugins import registry
 
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Describe the command."""
-    parser = subcommands.add_parser("presets", help="list presets and their provenance", description=__doc__)
+    parser = subcommands.add_parser("presets", help="list presets and their sources", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 

@@ -29,22 +29,26 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """Describe the command."""
     parser = subcommands.add_parser(
         "reconstruct",
-        help="how well each inversion holds a picture",
+        help="compare how well each inversion holds a picture",
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("image", help="picture to hold")
-    parser.add_argument("--source", default="", metavar="TEXT", help="what the picture shows; may be empty")
-    parser.add_argument("--negative", default="", metavar="TEXT", help="what guidance steers away from")
-    parser.add_argument("--inversion", action="append", metavar="NAME", help="inversion; repeat for several (all)")
+    parser.add_argument("image", help="picture to reconstruct")
+    parser.add_argument("--source", default="", metavar="TEXT", help="prompt that describes the picture; may be empty")
+    parser.add_argument(
+        "--negative", default="", metavar="TEXT", help="negative prompt, from which guidance steers away"
+    )
+    parser.add_argument(
+        "--inversion", action="append", metavar="NAME", help="name of an inversion; repeat for several (default: all)"
+    )
     parser.add_argument("-o", "--output", metavar="FOLDER", help="also write each reconstruction there, as NAME.png")
     parts = parser.add_argument_group("parts and knobs")
     parts.add_argument("--backbone", default="sd3.5", metavar="NAME", help="model family (default: sd3.5)")
     parts.add_argument("--model", metavar="NAME", help="weights: a short name, a hub id, a local folder or a file")
-    parts.add_argument("--steps", type=int, help="steps of the time grid (each inversion's own)")
-    parts.add_argument("--guidance", type=float, help="weight of the prompt (the model's own)")
-    parts.add_argument("--seed", type=int, default=0, help="of all noise (default: 0)")
+    parts.add_argument("--steps", type=int, help="steps of the time grid (default: each inversion's own)")
+    parts.add_argument("--guidance", type=float, help="weight of the prompt (default: the model's own)")
+    parts.add_argument("--seed", type=int, default=0, help="seed of all noise (default: 0)")
     parts.add_argument("--size", default="auto", metavar="WxH", help="size to work at, or auto (default)")
     add_machine(parser)
     parser.set_defaults(run=run)

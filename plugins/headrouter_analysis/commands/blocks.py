@@ -35,9 +35,16 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Describe the analysis."""
     parser = add_analysis(analyses, "blocks", "which blocks' maps find the object of a word", TEXT, batch=8)
     parser.add_argument("--data", metavar="FILE", help="YAML or JSON list of pictures with masks, prompts and words")
-    parser.add_argument("--pictures", type=int, default=64, metavar="N", help="drawn pictures (default: 64)")
-    parser.add_argument("--direction", choices=("T2I", "I2T"), default="T2I", help="text keys or image keys")
-    parser.add_argument("--threshold", type=float, metavar="0..1", help="of the overlap; default: each map's best")
+    parser.add_argument("--pictures", type=int, default=64, metavar="N", help="number of drawn pictures (default: 64)")
+    parser.add_argument(
+        "--direction",
+        choices=("T2I", "I2T"),
+        default="T2I",
+        help="T2I: attention to text keys; I2T: to image keys (default: T2I)",
+    )
+    parser.add_argument(
+        "--threshold", type=float, metavar="0..1", help="threshold of the overlap (default: each map's best)"
+    )
     parser.add_argument("--top", type=int, default=5, metavar="N", help='blocks listed under "blocks" (default: 5)')
     parser.set_defaults(run=run, parser=parser)
 

@@ -29,11 +29,17 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Describe the analysis."""
     parser = add_analysis(analyses, "drop", "what a picture loses without some heads", TEXT, batch=8)
     add_profile(parser)
-    parser.add_argument("--top", type=int, default=4, metavar="K", help="heads that are dropped (default: 4)")
-    parser.add_argument("--pictures", type=int, default=24, metavar="N", help="captions (default: 24)")
-    parser.add_argument("--draws", type=int, default=2, metavar="N", help="random sets for each batch (default: 2)")
+    parser.add_argument("--top", type=int, default=4, metavar="K", help="number of heads to drop (default: 4)")
+    parser.add_argument("--pictures", type=int, default=24, metavar="N", help="number of captions (default: 24)")
     parser.add_argument(
-        "--semantic", action="append", default=[], metavar="NAME", help="only this one; repeat for more"
+        "--draws", type=int, default=2, metavar="N", help="number of random sets of heads for each batch (default: 2)"
+    )
+    parser.add_argument(
+        "--semantic",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="semantic to use; repeat for more (default: all)",
     )
     parser.set_defaults(run=run, parser=parser)
 
@@ -108,12 +114,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def add_profile(parser: argparse.ArgumentParser) -> None:
     """Add the options of the profile and of the ranking of heads by it."""
-    parser.add_argument("--profile", required=True, metavar="FILE", help="heads.json of `headrouter analyze heads`")
+    parser.add_argument(
+        "--profile", required=True, metavar="FILE", help="heads.json, written by 'headrouter analyze heads'"
+    )
     parser.add_argument(
         "--by",
         choices=("sensitivity", "specificity"),
         default="sensitivity",
-        help="heads that move most, or more than their liveliness explains (default: sensitivity)",
+        help="rank heads by how far they move, or by how much further than expected (default: sensitivity)",
     )
 
 

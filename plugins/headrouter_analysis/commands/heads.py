@@ -30,8 +30,16 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Describe the analysis."""
     parser = add_analysis(analyses, "heads", "how sensitive each head is to each semantic", TEXT, batch=8)
     pairs = parser.add_argument_group("pairs of prompts")
-    pairs.add_argument("--pairs", type=int, default=500, metavar="N", help="pairs of each semantic (default: 500)")
-    pairs.add_argument("--semantic", action="append", default=[], metavar="NAME", help="only this one; repeat for more")
+    pairs.add_argument(
+        "--pairs", type=int, default=500, metavar="N", help="number of pairs of each semantic (default: 500)"
+    )
+    pairs.add_argument(
+        "--semantic",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="semantic to use; repeat for more (default: all)",
+    )
     pairs.add_argument("--vocabulary", metavar="FILE", help="YAML or JSON with the words of each semantic")
     pairs.add_argument(
         "--form",
@@ -40,7 +48,7 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="draw the other words of a pair twice, or once for both prompts (default: independent)",
     )
     parser.add_argument(
-        "--compare", choices=("image", "all"), default="image", help="tokens that are compared (default: image)"
+        "--compare", choices=("image", "all"), default="image", help="tokens to compare (default: image)"
     )
     parser.set_defaults(run=run, parser=parser)
 

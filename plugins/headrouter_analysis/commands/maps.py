@@ -36,8 +36,8 @@ examples:
 def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Describe the analysis."""
     parser = add_analysis(analyses, "maps", "where in a picture each word acts", TEXT, batch=1)
-    parser.add_argument("image", nargs="?", help="picture to look at; none: generate one")
-    parser.add_argument("--prompt", required=True, metavar="TEXT", help="what the picture shows, or shall show")
+    parser.add_argument("image", nargs="?", help="picture to analyse (default: generate one)")
+    parser.add_argument("--prompt", required=True, metavar="TEXT", help="prompt of the picture")
     parser.add_argument(
         "--word",
         action="append",
@@ -45,13 +45,18 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         metavar="WORD",
         help="a word of the prompt, or several in a row; repeat for more",
     )
-    parser.add_argument("--direction", choices=("T2I", "I2T"), default="T2I", help="text keys or image keys")
+    parser.add_argument(
+        "--direction",
+        choices=("T2I", "I2T"),
+        default="T2I",
+        help="T2I: attention to text keys; I2T: to image keys (default: T2I)",
+    )
     parser.add_argument(
         "--per",
         action="append",
         choices=("step", "block", "head"),
         default=None,
-        help="keep this axis instead of averaging over it; repeat for more (default: block)",
+        help="axis to keep instead of averaging over it; repeat for more (default: block)",
     )
     parser.add_argument("--blocks", type=int, nargs="+", metavar="N", help="only these blocks")
     parser.add_argument("--heads", type=int, nargs="+", metavar="N", help="only these heads of each block")

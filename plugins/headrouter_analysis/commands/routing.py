@@ -26,16 +26,22 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Describe the analysis."""
     parser = add_analysis(analyses, "routing", "weights from a profile against weights from the edit", TEXT, batch=4)
     add_profile(parser)
-    parser.add_argument("--edits", type=int, default=4, metavar="N", help="edits of each semantic (default: 4)")
-    parser.add_argument("--inversion", default="rf", metavar="NAME", help="inversion (default: rf)")
     parser.add_argument(
-        "--preset", metavar="NAME", help="values for the inversion and for `headrouter`, see `headrouter presets`"
+        "--edits", type=int, default=4, metavar="N", help="number of edits of each semantic (default: 4)"
+    )
+    parser.add_argument("--inversion", default="rf", metavar="NAME", help="name of the inversion (default: rf)")
+    parser.add_argument(
+        "--preset", metavar="NAME", help="values for the inversion and the method, listed by 'headrouter presets'"
     )
     parser.add_argument(
         "--push", type=float, metavar="0..", help="γ, largest increment (default: the preset's, or 0.2)"
     )
     parser.add_argument(
-        "--semantic", action="append", default=[], metavar="NAME", help="only this one; repeat for more"
+        "--semantic",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="semantic to use; repeat for more (default: all)",
     )
     parser.set_defaults(run=run, parser=parser)
 

@@ -91,7 +91,7 @@ class Configuration:
 
     @property
     def plan(self) -> tuning.Plan:
-        """How the edits are run."""
+        """Return the plan by which the edits are run."""
         return tuning.Plan(self.inversion, self.methods, self.steps, self.guidance)
 
     @property
