@@ -3,6 +3,7 @@
 # make format  let ruff rewrite the code
 # make benchmarks  measure what steering costs, and write docs/benchmarks.md
 # make gpu     measure on a CUDA GPU; WHEELS=folder brings packages along (docs/benchmarks.md)
+# make canary  run the suite on the newest PyTorch, diffusers and transformers that pip finds; TESTS=folder for a part of it
 # make features  try every feature on every kind of model, and write docs/features.md
 #
 # PYTHON=python3.12 chooses the interpreter that .venv is made with.
@@ -14,7 +15,7 @@ STAMP := $(VENV)/installed
 PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := test
-.PHONY: setup test lint demo format features benchmarks gpu clean
+.PHONY: setup test canary lint demo format features benchmarks gpu clean
 
 setup: $(STAMP)
 
@@ -34,6 +35,19 @@ test: export HF_HUB_OFFLINE := 1
 test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/pytest -q -n 2 --durations=10
+
+# An environment of its own, brought up to date at each run. The second line may go past what pyproject.toml allows.
+CANARY := .canary/bin/python -m
+NEWEST ?= torch diffusers transformers
+TESTS ?=
+canary: export HF_HUB_OFFLINE := 1
+canary: export OMP_NUM_THREADS := 1
+canary:
+	test -x .canary/bin/python || $(PYTHON) -m venv .canary
+	$(CANARY) pip --quiet --quiet --no-input --disable-pip-version-check install -e '.[test]'
+	$(CANARY) pip --quiet --quiet --no-input --disable-pip-version-check install --upgrade $(NEWEST)
+	$(CANARY) pip list --disable-pip-version-check | grep -E '^(torch|diffusers|transformers) '
+	$(CANARY) pytest -q -n 2 $(TESTS)
 
 demo: $(STAMP)
 	$(BIN)/headrouter demo
@@ -63,4 +77,4 @@ gpu:
 	$(PYTHON) -m benchmarks.gpu --device $(DEVICE) --rounds $(ROUNDS) --out "$(OUT)" $(TINY) $(PARTS)
 
 clean:
-	rm -rf .gpu $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .gpu .canary $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -13,6 +13,7 @@ from torch.nn import Module
 
 from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError, reason_of
 from headrouter.models.surroundings import undisturbed
+from headrouter_diffusers import compat
 from headrouter_diffusers.components import single_file
 from headrouter_diffusers.components.fitness import declared_parts, takes_more
 from headrouter_diffusers.components.index import INDEX, driver, part_classes, read_json
@@ -189,7 +190,7 @@ def _way_out(wanted: type, pipeline: Any, backbone: str) -> str:
     if isinstance(transformer, declared["transformer"]):
         if takes_more(transformer):
             return "Its transformer takes more than latents; use the text-to-image weights of the same family."
-        if declared.keys() - getattr(wanted, "_optional_components", ()) <= parts.keys():
+        if declared.keys() - compat.optional_components(wanted) <= parts.keys():
             return f"It becomes one by `{wanted.__name__}.from_pipe(pipeline)`."
     return driver({"_class_name": type(pipeline).__name__}, "", backbone) or f"Give a {wanted.__name__}."
 

@@ -23,7 +23,7 @@ from headrouter.prompts.batch import stacked, text_length, text_mask
 from headrouter.prompts.marks import without_marks
 from headrouter.prompts.prompt import Prompt
 from headrouter.prompts.spelling import Spelling
-from headrouter_diffusers import autoencoder, old_names
+from headrouter_diffusers import autoencoder, compat, old_names
 from headrouter_diffusers.attention.running import exclusively
 from headrouter_diffusers.attention.tap import Tap
 from headrouter_diffusers.components.content import pipeline_fingerprint
@@ -293,10 +293,9 @@ class DiffusersBackbone(Backbone, ABC):
         """
         transformer = self.pipeline.transformer
         weight = next(transformer.parameters())
-        hooks = tuple(id(vars(transformer).get(name)) for name in ("_hf_hook", "_diffusers_hook"))
-        where = (weight.device, weight.dtype, hooks)
+        where = (weight.device, weight.dtype, compat.placement_of(transformer))
         if where not in self._placed:
-            self._placed[where] = (torch.device(self.pipeline._execution_device), transformer.dtype)
+            self._placed[where] = (compat.execution_device(self.pipeline), transformer.dtype)
         return self._placed[where]
 
     @property

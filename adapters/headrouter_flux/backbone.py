@@ -20,6 +20,7 @@ from headrouter.attention.rows import BatchRow
 from headrouter.errors import IncompatibleError
 from headrouter.models.backbone import Backbone, Defaults
 from headrouter_flux import RELEASED
+from headrouter_flux.packing import pack, positions, unpack
 
 
 class FluxParameters(T5Parameters):
@@ -107,18 +108,18 @@ class FluxBackbone(DiffusersBackbone):
             scheduler.set_timesteps(sigmas=numpy.linspace(1.0, 1 / steps, steps), device="cpu", mu=mu)
 
     def predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
-        rows, channels, height, width = latents.shape
+        rows, _, height, width = latents.shape
         embeds = self.conditioning(batch, "prompt_embeds")
         guidance = [self.parameters.embedded_guidance if self.guided else item.row.guidance for item in batch]
         time = torch.full([rows], 1000 * sigma, dtype=torch.float32, device=latents.device).to(latents.dtype) / 1000
         packed = self.pipeline.transformer(
-            hidden_states=self.pipeline._pack_latents(latents, rows, channels, height, width),
+            hidden_states=pack(latents),
             timestep=time,
             guidance=torch.tensor(guidance, dtype=torch.float32, device=latents.device) if self._embeds else None,
             pooled_projections=self.conditioning(batch, "pooled_prompt_embeds"),
             encoder_hidden_states=embeds,
             txt_ids=embeds.new_zeros(embeds.shape[1], 3),
-            img_ids=self.pipeline._prepare_latent_image_ids(rows, height // 2, width // 2, embeds.device, embeds.dtype),
+            img_ids=positions(height, width, embeds),
             return_dict=False,
         )[0]
-        return self.pipeline._unpack_latents(packed, height, width, 1)  # type: ignore[no-any-return]
+        return unpack(packed, height, width)

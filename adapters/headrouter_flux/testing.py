@@ -7,6 +7,7 @@ from torch import Tensor
 
 from headrouter.testing import BackboneSubject, Generation
 from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.packing import unpack
 
 
 def subjects() -> list[BackboneSubject]:
@@ -28,4 +29,5 @@ def reference(backbone: Any, asked: Generation) -> Tensor:
     packed = stock(backbone, asked, max_sequence_length=backbone._length, **guidance)
     if asked.output == "picture":
         return packed
-    return backbone.pipeline._unpack_latents(packed, asked.height, asked.width, backbone.pipeline.vae_scale_factor)  # type: ignore[no-any-return]
+    factor = backbone.pipeline.vae_scale_factor
+    return unpack(packed, asked.height // factor, asked.width // factor)

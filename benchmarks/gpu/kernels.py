@@ -10,6 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from benchmarks.figure import Figure, attempt
 from benchmarks.gpu.setting import Setting
 from headrouter.attention import kernels
+from headrouter.compat import chosen_kernel
 
 BACKENDS = {
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -28,7 +29,7 @@ def measure(setting: Setting) -> Iterator[Figure]:
     for name, backend in BACKENDS.items():
         setting.progress(f"kernels: {name}")
         yield from attempt(f"kernel {name}", partial(of_kernel, name, backend, *tensors))
-    choice = torch._fused_sdp_choice(*tensors)
+    choice = chosen_kernel(*tensors, size.width**-0.5)
     names = {backend.value: name for name, backend in BACKENDS.items()}
     yield Figure(
         "kernel that PyTorch takes", float(choice), "", note=names.get(choice, "math, or one of another device")
@@ -48,7 +49,7 @@ def of_kernel(
     if kernel is None:
         raise RuntimeError(f"there is no {name} kernel with log-sum-exp on {query.device.type}")
     with sdpa_kernel(backend):
-        choice = torch._fused_sdp_choice(query, key, value, scale=scale)
+        choice = chosen_kernel(query, key, value, scale)
         if choice != backend.value:
             raise RuntimeError(f"PyTorch takes kernel {choice}, not {name}, for {tuple(query.shape)} in {query.dtype}")
         plain = functional.scaled_dot_product_attention(query, key, value, scale=scale)

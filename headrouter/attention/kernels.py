@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend
 
-aten = torch.ops.aten
+from headrouter import compat
 
 CHUNK_ELEMENTS = 2**24
 """Largest number of attention logits held at a time by the chunked passes (64 MiB in float32)."""
@@ -31,7 +31,7 @@ def attend_with_log_sum_exp(
     """
     known = query_BHSD.device.type in _DEVICES
     if known and bias is None and query_BHSD.shape == key_BHSD.shape == value_BHSD.shape:
-        choice = torch._fused_sdp_choice(query_BHSD, key_BHSD, value_BHSD, scale=scale)
+        choice = compat.chosen_kernel(query_BHSD, key_BHSD, value_BHSD, scale)
         padded = query_BHSD.device.type == "cuda" and query_BHSD.shape[-1] % 8 != 0  # by PyTorch, before the kernel
         kernel = None if padded else fused_kernel(query_BHSD.device.type, choice)
         if kernel is not None:
@@ -44,7 +44,7 @@ def attend_with_log_sum_exp(
 
 def attention_is_replaced() -> bool:
     """Return whether somebody put another kernel in the place of PyTorch's ``scaled_dot_product_attention``."""
-    return functional.scaled_dot_product_attention is not torch._C._nn.scaled_dot_product_attention
+    return functional.scaled_dot_product_attention is not compat.PRODUCT_ATTENTION
 
 
 Kernel = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
@@ -56,37 +56,11 @@ def fused_kernel(device: str, choice: int) -> Kernel | None:
     return _FUSED.get((device, choice))
 
 
-def _flash_on_cpu(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    output, log_sum_exp = aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, False, scale=scale)
-    return output, log_sum_exp
-
-
-def _flash(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    output, log_sum_exp, *_ = aten._scaled_dot_product_flash_attention(
-        query, key, value, 0.0, False, False, scale=scale
-    )
-    return output, log_sum_exp
-
-
-def _efficient(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    output, log_sum_exp, *_ = aten._scaled_dot_product_efficient_attention(
-        query, key, value, None, True, 0.0, False, scale=scale
-    )
-    return output, log_sum_exp
-
-
-def _cudnn(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    output, log_sum_exp, *_ = aten._scaled_dot_product_cudnn_attention(
-        query, key, value, None, True, 0.0, False, False, scale=scale
-    )
-    return output, log_sum_exp
-
-
 _FUSED: dict[tuple[str, int], Kernel] = {
-    ("cpu", int(SDPBackend.FLASH_ATTENTION.value)): _flash_on_cpu,
-    ("cuda", int(SDPBackend.FLASH_ATTENTION.value)): _flash,
-    ("cuda", int(SDPBackend.EFFICIENT_ATTENTION.value)): _efficient,
-    ("cuda", int(SDPBackend.CUDNN_ATTENTION.value)): _cudnn,
+    ("cpu", int(SDPBackend.FLASH_ATTENTION.value)): compat.flash_on_cpu,
+    ("cuda", int(SDPBackend.FLASH_ATTENTION.value)): compat.flash,
+    ("cuda", int(SDPBackend.EFFICIENT_ATTENTION.value)): compat.efficient,
+    ("cuda", int(SDPBackend.CUDNN_ATTENTION.value)): compat.cudnn,
 }
 _DEVICES = {device for device, _ in _FUSED}
 """Types of devices that are asked which kernel they would choose; others, such as MPS, may not be able to say."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
 
+from headrouter.compat import hook_flags, hooks_of
 from headrouter.models.backbone import Backbone
 from headrouter.models.fingerprint import modules_of
 
@@ -25,11 +26,8 @@ def state(model: Module) -> dict[str, Any]:
     return {
         "structure": repr(model),
         "attributes": {path: sorted(module.__dict__) for path, module in modules.items()},
-        "hooks": {
-            path: {name: dict(value) for name, value in vars(module).items() if name.endswith("_hooks") and value}
-            for path, module in modules.items()
-        },
-        "hook flags": {path: dict(module._forward_pre_hooks_with_kwargs) for path, module in modules.items()},
+        "hooks": {path: hooks_of(module) for path, module in modules.items()},
+        "hook flags": {path: hook_flags(module) for path, module in modules.items()},
         "modes": {path: module.training for path, module in modules.items()},
         "processors": {path: (id(processor), type(processor)) for path, processor in processors.items()},
         "weights": {

@@ -12,6 +12,7 @@ import torch
 from torch.nn import Module
 
 from headrouter.attention.joint_attention import TextStream
+from headrouter_diffusers import compat
 from headrouter_diffusers.attention.running import Forward, current
 from headrouter_diffusers.sites import FoundSite
 
@@ -59,12 +60,12 @@ class _Entered:
     """Calls the compiled code of a block by way of an entry."""
 
     def __init__(self, code: Callable[..., Any], entry: Entry):
-        self.code, self._entry = code, entry
+        self.code, self.entry = code, entry
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        forward = self._entry.forward()
+        forward = self.entry.forward()
         return (
-            self.code(*args, **kwargs) if forward is None else self._entry.awaited(self.code, forward, *args, **kwargs)
+            self.code(*args, **kwargs) if forward is None else self.entry.awaited(self.code, forward, *args, **kwargs)
         )
 
 
@@ -75,24 +76,23 @@ _changed: "WeakSet[Module]" = WeakSet()
 def settle_blocks(entries: Sequence[Entry]) -> None:
     """Let each block hold its entries among these, and no others."""
     for block in list(_changed):
-        compiled: Any = block._compiled_call_impl
-        if isinstance(compiled, _Entered) and all(compiled._entry is not entry for entry in entries):
-            block._compiled_call_impl = compiled.code
-        for number, hook in list(block._forward_pre_hooks.items()):
+        code = compat.compiled_code(block)
+        if isinstance(code, _Entered) and all(code.entry is not entry for entry in entries):
+            compat.set_compiled_code(block, code.code)
+        for number, hook in compat.pre_hooks(block).items():
             if isinstance(hook, Entry) and all(hook is not entry for entry in entries):
-                block._forward_pre_hooks_with_kwargs.pop(number, None)
-                block._forward_pre_hooks.pop(number, None)  # last, for by it the rest is found
+                compat.remove_pre_hook(block, number)
         if all(entry.block is not block for entry in entries):
             _changed.discard(block)
     for entry in entries:
         block = entry.block
         _changed.add(block)
-        code: Any = block._compiled_call_impl
+        code = compat.compiled_code(block)
         if code is None:
-            if entry._text is not None and all(hook is not entry for hook in block._forward_pre_hooks.values()):
+            if entry._text is not None and all(hook is not entry for hook in compat.pre_hooks(block).values()):
                 block.register_forward_pre_hook(entry, with_kwargs=True)
         elif not isinstance(code, _Entered):
-            block._compiled_call_impl = _Entered(code, entry)
+            compat.set_compiled_code(block, _Entered(code, entry))
 
 
 def _text_through_listener(forward: Forward, found: FoundSite, given: torch.Tensor) -> torch.Tensor:

@@ -10,24 +10,22 @@ Whichever comes first at a site wins; what it calls inside passes. While torch.c
 
 import functools
 import inspect
-from typing import Any, Final
+from typing import Any
 
-import headrouter_diffusers.quiet  # noqa: F401
 import torch
-from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry, _native_attention
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
-from torch.utils._device import DeviceContext
+from torch.overrides import TorchFunctionMode
 
 from headrouter.attention.kernels import attention_is_replaced
+from headrouter.compat import PRODUCT_ATTENTION
+from headrouter_diffusers import compat
 from headrouter_diffusers.attention import compiled
 from headrouter_diffusers.attention.operation import Operation, through_listener
 from headrouter_diffusers.attention.running import current
 
 _NAMES = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
-_PYTORCHS: Final = torch._C._nn.scaled_dot_product_attention
-_PRODUCT = compiled.numbered(_PYTORCHS, compiled.OPTIONS, native=True)
+_PRODUCT = compiled.numbered(PRODUCT_ATTENTION, compiled.OPTIONS, native=True)
 
 
 class TapProductAttention(TorchFunctionMode):
@@ -36,7 +34,7 @@ class TapProductAttention(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run ``func``, through the listener where it is the operation of the awaited site."""
         kwargs = kwargs or {}
-        if func is not _PYTORCHS:
+        if func is not PRODUCT_ATTENTION:
             return func(*args, **kwargs)
         arguments = {**dict(zip(_NAMES, args, strict=False)), **kwargs}
         if torch.compiler.is_compiling():
@@ -44,13 +42,7 @@ class TapProductAttention(TorchFunctionMode):
         forward = current()
         if forward is None or forward.armed is None:
             return func(*args, **kwargs)
-        return through_listener(forward, func, arguments, native=not _modes_of_others())
-
-
-def _modes_of_others() -> bool:
-    """Return whether a torch function mode of somebody else may put another kernel in the place of PyTorch's."""
-    ours, modes = (TapProductAttention, DeviceContext), _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
-    return any(not isinstance(mode, ours) for mode in modes)
+        return through_listener(forward, func, arguments, native=not compat.modes_of_others(TapProductAttention))
 
 
 _wrapped: dict[Any, tuple[dict[Any, Any], Operation, Operation]] = {}
@@ -69,7 +61,7 @@ def settle_operations(wanted: bool) -> None:
             _wrapped.pop(name, None)
     if not wanted:
         return
-    backends = _AttentionBackendRegistry._backends
+    backends = compat.attention_backends()
     places: list[tuple[dict[Any, Any], Any, Any]] = [(backends, name, _tap_backend) for name in list(backends)]
     if attention_is_replaced():
         places.append((vars(functional), "scaled_dot_product_attention", _tap_replacement))
@@ -110,7 +102,7 @@ def _tap_replacement(_: str, operation: Operation) -> Operation:
 
 @functools.cache  # compiled code is made for one wrapper and would be made again for another
 def _tap_backend(name: Any, operation: Operation) -> Operation:
-    native = name == AttentionBackendName.NATIVE and operation is _native_attention
+    native = compat.is_default_backend(name, operation)
 
     def heads_first(*, query: Tensor, key: Tensor, value: Tensor, **others: Any) -> Tensor:
         return _swap(operation(query=_swap(query), key=_swap(key), value=_swap(value), **others))
@@ -131,7 +123,8 @@ def _tap_backend(name: Any, operation: Operation) -> Operation:
         if forward is None:
             given = {name: value for name, value in arguments.items() if value is not None}
             return _swap(compiled.attention(**given, kernel=kernel))
-        return _swap(through_listener(forward, heads_first, arguments, native=native and not _modes_of_others()))
+        plain = native and not compat.modes_of_others(TapProductAttention)
+        return _swap(through_listener(forward, heads_first, arguments, native=plain))
 
     return tapped
 

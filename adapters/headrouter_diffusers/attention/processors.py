@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.nn import Module
 
+from headrouter_diffusers import compat
 from headrouter_diffusers.attention.interception import TapProductAttention
 from headrouter_diffusers.attention.running import current
 
@@ -34,7 +35,7 @@ def settle_processors(processors: Sequence[Any]) -> None:
 @functools.cache
 def _noting(base: Any) -> Any:
     original = base.__call__
-    dispatches = hasattr(base, "_attention_backend")  # to diffusers' table, which is tapped by itself
+    dispatches = compat.dispatches(base)  # to diffusers' table, which is tapped by itself
 
     @functools.wraps(original)
     def call(self: Any, attention: Module, *args: Any, **kwargs: Any) -> Any:

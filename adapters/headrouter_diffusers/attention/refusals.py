@@ -3,8 +3,7 @@
 from torch.nn import Module
 
 from headrouter.errors import IncompatibleError
-
-_HARMLESS_HOOKS = ("group_offloading", "layer_execution_tracker", "lazy_", "layerwise_casting", "peft_autocast_disable")
+from headrouter_diffusers import compat
 
 _PARALLEL = "{} runs in parallel over devices, so that no device sees the whole attention. Load it on one device."
 
@@ -18,16 +17,17 @@ def refuse_unsteerable(model: Module) -> None:
     """
     name = type(model).__name__
     for path, module in model.named_modules():
-        if "_orig_mod" in module._modules or (module._compiled_call_impl is not None and not _holds_attention(module)):
+        blocks = compat.compiled_code(module) is None or _holds_attention(module)
+        if compat.uncompiled(module) is not module or not blocks:
             raise IncompatibleError(
                 f"{_place(name, path)} is compiled with torch.compile, and only whole blocks can be compiled and"
                 " steered. Load the model anew and call `compile()` on each of its blocks, which is what"
                 " `transformer.compile_repeated_blocks()` does."
             )
-        for hook in getattr(getattr(module, "_diffusers_hook", None), "hooks", {}):
-            if hook.startswith("cp_"):
+        for hook in compat.hooks_of(module):
+            if hook.startswith(compat.PARALLEL_HOOKS):
                 raise IncompatibleError(_PARALLEL.format(_place(name, path)))
-            if not hook.startswith(_HARMLESS_HOOKS):
+            if not hook.startswith(compat.HARMLESS_HOOKS):
                 raise IncompatibleError(
                     f"{_place(name, path)} carries the hook {hook!r}. Feature caches and skipped layers leave out"
                     " attention that is to be steered; disable them, for a cache with `transformer.disable_cache()`."
@@ -37,7 +37,7 @@ def refuse_unsteerable(model: Module) -> None:
             f"{name} has a feature cache, which skips attention that is to be steered. Call"
             " `transformer.disable_cache()`."
         )
-    if getattr(model, "_parallel_config", None) is not None:
+    if compat.is_parallel(model):
         raise IncompatibleError(_PARALLEL.format(name))
 
 

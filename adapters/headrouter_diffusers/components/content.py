@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from headrouter.models.fingerprint import fingerprint, settings_of, tensors_of
+from headrouter_diffusers import compat
 
 
 def pipeline_fingerprint(pipeline: Any) -> str:
@@ -18,13 +19,13 @@ def pipeline_fingerprint(pipeline: Any) -> str:
 
     Not where it was loaded from, in what precision, and where it computes.
     """
-    parts = {name: getattr(part, "_orig_mod", part) for name, part in pipeline.components.items() if part is not None}
+    parts = {name: compat.uncompiled(part) for name, part in pipeline.components.items() if part is not None}
     tensors = (pair for name, part in parts.items() if isinstance(part, Module) for pair in _tensors(part, f"{name}."))
     return fingerprint(tensors, {name: _settings(part) for name, part in parts.items()})
 
 
 def _tensors(model: Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    on_disk = dict(_on_disk(model))
+    on_disk = dict(found for module in model.modules() for found in compat.tensors_on_disk(module))
     for name, tensor in tensors_of(model):
         if id(tensor) in on_disk:
             path, key = on_disk[id(tensor)]
@@ -36,16 +37,6 @@ def _tensors(model: Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
                 yield prefix + name, getattr(model.get_submodule(owner), leaf).detach()
         else:
             yield prefix + name, tensor
-
-
-def _on_disk(model: Module) -> Iterator[tuple[int, tuple[str, str]]]:
-    """Return tensors that group offloading keeps in files, by identity; their stand-ins are empty."""
-    for module in model.modules():
-        registry = getattr(module, "_diffusers_hook", None)
-        group: Any = getattr(registry and registry.get_hook("group_offloading"), "group", None)
-        if getattr(group, "offload_to_disk_path", None):
-            for tensor, key in group.tensor_to_key.items():
-                yield id(tensor), (group.safetensors_file_path, key)
 
 
 def _settings(part: Any) -> dict[str, Any]:

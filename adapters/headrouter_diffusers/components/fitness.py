@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 import torch
 
 from headrouter.errors import HeadRouterError, IncompatibleError, reason_of
+from headrouter_diffusers import compat
 from headrouter_diffusers.components.schedulers import check_scheduler
 
 
@@ -26,7 +27,7 @@ def refuse_unfit(
     Raises:
         IncompatibleError: a part is missing, or does something else than an edit needs.
     """
-    spare = {*optional, *getattr(pipeline, "_optional_components", ())}
+    spare = {*optional, *compat.optional_components(pipeline)}
     parts = pipeline.components
     for name, part in parts.items():
         encoder = parts.get(name.replace("tokenizer", "text_encoder"))
@@ -102,7 +103,7 @@ def _check_transformer(pipeline: Any, which: str, packed: int) -> None:
 
 
 def _check_autoencoder(pipeline: Any, which: str, own_latents: bool) -> None:
-    vae: Any = getattr(pipeline.vae, "_orig_mod", pipeline.vae)  # compiled
+    vae: Any = compat.uncompiled(pipeline.vae)
     wanted: Any = declared_parts(type(pipeline))["vae"]
     if not isinstance(vae, wanted):
         raise IncompatibleError(

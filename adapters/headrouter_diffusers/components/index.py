@@ -11,6 +11,7 @@ import transformers
 
 from headrouter.errors import IncompatibleError, WeightsError
 from headrouter.plugins import registry
+from headrouter_diffusers import compat
 from headrouter_diffusers.components.fitness import declared_parts, lacking
 from headrouter_diffusers.components.schedulers import refuse_scheduler
 
@@ -116,7 +117,7 @@ def part_classes(
                 f"`model` {source!r} is malformed: {INDEX} has the part {name!r}: {entry!r}, and a part of a"
                 f" {wanted.__name__} is a library and a class under one of {', '.join(declared)}. Fetch it again."
             )
-    without = {*without, *getattr(wanted, "_optional_components", ())}
+    without = {*without, *compat.optional_components(wanted)}
     found: dict[str, type | None] = {}
     for name, kind in declared.items():
         entry = entries.get(name, [None, None])

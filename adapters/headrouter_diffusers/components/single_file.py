@@ -16,17 +16,13 @@ from typing import Any
 import diffusers
 import headrouter_diffusers.quiet  # noqa: F401
 import torch
-from diffusers.loaders.single_file_utils import (
-    DIFFUSERS_DEFAULT_PIPELINE_PATHS,
-    infer_diffusers_model_type,
-    load_single_file_checkpoint,
-)
 from huggingface_hub import hf_hub_download
 from torch import Tensor
 from torch.nn import Module
 
 from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError, reason_of
 from headrouter.files import path_of
+from headrouter_diffusers import compat
 
 _SUFFIXES = (".safetensors", ".gguf")
 _TEXT = {"text_encoders.clip_l.": "CLIP", "text_encoders.clip_g.": "CLIP", "text_encoders.t5xxl.": "T5"}
@@ -70,7 +66,7 @@ def read_checkpoint(source: str, file: Path) -> Checkpoint:
     if file.suffix.lower() == ".gguf" and find_spec("gguf") is None:
         raise WeightsError(f"`model` {source!r} needs the package gguf to be read. Run `pip install gguf`.")
     try:
-        checkpoint: Checkpoint = load_single_file_checkpoint(str(file), local_files_only=True)
+        checkpoint: Checkpoint = compat.read_single_file(str(file))
     except Exception as error:  # many kinds, from three libraries
         raise WeightsError(f"`model` {source!r} is damaged or incomplete ({reason_of(error)}).") from error
     if any("lora" in name.lower() for name in checkpoint):
@@ -102,12 +98,9 @@ def base_of(source: str, checkpoint: Mapping[str, Tensor], base: str | None, rel
     """
     if base is not None:
         return base
-    kind = infer_diffusers_model_type(checkpoint)
-    if kind == "v1" and released:  # which diffusers says of all that it does not recognise, its own layout among it
-        return released[0]
-    looks_like: str = DIFFUSERS_DEFAULT_PIPELINE_PATHS[kind]["pretrained_model_name_or_path"]
     if not released:
         raise InvalidInputError(f"`model` {source!r} is one file. Name the pipeline that it belongs to by `base`.")
+    looks_like = compat.released_model_of(checkpoint) or released[0]
     if looks_like not in released:
         raise IncompatibleError(
             f"`model` {source!r} looks like {looks_like}, and this backbone drives {', '.join(released)}. Use the backbone"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import FluxPipeline
+from headrouter_flux.packing import pack, positions, unpack
 from jaxtyping import Float, Int
 from torch.nn import functional
 
@@ -76,17 +77,14 @@ def velocity(
             return_dict=False,
         )[0]
         return predicted
-    rows, channels, height, width = latents.shape
-    device, dtype = latents.device, latents.dtype
+    height, width = latents.shape[-2:]
     packed = transformer(
-        hidden_states=FluxPipeline._pack_latents(latents, rows, channels, height, width),
+        hidden_states=pack(latents),
         timestep=sigma,
         encoder_hidden_states=prompts.hidden,
         pooled_projections=prompts.pooled,
-        img_ids=FluxPipeline._prepare_latent_image_ids(rows, height // 2, width // 2, device, dtype),
-        txt_ids=torch.zeros(prompts.hidden.shape[1], 3, device=device, dtype=dtype),
+        img_ids=positions(height, width, latents),
+        txt_ids=latents.new_zeros(prompts.hidden.shape[1], 3),
         return_dict=False,
     )[0]
-    factor = pipeline.vae_scale_factor
-    unpacked: torch.Tensor = FluxPipeline._unpack_latents(packed, height * factor, width * factor, factor)
-    return unpacked
+    return unpack(packed, height, width)

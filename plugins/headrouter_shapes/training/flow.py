@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import nn
 from torch.nn import functional
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from headrouter.errors import InvalidInputError, WeightsError
 from headrouter_shapes.pipelines.build import ShapesPipeline
@@ -127,7 +128,8 @@ class FlowTraining:
         self.optimiser.step(cosine(self.step, recipe.steps))
         decay = min(_AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
         weights = [weight.detach() for weight in self.parts.parameters()]
-        torch._foreach_lerp_(list(self.average.values()), weights, 1.0 - decay)
+        average_into = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        average_into(list(self.average.values()), weights, 0)
         self.step += 1
         return loss
 

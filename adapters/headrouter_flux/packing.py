@@ -1,0 +1,23 @@
+"""Latents of Flux as its transformer takes them: one token for each patch of 2 × 2."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+
+def pack(latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b tokens packed"]:
+    """Return a token for each patch, row by row, with 4 · c channels: those of c, then row and column within the patch."""
+    return pixel_unshuffle(latents, 2).flatten(2).transpose(1, 2).contiguous()
+
+
+def unpack(packed: Float[Tensor, "b tokens packed"], height: int, width: int) -> Float[Tensor, "b c h w"]:
+    """Return the inverse of :func:`pack`, for latents of ``height`` × ``width``."""
+    rows, _, channels = packed.shape
+    return pixel_shuffle(packed.transpose(1, 2).reshape(rows, channels, height // 2, width // 2), 2)
+
+
+def positions(height: int, width: int, like: Tensor) -> Float[Tensor, "tokens 3"]:
+    """Return (0, row, column) of each token of latents of ``height`` × ``width``, of the device and number type of ``like``."""
+    rows, columns = torch.arange(height // 2, device="cpu"), torch.arange(width // 2, device="cpu")
+    return torch.cartesian_prod(torch.zeros_like(rows[:1]), rows, columns).to(like.device, like.dtype)
