@@ -4,7 +4,7 @@ import hashlib
 import json
 import reprlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, final
 
 from PIL import Image
@@ -14,6 +14,7 @@ from typing_extensions import Self
 from headrouter.config.configuration import Parameters, validate
 from headrouter.editing.assembly import class_of, registered_under
 from headrouter.editing.request import Guidance, Seeds, Settled, Side, Steps, Text
+from headrouter.editing.tuning import Plan
 from headrouter.models.backbone import Backbone
 from headrouter.plugins.code import LIBRARIES, Code, code_of
 from headrouter.plugins.specifications import Kind
@@ -124,6 +125,39 @@ class Record(Parameters):
     code: dict[str, Code]
 
     @classmethod
+    def of_plan(
+        cls,
+        plan: Plan,
+        backbone: Mapping[str, Any],
+        weights: str,
+        edit: Mapping[str, Any],
+        code: Iterable[object],
+        **rest: Any,
+    ) -> Self:
+        """Record how edits are made.
+
+        Args:
+            plan: Parts, steps and guidance.
+            backbone: The fields of :class:`Loaded`.
+            weights: Its fingerprint.
+            edit: ``seed``, ``size``, and the other fields of :class:`Edit` that are known.
+            code: Objects whose code takes part, beside that of inversion and methods.
+            rest: Further fields of the record.
+        """
+        unknown = {"source_prompt": "", "prompt": (), "negative_prompt": "", "maps": False}
+        values = {
+            "source": None,
+            "backbone": backbone,
+            "weights": weights,
+            "inversion": Part.of("inversion", plan.inversion),
+            "methods": [Part.of("method", method) for method in plan.methods],
+            "edit": {**unknown, "guidance": plan.guidance, "steps": plan.steps, **edit},
+            "max_rows": None,
+            "code": code_of((plan.inversion, *plan.methods, *code)),
+        }
+        return validate(cls, {**values, **rest})
+
+    @classmethod
     def of(
         cls, given: Settled, backbone: Backbone, loaded: Mapping[str, Any], weights: str, max_rows: int | None
     ) -> Self:
@@ -135,28 +169,11 @@ class Record(Parameters):
             weights: Its fingerprint.
             max_rows: Most rows in one model call.
         """
-        asked, plan = given.request, given.plan
-        values = {
-            "source": {"sha256": picture_hash(given.picture)},
-            "backbone": {**loaded, **backbone.settings},
-            "weights": weights,
-            "inversion": Part.of("inversion", plan.inversion),
-            "methods": [Part.of("method", method) for method in plan.methods],
-            "edit": {
-                "source_prompt": asked.source_prompt,
-                "prompt": asked.prompt,
-                "negative_prompt": asked.negative_prompt,
-                "guidance": plan.guidance,
-                "steps": plan.steps,
-                "seed": asked.seed,
-                "size": given.size,
-                "maps": asked.maps,
-            },
-            "preset": asked.preset,
-            "max_rows": max_rows,
-            "code": code_of((backbone, plan.inversion, *plan.methods)),
-        }
-        return validate(cls, values)
+        asked = given.request
+        edit = asked.model_dump(include={"source_prompt", "prompt", "negative_prompt", "seed", "maps"})
+        rest = {"source": {"sha256": picture_hash(given.picture)}, "preset": asked.preset, "max_rows": max_rows}
+        known = {**loaded, **backbone.settings}
+        return cls.of_plan(given.plan, known, weights, {**edit, "size": given.size}, (backbone,), **rest)
 
     @classmethod
     def of_inversion(
@@ -164,28 +181,19 @@ class Record(Parameters):
     ) -> Self:
         """Record all that the inversion of a picture depends on, and nothing else, so that one serves many edits."""
         asked, plan, inversion = given.request, given.plan, given.plan.inversion
-        rest = {name: value for name, value in {**loaded, **backbone.settings}.items() if name not in _OF_THE_WEIGHTS}
-        code = code_of((backbone, inversion))
-        values = {
-            "source": {"sha256": picture_hash(given.picture)},
-            "backbone": {**rest, "name": None, "class": type(backbone).__name__, "model": None},
-            "weights": weights,
-            "inversion": Part.of("inversion", inversion, inversion.inversion_parameters),
-            "methods": [],
-            "edit": {
-                "source_prompt": asked.source_prompt if inversion.inversion_prompt == "source" else "",
-                "prompt": [],
-                "negative_prompt": asked.negative_prompt if plan.inversion_is_guided else "",
-                "guidance": inversion.inversion_guidance,
-                "steps": plan.steps,
-                "seed": seed if "invert" in inversion.seeded else 0,
-                "size": given.size,
-                "maps": False,
-            },
-            "max_rows": None,
-            "code": {name: value for name, value in code.items() if name not in LIBRARIES},
+        known = {name: value for name, value in {**loaded, **backbone.settings}.items() if name not in _OF_THE_WEIGHTS}
+        known |= {"name": None, "class": type(backbone).__name__, "model": None}
+        edit = {
+            "source_prompt": asked.source_prompt if inversion.inversion_prompt == "source" else "",
+            "negative_prompt": asked.negative_prompt if plan.inversion_is_guided else "",
+            "seed": seed if "invert" in inversion.seeded else 0,
+            "size": given.size,
         }
-        return validate(cls, values)
+        alone, source = Plan(inversion, (), plan.steps, inversion.inversion_guidance), picture_hash(given.picture)
+        record = cls.of_plan(alone, known, weights, edit, (backbone,), source={"sha256": source})
+        code = {name: value for name, value in record.code.items() if name not in LIBRARIES}
+        parameters = Part.of("inversion", inversion, inversion.inversion_parameters)
+        return record.model_copy(update={"inversion": parameters, "code": code})
 
     @property
     def hash(self) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from headrouter_inversions.euler import Euler
 from headrouter_shapes.bench import cases, configure
 from headrouter_shapes.bench.batch import Spent
 from headrouter_shapes.bench.configuration import weights_of
@@ -20,6 +21,7 @@ from killing import deaths
 import headrouter
 from headrouter.errors import InvalidInputError
 from headrouter.imaging.picture import load_picture
+from headrouter.methods.head_router.method import NoMethod
 from headrouter.plugins import code
 
 PLAIN = configure("plain", "sd3.5", "euler", None)
@@ -188,3 +190,18 @@ def test_a_configuration_edited_by_hand_is_refused(record: object, tmp_path: Pat
     path.write_text(json.dumps({"hash": "0" * 16, "record": record}))
     with pytest.raises(InvalidInputError, match=r"configuration\.json' is damaged: |of other code"):
         Records(tmp_path, "tune", PLAIN)
+
+
+class Other(Euler):
+    """An inversion of another project."""
+
+
+def test_a_reference_does_not_depend_on_the_configurations_beside_it() -> None:
+    plain, other = (
+        dataclasses.replace(
+            PLAIN, still="source", inversion=inversion, methods=(NoMethod(),), steps=steps, guidance=2.0
+        )
+        for inversion, steps in ((Euler(steps=3), 3), (Other(steps=4), 4))
+    )
+    assert plain.record == other.record and plain.hash != dataclasses.replace(plain, still="target").hash
+    assert dataclasses.replace(other, still="").hash != dataclasses.replace(plain, still="").hash

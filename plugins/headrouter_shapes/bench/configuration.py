@@ -20,7 +20,7 @@ from headrouter.editing.assembly import (
     part_class,
 )
 from headrouter.editing.assembly import refuse_misfits as refuse
-from headrouter.editing.record import Edit, Loaded, Part, Record
+from headrouter.editing.record import Part, Record
 from headrouter.errors import InvalidInputError
 from headrouter.methods.head_router.method import NoMethod
 from headrouter.methods.method import Method
@@ -112,28 +112,16 @@ class Configuration:
     @property
     def record(self) -> Record:
         """Return all that the results depend on but the prompts and pictures, which are those of the cases."""
-        loading = self.backbone.model_dump(mode="json", exclude=set(_MACHINE))
-        loaded = {"name": self.backbone_name, "model": self.model, **loading, "dtype": "float32"}
-        still = Part.model_validate({"name": "reference", "picture": self.still})
-        return Record(
-            backbone=Loaded.model_validate(loaded),
-            weights=weights_of(self.backbone_name, self.model),
-            inversion=still if self.still else Part.of("inversion", self.inversion),
-            methods=() if self.still else tuple(Part.of("method", one) for one in self.methods),
-            edit=Edit(
-                source_prompt="",
-                prompt=(),
-                negative_prompt="",
-                guidance=0 if self.still else self.guidance,
-                steps=1 if self.still else self.steps,
-                seed=(self.seed,),
-                size=(PICTURE_SIZE, PICTURE_SIZE),
-                maps=False,
-            ),
-            max_rows=None,
-            source=None,
-            code=code_of((self.backbone, self.inversion, *self.methods, self)),
-        )
+        loaded = {**self.backbone.model_dump(mode="json"), "name": self.backbone_name, "model": self.model}
+        weights = weights_of(self.backbone_name, self.model)
+        edit = {"seed": self.seed, "size": (PICTURE_SIZE, PICTURE_SIZE)}
+        record = Record.of_plan(self.plan, {**loaded, "dtype": "float32"}, weights, edit, (self.backbone, self))
+        if not self.still:
+            return record
+        reference = Part.model_validate({"name": "reference", "picture": self.still})
+        nothing = record.edit.model_copy(update={"steps": 1, "guidance": 0.0})
+        code = code_of((self.backbone, self))
+        return record.model_copy(update={"inversion": reference, "methods": (), "edit": nothing, "code": code})
 
     @property
     def hash(self) -> str:
