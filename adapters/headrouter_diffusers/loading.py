@@ -73,7 +73,9 @@ def load_pipeline(
         try:
             pipeline = order.wanted.from_pretrained(folder, **parts)
         except Exception as error:  # a configuration holds anything, and so do the errors that follow from it
-            raise WeightsError(f"`model` {source!r} could not be loaded from {folder}: {reason_of(error)}.") from error
+            raise WeightsError(
+                f"`model` {source!r} could not be loaded from {folder}: {reason_of(error)}. Fetch it again."
+            ) from error
         for component in pipeline.components.values():
             if isinstance(component, Module):
                 component.eval().requires_grad_(False)

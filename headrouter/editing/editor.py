@@ -196,7 +196,9 @@ class Editor:
         given = settled(image, asked, self.backbone, self.inversion, self.methods, only="inversion")
         if not given.plan.inversion.inverts:
             name = name_of("inversion", given.plan.inversion)
-            raise IncompatibleError(f"`inversion` {name!r} has no inversion to keep.")
+            raise IncompatibleError(
+                f"`inversion` {name!r} inverts nothing, so that no latents can be kept. Choose another, such as 'rf'."
+            )
         (latents,), cost = self._batch([given], "invert", phase="invert").invert()
         return InvertedLatents(latents, self._identity(given, asked.seed[0], self.backbone.fingerprint()), cost)
 

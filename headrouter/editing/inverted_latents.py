@@ -93,7 +93,7 @@ class InvertedLatents:
         """
         path = path_of(path, "start")
         if not path.is_file():
-            raise InvalidInputError(f"`start` '{path}' is not a file; give what `InvertedLatents.save` wrote.")
+            raise InvalidInputError(f"`start` '{path}' is not a file; give a file that `InvertedLatents.save` wrote.")
         if path.stat().st_size > LARGEST + _LARGEST_HEADER:
             raise InvalidInputError(
                 f"`start` '{path}' has {path.stat().st_size} bytes, more than any picture's; invert the picture again."
@@ -104,12 +104,16 @@ class InvertedLatents:
                 _check_latents(path, file.get_slice("latents"))
                 latents = file.get_tensor("latents")
         except (SafetensorError, OSError) as error:
-            raise InvalidInputError(f"`start` '{path}' is damaged or no safetensors file: {error}.") from error
+            raise InvalidInputError(
+                f"`start` '{path}' is damaged or no safetensors file: {error}; invert the picture again."
+            ) from error
         if not torch.isfinite(latents).all():
-            raise InvalidInputError(f"`start` '{path}' is damaged: its latents are not finite float32 numbers.")
+            raise InvalidInputError(
+                f"`start` '{path}' is damaged: its latents are not finite float32 numbers; invert the picture again."
+            )
         if record.sha256 != _hash(record.identity, latents):
             raise InvalidInputError(
-                f"`start` '{path}' is damaged: its latents are not those that were written with its identity."
+                f"`start` '{path}' is damaged: its latents are not those that were written with its identity; invert again."
             )
         return cls(latents, record.identity, Cost(**record.cost.model_dump()))
 
@@ -130,12 +134,16 @@ class InvertedLatents:
 def _record(path: Path, text: str | None, has_latents: bool) -> _Record:
     """Read the metadata."""
     if text is None or not has_latents:
-        raise InvalidInputError(f"`start` '{path}' holds something else than a kept inversion.")
+        raise InvalidInputError(
+            f"`start` '{path}' holds something else than a kept inversion; give a file of `InvertedLatents.save`."
+        )
     try:
         content = json.loads(text)
         written = content["format"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise InvalidInputError(f"`start` '{path}' is damaged: {error!r} in its metadata.") from error
+        raise InvalidInputError(
+            f"`start` '{path}' is damaged: {error!r} in its metadata; invert the picture again."
+        ) from error
     if type(written) is int and written in (1, 2):
         raise InvalidInputError(
             f"`start` '{path}' was kept by an earlier version, which did not note its code; invert the picture again."
@@ -154,10 +162,13 @@ def _check_latents(path: Path, latents: Any) -> None:
     """Refuse latents of a wrong type, shape or size by the file's header, before they are read."""
     shape = latents.get_shape()
     if latents.get_dtype() != "F32":
-        raise InvalidInputError(f"`start` '{path}' is damaged: its latents are not finite float32 numbers.")
+        raise InvalidInputError(
+            f"`start` '{path}' is damaged: its latents are not finite float32 numbers; invert the picture again."
+        )
     if len(shape) != 4 or shape[0] != 1 or 0 in shape:
         raise InvalidInputError(
-            f"`start` '{path}' is damaged: its latents have the shape {reprlib.repr(shape)}, not [1, channels, h, w]."
+            f"`start` '{path}' is damaged: its latents have the shape {reprlib.repr(shape)}, not [1, channels, h, w]; "
+            "invert the picture again."
         )
     if 4 * math.prod(shape) > LARGEST:
         raise InvalidInputError(

@@ -145,7 +145,9 @@ def _identified(file: BytesIO, source: bytes | Path) -> Image.Image:
             continue
         except Image.DecompressionBombError as error:
             raise InvalidInputError(f"`image` {name_of(source)} is too large for its format. Scale it down.") from error
-    raise InvalidInputError(f"`image` {name_of(source)} is not a picture in a known format ({', '.join(FORMATS)}).")
+    raise InvalidInputError(
+        f"`image` {name_of(source)} is not a picture in a known format ({', '.join(FORMATS)}). Convert it."
+    )
 
 
 def _refuse_large(size: tuple[int, int], largest: int, name: str) -> None:

@@ -66,10 +66,12 @@ def load_picture(source: Source, *, background: str = "white", largest: int = LA
     except InvalidInputError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ... for a damaged file
-        raise InvalidInputError(f"`image` {name_of(source)} is damaged and cannot be decoded: {error}.") from error
+        raise InvalidInputError(
+            f"`image` {name_of(source)} is damaged and cannot be decoded: {error}. Save it anew."
+        ) from error
     if min(colours.size) < SMALLEST_SIDE:
         raise InvalidInputError(
-            f"`image` {name_of(source)} is {_size(colours.size)} pixels; each side must be at least {SMALLEST_SIDE}."
+            f"`image` {name_of(source)} is {_size(colours.size)} pixels; each side must be at least {SMALLEST_SIDE}. Scale it up."
         )
     flat = to_srgb(colours, name_of(source)).convert("RGB")
     return flat if alpha is None else Image.composite(flat, Image.new("RGB", flat.size, background), alpha)

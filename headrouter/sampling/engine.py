@@ -184,7 +184,7 @@ class _Velocity:
             velocity = self.backbone.velocity(latents, sigma, rows)
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(
-                f"{self.backbone.device} ran out of memory at step {step_info.step} with {len(rows)} rows. What saves memory: a "
+                f"{self.backbone.device} ran out of memory at step {step_info.step} with {len(rows)} rows. Save memory by a "
                 "smaller `size`, `max_rows=2` (edits one by one), `offload='model'` or `'group'`, `dtype='bfloat16'`."
             ) from error
         if not torch.isfinite(velocity).all():
@@ -225,4 +225,6 @@ def _refuse_idle(method: Method, run: MethodRun, steps: range, total: int) -> No
 
 def _check(latents: Tensor, phase: str, step: int, steps: int) -> None:
     if not torch.isfinite(latents).all():
-        raise NonFiniteError(f"The latents became NaN or infinite after {phase} step {step} of {steps}.")
+        raise NonFiniteError(
+            f"The latents became NaN or infinite after {phase} step {step} of {steps}. Try weaker steering, or more steps."
+        )

@@ -33,7 +33,7 @@ def refuse_idle_prompts(backbone: Backbone, guidance: float, negative_prompt: st
             " alone. Leave it out, or give a `guidance` above 1."
         )
     raise IncompatibleError(
-        f"`negative_prompt` {negative_prompt!r} would have no effect: {backbone.name} is told its guidance as a number and"
+        f"`negative_prompt` {negative_prompt!r} would have no effect: {backbone.name} takes its guidance as a number and"
         " evaluates no negative prompt. Leave it out, or let the backbone guide in two passes where it can"
         " (`guidance_kind='two-pass'` for Flux)."
     )

@@ -48,7 +48,7 @@ class Occupation:
             other = _occupied.get(self._backbone)
             if other is not None and not other.over():
                 raise IncompatibleError(
-                    f"{self._backbone.name} is in the middle of another run, which would hear and steer this one. Wait until that"
+                    f"{self._backbone.name} is in the middle of another run, whose methods would steer this one. Wait until that"
                     " one has ended, or give this one an editor with a model of its own."
                 )
             _occupied[self._backbone] = self

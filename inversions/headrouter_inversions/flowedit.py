@@ -106,7 +106,7 @@ class FlowEdit(OneWay):
         source_of = {row.image: index for index, row in enumerate(rows) if row.is_source}
         if any(row.image not in source_of for row in rows):
             raise IncompatibleError(
-                "FlowEdit subtracts the source's velocity from the edit's, and this run has no source."
+                "`flowedit` subtracts the source's velocity from the edit's, and this run has no source. Edit a picture."
             )
         sources = [source_of[row.image] for row in rows]
         total = torch.zeros_like(state.latents)

@@ -120,7 +120,7 @@ class LocalBlend(Method):
         """
         if any(context.source_of(row) is None for row in context.rows):
             raise IncompatibleError(
-                "Local blending keeps the source outside a mask, and this run has no source. Edit a picture, or leave "
+                "`local-blend` keeps the source outside a mask, and this run has no source. Edit a picture, or leave "
                 "`local-blend` out."
             )
         if self.mask is not None:
@@ -144,7 +144,7 @@ def _words(method: LocalBlend, source: Prompt, target: Prompt) -> tuple[tuple[in
     in_target = _positions("target_words", method.target_words, target, source)
     if not in_source and not in_target:
         raise InvalidInputError(
-            f"Local blending finds no words to look for: those of {source.text!r} and {target.text!r} do not differ. Give "
+            f"`local-blend` needs words that differ: those of {source.text!r} and {target.text!r} do not differ. Give "
             "`source_words`, `target_words` or a `mask`."
         )
     return in_source, in_target
@@ -166,7 +166,7 @@ def _blocks(method: LocalBlend, context: RunContext) -> tuple[int, ...]:
     chosen = tuple(best) if method.blocks is None else method.blocks
     if not chosen:
         raise InvalidInputError(
-            "`method.blocks`: nobody has ranked the blocks of this model by how well their attention shows where a word acts. Give "
+            "`method.blocks` must be given: this model has no ranking of blocks by how well their attention shows a word. Give "
             "block numbers, or a `ranking` (a JSON file with the list `blocks`, best first), or a `mask`."
         )
     count, name = len(context.sites), "blocks" if method.blocks is not None else "ranking"

@@ -76,7 +76,7 @@ class Injection(Method):
         """
         if any(context.source_of(row) is None for row in context.rows):
             raise IncompatibleError(
-                "Injection copies from the source's row, and this run has no source. Edit a picture, or use `method='none'`."
+                "`injection` copies from the source's row, and this run has no source. Edit a picture, or use `method='none'`."
             )
         count = len(context.sites)
         unknown = [block for block in self.blocks or () if not 0 <= block < count]

@@ -557,7 +557,7 @@ class Unranked(Deaf):
             {"mask": HALF[:, :30]},
             "`method.mask` must have the size of the picture, 32x24 pixels, got 30x24. Resize the mask.",
         ),
-        ({"source_words": (), "target_words": ()}, "finds no words to look for"),
+        ({"source_words": (), "target_words": ()}, "`local-blend` needs words that differ"),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_model_runs(values: dict[str, Any], message: str) -> None:
@@ -568,7 +568,7 @@ def test_what_cannot_be_is_refused_before_the_model_runs(values: dict[str, Any],
 def test_other_refusals(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="'a dog' and 'a dog' do not differ"):
         Editor(Deaf(), "euler", LocalBlend(), progress=False).edit(PICTURE, "a dog", "a dog")
-    with pytest.raises(InvalidInputError, match="nobody has ranked the blocks of this model"):
+    with pytest.raises(InvalidInputError, match="this model has no ranking of blocks"):
         Editor(Unranked(), "euler", LocalBlend(), progress=False).edit(PICTURE, "a dog", "a cat")
     with pytest.raises(IncompatibleError, match="this run has no source"):
         Editor(Deaf(), "euler", None, progress=False).generate("a dog", method=LocalBlend())

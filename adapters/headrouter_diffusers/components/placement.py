@@ -25,7 +25,8 @@ def resolve_device(parameters: BackboneParameters) -> torch.device:
             ).item()  # some devices hold tensors and compute nothing
         except Exception as error:  # torch raises a class of its own for nearly every device that is not there
             raise InvalidInputError(
-                f"`device` {parameters.device!r} cannot be used here: {reason_of(error)}."
+                f"`device` {parameters.device!r} cannot be used here: {reason_of(error)}. Choose 'auto', or a device "
+                "that `headrouter doctor` lists."
             ) from error
     if parameters.offload != "none" and device.type == "cpu":
         raise InvalidInputError(

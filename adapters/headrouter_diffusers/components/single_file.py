@@ -68,7 +68,9 @@ def read_checkpoint(source: str, file: Path) -> Checkpoint:
     try:
         checkpoint: Checkpoint = compat.read_single_file(str(file))
     except Exception as error:  # many kinds, from three libraries
-        raise WeightsError(f"`model` {source!r} is damaged or incomplete ({reason_of(error)}).") from error
+        raise WeightsError(
+            f"`model` {source!r} is damaged or incomplete ({reason_of(error)}). Fetch it again."
+        ) from error
     if any("lora" in name.lower() for name in checkpoint):
         raise WeightsError(
             f"`model` {source!r} holds a LoRA, which is not a model. Load it onto a pipeline by `load_lora_weights(...)`,"

@@ -134,7 +134,7 @@ def _edit_each(arguments: argparse.Namespace) -> int:
             else:
                 tqdm.write(_summary(result, folder / name), file=sys.stdout)
         if len(failures) == len(pictures):
-            raise InvalidInputError(f"none of {len(pictures)} pictures could be edited.")
+            raise InvalidInputError(f"none of {len(pictures)} pictures could be edited; see the errors above.")
     if failures:
         say(f"headrouter: {len(failures)} of {len(pictures)} pictures could not be edited.")
     return 2 if failures else 0

@@ -85,7 +85,8 @@ class ImageTokenRun(MethodRun):
             refuse_without_source(context, "`method.keys` 'changed'", "keys='words'")
         if parameters.image_tokens == "features" and parameters.token_form == "share":
             raise InvalidInputError(
-                "`method.token_form` 'share' has no meaning with `image_tokens` 'features': features have signs. Choose 'literal' "
+                "`method.token_form` 'share' would have no effect with `image_tokens` 'features': features have signs. "
+                "Choose 'literal' "
                 "or 'centred'."
             )
         self._parameters, self._steps, sites = parameters, window.steps(context), window.sites(context)

@@ -37,7 +37,9 @@ class HeadSensitivity(Method):
             IncompatibleError: there is no source row to compare with.
         """
         if not any(row.is_source for row in context.rows):
-            raise IncompatibleError("Head sensitivity compares an edit with its source, and this run has no source.")
+            raise IncompatibleError(
+                "`head-sensitivity` compares an edit with its source, and this run has no source. Edit a picture."
+            )
         return _HeadSensitivityRun(self, context)
 
 

@@ -45,7 +45,9 @@ class HeadSwap(Method):
             IncompatibleError: there is no source, or several edits for one source to swap with.
         """
         if not any(row.is_source for row in context.rows):
-            raise IncompatibleError("Head swap takes from a source row, and this run has no source.")
+            raise IncompatibleError(
+                "`head-swap` takes from a source's row, and this run has no source. Edit a picture."
+            )
         edits = Counter(row.image for row in context.rows if not row.is_source)
         if self.into == "both" and max(edits.values(), default=0) > 1:
             raise IncompatibleError(
