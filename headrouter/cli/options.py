@@ -56,3 +56,16 @@ def size_of(text: str) -> Any:
     if match is None:
         raise InvalidInputError(f"`--size` must look like 1024x768, or be auto (got {text!r}).")
     return int(match[1]), int(match[2])
+
+
+def refuse_below_one(arguments: argparse.Namespace, *names: str) -> None:
+    """Refuse options below 1.
+
+    Raises:
+        InvalidInputError: naming the first.
+    """
+    for name in names:
+        if getattr(arguments, name) < 1:
+            raise InvalidInputError(
+                f"`--{name.replace('_', '-')}` must be at least 1 (got {getattr(arguments, name)})."
+            )

@@ -113,10 +113,3 @@ def command_line(arguments: argparse.Namespace) -> str:
             for one in value if isinstance(value, list) else [value]:
                 words += [action.option_strings[-1], str(one)]
     return shlex.join(words)
-
-
-def positive(arguments: argparse.Namespace, *names: str) -> None:
-    """Refuse counts below 1."""
-    for name in names:
-        if getattr(arguments, name) < 1:
-            raise InvalidInputError(f"`--{name}` must be at least 1 (got {getattr(arguments, name)}).")

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL
 
-from headrouter.errors import HeadRouterError, InvalidInputError
+from headrouter.cli.options import refuse_below_one
+from headrouter_shapes.command import exit_code
 from headrouter_shapes.pipelines.folder import load_autoencoder
 from headrouter_shapes.weights import BUNDLED, model_path
 from headrouter_shapes.world.oracle import Reading, read
@@ -58,23 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=11)
-    chosen = parser.parse_args(arguments)
-    try:
-        if chosen.pictures < 1:
-            raise InvalidInputError(f"`--pictures` must be at least 1; got {chosen.pictures}.")
-        autoencoder = load_autoencoder(
-            model_path(chosen.model) if chosen.model in BUNDLED else Path(chosen.model)
-        ).eval()
-    except HeadRouterError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(_run, parser.parse_args(arguments))
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    refuse_below_one(chosen, "pictures")
+    autoencoder = load_autoencoder(model_path(chosen.model) if chosen.model in BUNDLED else Path(chosen.model)).eval()
     generator = np.random.default_rng((chosen.seed, 3))
     scenes = [sample_scene(generator) for _ in range(chosen.pictures)]
     readings: list[Reading] = []
     for start in range(0, len(scenes), 100):
         readings += read(round_trip(autoencoder, render_array(scenes[start : start + 100])))
     print(confusion_table(confusion(scenes, readings)), end="")
-    return 0
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from headrouter.errors import HeadRouterError, InvalidInputError
+from headrouter.cli.options import refuse_below_one
 from headrouter.imaging.picture import output_folder, psnr
+from headrouter_shapes.command import exit_code
 from headrouter_shapes.files import replacing
 from headrouter_shapes.pipelines.build import BACKBONES, ShapesPipeline
 from headrouter_shapes.pipelines.folder import load_pipeline
@@ -194,22 +195,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, 2 for an error that the user can act on."""
-    chosen = _parser().parse_args(arguments)
-    try:
-        for name in ("pictures", "steps", "workers"):
-            if getattr(chosen, name) < 1:
-                raise InvalidInputError(f"`--{name}` must be at least 1; got {getattr(chosen, name)}.")
-        if chosen.workers > 1:
-            torch.set_num_threads(1)
-        with contextlib.nullcontext() if chosen.out is None else output_folder(chosen.out):
-            _run(chosen)
-    except HeadRouterError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(_run, _parser().parse_args(arguments))
 
 
 def _run(chosen: argparse.Namespace) -> None:
+    refuse_below_one(chosen, "pictures", "steps", "workers")
+    if chosen.workers > 1:
+        torch.set_num_threads(1)
+    with contextlib.nullcontext() if chosen.out is None else output_folder(chosen.out):
+        _measure(chosen)
+
+
+def _measure(chosen: argparse.Namespace) -> None:
     figures = {}
     for model in chosen.models:
         folder = model_path(model) if model in BACKBONES else Path(model)

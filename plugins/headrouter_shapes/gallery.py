@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from headrouter.errors import HeadRouterError
+from headrouter_shapes.command import exit_code
 from headrouter_shapes.world.render import changed_region, render_array
 from headrouter_shapes.world.scene import edit, sample_scene
 from headrouter_shapes.world.sheet import save_sheet
@@ -36,14 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m headrouter_shapes.gallery", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for shapes-world.png and shapes-edits.png")
     parser.add_argument("--seed", type=int, default=4)
-    chosen = parser.parse_args(arguments)
-    try:
-        save_sheet(world_sheet(chosen.seed), chosen.out / "shapes-world.png", columns=12)
-        save_sheet(edit_sheet(chosen.seed), chosen.out / "shapes-edits.png", columns=len(SEMANTICS))
-    except HeadRouterError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(_run, parser.parse_args(arguments))
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    save_sheet(world_sheet(chosen.seed), chosen.out / "shapes-world.png", columns=12)
+    save_sheet(edit_sheet(chosen.seed), chosen.out / "shapes-edits.png", columns=len(SEMANTICS))
 
 
 if __name__ == "__main__":

@@ -17,13 +17,14 @@ import numpy as np
 from tqdm import tqdm
 
 from headrouter.editing.assembly import backbone_of
-from headrouter.errors import HeadRouterError, InvalidInputError
+from headrouter.errors import InvalidInputError
 from headrouter.imaging.picture import output_folder, psnr
 from headrouter.models.backbone import Backbone
 from headrouter_shapes.bench.batch import edit_batch
 from headrouter_shapes.bench.configuration import configure
 from headrouter_shapes.bench.intervals import mean
 from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, SIZES, Case, cases
+from headrouter_shapes.command import exit_code
 from headrouter_shapes.evaluate import CAP
 from headrouter_shapes.files import replacing
 from headrouter_shapes.pipelines.build import BACKBONES
@@ -122,20 +123,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, 2 for an error that the user can act on."""
-    chosen = _parser().parse_args(arguments)
-    try:
-        unknown = [name for name in chosen.backbones if name not in BACKBONES]
-        if unknown:
-            raise InvalidInputError(f"`backbones` must be of {', '.join(BACKBONES)}; got {', '.join(unknown)}.")
-        with output_folder(chosen.out):
-            _run(chosen)
-    except HeadRouterError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(_run, _parser().parse_args(arguments))
 
 
 def _run(chosen: argparse.Namespace) -> None:
+    unknown = [name for name in chosen.backbones if name not in BACKBONES]
+    if unknown:
+        raise InvalidInputError(f"`backbones` must be of {', '.join(BACKBONES)}; got {', '.join(unknown)}.")
+    with output_folder(chosen.out):
+        _measure(chosen)
+
+
+def _measure(chosen: argparse.Namespace) -> None:
     some = drawings(chosen.pictures)
     drawn = render_array([case.source for case in some])
     measured: list[Point] = []

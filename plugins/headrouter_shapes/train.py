@@ -21,10 +21,12 @@ import torch
 from diffusers import AutoencoderKL
 from tqdm import tqdm
 
-from headrouter.errors import HeadRouterError, InvalidInputError
+from headrouter.cli.options import refuse_below_one
+from headrouter.errors import InvalidInputError
 from headrouter.files import refuse_occupied
 from headrouter.imaging.picture import output_folder
 from headrouter_shapes.claim import claimed
+from headrouter_shapes.command import exit_code
 from headrouter_shapes.files import finish, load_tensors, replacing, save_tensors
 from headrouter_shapes.pipelines.autoencoder import build_autoencoder, set_latent_scale
 from headrouter_shapes.pipelines.build import BACKBONES, ShapesPipeline, build_pipeline
@@ -239,25 +241,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, 2 for an error that the user can act on."""
-    chosen = _parser().parse_args(arguments)
+    return exit_code(_run, _parser().parse_args(arguments))
+
+
+def _run(chosen: argparse.Namespace) -> None:
     device = torch.device(chosen.device)
     if chosen.workers > 1:
         torch.set_num_threads(1)
-    try:
-        for name in ("pictures", "batch", "pool", "sheet", "vae_steps"):
-            if getattr(chosen, name) < 1:
-                option = name.replace("_", "-")
-                raise InvalidInputError(f"`--{option}` must be at least 1; got {getattr(chosen, name)}.")
-        with output_folder(chosen.out), claimed(chosen.out):
-            finish(chosen.out)
-            autoencoder = run_autoencoder(chosen, device)
-            with attention.everywhere() if device.type == "cpu" else contextlib.nullcontext():
-                for backbone in BACKBONES if chosen.model == "all" else {chosen.model} & set(BACKBONES):
-                    run_model(backbone, autoencoder, chosen, device)
-    except HeadRouterError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    refuse_below_one(chosen, "pictures", "batch", "pool", "sheet", "vae_steps")
+    with output_folder(chosen.out), claimed(chosen.out):
+        finish(chosen.out)
+        autoencoder = run_autoencoder(chosen, device)
+        with attention.everywhere() if device.type == "cpu" else contextlib.nullcontext():
+            for backbone in BACKBONES if chosen.model == "all" else {chosen.model} & set(BACKBONES):
+                run_model(backbone, autoencoder, chosen, device)
 
 
 if __name__ == "__main__":

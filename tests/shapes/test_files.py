@@ -169,7 +169,7 @@ def test_the_command_lines_say_what_is_wrong_and_write_nothing(
     assert train.main(["--model", "sd3", "--vae", str(tmp_path), *common]) == 2
     assert "config.json" in capsys.readouterr().err
     assert train.main(["--model", "sd3", "--batch", "0", *common]) == 2
-    assert "`--batch` must be at least 1; got 0" in capsys.readouterr().err
+    assert "`--batch` must be at least 1 (got 0)" in capsys.readouterr().err
     assert train.main(["--model", "flux", "--vae", str(folder), "--start-from", str(tmp_path), *common]) == 2
     assert "model_index.json" in capsys.readouterr().err
     assert evaluate.main([str(tmp_path / "nothing"), "--out", str(out)]) == 2

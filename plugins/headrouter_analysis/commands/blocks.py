@@ -3,8 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from headrouter.cli.options import refuse_below_one
 from headrouter.errors import InvalidInputError
-from headrouter_analysis.command import add_analysis, load, model_of, positive, record
+from headrouter_analysis.command import add_analysis, load, model_of, record
 
 if TYPE_CHECKING:
     from headrouter_analysis.analyses.blocks import Masked
@@ -51,7 +52,7 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, rank, and say the order."""
-    positive(arguments, "pictures", "top", "batch")
+    refuse_below_one(arguments, "pictures", "top", "batch")
     if arguments.guidance is not None:
         raise InvalidInputError("`--guidance` has no effect here: pictures are looked at without. Leave it out.")
     if arguments.threshold is not None and not 0 < arguments.threshold < 1:

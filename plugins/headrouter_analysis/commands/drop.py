@@ -3,8 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from headrouter.cli.options import refuse_below_one
 from headrouter.errors import InvalidInputError
-from headrouter_analysis.command import add_analysis, load, model_of, positive, record
+from headrouter_analysis.command import add_analysis, load, model_of, record
 
 if TYPE_CHECKING:
     from headrouter_analysis.profile import Profile
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from headrouter_analysis.analyses.dropping import measure_dropping
     from headrouter_analysis.methods.dropout import HeadDropout
 
-    positive(arguments, "top", "pictures", "draws", "batch")
+    refuse_below_one(arguments, "top", "pictures", "draws", "batch")
     profile = drawn_world_profile(arguments)
     for name in arguments.semantic:
         profile.index(name)

@@ -3,8 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from headrouter.cli.options import refuse_below_one
 from headrouter.errors import InvalidInputError
-from headrouter_analysis.command import add_analysis, load, model_of, positive, record
+from headrouter_analysis.command import add_analysis, load, model_of, record
 
 if TYPE_CHECKING:
     from headrouter_analysis.analyses.pairs import Pair
@@ -55,7 +56,7 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, draw, and say what was found."""
-    positive(arguments, "pairs", "batch")
+    refuse_below_one(arguments, "pairs", "batch")
     pairs = pairs_of(arguments)
     from headrouter.imaging.picture import writable_folder
     from headrouter_analysis import figures, tables

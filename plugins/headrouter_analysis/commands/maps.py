@@ -5,8 +5,9 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from headrouter.cli.options import refuse_below_one
 from headrouter.errors import InvalidInputError
-from headrouter_analysis.command import add_analysis, load, model_of, positive, record
+from headrouter_analysis.command import add_analysis, load, model_of, record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     from headrouter_analysis.methods.depth import TextShare
     from headrouter_analysis.methods.maps import AXES, AttentionMaps
 
-    positive(arguments, "batch")
+    refuse_below_one(arguments, "batch")
     plain = Prompt(arguments.prompt, {})
     words = tuple(dict.fromkeys(arguments.word or plain.different_words))
     for word in words:

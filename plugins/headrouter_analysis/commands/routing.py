@@ -2,7 +2,8 @@
 
 import argparse
 
-from headrouter_analysis.command import add_analysis, load, model_of, positive, record
+from headrouter.cli.options import refuse_below_one
+from headrouter_analysis.command import add_analysis, load, model_of, record
 from headrouter_analysis.commands.drop import add_profile, drawn_world_profile
 
 TEXT = """Whether head weights from a measured profile edit better than those from the edit at hand, on the drawn world.
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     from headrouter_analysis import figures, tables
     from headrouter_analysis.analyses.routing_trial import MEASURES, SHARED, VARIANTS, try_routing
 
-    positive(arguments, "edits", "batch")
+    refuse_below_one(arguments, "edits", "batch")
     profile = drawn_world_profile(arguments)
     for name in arguments.semantic:
         profile.index(name)
