@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from headrouter_diffusers.testing import tiny_flux, tiny_sd35
+from builders import photo_in, sd35_in
+from headrouter_diffusers.testing import tiny_flux
 from headrouter_flux.backbone import FluxParameters
 from PIL import Image
 
@@ -18,16 +19,14 @@ from headrouter.cli import main
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    tiny_sd35().save_pretrained(folder / "sd3.5")
+    sd35_in(folder)
     tiny_flux().save_pretrained(folder / "flux")
     return folder
 
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    pixels = (np.random.default_rng(0).random((32, 48, 3)) * 255).astype(np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
+    return photo_in(tmp_path)
 
 
 def edit(*arguments: Any) -> int:

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from headrouter_diffusers.testing import tiny_sd35
+from builders import photo_in, sd35_in
 from headrouter_inversions.sdedit import SDEdit
 from PIL import Image
 
@@ -21,16 +20,12 @@ ALL = ["euler", "fireflow", "flowedit", "rf", "rf-sde", "rf-solver", "sdedit"]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "sd3.5"
-    tiny_sd35().save_pretrained(folder)
-    return folder
+    return sd35_in(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    pixels = (np.random.default_rng(0).random((32, 48, 3)) * 255).astype(np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
+    return photo_in(tmp_path)
 
 
 def reconstruct(*arguments: Any) -> int:

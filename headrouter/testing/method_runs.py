@@ -6,8 +6,9 @@ from typing import Any, final
 from headrouter.attention.rows import Row
 from headrouter.methods.method import Method
 from headrouter.prompts.prompt import Prompt
+from headrouter.sampling.directions import TwoWay
 from headrouter.sampling.engine import Engine, Sampled
-from headrouter.sampling.inversion import Inversion, RunInputs, State, Velocity, per_row
+from headrouter.sampling.inversion import RunInputs, State, Velocity
 from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
@@ -15,34 +16,14 @@ STEPS = 4
 
 
 @final
-class _Plain(Inversion):
+class _Plain(TwoWay):
     """Samples by Euler's method from noise."""
-
-    @property
-    def inversion_prompt(self) -> Any:
-        return "source"
-
-    @property
-    def inversion_guidance(self) -> float:
-        return 1.0
-
-    def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
-        return guidance
 
     def inversion_steps(self, steps: int) -> range:
         return range(0)
 
-    def sampling_steps(self, steps: int) -> range:
-        return range(steps)
-
-    def needs_source(self, step: int, steps: int) -> bool:
-        return False
-
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         return state
-
-    def initial_state(self, rows: Sequence[Row], inputs: RunInputs) -> State:
-        return State(per_row(inputs.noise("start", 0), rows))
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         current, following = inputs.sigmas[step], inputs.sigmas[step + 1]

@@ -241,10 +241,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, 2 for an error that the user can act on."""
-    return exit_code(_run, _parser().parse_args(arguments))
+    return exit_code(_train, _parser().parse_args(arguments))
 
 
-def _run(chosen: argparse.Namespace) -> None:
+def _train(chosen: argparse.Namespace) -> None:
     device = torch.device(chosen.device)
     if chosen.workers > 1:
         torch.set_num_threads(1)

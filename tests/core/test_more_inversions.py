@@ -86,7 +86,17 @@ def test_orders(inversion: Inversion, one_way: int, round_trip: int) -> None:
     assert order(nonlinear) == pytest.approx(round_trip, abs=0.06)
 
 
-@pytest.mark.parametrize("inversion", [RFSolver(), FireFlow(), RFInversion(gamma=0.0, eta=0.0)])
+@pytest.mark.parametrize(
+    "inversion",
+    [
+        Euler(),
+        Euler(told="current"),
+        Euler(fixed_point=2),
+        RFSolver(),
+        FireFlow(),
+        RFInversion(gamma=0.0, eta=0.0),
+    ],
+)
 def test_a_constant_field_is_exact_both_ways(inversion: Inversion) -> None:
     solved = Solved(lambda latents, sigma: torch.full_like(latents, 0.7), grid(9), SOURCE)
     noise = solved.invert(inversion)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders import PICTURE
 from headrouter_diffusers.testing import tiny_sd35
 from headrouter_inversions.rf import RFInversion
-from PIL import Image
 
 from headrouter import Editor, replay
 from headrouter.editing.record import FORMAT, Record
@@ -21,7 +21,6 @@ from headrouter.methods.head_router.method import HeadRouter
 from headrouter.testing.toy import ToyMMDiT
 
 STORED = Path(__file__).parent / "records"
-PICTURE = Image.fromarray((np.random.default_rng(0).random((32, 48, 3)) * 255).astype(np.uint8))
 """What the stored records are of."""
 
 

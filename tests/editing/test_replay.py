@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from builders import PICTURE
 from headrouter_diffusers.testing import tiny_sd35
 from PIL import Image
 
@@ -20,8 +21,6 @@ from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.word_maps import WordMaps
 from headrouter.plugins import register, reload
 from headrouter.plugins.specifications import MethodSpec, hookimpl
-
-PICTURE = Image.fromarray((np.random.default_rng(0).random((32, 48, 3)) * 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="module")

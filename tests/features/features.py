@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from builders import PICTURE
 from diffusers import hooks
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from headrouter_analysis.analyses.blocks import Masked, rank_blocks
@@ -34,13 +35,11 @@ from headrouter_inversions.rf_sde import RFInversionSDE
 from headrouter_inversions.rf_solver import RFSolver
 from headrouter_inversions.sdedit import SDEdit
 from headrouter_sd3.backbone import SD3Parameters, SD35Parameters
-from PIL import Image
 
 from headrouter import Editor, replay
 from headrouter.editing.editor import Methods
 from headrouter.methods.head_router.method import HeadRouter
 
-PICTURE = Image.fromarray((np.random.default_rng(0).random((32, 48, 3)) * 255).astype(np.uint8))
 SOURCE, TARGET = "a photo of a cat", "a photo of a dog"
 
 BACKBONES: dict[str, Callable[[], tuple[Any, Any]]] = {

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from builders import PICTURE
 from headrouter_diffusers import autoencoder
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_flux.backbone import FluxParameters
 from headrouter_inversions.euler import Euler
 from headrouter_sd3.backbone import SD3Backbone, SD3Parameters
-from PIL import Image
 
 from headrouter import Editor
 from headrouter.attention.rows import Row
@@ -29,7 +29,6 @@ from headrouter.testing.toy import ToyMMDiT
 
 from .told import refused
 
-PICTURE = Image.fromarray((np.random.default_rng(0).random((32, 48, 3)) * 255).astype(np.uint8))
 ROUTER = HeadRouter(gamma=1.0)
 
 

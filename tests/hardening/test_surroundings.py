@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from builders import PICTURE
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_flux.backbone import FluxParameters
 from headrouter_inversions.euler import Euler
 from headrouter_sd3.backbone import SD3Parameters
-from PIL import Image
 
 from headrouter import Editor
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.models.surroundings import undisturbed
 from headrouter.testing.toy import ToyMMDiT
 
-PICTURE = Image.fromarray((np.random.default_rng(0).random((32, 48, 3)) * 255).astype(np.uint8))
 LOADS: dict[str, Callable[[], Any]] = {
     "toy": ToyMMDiT,
     "flux": lambda: FluxParameters().load("tiny", tiny_flux()),
