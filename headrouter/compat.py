@@ -1,4 +1,4 @@
-"""All that the core uses of PyTorch's private API. Each function says what would take its place if PyTorch changed.
+"""Hold every use of PyTorch's private API by the core. Each function says what would take its place if PyTorch changed.
 
 No other module of the core names a private thing of PyTorch; tests/core/test_compat.py holds each of these to what is expected.
 """

@@ -11,7 +11,7 @@ LONGEST: Final = 2_000
 """Characters of a message; of a longer one, which repeats what the user gave, the middle is left out."""
 
 LONGEST_REASON: Final = 300
-"""Characters of what somebody else's error says, where it is part of a sentence."""
+"""Characters of a foreign error that become part of a sentence."""
 
 
 def printable(text: str) -> str:
@@ -86,7 +86,7 @@ class PictureWarning(UserWarning):
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what somebody else's code raised, in one printable line without its full stop.
+    """Return a foreign error in one printable line, without its full stop.
 
     The type comes first, unless it is an error of headrouter's own.
 

@@ -1,4 +1,4 @@
-"""All that adapters use of the private API of PyTorch and diffusers. Each function says what would take its place.
+"""Hold every use of the private API of PyTorch and diffusers by adapters. Each function says what would take its place.
 
 No other module of an adapter names a private thing of theirs; tests/adapters/test_compat.py holds each of these to what is expected
 of it, and so says which versions will do.
@@ -117,7 +117,7 @@ def hooks_of(module: Module) -> Mapping[str, Any]:
 
 
 def tensors_on_disk(module: Module) -> Iterator[tuple[int, tuple[str, str]]]:
-    """Yield file and key of what group offloading keeps in files, by the identity of the empty tensor that stands for it.
+    """Yield file and key of each tensor that group offloading keeps in a file, by its stand-in.
 
     Instead: move the model to the CPU before its weights are read.
     """

@@ -179,7 +179,7 @@ class DiffusersBackbone(Backbone, ABC):
         """Return the velocity dx/dσ of each row of the batch, from one call of the transformer.
 
         The batch holds both branches of guidance; do not guide here. σ runs from 1 (noise) to 0 (picture), and dx/dσ points to the
-        noise: a model that is told 1000·σ or 1 − σ, or predicts the opposite, is put right here. Give it the time in the dtype
+        noise: a model that takes 1000·σ or 1 − σ, or predicts the opposite, is adapted here. Give it the time in the dtype
         that the stock pipeline gives it, which is not always the latents'.
 
         Args:

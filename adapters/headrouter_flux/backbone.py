@@ -29,7 +29,7 @@ class FluxParameters(T5Parameters):
     Attributes:
         guidance_kind: ``embedded`` tells the model the guidance, ``two-pass`` evaluates prompt and negative prompt;
             ``auto`` is embedded where the model is made for it.
-        embedded_guidance: What a model with embedded guidance is told while ``guidance_kind`` is ``two-pass``.
+        embedded_guidance: Guidance given to a model with embedded guidance while ``guidance_kind`` is ``two-pass``.
         t5: Always true: Flux reads the words of a prompt through T5 alone.
     """
 

@@ -114,7 +114,7 @@ class JointAttention:
     ):
         """Describe an operation: ``attend(query, key, value)`` runs the model's kernel; ``native`` says that it is PyTorch's.
 
-        Another kernel that somebody put in the place of PyTorch's is the one that runs.
+        Another kernel in the place of PyTorch's is the one that runs.
         """
         self.site, self.layout, self.rows, self.step_info = site, layout, rows, step_info
         self.query, self.key, self.value = query, key, value

@@ -43,7 +43,7 @@ def attend_with_log_sum_exp(
 
 
 def attention_is_replaced() -> bool:
-    """Return whether somebody put another kernel in the place of PyTorch's ``scaled_dot_product_attention``."""
+    """Return whether another kernel is in the place of PyTorch's ``scaled_dot_product_attention``."""
     return functional.scaled_dot_product_attention is not compat.PRODUCT_ATTENTION
 
 

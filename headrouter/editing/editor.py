@@ -134,7 +134,7 @@ class Editor:
             prompt: What the picture shall show; a list gives one edit each, all from one inversion and one batch.
             source_prompt: What it shows; may be empty.
             negative_prompt: What guidance steers away from, where the model guides in two passes, at another guidance than 1.
-            preset: Values that somebody found to work, see ``headrouter presets``.
+            preset: Name of published or measured values, see ``headrouter presets``.
             keep: How much of the source to keep, 0 to 1 (η of ``rf``).
             push: How strongly to push the edit, from 0 (γ of ``headrouter``).
             steps: Steps of the time grid.

@@ -25,7 +25,7 @@ Only = Literal["inversion", "reconstruction"]
 class Knobs(Parameters):
     """Holds the values that a user sets beside the parameters of the parts."""
 
-    preset: str | None = Field(None, description="Values that somebody found to work, see `headrouter presets`.")
+    preset: str | None = Field(None, description="Name of published or measured values, see `headrouter presets`.")
     keep: float | None = Field(None, description="How much of the source to keep, η of `rf`.")
     push: float | None = Field(None, description="How strongly to push the edit, γ of `headrouter`.")
     steps: Steps | None = Field(None, description="Steps of the time grid.")

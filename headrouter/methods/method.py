@@ -56,7 +56,7 @@ class RunContext:
         rows: All rows, sources and edits.
         sigmas: The time grid.
         run: Steps that the inversion runs, all or the last of them.
-        word_blocks: Sites whose attention shows best where a word acts, best first; empty if nobody ranked them.
+        word_blocks: Sites whose attention shows best where a word acts, best first; empty if they are not ranked.
         size: Width and height of the user's picture in pixels, or None if there is no picture.
         image_sites: Where the model attends among image tokens alone; most models do not.
         packed_latents: Whether the model takes its latents packed into tokens, as Flux does, not as a grid.

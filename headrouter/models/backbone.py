@@ -57,7 +57,7 @@ class Defaults:
         steps: Sampling steps.
         guidance: Guidance while sampling.
         area: Pixels of a training picture, width times height; 0 where the model names none, so that `size` must be given.
-        word_blocks: Joint sites whose attention shows best where a word acts, best first; empty if nobody ranked them.
+        word_blocks: Joint sites whose attention shows best where a word acts, best first; empty if they are not ranked.
     """
 
     steps: int

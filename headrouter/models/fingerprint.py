@@ -22,7 +22,7 @@ def fingerprint(tensors: Iterable[tuple[str, Tensor]], settings: object = None) 
 
     Floating-point numbers count as bfloat16, so that weights loaded in float32 and in bfloat16 are the same weights. A large tensor
     is read as a matrix of 64-bit words, and enters by the sums of its rows and of its columns, modulo 2⁶⁴, which any device forms
-    exactly and about as fast as it reads memory. That tells weights apart; it is no proof against somebody who forges them.
+    exactly and about as fast as it reads memory. That tells weights apart; it is no proof against forgery.
 
     Args:
         tensors: In any order.

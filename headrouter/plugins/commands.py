@@ -1,4 +1,4 @@
-"""Take subcommands from a plug-in without letting it near anybody else's."""
+"""Take subcommands from a plug-in without letting it change those of others."""
 
 import argparse
 import re

@@ -32,12 +32,12 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
 
 @hookspec
 def register_models(register: Callable[[Model], None]) -> None:
-    """Call ``register`` with each model the plug-in knows of, for its own backbones or for anybody's."""
+    """Call ``register`` with each model the plug-in knows of, for its own backbones or for others."""
 
 
 @hookspec
 def register_presets(register: Callable[[Preset], None]) -> None:
-    """Call ``register`` with each preset the plug-in brings, for its own components or for anybody's."""
+    """Call ``register`` with each preset the plug-in brings, for its own components or for others."""
 
 
 @hookspec

@@ -15,7 +15,7 @@ from headrouter.errors import PluginConflictError, UnknownNameError
 from headrouter.plugins.specifications import ComponentSpec, Model, Preset
 
 BUILT_IN: Final = "headrouter"
-"""The distribution whose names nobody else can take."""
+"""The distribution whose names no other can take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def resolve(label: str, name: str, entries: Sequence[Entry], hints: Iterable[str
         hints: sentences about plug-ins that are missing, added when the name is unknown.
 
     Raises:
-        UnknownNameError: nobody has the name; says what is close.
+        UnknownNameError: the name is not registered; the message names close ones.
         PluginConflictError: several have it; says how to write each.
     """
     distribution, colon, word = fold(name).rpartition(":")

@@ -137,7 +137,7 @@ class Model:
 
     Args:
         name: as for components; unique within the backbone.
-        backbone: name of the backbone that runs it, the plug-in's own or anybody's.
+        backbone: name of the backbone that runs it, the plug-in's own or another's.
         source: a hub id, or ``"package:function"`` for a function without arguments that returns the folder of bundled weights.
         steps, guidance, area: sampling steps, guidance, and pixels of a training picture; 0 steps: as the backbone tells from
             the weights' configuration.

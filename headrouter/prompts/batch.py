@@ -1,6 +1,6 @@
 """Batch prompts: padded on the right to the longest, with a mask of text and padding.
 
-Which axes of a tensor run over text tokens is told by the prompt itself, so masks of any rank follow its length.
+The prompt itself states which axes of a tensor run over text tokens, so masks of any rank follow its length.
 """
 
 from collections.abc import Sequence

@@ -82,7 +82,7 @@ def _test(check: Check[Any], fixture: str) -> Callable[..., None]:
 
     test.__name__, test.__doc__ = _test_name(check), check.summary
     wanted = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", fixture)]
-    test.__signature__ = Signature(wanted)  # type: ignore[attr-defined]  # pytest gives a test the fixtures it is told here
+    test.__signature__ = Signature(wanted)  # type: ignore[attr-defined]  # pytest reads the fixtures of a test here
     return test
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a generation that is not the reference's, told by trying what would make it right.
+"""Find the mistake behind a generation that differs from the reference's, by trying corrections.
 
 A hypothesis is a change of what the backbone is asked: another sign, time, noise level on the way, or guidance. Where one gives the
 reference's latents, it is named, and nothing else. Where none does, only what was ruled out is said.

@@ -25,10 +25,10 @@ Size = tuple[int, int]
 
 @dataclass(eq=False)
 class Recorder(AttentionListener):
-    """Keeps what it hears and changes nothing.
+    """Records events and changes nothing.
 
     Attributes:
-        events, streams: What was heard, in order.
+        events, streams: Attention events and text streams, in order.
         layouts: One for each forward pass.
         log_sum_exp: Whether kernels keep the log-sum-exp.
     """
@@ -121,7 +121,7 @@ def filling(backbone: Backbone) -> str:
 
 
 def two_passes(backbone: Backbone, row: Row) -> bool:
-    """Return whether guidance is two evaluations, told from what the backbone says of a guided row."""
+    """Return whether guidance is two evaluations, by the batch size of a guided row."""
     return backbone.batch_size([replace(row, guidance=3.0)]) == 2
 
 
@@ -148,7 +148,7 @@ def euler(
         backbone: Gives velocities and noise levels.
         asked: The generation.
         sign: Factor of velocities.
-        time: The noise level that the backbone is told for that of a step.
+        time: Maps the noise level of a step to the one that the backbone is given.
         grid: Noise levels, instead of the backbone's.
         change: Makes another row of the row.
         velocity: Gives velocities instead of the backbone.
@@ -180,7 +180,7 @@ def recorded(backbone: Backbone, latents: Tensor, rows: Sequence[Row], listener:
     listener = listener or Recorder()
     with backbone.attach(listener):
         backbone.velocity(latents, SIGMA, rows)
-    expect(bool(listener.layouts), "`begin_forward` was not called: the listener heard no forward pass")
+    expect(bool(listener.layouts), "`begin_forward` was not called: the listener received no forward pass")
     expect(bool(listener.events), "no attention reached the listener")
     return listener
 
@@ -209,7 +209,7 @@ def text_axes(prompt: Prompt, length: int) -> Mapping[str, tuple[int, ...]]:
 
 
 def changed_tensor(prompt: Prompt, name: str) -> Tensor:
-    """Return one of a prompt's tensors, changed so that it should matter: noise added; of a mask, the first text token left out."""
+    """Return one of a prompt's tensors, changed enough to matter: noise added, or a token masked out."""
     tensor = prompt.tensors[name]
     mask = not tensor.is_floating_point() or bool(((tensor == 0) | (tensor == 1)).all())
     axes = prompt.text_axes.get(name, (1,))

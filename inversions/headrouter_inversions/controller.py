@@ -3,8 +3,8 @@
 Inversion: v̂ = v + γ·(v_1 − v) with v_1 = (y_1 − x)/(1 − σ) and y_1 ~ N(0, I), on the empty prompt without guidance. Sampling:
 v̂ = v + η_i·(v_0 − v) with v_0 = (x − y_0)/σ, y_0 the picture's latents, η_i = η inside the window of steps and 0 outside.
 
-σ in the denominators is where x *is*; only what the model is told may be the step's end. The public pipeline tells it a uniform
-t = i/(N+1) instead while it steps the shifted grid; that is not reproduced here.
+σ in the denominators is that of x; only the noise level given to the model may be the step's end. The public pipeline gives it a
+uniform t = i/(N+1) instead while it steps the shifted grid; that is not reproduced here.
 """
 
 from abc import ABC
@@ -49,7 +49,7 @@ class Controlled(TwoWay, ABC):
         "not with its reconstruction.",
     )
     told: Literal["target", "current"] = Field(
-        "target", description="Noise level that the model is told while inverting: of the step's end, or of its start."
+        "target", description="Noise level that the model is given while inverting: of the step's end, or of its start."
     )
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """Integrate by Euler's method in both directions, arXiv:2209.03003, with DDIM inversion for rectified flows.
 
 Sampling: x ← x + Δσ·v(x, σ). Inversion: the same from σ to the next larger σ′, with the velocity at the *current* latents but the
-model told the *target* σ′, so that it is asked at exactly the noise levels of sampling and never at σ = 0.
+model given the *target* σ′, so that it is evaluated at exactly the noise levels of sampling and never at σ = 0.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Euler(TwoWay):
 
     told: Literal["target", "current"] = Field(
         "target",
-        description="Noise level that the model is told while inverting: of the step's end, or of its start (naive).",
+        description="Noise level that the model is given while inverting: of the step's end, or of its start (naive).",
     )
     fixed_point: int = Field(
         0, ge=0, le=100, description="Iterations per inversion step that solve the implicit step, evaluations each."

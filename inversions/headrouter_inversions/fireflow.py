@@ -5,7 +5,7 @@ The midpoint rule, with the midpoint velocity of the step before in place of an 
     x_m = x + ½Δσ·v_{m−1}        v_m = v(x_m, σ + ½Δσ)        x′ = x + Δσ·v_m
 
 Only the first step of a direction, which has no step before it, evaluates v(x, σ); in the inversion, where σ is 0 there, the model
-is told the middle of the step, as in RF-Solver. What the velocity before was is the state's memory, so it starts anew with each
+is given the middle of the step, as in RF-Solver. The velocity before is the state's memory, so it starts anew with each
 direction, and after a method has changed the latents.
 """
 

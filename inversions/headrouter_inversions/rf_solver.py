@@ -6,8 +6,8 @@ The velocity's derivative is taken from a second evaluation at the middle of the
 
 which is the explicit midpoint rule, and is computed as such.
 
-The model is told σ where x is, with one exception: the first evaluation of an inversion stands at σ = 0, which no model was
-trained at. It is told the middle of its step instead. That moves the predictor by O(Δσ²) and the step by O(Δσ³), once, so the
+The model is given the σ of x, with one exception: the first evaluation of an inversion stands at σ = 0, which no model was
+trained at. It is given the middle of its step instead. That moves the predictor by O(Δσ²) and the step by O(Δσ³), once, so the
 order stays 2.
 """
 

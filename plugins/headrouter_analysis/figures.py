@@ -16,7 +16,7 @@ from headrouter_analysis.profile import Profile
 
 _DPI: Final = 100
 MOST_PANELS: Final = 400
-"""Panels of one figure; more cannot be told apart."""
+"""Panels of one figure; more cannot be distinguished."""
 
 
 def save(figure: Any, path: Path) -> Path:

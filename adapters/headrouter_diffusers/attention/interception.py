@@ -3,7 +3,7 @@
 Joint models of diffusers end in one of two calls: PyTorch's ``scaled_dot_product_attention``, whose tensors are
 ``[rows, heads, tokens, channels]``, or an entry of diffusers' table of attention backends, ``[rows, tokens, heads,
 channels]``. The first is seen by a torch function mode, the second by a wrapper around each entry of the table. Where
-somebody put another function in the place of PyTorch's, no mode sees it, and it is wrapped like an entry of the table.
+another function is in the place of PyTorch's, no mode sees it, and it is wrapped like an entry of the table.
 Whichever comes first at a site wins; what it calls inside passes. While torch.compile traces a block, both put
 :func:`headrouter_diffusers.attention.compiled.attention` into its graph, since what they ask of Python is asked once, then.
 """

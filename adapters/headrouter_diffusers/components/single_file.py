@@ -43,7 +43,7 @@ def single_file(source: str) -> Path | None:
         WeightsError: a file of another kind.
     """
     file = path_of(source, "model")
-    with suppress(RuntimeError):  # a home that nobody has
+    with suppress(RuntimeError):  # the home of an unknown user
         file = file.expanduser()
     if not file.is_file():
         return None

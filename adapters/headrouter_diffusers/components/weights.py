@@ -40,7 +40,7 @@ def checked_folder(
         IncompatibleError: they belong to another kind of pipeline.
     """
     folder = path_of(source, "model")
-    with suppress(RuntimeError):  # a home that nobody has
+    with suppress(RuntimeError):  # the home of an unknown user
         folder = folder.expanduser()
     if folder.is_file():
         raise WeightsError(f"`model` {source!r} is a file, and the folder of a pipeline or a hub id is needed.")

@@ -94,7 +94,7 @@ def _reconstructed(
                 seed=arguments.seed,
                 size=size,
             )
-        except Exception as error:  # noqa: PERF203  (of a class that somebody else wrote, or not for this run)
+        except Exception as error:  # noqa: PERF203  (of a plug-in's class, or not for this run)
             if arguments.inversion:
                 raise
             refused[name] = error
@@ -138,7 +138,7 @@ def _all() -> "Iterator[str]":
         name = entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name
         try:
             inversion_of(name)
-        except Exception as error:  # of a class that somebody else wrote
+        except Exception as error:  # of a plug-in's class
             warnings.warn(f"{name} is left out: {reason_of(error)}", PluginWarning, stacklevel=2)
         else:
             yield name

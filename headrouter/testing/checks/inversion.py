@@ -94,7 +94,7 @@ def a_constant_velocity_is_exact(subject: InversionSubject) -> None:
 def sampling_converges(subject: InversionSubject) -> None:
     """Over a smooth velocity, sampling converges with at least the order that it claims, less 0.3.
 
-    If this fails: look at which noise level the model is told in each evaluation, and at the weights of the evaluations.
+    If this fails: look at the noise level that the model is given in each evaluation, and at the weights of the evaluations.
     """
     ends = {steps: _solved(_smooth, steps).sample(subject.inversion, _noise(2)) for steps in (16, 32, 512)}
     errors = {steps: float((ends[steps] - ends[512]).norm()) for steps in (16, 32)}
@@ -116,7 +116,7 @@ def it_asks_at_noise_levels(subject: InversionSubject) -> None:
     solved = _solved(_smooth, 5)
     solved.sample(subject.inversion, solved.invert(subject.inversion) if subject.inversion.inverts else _noise(2))
     wrong = [sigma for sigma in solved.told if not 0 <= sigma <= 1]
-    expect(not wrong, f"the model is told noise levels {wrong}")
+    expect(not wrong, f"the model is called at noise levels {wrong}")
 
 
 @check(since="0.1")

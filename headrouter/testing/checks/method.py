@@ -40,7 +40,7 @@ def it_runs(subject: MethodSubject) -> None:
 def it_changes_the_edit(subject: MethodSubject) -> None:
     """With these parameters the edit is not the plain one.
 
-    If this fails: look at `needs`: where it names no site nothing is heard. Say `acts=False` of a method that only looks.
+    If this fails: look at `needs`: where it names no site no event arrives. Set `acts=False` for a method that only records.
     """
     toy = ToyMMDiT()
     plain, steered = edited(toy), edited(toy, subject.method)

@@ -22,7 +22,7 @@ def nothing_is_heard_outside_a_velocity(subject: BackboneSubject) -> None:
     """While attached, encoding and decoding make no event, and a forward pass begins before its first event.
 
     If this fails: `begin_forward` comes first, once for each call of the model; text encoders and the autoencoder attend too, and
-    are nobody's business.
+    are not compared.
     """
 
     class Strict(Recorder):
@@ -120,7 +120,7 @@ class _Before:
         left, count = differences(self.state, snapshot(self.backbone)), len(listener.events)
         expect(not left, f"attaching left behind: {left}")
         after = self.now()
-        expect(len(listener.events) == count, "a listener is still heard after its context has ended")
+        expect(len(listener.events) == count, "a listener still receives events after its context has ended")
         off = distance(after, self.velocity)
         expect(torch.equal(after, self.velocity), f"the velocity differs by {off:.1e} from before")
         try:

@@ -143,7 +143,7 @@ def the_layout_is_that_of_the_tensors(subject: BackboneSubject) -> None:
 
 
 def _where(one: Tensor, other: Tensor, part: slice) -> list[int]:
-    """Where keys differ; of several that are all of one part, because it is mixed before, the one that differs most."""
+    """Return the token whose key differs, or differs most where several of one part do."""
     where = changed_positions(one, other)
     if len(where) > 1 and part.start <= where[0] and where[-1] < part.stop:
         changes = (other - one).float().norm(dim=3).sum(dim=(0, 1))
