@@ -1,6 +1,7 @@
 """One distribution: what is in the wheel, and that folders and entry points name each other."""
 
 import zipfile
+from collections import Counter
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -20,6 +21,13 @@ def test_every_plugin_folder_has_an_entry_point_and_the_other_way_round():
     folders = {folder.name for room in ROOMS for folder in (ROOT / room).glob("headrouter_*")}
     assert folders - {"headrouter_diffusers"} == modules - {"headrouter.methods.head_router.plugin"}
     assert all((path / "py.typed").is_file() for room in ROOMS for path in (ROOT / room).glob("headrouter_*"))
+
+
+def test_a_folder_has_at_most_twelve_modules():
+    """Decision 30; `editing` is larger still."""
+    modules = [file for room in ("headrouter", *ROOMS) for file in (ROOT / room).rglob("*.py")]
+    sizes = Counter(file.parent.relative_to(ROOT).as_posix() for file in modules)
+    assert {folder for folder, size in sizes.items() if size > 12} <= {"headrouter/editing"}, sizes
 
 
 def test_the_wheel_holds_every_package_and_the_weights_and_nothing_else(tmp_path):
