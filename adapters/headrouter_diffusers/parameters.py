@@ -41,9 +41,9 @@ class DiffusersParameters(BackboneParameters, ABC):
     """Sets how a diffusers pipeline is loaded.
 
     Attributes:
-        variant: Which weights to take of a folder or repository that holds several, such as ``fp16``. A component that has
+        variant: Variant of the weights, where a folder or repository holds several, such as ``fp16``. A component that has
             none of this variant loads its plain weights.
-        base: Where a single file (.safetensors, .gguf) takes its configuration and the components that it lacks from: hub
+        base: Source of the configuration and missing components of a single file (.safetensors, .gguf): hub
             id, folder or short name of a whole pipeline. By default the released model that the file is recognised as.
         quantize: Format of the weights, quantised while they load: ``nf4`` or ``int8`` (bitsandbytes), ``int8-torchao`` or
             ``fp8`` (torchao), for the transformer and T5; or a mapping from components to formats.

@@ -75,7 +75,7 @@ class DiffusersBackbone(Backbone, ABC):
         Args:
             source: Names the weights in messages.
             pipeline: The diffusers pipeline, as it is.
-            parameters: What the user asked for, kept as ``parameters``.
+            parameters: The user's parameters, kept as ``parameters``.
             defaults: Win over the model's own.
         """
         self._which = f"`pipeline` ({source})"
@@ -185,7 +185,7 @@ class DiffusersBackbone(Backbone, ABC):
         Args:
             latents: On the device and in the transformer's dtype.
             sigma: The noise level.
-            batch: What each row is conditioned on, see :meth:`conditioning`; ``item.row.guidance`` for a model that is told it.
+            batch: Rows with their conditioning, see :meth:`conditioning`, and ``item.row.guidance`` for models that take it.
         """
 
     def combine(

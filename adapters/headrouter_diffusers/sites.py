@@ -18,7 +18,7 @@ class SiteRule:
 
     Attributes:
         pattern: Path of the modules in the model; each ``*`` stands for a number.
-        stream: What attends there.
+        stream: Kind of attention.
         text: Name of the block's argument that carries the text stream; None where text does not enter by an argument.
         joined: Whether that argument carries text and image in one tensor, in the order of the layout.
 
@@ -44,7 +44,7 @@ class FoundSite:
     """Holds a site and its modules in a model.
 
     Attributes:
-        site: What methods see of it.
+        site: Description that methods receive.
         attention: The attention module.
         block: The module that holds it.
         rule: The rule that found it.

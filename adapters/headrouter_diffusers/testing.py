@@ -112,7 +112,7 @@ def subject(name: str, build: Callable[[], Backbone], reference: Reference) -> B
     Args:
         name: For tables.
         build: Gives a fresh backbone, always with the same weights.
-        reference: What the stock pipeline generates, by :func:`stock`.
+        reference: Output of the stock pipeline, by :func:`stock`.
     """
     return BackboneSubject(name, build, reference, pictures=True, stand_in=invertible_autoencoder)
 

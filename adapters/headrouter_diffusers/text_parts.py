@@ -27,7 +27,7 @@ class TextPart:
         length: Number of tokens that it gives at most, special ones included.
         start: Position of its first token within the text part of the joint sequence; None if its tokens do not enter.
         most: Largest ``length`` that `max_sequence_length` can give it; None if that parameter does not concern it.
-        template: What the pipeline makes of a prompt before it is tokenized, with ``{}`` for the prompt.
+        template: Text that the pipeline tokenizes, with ``{}`` for the prompt.
         dropped: Number of tokens at the beginning of the template that the pipeline leaves out afterwards.
         padded_left: Whether the pipeline fills prompts up to ``length`` on the left and keeps the padding.
     """

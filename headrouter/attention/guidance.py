@@ -26,7 +26,7 @@ def rescaled(
         conditional: c.
         guidance: g.
         axes: Over which axes a norm is taken; over all of them if None.
-        shrink_only: Whether to leave alone what is not longer than c.
+        shrink_only: Whether to leave velocities alone that are not longer than c.
 
     >>> rescaled(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0]), 3.0)
     tensor([1.3416, 0.4472])

@@ -88,8 +88,8 @@ class JointAttention:
     """Carries one attention operation that is about to run.
 
     Attributes:
-        site: Where in the model.
-        layout: Which tokens are what.
+        site: Place in the model.
+        layout: Positions of text and image tokens.
         rows: The rows of the batch.
         step_info: Step and stage of the run.
         query, key, value: ``[rows, heads, tokens, channels]``, after normalisation and rotary embedding, in the model's

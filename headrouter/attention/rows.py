@@ -24,12 +24,12 @@ class Row:
     """Describes one picture on its way through a run.
 
     Attributes:
-        prompt: What it shall show.
-        negative: What guidance steers away from (usually the empty prompt).
+        prompt: Its prompt.
+        negative: Negative prompt, from which guidance steers away (usually empty).
         guidance: Weight of the prompt against the negative one: 1 evaluates the prompt only, 0 the negative only. A backbone
             with embedded guidance passes the number to the model instead.
-        edit: Which edit of its picture it is; None for the source.
-        image: Which picture of the run it belongs to.
+        edit: Number of the edit of its picture; None for the source.
+        image: Number of the picture of the run that it belongs to.
     """
 
     prompt: Prompt

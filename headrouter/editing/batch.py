@@ -38,7 +38,7 @@ class Task:
     Attributes:
         prompts: One edit each.
         seeds: Each edit is done once with the noise of each.
-        source: What the picture shows; None for a picture without a source's row.
+        source: Prompt of the picture; None for a picture without a source's row.
         pixels: The picture at the working size, in [−1, 1]; None for a new picture, from noise.
     """
 
@@ -58,7 +58,7 @@ class Edited:
         diagnostics: Of each method, in their order; each tensor has the edits first.
         sources: Latents of the sources' rows that were kept to the end, by seed and picture.
         inverted: For each seed, the latents that its edits started from; empty without inversion.
-        cost: What was taken: by sampling, and by the inversion if it was made for these edits.
+        cost: Cost of sampling, and of the inversion if it was made for these edits.
     """
 
     latents: Float[Tensor, "edits channels h w"]
@@ -77,10 +77,10 @@ class Batch:
 
     Attributes:
         backbone: The model.
-        plan: How they are run.
+        plan: Plan of their run.
         tasks: The pictures, all new or none, with equally many seeds each. The seeds run one after the other.
         size: Width and height to work at.
-        negative: What guidance steers away from.
+        negative: Negative prompt, from which guidance steers away.
         picture_size: Width and height of the user's pictures, if there are any.
         phase: ``sample`` for edits, ``generate`` for new pictures, ``invert`` if there is no sampling.
         max_rows: Most rows in one model call: pictures, and edits of one picture, beyond them run one group after the other.
@@ -138,7 +138,7 @@ class Batch:
         """Run all edits; methods refuse what cannot work before the transformer runs.
 
         Args:
-            inverted: What :meth:`invert` gave, or a kept inversion for each seed; made here if None.
+            inverted: Inverted latents of :meth:`invert`, or kept ones for each seed; made here if None.
             keep_sources: Run the sources' rows to the end, whether anything needs them or not.
         """
         groups = self._groups()

@@ -54,7 +54,7 @@ class Editor:
         pipeline: An already loaded diffusers pipeline to use as it is.
         device, dtype, offload: See :class:`~headrouter.models.backbone.BackboneParameters`.
         max_sequence_length: Number of text tokens of a prompt, for backbones that have the parameter; at most what the model takes.
-        variant, base, quantize: Which weights of several, what completes a single file, and their format, of backbones that have
+        variant, base, quantize: Variant of the weights, pipeline that completes a single file, and format, of backbones that have
             such parameters: ``variant="fp16"``, ``quantize="nf4"``; see docs/models.md.
         max_rows: Most rows of the picture (its source and edits) in one model call; more edits run one group after the other.
         progress: Show progress bars.
@@ -131,12 +131,12 @@ class Editor:
 
         Args:
             image: Path, bytes, Pillow image or array.
-            prompt: What the picture shall show; a list gives one edit each, all from one inversion and one batch.
-            source_prompt: What it shows; may be empty.
-            negative_prompt: What guidance steers away from, where the model guides in two passes, at another guidance than 1.
+            prompt: Prompt of the edit; a list gives one edit each, all from one inversion and one batch.
+            source_prompt: Prompt that describes the picture; may be empty.
+            negative_prompt: Prompt to steer away from, where the model guides in two passes, at another guidance than 1.
             preset: Name of published or measured values, see ``headrouter presets``.
-            keep: How much of the source to keep, 0 to 1 (η of ``rf``).
-            push: How strongly to push the edit, from 0 (γ of ``headrouter``).
+            keep: Share of the source to keep, 0 to 1 (η of ``rf``).
+            push: Strength of the edit, from 0 (γ of ``headrouter``).
             steps: Steps of the time grid.
             guidance: Guidance while sampling; 1 is none. In two passes 0, which would leave the prompt out, is refused.
             seed: Of all noise; a list gives one edit of each prompt for each seed, first those of the first prompt. Each is the
@@ -159,7 +159,7 @@ class Editor:
 
         Args:
             images: As in :meth:`edit`.
-            asked: What is asked of each of them.
+            asked: Request for each of them.
             start: As in :meth:`edit`, for a single picture.
 
         Raises:
@@ -240,10 +240,10 @@ class Editor:
 
         Args:
             prompts: One picture each.
-            negative_prompt: What guidance steers away from.
+            negative_prompt: Prompt to steer away from.
             steps, guidance, seed: As in :meth:`edit`.
             size: Width and height, or ``auto``: a square of the model's training area.
-            method: What steers, as in :class:`Editor`; methods that compare with a source cannot.
+            method: Methods that steer, as in :class:`Editor`; those that compare with a source are refused.
         """
         asked = request_of(
             prompt=prompts, negative_prompt=negative_prompt, steps=steps, guidance=guidance, seed=seed, size=size

@@ -57,7 +57,7 @@ class InvertedLatents:
         latents: Float32 ``[1, channels, h, w]``.
         identity: The record of the inversion: picture, prompts, weights by content, size, steps, seed, the inversion with those
             of its parameters that an inversion depends on, and the code of headrouter and plug-ins.
-        cost: What the inversion took.
+        cost: Cost of the inversion.
     """
 
     latents: Tensor = field(repr=False)

@@ -17,10 +17,10 @@ class Reconstruction:
     """Holds a picture edited with its own prompt and without steering.
 
     Attributes:
-        image: What came out, in the picture's own size.
+        image: Reconstructed picture, in the picture's own size.
         psnr: Peak signal-to-noise ratio to the picture, dB; inf if equal.
         ssim: Structural similarity to the picture, at most 1.
-        cost: What inversion and sampling took.
+        cost: Cost of inversion and sampling.
     """
 
     image: Image.Image = field(repr=False)

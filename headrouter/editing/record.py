@@ -107,8 +107,8 @@ class Record(Parameters):
         backbone, inversion, methods: The parts, with presets and knobs applied.
         weights: Fingerprint of what the backbone holds; empty if the record does not say.
         edit, source: Prompts, numbers and picture; without prompts and picture, the record says how edits are made.
-        code: What computed it.
-        preset: Where values of the parts are from.
+        code: Versions and hashes of the code that computed it.
+        preset: Preset that values of the parts are from.
         max_rows: Most rows in one model call.
     """
 
@@ -164,7 +164,7 @@ class Record(Parameters):
         """Record an edit.
 
         Args:
-            given: What was asked, with nothing left open.
+            given: The settled request.
             backbone, loaded: The model, and how it was loaded.
             weights: Its fingerprint.
             max_rows: Most rows in one model call.

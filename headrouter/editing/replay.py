@@ -27,8 +27,8 @@ def replay(path: str | Path, *, model: str | None = None, progress: bool = True,
     """Run the edit again that a ``result.json``, or the folder that holds it, describes.
 
     Args:
-        path: What :meth:`Result.save` wrote.
-        model: Where the weights are on this machine, if not where the record says. They must be the same weights.
+        path: Folder or file that :meth:`Result.save` wrote.
+        model: Place of the weights on this machine, if not that of the record. They must be the same weights.
         progress: Show progress bars.
         loading: ``device``, ``dtype``, ``offload``, ``variant`` or ``base``, where this machine needs others than the record's.
 

@@ -78,8 +78,8 @@ class Settled:
 
     Attributes:
         picture: As the user gave it.
-        request: What the user asks.
-        plan: How it is done.
+        request: Request of the user.
+        plan: Plan of the run.
         size: Width and height to work at.
     """
 
@@ -119,7 +119,7 @@ def settled(
     """Read the picture, and settle size, parts, steps and guidance; nothing of the model runs.
 
     Args:
-        only: What is run if no edits are, see :func:`~headrouter.editing.tuning.settle`.
+        only: Part of the run if no edits are made, see :func:`~headrouter.editing.tuning.settle`.
 
     Raises:
         HeadRouterError: what cannot be done.

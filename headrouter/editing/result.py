@@ -97,7 +97,7 @@ class Result:
 
         Args:
             word: A word, or several, of the prompt, all its occurrences.
-            prompt: Which of the edits, in the order of ``images``.
+            prompt: Number of the edit, in the order of ``images``.
 
         Raises:
             InvalidInputError: the word is not in the prompt or has no token, or there is no such prompt.

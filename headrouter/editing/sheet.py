@@ -24,7 +24,7 @@ def edit_sheet(result: Result, prompt: int = 0, words: Sequence[str] | None = No
 
     Args:
         result: The edit.
-        prompt: Which of its edits, in the order of ``images``.
+        prompt: Number of the edit, in the order of ``images``.
         words: Whose maps to draw; by default the words that the source prompt does not have, at most two.
 
     Raises:

@@ -26,8 +26,8 @@ class Knobs(Parameters):
     """Holds the values that a user sets beside the parameters of the parts."""
 
     preset: str | None = Field(None, description="Name of published or measured values, see `headrouter presets`.")
-    keep: float | None = Field(None, description="How much of the source to keep, η of `rf`.")
-    push: float | None = Field(None, description="How strongly to push the edit, γ of `headrouter`.")
+    keep: float | None = Field(None, description="Share of the source to keep, η of `rf`.")
+    push: float | None = Field(None, description="Strength of the edit, γ of `headrouter`.")
     steps: Steps | None = Field(None, description="Steps of the time grid.")
     guidance: Guidance | None = Field(None, description="Guidance while sampling.")
 
@@ -39,7 +39,7 @@ class Plan:
 
     Attributes:
         inversion: From picture to noise and back.
-        methods: What steers, in order.
+        methods: Methods that steer, in order.
         steps: Of the time grid.
         guidance: While sampling.
     """
@@ -61,10 +61,10 @@ def settle(
     """Apply preset and knobs, and fill in what the user left open.
 
     Args:
-        knobs: What the user sets.
+        knobs: Values that the user sets.
         inversion, methods: With the parameters that the user gave.
         defaults: Of the model.
-        only: What is run if no edits are: the inversion, or it and sampling without methods.
+        only: Part of the run if no edits are made: the inversion, or it and sampling without methods.
 
     Raises:
         HeadRouterError: what cannot be done, and a preset or knob that would have no effect.

@@ -34,7 +34,7 @@ def to_srgb(picture: Image.Image, name: str) -> Image.Image:
 
     Args:
         picture: Of any mode; what it carries as ``info["icc_profile"]`` is applied, or else the colour space that it names.
-        name: How messages call it.
+        name: Its name in messages.
 
     Returns:
         A picture of mode RGB, or the given one where nothing is to be done.

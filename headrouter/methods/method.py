@@ -58,7 +58,7 @@ class RunContext:
         run: Steps that the inversion runs, all or the last of them.
         word_blocks: Sites whose attention shows best where a word acts, best first; empty if they are not ranked.
         size: Width and height of the user's picture in pixels, or None if there is no picture.
-        image_sites: Where the model attends among image tokens alone; most models do not.
+        image_sites: Sites where the model attends among image tokens alone; none in most models.
         packed_latents: Whether the model takes its latents packed into tokens, as Flux does, not as a grid.
     """
 

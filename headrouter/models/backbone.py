@@ -212,7 +212,7 @@ class BackboneParameters(Parameters, ABC):
         Args:
             source: Hub id or local folder.
             pipeline: An already loaded pipeline to use as it is, with its LoRA weights and quantisation, instead of loading.
-            defaults: What suits the model, where the caller knows it; otherwise the model's configuration decides.
+            defaults: Defaults of the model, where the caller knows them; otherwise the model's configuration decides.
 
         Raises:
             WeightsError: weights missing, gated, damaged, or pickled.

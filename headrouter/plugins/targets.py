@@ -14,7 +14,7 @@ def import_target(target: str, what: str, hint: str = "") -> Any:
     Args:
         target: ``module:attribute``.
         what: Whose it is, for the message: ``"method 'acme'"``.
-        hint: What to do when it cannot be imported.
+        hint: Next step when it cannot be imported.
 
     Raises:
         PluginError: whatever importing raises, KeyboardInterrupt excepted.

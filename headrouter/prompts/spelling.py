@@ -13,7 +13,7 @@ class Spelling:
     """Holds a text, and for each of its characters the characters of another text.
 
     Attributes:
-        text: What a tokenizer reads.
+        text: Text that a tokenizer reads.
         origins: Of each character, ``start`` and ``stop`` in the text that the user gave.
     """
 

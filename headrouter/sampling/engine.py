@@ -39,7 +39,7 @@ class Sampled:
         latents: Final latents of the rows that were kept to the end.
         rows: Those rows.
         diagnostics: Tensors that each method recorded, in the order of the methods.
-        cost: What it took.
+        cost: Cost of the run.
     """
 
     latents: Float[Tensor, "rows channels h w"]

@@ -15,7 +15,7 @@ class Noise:
     Args:
         seeds: One seed for each picture.
         shape: Channels, rows and columns of one picture's latents.
-        device: Where the noise is wanted; it is drawn on the CPU all the same.
+        device: Device of the noise; it is drawn on the CPU all the same.
 
     >>> noise = Noise([7], (1, 1, 2), torch.device("cpu"))
     >>> bool((noise("y1", 0) == noise("y1", 0)).all()), bool((noise("y1", 0) == noise("y1", 1)).any())

@@ -46,8 +46,8 @@ class Check(Generic[Under]):
 
     Attributes:
         name: Name of its function.
-        summary: What must hold, in a sentence.
-        advice: Where to look if it does not.
+        summary: Property that must hold, in a sentence.
+        advice: Likely cause if it does not.
         since: First version of the kit that had it.
         requires: Words that the subject must provide; otherwise the check does not apply.
     """

@@ -23,7 +23,7 @@ class Solved:
     """Integrates an inversion over a field.
 
     Attributes:
-        inputs: What is fixed for the run.
+        inputs: Inputs of the run.
         rows: Sources, then edits.
         told: Noise levels that the field was told, in order.
         evaluated: Rows of all evaluations together.

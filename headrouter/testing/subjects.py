@@ -21,7 +21,7 @@ class Generation:
     """Describes a plain generation, for a reference that computes it independently.
 
     Attributes:
-        output: What of it is asked for: the final latents, or the picture decoded from them.
+        output: Requested output: the final latents, or the picture decoded from them.
     """
 
     prompt: str
@@ -128,7 +128,7 @@ class PluginSubject:
 
     Attributes:
         name: Name of its entry point.
-        registry: Where it is registered; that of this process if None.
+        registry: Registry that holds it; that of this process if None.
         known_failures: Names of checks that fail, with reasons.
     """
 

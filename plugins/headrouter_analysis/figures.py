@@ -40,7 +40,7 @@ def overlays(picture: Image.Image, maps: Tensor, rows: Sequence[str], columns: S
     """Draw maps over a picture, a panel for each row and column, one colour bar for each row.
 
     Args:
-        picture: What lies under the maps.
+        picture: Picture under the maps.
         maps: ``[rows, columns, h, w]``, probabilities.
         rows, columns: Their titles, for instance words and blocks.
         title: Of the figure.

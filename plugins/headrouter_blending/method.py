@@ -49,7 +49,7 @@ class LocalBlend(Method):
     )
     mask_from: Literal["words", "difference"] = Field(
         "words",
-        description="What shows where the edit acts: attention to the words that differ (published), or how far the edit's "
+        description="Source of the mask: attention to the words that differ (published), or how far the edit's "
         "attention output departs from its source's, which needs neither words nor a ranking of blocks.",
     )
     source_words: OneOrMore[str] | None = Field(
@@ -66,7 +66,7 @@ class LocalBlend(Method):
         min_length=1,
         description="Block numbers best first, or a JSON file with them under `blocks`; by default the model's own ranking.",
     )
-    top: int = Field(5, ge=1, description="How many blocks of the ranking count. Published: 5.")
+    top: int = Field(5, ge=1, description="Number of blocks of the ranking that count. Published: 5.")
     widen: bool | None = Field(
         None,
         description="Widen maps of words to the largest of 3×3 tokens; by default as released: where the model takes its latents "
@@ -74,7 +74,7 @@ class LocalBlend(Method):
     )
     edges: Edges = Field(
         "same",
-        description="What smoothing of maps of words takes beyond their edge: the edge's own value, or zeros, as released.",
+        description="Values beyond the edge of maps of words while smoothing: the edge's own value, or zeros, as released.",
     )
     mask: MaskText | None = Field(
         None,

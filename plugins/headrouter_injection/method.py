@@ -29,7 +29,7 @@ class Injection(Method):
 
     replace: OneOrMore[Name] = Field(
         ("qiki",),
-        description="What is replaced, one name or several. Projections: qi, ki, qiki, qk, qikt, qtki, qtkt, kivi. Regions of the "
+        description="Replaced parts, one or several. Projections: qi, ki, qiki, qk, qikt, qtki, qtkt, kivi. Regions of the "
         "logits: I2I, T2I, I2T, T2T (keys to queries).",
     )
     tau: StepOrFraction = Field(

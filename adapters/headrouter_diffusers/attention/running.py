@@ -29,7 +29,7 @@ class Forward:
         rows: The rows of its batch.
         layout: Its joint sequence.
         armed: The site whose attention operation is awaited, or None.
-        fired: How often each site's operation ran.
+        fired: Number of runs of each site's operation.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ def refuse_unfit(
 
     Args:
         pipeline: A diffusers pipeline.
-        which: Which one it is, for messages.
+        which: Its name in messages.
         optional: Parts that it can do without, beside those that its class calls optional.
         packed: Number of latents that become one input of the transformer.
         own_latents: Whether the adapter scales latents by itself, not by what the autoencoder is configured with.

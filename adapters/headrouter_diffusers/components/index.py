@@ -55,7 +55,7 @@ def check_types(source: str, part: str, kind: Any, configuration: Mapping[str, A
         source: Hub id or folder, for messages.
         part: Name of the part.
         kind: A class of diffusers, whose constructor takes the values.
-        configuration: What is in its file.
+        configuration: Content of its file.
 
     Raises:
         WeightsError: a value is of another type than its default.
@@ -99,7 +99,7 @@ def part_classes(
 
     Args:
         source: Hub id or folder, for messages.
-        index: What ``model_index.json`` holds.
+        index: Content of ``model_index.json``.
         wanted: The pipeline class.
         optional: Parts that it can do without.
         without: Parts that are to be left out.

@@ -32,7 +32,7 @@ def check_files(source: str, folder: Path, kind: type, variant: str | None = Non
         source: Hub id or folder of the pipeline, for messages.
         folder: The part's own folder.
         kind: Its class.
-        variant: Which of its weights, if there are several.
+        variant: Variant of its weights, if there are several.
 
     Raises:
         WeightsError: it is not.

@@ -86,7 +86,7 @@ def configurations(
         parameters: Whether the components were named one by one.
         folder: Of the pipeline.
         kinds: Classes of the components that are loaded.
-        dtype: What is computed in.
+        dtype: Precision of the computation.
 
     Raises:
         InvalidInputError: a named component is not there, or no model.

@@ -53,7 +53,7 @@ def grid_of(scheduler: Any, steps: int, set_steps: Callable[[Any], None], which:
 
     Args:
         scheduler: The pipeline's own.
-        steps: How many steps there shall be.
+        steps: Number of steps.
         set_steps: Sets the time grid of a copy as the stock pipeline does.
         which: Whose it is, for messages.
 

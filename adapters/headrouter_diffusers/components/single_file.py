@@ -174,7 +174,7 @@ def load_parts(
         folder: Configurations of its parts.
         kinds: Their classes, the transformer's among them.
         dtype: Precision of all but the autoencoder.
-        quantisation: How to quantise the transformer, if at all.
+        quantisation: Configuration by which the transformer is quantised, if at all.
         pipeline, rest: The pipeline class, and the parts that it has from elsewhere.
 
     Raises:

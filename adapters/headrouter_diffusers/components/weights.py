@@ -33,7 +33,7 @@ def checked_folder(
         wanted: The pipeline class that it drives.
         optional: Parts that it can do without.
         without: Parts that are not to be loaded.
-        variant: Which weights to take of those that a folder or repository holds several of; None for plain ones.
+        variant: Variant of the weights, where a folder or repository holds several; None for plain ones.
 
     Raises:
         WeightsError: weights missing, gated, damaged, pickled, or with code of their own.

@@ -25,7 +25,7 @@ class Masked:
     Attributes:
         picture: RGB.
         mask: ``[height, width]`` of the picture, in [0, 1]; 1 is the object.
-        prompt: What the picture shows.
+        prompt: Prompt of the picture.
         word: The object's word in the prompt.
         seed: Of the noise that the picture is shown under.
     """

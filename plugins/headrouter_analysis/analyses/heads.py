@@ -45,9 +45,9 @@ def analyse_heads(
     Args:
         runs: Model and settings.
         pairs: Pairs of two or more semantics, equally many of each.
-        method: How outputs are compared.
+        method: Comparison of outputs.
         batch: Pairs at a time.
-        record: What to say of the run in the profile.
+        record: Description of the run in the profile.
         progress: Show a bar.
     """
     semantics = list(dict.fromkeys(pair.semantic for pair in pairs))

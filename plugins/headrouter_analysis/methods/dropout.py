@@ -22,12 +22,12 @@ class HeadDropout(Method):
     heads: Heads = Field((), description="Heads that are dropped, each [layer, head]; none changes nothing.")
     fill: Literal["zero", "mean"] = Field(
         "zero",
-        description="What stands in their place: zero, or the mean over the tokens, of text and image separately.",
+        description="Values in their place: zero, or the mean over the tokens, of text and image separately.",
     )
     tokens: Tokens = Field("all", description="Tokens whose output is dropped: all, or those of the image.")
     rows: Literal["edit", "source", "all"] = Field("edit", description="Rows in which heads are dropped.")
     branches: Literal["conditional", "both"] = Field(
-        "conditional", description="Whether guidance's unconditional branch is spared."
+        "conditional", description="Branches of guidance that are changed: the conditional one, or both."
     )
     start: StepOrFraction = Field(0, description="First step, or fraction of the steps.")
     stop: StepOrFraction = Field(1.0, description="First step after those, or fraction.")

@@ -25,7 +25,7 @@ class HeadSwap(Method):
     )
     tokens: Tokens = Field("all", description="Tokens whose output is exchanged: all, or those of the image.")
     branches: Literal["conditional", "both"] = Field(
-        "conditional", description="Whether guidance's unconditional branch is spared."
+        "conditional", description="Branches of guidance that are changed: the conditional one, or both."
     )
     start: StepOrFraction = Field(0, description="First step, or fraction of the steps.")
     stop: StepOrFraction = Field(1.0, description="First step after those, or fraction.")

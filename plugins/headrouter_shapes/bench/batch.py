@@ -58,7 +58,7 @@ def edit_batch(
 
     Args:
         backbone: Loaded as the configuration says.
-        configuration: How.
+        configuration: Configuration of the edits.
         cases: Edits; those of one source share its inversion and its row.
         kept: Inversions that exist already; new ones are added.
 

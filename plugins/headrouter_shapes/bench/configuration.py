@@ -63,10 +63,10 @@ class Configuration:
 
     Attributes:
         name: For tables and folders; unique within a backbone.
-        backbone: How the backbone is loaded.
+        backbone: Parameters of the backbone.
         model: Short name, hub id or folder of its weights.
         inversion: The inversion.
-        methods: What steers, in order.
+        methods: Methods that steer, in order.
         steps, guidance, seed: Of the run, resolved.
         still: Not an edit but a picture as it is: ``source``, or ``target``, the true one, through the autoencoder.
     """

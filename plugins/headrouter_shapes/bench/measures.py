@@ -32,7 +32,7 @@ class Measures:
         truth: PSNR of the whole picture to the true target, dB, at most 99.
         preservation: PSNR to the source outside the changed region, dB, at most 99; NaN where less than a token of the model,
             64 pixels, is outside (another background of a drawing in thin lines).
-        read: What the oracle reads, by semantic.
+        read: Values that the oracle reads, by semantic.
         distance: Root mean square difference to the nearest drawing, of 255.
     """
 

@@ -40,10 +40,10 @@ class Row:
         backbone, configuration: Names.
         hash: Of the configuration.
         set: Of cases.
-        case, source_number, kind, change: What was edited, see :class:`~headrouter_shapes.bench.sets.Case`.
+        case, source_number, kind, change: Description of the edit, see :class:`~headrouter_shapes.bench.sets.Case`.
         seed: Of the noise.
-        measures: What is measured of it.
-        spent: What it took; seconds are its share of its batch.
+        measures: Its measures.
+        spent: Its cost; seconds are its share of its batch.
     """
 
     backbone: str
@@ -97,7 +97,7 @@ class Records:
     Args:
         out: Folder of the whole benchmark.
         name: Of the set of cases.
-        configuration: What is run.
+        configuration: Configuration of the run.
 
     Raises:
         InvalidInputError: the folder holds results of another configuration, or damaged ones, or something else is where a

@@ -79,7 +79,7 @@ def run(
         batch: Edits in one model call.
         kinds: Only edits of these kinds, of those ``count``; all if empty.
         with_references: Also measure :func:`references`.
-        device: Where the models run.
+        device: Device of the models.
         progress: Show a bar.
 
     Returns:
