@@ -1,6 +1,6 @@
 """Represent one attention event of a multimodal diffusion transformer in one canonical form.
 
-Text and image tokens attend to each other in one sequence. Whatever the model, a method sees query, key and value after
+Text and image tokens attend to each other in one sequence. On any model, a method sees query, key and value after
 normalisation and rotary embedding as ``[rows, heads, tokens, channels]``, knows which tokens are text and which are image, and
 may change the three before attention and the per-head output after it.
 """

@@ -1,6 +1,6 @@
 """Read masks that users give: black-and-white pictures, white where an edit may act.
 
-What can be read two ways is refused with a question: 0 and 1, colours, and transparency, where some programs paint what is inside
+An ambiguous mask is refused with a question: 0 and 1, colours, and transparency, where some programs paint what is inside
 and others wipe it out.
 """
 

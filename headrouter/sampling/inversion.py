@@ -1,6 +1,6 @@
 """Define the interface of inversions, which turn a picture into noise and noise into a picture.
 
-An inversion is a frozen set of parameters with two pure step functions. What must live from one step to the next is in the
+An inversion is a frozen set of parameters with two pure step functions. Memory from one step to the next is in the
 :class:`State`, so one object serves many runs, and rows can be dropped at any step.
 """
 

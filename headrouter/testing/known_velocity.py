@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from headrouter import renamed
 from headrouter.attention.rows import Row
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.inversion import Inversion, RunInputs, State
@@ -25,9 +26,11 @@ class Solved:
     Attributes:
         inputs: Inputs of the run.
         rows: Sources, then edits.
-        told: Noise levels that the field was told, in order.
+        noise_levels: Noise levels at which the field was evaluated, in order.
         evaluated: Rows of all evaluations together.
     """
+
+    told = renamed.attribute("told", "noise_levels")
 
     def __init__(
         self,
@@ -45,14 +48,14 @@ class Solved:
         nothing, images = Prompt("", {}), range(len(source))
         self.rows = [Row(nothing, nothing, 1.0, image=image) for image in images]
         self.rows += [Row(nothing, nothing, 1.0, edit=edit, image=image) for edit in range(edits) for image in images]
-        self.told: list[float] = []
+        self.noise_levels: list[float] = []
         self.evaluated = 0
         self._field = field
 
     @property
     def calls(self) -> int:
         """Return the number of evaluations of the field so far."""
-        return len(self.told)
+        return len(self.noise_levels)
 
     def invert(self, inversion: Inversion) -> Tensor:
         """Invert the sources and return their latents at noise."""
@@ -81,6 +84,6 @@ class Solved:
 
     def _velocity(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0) -> Tensor:
         assert len(rows) == len(latents), f"{len(rows)} rows for {len(latents)} latents"
-        self.told.append(sigma)
+        self.noise_levels.append(sigma)
         self.evaluated += len(rows)
         return self._field(latents, sigma)

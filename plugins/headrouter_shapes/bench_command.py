@@ -1,7 +1,7 @@
 """Measure edits of drawn pictures, whose true answer is known.
 
 Each edit changes one word of a caption. It succeeds if the result shows the new value and, where the picture should
-change, is nearer to the true target than to the source. What must not change is measured in decibels.
+change, is nearer to the true target than to the source. Preservation of the rest is measured in decibels.
 """
 
 import argparse

@@ -58,16 +58,16 @@ def test_fixed_point_iterations_make_the_round_trip_exact() -> None:
 def test_euler_counts_its_calls_and_never_asks_at_zero_by_default() -> None:
     solved = Solved(decay, grid(7), SOURCE)
     noise = solved.invert(Euler())
-    assert solved.told == grid(7)[:-1][::-1]
+    assert solved.noise_levels == grid(7)[:-1][::-1]
     solved.sample(Euler(), noise)
     assert solved.calls == 14
-    assert solved.told[7:] == grid(7)[:-1]
+    assert solved.noise_levels[7:] == grid(7)[:-1]
     solved = Solved(decay, grid(7), SOURCE)
     solved.invert(Euler(fixed_point=3))
     assert solved.calls == 7 * 4
     solved = Solved(decay, grid(7), SOURCE)
     solved.invert(Euler(told="current"))
-    assert solved.told[0] == 0.0
+    assert solved.noise_levels[0] == 0.0
 
 
 @pytest.mark.parametrize("steps", [1, 5, 28])

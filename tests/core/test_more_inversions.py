@@ -125,7 +125,7 @@ def test_rf_solver_is_the_midpoint_rule(steps: int) -> None:
         half = x + (then - now) / 2 * wave(x, now)
         x = x + (then - now) * wave(half, (now + then) / 2)
     assert torch.allclose(solved.sample(RFSolver(), NOISE), x, atol=1e-14)
-    assert solved.told == told
+    assert solved.noise_levels == told
     solved = Solved(wave, sigmas, SOURCE)
     x, told = SOURCE, []
     for now, then in itertools.pairwise(sigmas[::-1]):
@@ -134,7 +134,7 @@ def test_rf_solver_is_the_midpoint_rule(steps: int) -> None:
         half = x + (then - now) / 2 * wave(x, told[-2])
         x = x + (then - now) * wave(half, middle)
     assert torch.allclose(solved.invert(RFSolver()), x, atol=1e-14)
-    assert solved.told == told and min(told) > 0, "no model is told σ = 0"
+    assert solved.noise_levels == told and min(told) > 0, "no model is told σ = 0"
 
 
 def test_rf_solver_is_the_published_taylor_step() -> None:
@@ -157,7 +157,7 @@ def test_fireflow_by_hand() -> None:
     assert solved.calls == 6
     solved.invert(FireFlow())
     assert solved.calls == 12, "the other direction evaluates its own first velocity"
-    assert min(solved.told) > 0
+    assert min(solved.noise_levels) > 0
 
 
 def test_fireflow_forgets_when_latents_are_changed() -> None:
@@ -292,7 +292,7 @@ def test_sdedit_runs_its_share_of_the_steps(strength: float, steps: int, left: i
     solved = Solved(wave, grid(steps), SOURCE, NOISE)
     result = solved.sample(SDEdit(strength=strength))
     assert solved.calls == left
-    assert solved.told == grid(steps)[steps - left : steps]
+    assert solved.noise_levels == grid(steps)[steps - left : steps]
     if left == 0:
         assert torch.equal(result, SOURCE)
 

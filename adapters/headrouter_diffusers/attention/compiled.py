@@ -1,7 +1,6 @@
 """Replace the attention operation in the graph of a block that torch.compile compiles.
 
-What the tap asks of Python, which forward pass runs and which site it is at, must be asked at every run and not once,
-while the graph is traced. So the graph calls one opaque operation, the same at all sites. Its run is not compiled; what
+The forward pass and the site of an operation must be looked up at every run, and not once while the graph is traced. So the graph calls one opaque operation, the same at all sites. Its run is not compiled; what
 lies between two of them is.
 """
 

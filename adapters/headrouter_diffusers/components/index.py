@@ -95,7 +95,7 @@ def part_classes(
     """Return the class of each part that ``wanted`` takes, by name; None for one that is left out or absent.
 
     A part is a class of diffusers or transformers, and of the class that the pipeline declares; a tokenizer may be any.
-    What the pipeline itself calls optional, such as an encoder of image prompts, has no part in an edit and stays out.
+    A part that the pipeline calls optional, such as an encoder of image prompts, has no part in an edit and stays out.
 
     Args:
         source: Hub id or folder, for messages.

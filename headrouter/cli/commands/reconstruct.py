@@ -1,6 +1,6 @@
 """Compare how well each inversion holds a picture.
 
-The picture is edited with its own prompt and without steering. What comes back is compared with it: PSNR in dB, and structural
+The picture is edited with its own prompt and without steering. The result is compared with it: PSNR in dB, and structural
 similarity, which is 1 for the picture itself. Both include what the model's autoencoder loses.
 """
 

@@ -115,7 +115,7 @@ def it_asks_at_noise_levels(subject: InversionSubject) -> None:
     """
     solved = _solved(_smooth, 5)
     solved.sample(subject.inversion, solved.invert(subject.inversion) if subject.inversion.inverts else _noise(2))
-    wrong = [sigma for sigma in solved.told if not 0 <= sigma <= 1]
+    wrong = [sigma for sigma in solved.noise_levels if not 0 <= sigma <= 1]
     expect(not wrong, f"the model is called at noise levels {wrong}")
 
 

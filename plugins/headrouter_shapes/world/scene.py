@@ -1,4 +1,4 @@
-"""Describe a scene by one value of each semantic and a variation. What to draw, not how."""
+"""Describe a scene by one value of each semantic and a variation. It states the content of a drawing, not its rendering."""
 
 import dataclasses
 import hashlib
