@@ -1,7 +1,7 @@
 """Replace the attention operation in the graph of a block that torch.compile compiles.
 
-The forward pass and the site of an operation must be looked up at every run, and not once while the graph is traced. So the graph calls one opaque operation, the same at all sites. Its run is not compiled; what
-lies between two of them is.
+The forward pass and the site of an operation must be looked up at every run, and not once while the graph is traced. So the graph
+calls one opaque operation, the same at all sites. Its run is not compiled; the code between two of them is.
 """
 
 from dataclasses import dataclass
