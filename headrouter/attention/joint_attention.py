@@ -152,6 +152,19 @@ class JointAttention:
         self._log_sum_exp = None
         self._blocks.clear()
 
+    def text_of(self, *places: int) -> int:
+        """Return how many text tokens, from the first, all these rows have of their own; what fills them up is not theirs."""
+        whole = self.layout.text.stop - self.layout.text.start
+        return min(length if (length := self.rows[place].prompt.length) is not None else whole for place in places)
+
+    def tokens_of(self, *places: int) -> slice | Int[Tensor, "tokens"]:
+        """Return the positions of the sequence that all these rows have of their own: all of it where no prompt is filled up."""
+        text, length = self.layout.text, self.text_of(*places)
+        if length == text.stop - text.start:
+            return slice(0, self.layout.length)
+        own = (*range(text.start + length), *range(text.stop, self.layout.length))
+        return indices(own, self.query.device)
+
     def attend(self, *, log_sum_exp: bool = False) -> Float[Tensor, "rows heads tokens channels"]:
         """Run the real kernel on the current query, key and value.
 

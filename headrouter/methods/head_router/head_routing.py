@@ -90,7 +90,10 @@ class InstanceAdaptive(Scorer):
         assert item.pair is not None
         source, edit = output[item.pair], output[place]
         if self._compare == "image" or not event.site.text_output:
-            source, edit = source[:, layout.image], edit[:, layout.image]
+            tokens: slice | Tensor = layout.image
+        else:
+            tokens = event.tokens_of(item.pair, place)
+        source, edit = source[:, tokens], edit[:, tokens]
         found = dissimilarity(source, edit)
         self._means.add("dissimilarity", event, item.row, found)
         return normalised(found)

@@ -150,9 +150,9 @@ class ImageTokenRun(MethodRun):
 
     def _keys(self, event: JointAttention, place: int) -> tuple[int, ...]:
         """Return positions within the text of the keys that are refined."""
-        row, text = event.rows[place].row, event.layout.text
+        row = event.rows[place].row
         return {
             "words": row.prompt.positions,
             "changed": self._changed.get(row, ()),
-            "all": tuple(range(text.stop - text.start)),
+            "all": tuple(range(event.text_of(place))),
         }[self._parameters.keys]

@@ -54,12 +54,11 @@ class _HeadSensitivityRun(MethodRun):
         return self._needs
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
-        compared = (
-            output[:, :, event.layout.image] if self._compare == "image" or not event.site.text_output else output
-        )
+        image = self._compare == "image" or not event.site.text_output
         for place, item in enumerate(event.rows):
             if item.is_edit and item.pair is not None:
-                found = dissimilarity(compared[item.pair], compared[place])
+                tokens = event.layout.image if image else event.tokens_of(item.pair, place)
+                found = dissimilarity(output[item.pair][:, tokens], output[place][:, tokens])
                 padded = functional.pad(found, (0, self._heads - len(found)), value=torch.nan)
                 self._means.add("head_dissimilarity", event, item.row, padded)
         return output
