@@ -89,7 +89,7 @@ class SecretNoise(Euler):
         (HalfStep, "sampling_converges", "the order of sampling is measured"),
         (InPlace, "a_run_is_a_function", "writes into the latents it starts from"),
         (Noisy, "a_run_is_a_function", "global random generator"),
-        (ModelTime, "it_asks_at_noise_levels", "is told noise levels"),
+        (ModelTime, "it_asks_at_noise_levels", "is called at noise levels"),
         (FirstPictureForAll, "rows_belong_to_their_pictures", "rows of two pictures are the same"),
         (ForgetsRows, "rows_can_be_dropped", "when another row is dropped"),
         (SecretNoise, "it_draws_noise_where_it_says", "does not name 'sample'"),
