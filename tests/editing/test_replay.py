@@ -16,7 +16,7 @@ from PIL import Image
 from headrouter import Editor, replay
 from headrouter.cli import main
 from headrouter.editing.result import Result
-from headrouter.errors import InvalidInputError, RecordWarning, UnknownNameError, WeightsError
+from headrouter.errors import InvalidInputError, UnknownNameError, WeightsError
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.word_maps import WordMaps
 from headrouter.plugins import register, reload
@@ -77,17 +77,6 @@ def test_another_precision_is_no_other_weights(model: Path, tmp_path: Path) -> N
     replay(tmp_path / "out", progress=False, dtype="bfloat16")
     with pytest.raises(WeightsError, match="Rounding to float16 makes other weights, too: `dtype` was 'auto'"):
         replay(tmp_path / "out", progress=False, dtype="float16")
-
-
-def test_a_record_without_weights_runs_with_a_warning(model: Path, tmp_path: Path) -> None:
-    result = made(model)
-    folder = rewritten(result.save(tmp_path / "out"), headrouter={"format": 1})
-    record = json.loads((folder / "result.json").read_text())
-    del record["weights"]
-    record["backbone"]["max_sequence_length"] = 256  # as such records have it, and more than this model takes
-    (folder / "result.json").write_text(json.dumps(record))
-    with pytest.warns(RecordWarning, match="does not say which weights"):
-        assert same(replay(folder, progress=False).image, result.image)
 
 
 def test_no_path_that_the_user_did_not_give(model: Path, tmp_path: Path) -> None:
