@@ -113,7 +113,7 @@ def test_random_state_is_untouched(editor: Editor, plain: tuple[Any, ...]) -> No
 
 
 def test_float32_is_the_default_until_the_last_run_ends() -> None:
-    with default_type(torch.float64):
+    with default_type(torch.float64), torch.enable_grad():
         one, other = undisturbed(), undisturbed()
         one.__enter__()
         other.__enter__()
