@@ -4,13 +4,18 @@ import glob
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headrouter.cli.streams import say
-from headrouter.errors import InvalidInputError
+from headrouter.errors import HeadRouterError, InvalidInputError
 from headrouter.files import path_of
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def are_several(given: Sequence[str]) -> bool:
@@ -43,6 +48,45 @@ def pictures_of(given: Sequence[str]) -> dict[str, Path]:
         taken.add(_folded(name))
         chosen[name] = path
     return chosen
+
+
+@dataclass(frozen=True)
+class Photo:
+    """Holds a picture that was read, its file, and the name of the folder for its edits."""
+
+    name: str
+    path: Path
+    picture: "Image.Image"
+
+
+def read_in_groups(
+    pictures: Mapping[str, Path], most: int, unread: Callable[[HeadRouterError], None]
+) -> Iterator[list[Photo]]:
+    """Read pictures in order, and yield those of one size that follow each other, at most so many together.
+
+    Args:
+        pictures: Files by the name of the folder for their edits.
+        most: Of one group.
+        unread: Is given the error of each picture that cannot be read.
+    """
+    from headrouter.imaging.picture import load_picture
+
+    group: list[Photo] = []
+    for name, path in pictures.items():
+        try:
+            photo = Photo(name, path, load_picture(path))
+        except HeadRouterError as error:
+            unread(error)
+            continue
+        if group and group[0].picture.size != photo.picture.size:
+            yield group
+            group = []
+        group.append(photo)
+        if len(group) == most:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _expanded(text: str) -> list[Path]:

@@ -144,6 +144,11 @@ def name_of(kind: Kind, part: object) -> str:
     return registered_under(kind, class_of(part)) or type(part).__name__
 
 
+def names_of(kind: Kind, parts: Sequence[object]) -> list[str]:
+    """Return the name of each part, see :func:`name_of`."""
+    return [name_of(kind, part) for part in parts]
+
+
 def registered_under(kind: Kind, target: str) -> str | None:
     """Return the name that a class, as ``module:Class``, is registered under, if it is."""
     for entry in registry().entries(kind):

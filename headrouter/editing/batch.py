@@ -10,14 +10,18 @@ from typing import final
 
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
+from typing_extensions import Self
 
 from headrouter.attention.rows import Row
 from headrouter.attention.step_info import Phase
 from headrouter.editing.assembly import name_of
-from headrouter.editing.progress import progress_bar
+from headrouter.editing.request import Settled
 from headrouter.editing.tuning import Plan
-from headrouter.errors import IncompatibleError
+from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.imaging.picture import to_picture, to_tensor
+from headrouter.methods.word_maps import WordMaps
 from headrouter.models.backbone import Backbone
 from headrouter.models.surroundings import undisturbed
 from headrouter.prompts.prompt import Prompt
@@ -26,6 +30,7 @@ from headrouter.sampling.engine import Engine, Sampled
 from headrouter.sampling.guidance import refuse_idle_prompts
 from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
+from headrouter.sampling.progress import progress_bar
 
 Latents = Float[Tensor, "images channels h w"]
 
@@ -115,6 +120,33 @@ class Batch:
         if pixels and self.latents is None:
             object.__setattr__(self, "latents", self.backbone.encode_image(torch.cat(pixels).to(self.backbone.device)))
 
+    @classmethod
+    def of(
+        cls,
+        backbone: Backbone,
+        every: Sequence[Settled],
+        label: str | None = None,
+        *,
+        phase: Phase = "sample",
+        max_rows: int | None = None,
+    ) -> Self:
+        """Return the batch of pictures of which the same is asked.
+
+        Raises:
+            InvalidInputError: pictures of different sizes.
+        """
+        first, sizes = every[0], {given.picture.size for given in every}
+        if len(sizes) > 1:
+            raise InvalidInputError(f"`images` must be of one size to be edited together, got {sorted(sizes)}.")
+        asked, plan = first.request, first.plan
+        maps = asked.prompt and asked.maps and "prompt-words" in backbone.provides
+        if maps and not any(isinstance(method, WordMaps) for method in plan.methods):
+            plan = replace(plan, methods=(*plan.methods, WordMaps()))
+        pixels = [to_tensor(given.picture, given.size) for given in every]
+        tasks = tuple(Task(asked.prompt, asked.seed, asked.source_prompt, one) for one in pixels)
+        size, negative = first.picture.size, asked.negative_prompt
+        return cls(backbone, plan, tasks, first.size, negative, size, phase, max_rows, label)
+
     @undisturbed()
     def invert(self) -> tuple[list[Latents], Cost]:
         """Take the pictures to noise: for each seed, one and the same where the inversion draws no noise.
@@ -164,6 +196,13 @@ class Batch:
             starts,
             sum((run.cost for run in runs), cost),
         )
+
+    @undisturbed()
+    def pictures(self, latents: Latents) -> list[Image.Image]:
+        """Decode each of some latents, in the size of the user's pictures."""
+        pictures = [to_picture(self.backbone.decode(row[None])[0]) for row in latents]
+        size = self.picture_size
+        return [one if size in (None, one.size) else one.resize(size, Image.Resampling.LANCZOS) for one in pictures]
 
     def reconstruction(self, place: int = 0) -> "Batch":
         """Return the batch that edits one of the pictures with its own prompt, unsteered, with its first seed."""

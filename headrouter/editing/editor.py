@@ -9,34 +9,22 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any, final
 
 from PIL import Image
-from torch import Tensor
 
 from headrouter import renamed
-from headrouter.attention.step_info import Phase
 from headrouter.config.configuration import python_number
-from headrouter.editing.assembly import (
-    Methods,
-    backbone_of,
-    inversion_of,
-    methods_of,
-    name_of,
-    refuse_misfits,
-)
-from headrouter.editing.batch import Batch, Edited, Task
-from headrouter.editing.inverted_latents import InvertedLatents
-from headrouter.editing.reconstruction import Reconstruction
+from headrouter.editing.assembly import Methods, backbone_of, inversion_of, methods_of, refuse_misfits
+from headrouter.editing.batch import Batch, Task
+from headrouter.editing.inverted_latents import InvertedLatents, starts
 from headrouter.editing.record import Record
-from headrouter.editing.request import Request, Settled, Size, request_of, settled, working_size_of
-from headrouter.editing.result import Later, Result
+from headrouter.editing.request import Size, request_of, settled, working_size_of
+from headrouter.editing.result import Reconstruction, Result
 from headrouter.editing.tuning import settle
-from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.imaging.picture import Source, to_picture, to_tensor
-from headrouter.methods.word_maps import WordMaps
+from headrouter.errors import InvalidInputError
+from headrouter.imaging.picture import Source
+from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone, BackboneParameters
 from headrouter.models.surroundings import undisturbed
 from headrouter.sampling.inversion import Inversion
@@ -147,31 +135,35 @@ class Editor:
         """
         values: dict[str, Any] = {"negative_prompt": negative_prompt, "preset": preset, "keep": keep, "push": push}
         values |= {"steps": steps, "guidance": guidance, "seed": seed, "size": size, "maps": maps}
-        asked = request_of(prompt=prompt, source_prompt=source_prompt, **values)
-        (result,) = self.edit_together([image], asked, start)
+        (result,) = self.edit_together([image], prompt, source_prompt, start=start, **values)
         return result
 
     @undisturbed()
     def edit_together(
-        self, images: Sequence[Source], asked: Request, start: InvertedLatents | str | os.PathLike[str] | None = None
+        self,
+        images: Sequence[Source],
+        prompt: str | Sequence[str],
+        source_prompt: str = "",
+        *,
+        start: InvertedLatents | str | os.PathLike[str] | None = None,
+        **asked: Any,
     ) -> list[Result]:
         """Edit pictures of one size together, in the same model calls as far as ``max_rows`` allows.
 
         Args:
-            images: As in :meth:`edit`.
-            asked: Request for each of them.
+            images, prompt, source_prompt: As in :meth:`edit`; the prompts are those of every picture.
             start: As in :meth:`edit`, for a single picture.
+            asked: Whatever else :meth:`edit` takes, for every picture.
 
         Raises:
-            InvalidInputError: pictures of different sizes, or several and one `start`.
+            InvalidInputError: pictures of different sizes, or several and one ``start``.
         """
-        kept = start if start is None or isinstance(start, InvertedLatents) else InvertedLatents.load(start)
-        every = [settled(image, asked, self.backbone, self.inversion, self.methods) for image in images]
-        batch = self._batch(every, "edit", asked.prompt)
-        weights = self.backbone.fingerprint()
+        values = {"prompt": prompt, "source_prompt": source_prompt, **asked}
+        every, weights = settled(images, values, *self._parts), self.backbone.fingerprint()
         records = [Record.of(one, self.backbone, self._backbone_record, weights, self.max_rows) for one in every]
-        edited = batch.edit(None if kept is None else self._kept(kept, every, weights))
-        return self._results(every, records, batch, edited)
+        kept = None if start is None else starts(start, every, self.backbone, self._backbone_record, weights)
+        batch = Batch.of(self.backbone, every, self._label("edit"), max_rows=self.max_rows)
+        return Result.of(every, records, batch, batch.edit(kept))
 
     @undisturbed()
     def invert(
@@ -192,15 +184,12 @@ class Editor:
             IncompatibleError: the inversion inverts nothing, or ``preset`` or ``keep`` changes nothing that it depends on.
         """
         values: dict[str, Any] = {"negative_prompt": negative_prompt, "preset": preset, "keep": keep, "steps": steps}
-        asked = request_of(source_prompt=source_prompt, seed=seed, size=size, **values)
-        given = settled(image, asked, self.backbone, self.inversion, self.methods, only="inversion")
-        if not given.plan.inversion.inverts:
-            name = name_of("inversion", given.plan.inversion)
-            raise IncompatibleError(
-                f"`inversion` {name!r} inverts nothing, so that no latents can be kept. Choose another, such as 'rf'."
-            )
-        (latents,), cost = self._batch([given], "invert", phase="invert").invert()
-        return InvertedLatents(latents, self._identity(given, asked.seed[0], self.backbone.fingerprint()), cost)
+        values |= {"source_prompt": source_prompt, "seed": seed, "size": size}
+        (given,) = settled([image], values, *self._parts, only="inversion")
+        (latents,), cost = Batch.of(self.backbone, [given], self._label("invert"), phase="invert").invert()
+        loaded, weights = self._backbone_record, self.backbone.fingerprint()
+        identity = Record.of_inversion(given, given.request.seed[0], self.backbone, loaded, weights)
+        return InvertedLatents(latents, identity, cost)
 
     @undisturbed()
     def reconstruct(
@@ -218,11 +207,11 @@ class Editor:
     ) -> Reconstruction:
         """Edit the picture with its own prompt, unsteered, and compare: how well the inversion holds it."""
         values: dict[str, Any] = {"negative_prompt": negative_prompt, "preset": preset, "keep": keep, "steps": steps}
-        asked = request_of(source_prompt=source_prompt, guidance=guidance, seed=seed, size=size, **values)
-        given = settled(image, asked, self.backbone, self.inversion, self.methods, only="reconstruction")
-        edited = self._batch([given], "reconstruct").reconstruction().edit()
-        (image,) = self._pictures(edited.latents, given.picture.size)
-        return Reconstruction.compare(image, given.picture, edited.cost)
+        values |= {"source_prompt": source_prompt, "guidance": guidance, "seed": seed, "size": size}
+        (given,) = settled([image], values, *self._parts, only="reconstruction")
+        batch = Batch.of(self.backbone, [given], self._label("reconstruct")).reconstruction()
+        edited = batch.edit()
+        return Reconstruction.compare(batch.pictures(edited.latents)[0], given.picture, edited.cost)
 
     @undisturbed()
     def generate(
@@ -245,97 +234,20 @@ class Editor:
             size: Width and height, or ``auto``: a square of the model's training area.
             method: Methods that steer, as in :class:`Editor`; those that compare with a source are refused.
         """
-        asked = request_of(
-            prompt=prompts, negative_prompt=negative_prompt, steps=steps, guidance=guidance, seed=seed, size=size
-        )
+        values: dict[str, Any] = {"prompt": prompts, "steps": steps, "guidance": guidance, "seed": seed, "size": size}
+        asked = request_of(negative_prompt=negative_prompt, **values)
         methods = methods_of(method)
         refuse_misfits(self.backbone.provides, self.backbone.name, methods)
         plan = settle(asked, inversion_of("euler"), methods, self.backbone.defaults)
-        drawn = Batch(
-            self.backbone,
-            plan,
-            (Task(asked.prompt, asked.seed),),
-            working_size_of(asked.size, (1, 1), self.backbone),
-            asked.negative_prompt,
-            phase="generate",
-            max_rows=self.max_rows,
-            label="generate" if self.progress else None,
-        ).edit()
-        return self._pictures(drawn.latents)
+        tasks = (Task(asked.prompt, asked.seed),)
+        size = working_size_of(asked.size, (1, 1), self.backbone)
+        limits: dict[str, Any] = {"max_rows": self.max_rows, "label": self._label("generate")}
+        batch = Batch(self.backbone, plan, tasks, size, asked.negative_prompt, phase="generate", **limits)
+        return batch.pictures(batch.edit().latents)
 
-    def _batch(
-        self, every: Sequence[Settled], label: str, prompts: tuple[str, ...] = (), *, phase: Phase = "sample"
-    ) -> Batch:
-        """Return the batch of pictures of which the same is asked."""
-        first = every[0]
-        if others := {given.picture.size for given in every} - {first.picture.size}:
-            sizes = sorted({first.picture.size} | others)
-            raise InvalidInputError(f"`images` must be of one size to be edited together, got {sizes}.")
-        asked, plan = first.request, first.plan
-        words = "prompt-words" in self.backbone.provides
-        if prompts and asked.maps and words and not any(isinstance(method, WordMaps) for method in plan.methods):
-            plan = replace(plan, methods=(*plan.methods, WordMaps()))
-        return Batch(
-            self.backbone,
-            plan,
-            tuple(Task(prompts, asked.seed, asked.source_prompt, to_tensor(one.picture, one.size)) for one in every),
-            first.size,
-            asked.negative_prompt,
-            first.picture.size,
-            phase,
-            self.max_rows,
-            label if self.progress else None,
-        )
+    @property
+    def _parts(self) -> tuple[Backbone, Inversion, tuple[Method, ...]]:
+        return self.backbone, self.inversion, self.methods
 
-    def _identity(self, given: Settled, seed: int, weights: str) -> Record:
-        return Record.of_inversion(given, seed, self.backbone, self._backbone_record, weights)
-
-    def _kept(self, kept: InvertedLatents, every: Sequence[Settled], weights: str) -> list[Tensor]:
-        """Return kept latents for each seed, after refusing those of something else."""
-        given, inversion = every[0], every[0].plan.inversion
-        if len(every) > 1:
-            raise InvalidInputError(f"`start` holds one picture, got {len(every)}; edit each from its own.")
-        if not inversion.inverts:
-            raise IncompatibleError(
-                f"`start` would have no effect: `inversion` {name_of('inversion', inversion)!r} starts from no inversion. "
-                "Leave it out."
-            )
-        for seed in given.request.seed:
-            kept.refuse_unless(self._identity(given, seed, weights), (1, *self.backbone.latent_shape(*given.size)))
-        return [kept.latents for _ in given.request.seed]
-
-    def _results(
-        self, every: Sequence[Settled], records: Sequence[Record], batch: Batch, edited: Edited
-    ) -> list[Result]:
-        """Return each picture's share of what was edited together."""
-        asked = every[0].request
-        prompts = tuple(batch.encoded[text] for text in asked.prompt for _ in asked.seed)
-        names = [name_of("method", method) for method in batch.plan.methods]
-        cost, results = edited.cost.share(len(every)), []
-        for place, (given, record) in enumerate(zip(every, records, strict=True)):
-            own = slice(place * len(prompts), (place + 1) * len(prompts))
-            found = [{key: value[own] for key, value in one.items()} for one in edited.diagnostics]
-            start = [latents[place : place + 1] for latents in edited.inverted[:1]]
-            reconstructed = partial(self._reconstructed, batch.reconstruction(place), given.picture, start)
-            results.append(
-                Result(
-                    source=given.picture,
-                    images=self._pictures(edited.latents[own], given.picture.size),
-                    prompts=prompts,
-                    seeds=asked.seed * len(asked.prompt),
-                    source_prompt=batch.encoded[asked.source_prompt],
-                    cost=cost,
-                    record=record,
-                    diagnostics=list(zip(names, found, strict=True)),
-                    _reconstruct=Later(reconstructed),
-                )
-            )
-        return results
-
-    @undisturbed()
-    def _reconstructed(self, batch: Batch, picture: Image.Image, start: Sequence[Tensor]) -> Image.Image:
-        return self._pictures(batch.edit(start).latents, picture.size)[0]
-
-    def _pictures(self, latents: Tensor, size: tuple[int, int] | None = None) -> list[Image.Image]:
-        pictures = [to_picture(self.backbone.decode(row[None])[0]) for row in latents]
-        return [one if size in (None, one.size) else one.resize(size, Image.Resampling.LANCZOS) for one in pictures]
+    def _label(self, label: str) -> str | None:
+        return label if self.progress else None

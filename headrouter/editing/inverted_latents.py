@@ -9,6 +9,7 @@ import json
 import math
 import os
 import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -21,10 +22,13 @@ from torch import Tensor
 
 from headrouter import renamed
 from headrouter.config.configuration import Parameters, validate
+from headrouter.editing.assembly import name_of
 from headrouter.editing.record import Record
+from headrouter.editing.request import Settled
 from headrouter.editing.saving import save_together
-from headrouter.errors import InvalidInputError
+from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.files import path_of
+from headrouter.models.backbone import Backbone
 from headrouter.sampling.cost import Cost
 
 FORMAT: Final = 3
@@ -129,6 +133,39 @@ class InvertedLatents:
             raise InvalidInputError(
                 f"`start` holds latents {list(self.latents.shape)}, this run needs {list(shape)}; invert again."
             )
+
+
+def starts(
+    start: InvertedLatents | str | os.PathLike[str],
+    every: Sequence[Settled],
+    backbone: Backbone,
+    loaded: Mapping[str, Any],
+    weights: str,
+) -> list[Tensor]:
+    """Return kept latents for each seed of an edit, after refusing those of something else.
+
+    Args:
+        start: What was kept, or its file.
+        every: The edit of one picture.
+        backbone, loaded, weights: See :meth:`headrouter.editing.record.Record.of_inversion`.
+
+    Raises:
+        InvalidInputError: several pictures, or latents that do not belong to the edit.
+        IncompatibleError: the inversion starts from no inverted latents.
+    """
+    kept = start if isinstance(start, InvertedLatents) else InvertedLatents.load(start)
+    if len(every) > 1:
+        raise InvalidInputError(f"`start` holds one picture, got {len(every)}; edit each from its own.")
+    (given,) = every
+    if not given.plan.inversion.inverts:
+        raise IncompatibleError(
+            f"`start` would have no effect: `inversion` {name_of('inversion', given.plan.inversion)!r} starts from no inversion. "
+            "Leave it out."
+        )
+    for seed in given.request.seed:
+        identity = Record.of_inversion(given, seed, backbone, loaded, weights)
+        kept.refuse_unless(identity, (1, *backbone.latent_shape(*given.size)))
+    return [kept.latents for _ in given.request.seed]
 
 
 def _record(path: Path, text: str | None, has_latents: bool) -> _Record:

@@ -1,6 +1,6 @@
 """Validate a user's request of an edit, and settle it for a picture before any model runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, final
 
@@ -108,31 +108,40 @@ def request_of(**values: Any) -> Request:
 
 
 def settled(
-    image: Source,
-    request: Request,
+    images: Sequence[Source],
+    values: Mapping[str, Any],
     backbone: Backbone,
     inversion: Inversion,
     methods: tuple[Method, ...],
     *,
     only: Only | None = None,
-) -> Settled:
-    """Read the picture, and settle size, parts, steps and guidance; nothing of the model runs.
+) -> list[Settled]:
+    """Read pictures, and settle size, parts, steps and guidance of each; nothing of the model runs.
 
     Args:
+        images: Pictures that all have the same request.
+        values: The request, see :func:`request_of`.
+        backbone, inversion, methods: The parts, as the user gave them.
         only: Part of the run if no edits are made, see :func:`~headrouter.editing.tuning.settle`.
 
     Raises:
         HeadRouterError: what cannot be done.
     """
-    picture = load_picture(image)
-    size = working_size_of(request.size, picture.size, backbone)
+    request = request_of(**values)
+    pictures = [load_picture(image) for image in images]
+    sizes = [working_size_of(request.size, picture.size, backbone) for picture in pictures]
     plan = settle(request, inversion, methods, backbone.defaults, only=only)
+    if only == "inversion" and not plan.inversion.inverts:
+        raise IncompatibleError(
+            f"`inversion` {name_of('inversion', plan.inversion)!r} inverts nothing, so that no latents can be kept. Choose "
+            "another, such as 'rf'."
+        )
     if only == "inversion" and request.negative_prompt and not plan.inversion_is_guided:
         raise IncompatibleError(
             f"`negative_prompt` {request.negative_prompt!r} would have no effect: `inversion` "
             f"{name_of('inversion', plan.inversion)!r} inverts without guidance. Give it to the edits that start from here."
         )
-    return Settled(picture, request, plan, size)
+    return [Settled(picture, request, plan, size) for picture, size in zip(pictures, sizes, strict=True)]
 
 
 def working_size_of(size: Size, picture_size: tuple[int, int], backbone: Backbone) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Hold the result of an edit: its pictures, its record and the diagnostics of each method."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
 from typing import SupportsIndex, final
@@ -11,13 +11,18 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from typing_extensions import Self
 
 from headrouter import renamed
+from headrouter.editing.assembly import names_of
+from headrouter.editing.batch import Batch, Edited
 from headrouter.editing.record import SOURCE, Record
 from headrouter.editing.record_file import RECORD, as_json, read_plain
+from headrouter.editing.request import Settled
 from headrouter.editing.saving import save_together
 from headrouter.errors import InvalidInputError
-from headrouter.imaging.picture import writable_folder
+from headrouter.imaging.measure import ssim
+from headrouter.imaging.picture import psnr, writable_folder
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.cost import Cost
 
@@ -79,6 +84,35 @@ class Result:
     _reconstruct: "Later" = field(repr=False)
 
     evidence = renamed.attribute("evidence", "diagnostics")
+
+    @staticmethod
+    def of(every: Sequence[Settled], records: Sequence[Record], batch: Batch, edited: Edited) -> "list[Result]":
+        """Return each picture's share of what was edited together.
+
+        Args:
+            every, records: What was asked, and what is on record of it.
+            batch, edited: What was run, and what it gave.
+        """
+        asked, cost = every[0].request, edited.cost.share(len(every))
+        prompts = tuple(batch.encoded[text] for text in asked.prompt for _ in asked.seed)
+        results = []
+        for place, (given, record) in enumerate(zip(every, records, strict=True)):
+            own = slice(place * len(prompts), (place + 1) * len(prompts))
+            shares = [{name: tensor[own] for name, tensor in one.items()} for one in edited.diagnostics]
+            results.append(
+                Result(
+                    source=given.picture,
+                    images=batch.pictures(edited.latents[own]),
+                    prompts=prompts,
+                    seeds=asked.seed * len(asked.prompt),
+                    source_prompt=batch.encoded[asked.source_prompt],
+                    cost=cost,
+                    record=record,
+                    diagnostics=list(zip(names_of("method", batch.plan.methods), shares, strict=True)),
+                    _reconstruct=Later(partial(_reconstructed, batch, place, edited.inverted[:1])),
+                )
+            )
+        return results
 
     @property
     def image(self) -> Image.Image:
@@ -184,6 +218,11 @@ class Result:
         raise InvalidInputError(f"this edit has no `{name}`: no method that records it took part.")
 
 
+def _reconstructed(batch: Batch, place: int, inverted: Sequence[Tensor]) -> Image.Image:
+    alone = batch.reconstruction(place)
+    return alone.pictures(alone.edit([latents[place : place + 1] for latents in inverted]).latents)[0]
+
+
 def _png(picture: Image.Image) -> bytes:
     file = BytesIO()
     picture.save(file, format="PNG")
@@ -197,3 +236,26 @@ def _edits_of(path: Path) -> int:
     except InvalidInputError:
         return 0
     return len(images) if isinstance(images, list) else 0
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """Holds a picture edited with its own prompt and without steering.
+
+    Attributes:
+        image: Reconstructed picture, in the picture's own size.
+        psnr: Peak signal-to-noise ratio to the picture, dB; inf if equal.
+        ssim: Structural similarity to the picture, at most 1.
+        cost: Cost of inversion and sampling.
+    """
+
+    image: Image.Image = field(repr=False)
+    psnr: float
+    ssim: float
+    cost: Cost
+
+    @classmethod
+    def compare(cls, image: Image.Image, picture: Image.Image, cost: Cost) -> Self:
+        """Measure ``image`` against ``picture``."""
+        return cls(image, psnr(image, picture), ssim(image, picture), cost)

@@ -14,7 +14,6 @@ from PIL import Image
 
 from headrouter.editing.batch import Batch, Edited, Task
 from headrouter.editing.editor import Editor
-from headrouter.editing.request import request_of
 from headrouter.editing.tuning import Plan
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.methods.head_router.method import HeadRouter
@@ -123,7 +122,7 @@ def test_what_would_have_no_effect_is_refused_before_anything_is_encoded(
 def test_pictures_of_one_size_are_edited_together() -> None:
     pictures = [Image.fromarray((np.random.default_rng(n).random((20, 28, 3)) * 255).astype(np.uint8)) for n in (0, 1)]
     editor = Editor(Watched(), "rf", progress=False)
-    together = editor.edit_together(pictures, request_of(prompt=["a blue dog", "a tree"], seed=[3, 1], steps=3))
+    together = editor.edit_together(pictures, ["a blue dog", "a tree"], seed=[3, 1], steps=3)
     rows = max(map(len, editor.backbone.calls))
     assert rows == 6 and len(together) == 2
     for picture, result in zip(pictures, together, strict=True):
@@ -141,7 +140,9 @@ def test_what_cannot_be_edited_together_is_refused() -> None:
     editor = Editor(ToyMMDiT(), "rf", progress=False)
     wide, narrow = Image.new("RGB", (32, 24)), Image.new("RGB", (24, 24))
     with pytest.raises(InvalidInputError, match=r"`images` must be of one size .*, got \[\(24, 24\), \(32, 24\)\]"):
-        editor.edit_together([wide, narrow], request_of(prompt="a dog"))
+        editor.edit_together([wide, narrow], "a dog")
     kept = editor.invert(wide, steps=2)
     with pytest.raises(InvalidInputError, match="`start` holds one picture, got 2"):
-        editor.edit_together([wide, wide], request_of(prompt="a dog", steps=2), kept)
+        editor.edit_together([wide, wide], "a dog", steps=2, start=kept)
+    with pytest.raises(InvalidInputError, match=r"`stepz`: unknown name .* Did you mean `steps`"):
+        editor.edit_together([wide], "a dog", stepz=2)

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from headrouter.cli import main
 from headrouter.cli.pictures import pictures_of
 from headrouter.errors import InvalidInputError
 
-from .fake import uses
+from .fake import Fake, uses
 from .told import contents
 
 RNG = np.random.default_rng(0)
@@ -57,6 +58,36 @@ def test_a_folder_is_edited_by_one_loaded_model(
     one, other = (tmp_path / folder / "edit-0.png" for folder in ("one", "out/cat"))
     assert one.read_bytes() == other.read_bytes(), "as alone"
     assert main(["edit", "--from", str(tmp_path / "out" / "dog"), "-o", str(tmp_path / "again")]) == 0
+
+
+def test_pictures_of_one_size_share_calls_where_rows_have_room(photos: Path, tmp_path: Path) -> None:
+    draw(photos / "a wide one.png", 32, 16)
+    calls = []
+    for rows, folder in (((), "alone"), (("--max-rows", "2"), "two"), (("--max-rows", "5"), "five")):
+        before = uses["evaluated"]
+        assert edit(photos, "-o", tmp_path / folder, more=rows) == 0
+        calls.append(uses["evaluated"] - before)
+    alone, two, five = calls
+    assert alone == two == 5 * (alone // 5) and five == 3 * (alone // 5), "the wide one, and twice two of a size"
+    for name in ("a wide one", "cat", "dog", "house 10", "house 2"):
+        one, other = (np.asarray(Image.open(tmp_path / folder / name / "edit-0.png")) for folder in ("alone", "five"))
+        assert np.abs(one.astype(int) - other).max() <= 1
+    assert main(["edit", "--from", str(tmp_path / "five" / "dog"), "-o", str(tmp_path / "again")]) == 0
+
+
+def test_what_fails_together_is_edited_alone(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    velocity = Fake.velocity
+
+    def small(self: Fake, latents: Any, sigma: float, rows: Any) -> Any:
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError
+        return velocity(self, latents, sigma, rows)
+
+    monkeypatch.setattr(Fake, "velocity", small)
+    assert edit(photos, "-o", tmp_path / "out", more=("--max-rows", "8")) == 0
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["cat", "dog", "house 10", "house 2"]
 
 
 @pytest.mark.parametrize("pattern", ["*.png", "c*", "**/*.png", "[ch]*.png", "?at.png"])

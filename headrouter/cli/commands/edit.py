@@ -1,12 +1,13 @@
 """Edit pictures by text, or run an earlier edit again.
 
 One picture goes into the output folder itself. Of several, of a folder or of a pattern, each goes into a folder of its own name
-there; one that fails does not end the rest, and the exit code is 2 then.
+there; one that fails does not end the rest, and the exit code is 2 then. They are edited one after the other, unless --max-rows
+has room for several: pictures of one size that follow each other then share the model's calls.
 """
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrouter.cli.options import add_machine, machine_of, size_of
 from headrouter.cli.parts import editor_of
@@ -14,10 +15,13 @@ from headrouter.cli.streams import say
 from headrouter.errors import HeadRouterError, InvalidInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from PIL import Image
+    from tqdm import tqdm
 
+    from headrouter.cli.pictures import Photo
     from headrouter.editing.editor import Editor
     from headrouter.editing.result import Result
 
@@ -102,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
             result = _again(arguments)
         else:
             picture = load_picture(arguments.image[0])
-            result = _edit(editor_of(arguments), picture, arguments)
+            (result,) = _edit(editor_of(arguments), [picture], arguments)
         _save(result, folder, arguments)
     print(_summary(result, folder))
     return 0
@@ -112,32 +116,59 @@ def _edit_each(arguments: argparse.Namespace) -> int:
     """Edit each picture by one loaded model; report what fails with one, end at what fails with all."""
     from tqdm import tqdm
 
-    from headrouter.cli.pictures import pictures_of
-    from headrouter.imaging.picture import load_picture, output_folder
+    from headrouter.cli.pictures import pictures_of, read_in_groups
+    from headrouter.imaging.picture import output_folder
 
     pictures, editor, failures = pictures_of(arguments.image), None, list[str]()
-    with output_folder(arguments.output) as folder:
-        bar = tqdm(pictures.items(), desc="pictures", unit="picture", disable=arguments.no_progress or None)
-        for name, path in bar:
-            try:
-                picture = load_picture(path)
-            except HeadRouterError as error:
-                _note(failures, str(error))
-                continue
+    with output_folder(arguments.output) as folder, _bar(len(pictures), arguments) as bar:
+
+        def unread(error: HeadRouterError) -> None:
+            bar.update()
+            _note(failures, str(error))
+
+        for group in read_in_groups(pictures, _together(arguments), unread):
             editor = editor or editor_of(arguments)  # what is wrong here is wrong for all
-            try:
-                result = _edit(editor, picture, arguments)
-                _save(result, folder / name, arguments)
-            except HeadRouterError as error:
-                _refuse_all(error, failures)
-                _note(failures, f"'{path}': {error}")
-            else:
-                tqdm.write(_summary(result, folder / name), file=sys.stdout)
+            for photo, outcome in zip(group, _outcomes(editor, group, arguments), strict=True):
+                bar.update()
+                try:
+                    if isinstance(outcome, HeadRouterError):
+                        raise outcome
+                    _save(outcome, folder / photo.name, arguments)
+                except HeadRouterError as error:
+                    _refuse_all(error, failures)
+                    _note(failures, f"'{photo.path}': {error}")
+                else:
+                    tqdm.write(_summary(outcome, folder / photo.name), file=sys.stdout)
         if len(failures) == len(pictures):
             raise InvalidInputError(f"none of {len(pictures)} pictures could be edited; see the errors above.")
     if failures:
         say(f"headrouter: {len(failures)} of {len(pictures)} pictures could not be edited.")
     return 2 if failures else 0
+
+
+def _bar(count: int, arguments: argparse.Namespace) -> "tqdm[Any]":
+    from tqdm import tqdm
+
+    return tqdm(total=count, desc="pictures", unit="picture", disable=arguments.no_progress or None)
+
+
+def _together(arguments: argparse.Namespace) -> int:
+    """Return how many pictures fit into ``--max-rows`` with their edits; one if it is not given."""
+    return max(1, (arguments.max_rows or 0) // (1 + len(arguments.prompt)))
+
+
+def _outcomes(
+    editor: "Editor", group: "Sequence[Photo]", arguments: argparse.Namespace
+) -> "Iterator[Result | HeadRouterError]":
+    """Yield what comes of each picture: edited together, or each alone if that fails."""
+    try:
+        yield from _edit(editor, [photo.picture for photo in group], arguments)
+    except HeadRouterError as error:
+        if len(group) == 1:
+            yield error
+        else:
+            for photo in group:
+                yield from _outcomes(editor, [photo], arguments)
 
 
 def _note(failures: list[str], message: str) -> None:
@@ -178,9 +209,9 @@ def _draw_sheets(result: "Result", folder: "Path") -> None:
         save_picture(edit_sheet(result, number), folder / f"sheet-{number}.png")
 
 
-def _edit(editor: "Editor", picture: "Image.Image", arguments: argparse.Namespace) -> "Result":
-    return editor.edit(
-        picture,
+def _edit(editor: "Editor", pictures: "Sequence[Image.Image]", arguments: argparse.Namespace) -> "list[Result]":
+    return editor.edit_together(
+        pictures,
         arguments.prompt,
         arguments.source,
         negative_prompt=arguments.negative,

@@ -16,7 +16,7 @@ from headrouter.cli.table import table, terminal_width
 from headrouter.errors import IncompatibleError, PluginWarning, reason_of
 
 if TYPE_CHECKING:
-    from headrouter.editing.reconstruction import Reconstruction
+    from headrouter.editing.result import Reconstruction
     from headrouter.sampling.inversion import Inversion
 
 EXAMPLES = """examples:
