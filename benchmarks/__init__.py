@@ -1,1 +1,1 @@
-"""What steering costs, as ratios measured side by side in one process; see ``docs/benchmarks.md``."""
+"""Measure the cost of steering, as ratios measured side by side in one process; see ``docs/benchmarks.md``."""

@@ -45,7 +45,7 @@ def _figures(record: Mapping[str, Any]) -> str:
 
 _HEAD = """# Benchmarks
 
-What steering costs. Each figure is a ratio of things that ran in turns in one process (fresh processes for start-up): the median
+Cost of steering. Each figure is a ratio of things that ran in turns in one process (fresh processes for start-up): the median
 over the rounds, with its quartiles. On the CPU everything runs on one thread, and seconds are those that the processor worked for
 the process, because other work on a machine disturbs the clock; where it matters the ratio on the clock is given too. Peak memory
 on the CPU is the sum of all allocations and releases that PyTorch's profiler records.

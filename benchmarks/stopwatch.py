@@ -1,4 +1,4 @@
-"""What the measuring sees of a known load: the figures above mean something where these meet their goals.
+"""Measurements of a known load: the figures above are meaningful where these meet their goals.
 
 Seconds of work are those of the processor: a sleep takes next to none, and a load the same however busy the machine is.
 """

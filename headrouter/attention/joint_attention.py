@@ -153,12 +153,12 @@ class JointAttention:
         self._blocks.clear()
 
     def text_of(self, *places: int) -> int:
-        """Return how many text tokens, from the first, all these rows have of their own; what fills them up is not theirs."""
+        """Return the number of text tokens, from the first, that are no padding in all these rows."""
         whole = self.layout.text.stop - self.layout.text.start
         return min(length if (length := self.rows[place].prompt.length) is not None else whole for place in places)
 
     def tokens_of(self, *places: int) -> slice | Int[Tensor, "tokens"]:
-        """Return the positions of the sequence that all these rows have of their own: all of it where no prompt is filled up."""
+        """Return the positions of the sequence that are no padding in all these rows."""
         text, length = self.layout.text, self.text_of(*places)
         if length == text.stop - text.start:
             return slice(0, self.layout.length)
