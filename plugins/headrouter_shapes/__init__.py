@@ -13,7 +13,7 @@ __all__ = ["model_path"]
 
 headrouter_api = 1
 
-_WORD_BLOCKS = {"sd3.5": (1, 4, 3, 5, 2, 0), "sd3": (1, 4, 3, 2, 0, 5), "flux": (7, 1, 6, 4, 5, 3, 2, 0)}
+_WORD_BLOCKS = {"sd3.5": (1, 4, 5, 3, 2, 0), "sd3": (1, 4, 3, 2, 0, 5), "flux": (7, 1, 5, 6, 4, 3, 2, 0)}
 """Of the weights that are bundled, best first: ``headrouter analyze blocks --model shapes --pictures 48 --steps 8``."""
 
 

@@ -271,7 +271,7 @@ def test_parts_of_one_pipeline_are_used_by_one_thread_at_a_time(monkeypatch: pyt
 
     for name in ("encode", "decode"):
         monkeypatch.setattr(autoencoder, name, slow)
-    monkeypatch.setattr(SD3Backbone, "_encode_prompt", lambda *_: {"prompt_embeds": slow()})
+    monkeypatch.setattr(SD3Backbone, "encode_prompt", lambda *_: {"prompt_embeds": slow()})
     works: list[Callable[[Backbone], Any]] = [
         lambda backbone: backbone.decode(torch.zeros(1, 4, 8, 12)),
         lambda backbone: backbone.encode_image(torch.zeros(1, 3, 32, 48)),

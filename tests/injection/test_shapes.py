@@ -1,9 +1,8 @@
 """On the bundled models, where the right answer is drawn: injection keeps the shape, local blending the background.
 
-Measured on eight edits of a colour, on `sd3.5`, `sd3` and `flux`. Overlap with the true object: plain .78, .75, .63, with injection
-.89, .85, .84. Squared error of the background on `euler`, with local blending over without: 4.4 over 5.1 (41 dB, little is left to
-gain), 5.0 over 25.1, 1.4 over 14.1. Decibels that blending gains on `rf` with a held source: by words 1.2, 3.4, 4.3, by difference
-1.5, 4.1, 4.8.
+Measured on eight edits of a colour, on `sd3.5`, `sd3` and `flux`. Overlap with the true object: plain .77, .75, .77, with injection
+.90, .85, .88. Squared error of the background on `euler`, with local blending over without: 1.0 over 10.2, 5.0 over 25.1, 1.6 over
+17.2. Decibels that blending gains on `rf` with a held source: by words 3.2, 3.4, 1.7, by difference 3.6, 4.1, 2.2.
 """
 
 from collections.abc import Iterator
@@ -67,7 +66,7 @@ def figures(backbone: Backbone) -> dict[str, np.ndarray[Any, Any]]:
         asked = {
             "source_prompt": caption(scene),
             "steps": STEPS,
-            "inversion": kept,
+            "start": kept,
             "maps": False,
             "guidance": GUIDANCE,
         }
@@ -88,7 +87,7 @@ def test_injection_keeps_the_shape(figures: dict[str, np.ndarray[Any, Any]]) -> 
 
 def test_local_blending_keeps_the_background(figures: dict[str, np.ndarray[Any, Any]]) -> None:
     steered, plain = (figures[name][:, 1].mean() for name in ("local-blend", "plain"))
-    assert steered < (0.5 if plain > 10 else 0.95) * plain, (steered, plain)
+    assert steered < 0.5 * plain, (steered, plain)
 
 
 @pytest.fixture(scope="module")
@@ -116,4 +115,4 @@ def test_local_blending_on_a_held_source_keeps_the_picture(
     backgrounds: dict[str, np.ndarray[Any, Any]], mask_from: str
 ) -> None:
     gain = backgrounds[mask_from] - backgrounds["plain"]
-    assert gain.mean() > 0.6, gain
+    assert gain.mean() > 1.2, gain
