@@ -146,7 +146,7 @@ def prompt(text: str, size: Size, device: torch.device | str, seed: int) -> Prom
         "prompt_embeds": torch.randn(1, size.text, size.prompt, generator=generator).to(device),
         "pooled_prompt_embeds": torch.randn(1, size.pooled, generator=generator).to(device),
     }
-    return Prompt(text, tensors, tuple(tokens))
+    return Prompt(text, tensors, tuple(tokens), {"prompt_embeds": (1,)})
 
 
 @final

@@ -128,7 +128,7 @@ class InvertedLatents:
             InvalidInputError: naming what differs, and both values where they are short.
         """
         if told := ", ".join(self.identity.differences(identity)):
-            raise InvalidInputError(f"`start` was made with another {told}; invert this picture again.")
+            raise InvalidInputError(f"`start` does not fit what is asked, by its {told}; invert this picture again.")
         if tuple(self.latents.shape) != shape:
             raise InvalidInputError(
                 f"`start` holds latents {list(self.latents.shape)}, this run needs {list(shape)}; invert again."

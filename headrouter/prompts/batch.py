@@ -35,7 +35,7 @@ def text_mask(prompts: Sequence[Prompt]) -> Bool[Tensor, "rows tokens"]:
     >>> text_mask([one, two]).tolist()
     [[True, False], [True, True]]
     """
-    places = torch.arange(text_length(prompts))
+    places = torch.arange(text_length(prompts), dtype=torch.long, device="cpu")
     return torch.stack([places < _length(prompt) for prompt in prompts])
 
 

@@ -147,7 +147,7 @@ def test_a_kept_inversion_belongs_to_weights_wherever_they_lie(folder: Path, tmp
     for editor in (loaded, given, object_):
         editor.edit(PICTURE, "a dog", start=path, **GIVEN)
     lora(loaded.backbone.pipeline)
-    with pytest.raises(InvalidInputError, match=r"another set of weights \('[0-9a-f]{16}', here '[0-9a-f]{16}'\)"):
+    with pytest.raises(InvalidInputError, match=r"by its weights \('[0-9a-f]{16}', here '[0-9a-f]{16}'\)"):
         loaded.edit(PICTURE, "a dog", start=path, **GIVEN)
 
 
@@ -157,7 +157,7 @@ def test_other_weights_at_the_same_path_are_refused(folder: Path, tmp_path: Path
     other = tiny_flux()
     one_weight(other)
     other.save_pretrained(moved)
-    with pytest.raises(InvalidInputError, match="another set of weights"):
+    with pytest.raises(InvalidInputError, match="by its weights"):
         flux(moved).edit(PICTURE, "a dog", start=path, **GIVEN)
 
 
@@ -165,5 +165,5 @@ def test_what_guides_an_object_counts_as_what_guides_a_name(folder: Path, tmp_pa
     pipeline = flux(folder).backbone.pipeline
     kept = Editor(FluxParameters().load("x", pipeline), "euler", None, progress=False).invert(PICTURE, **GIVEN)
     two_pass = FluxParameters(guidance_kind="two-pass").load("x", pipeline)
-    with pytest.raises(InvalidInputError, match=r"another backbone\.guidance_kind \('auto', here 'two-pass'\)"):
+    with pytest.raises(InvalidInputError, match=r"by its backbone\.guidance_kind \('auto', here 'two-pass'\)"):
         Editor(two_pass, "euler", None, progress=False).edit(PICTURE, "a dog", start=kept, **GIVEN)

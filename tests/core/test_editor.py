@@ -137,9 +137,9 @@ def test_one_inversion_serves_several_edits(picture: Image.Image) -> None:
     shared = tool.edit(picture, "a blue dog", "a red cat", seed=2, start=kept)
     assert np.array_equal(pixels(direct.image), pixels(shared.image))
     assert shared.cost.calls == direct.cost.calls - kept.cost.calls
-    with pytest.raises(InvalidInputError, match="made with another seed"):
+    with pytest.raises(InvalidInputError, match="by its seed"):
         tool.edit(picture, "a blue dog", "a red cat", seed=3, start=kept)
-    with pytest.raises(InvalidInputError, match="made with another picture, size"):
+    with pytest.raises(InvalidInputError, match="by its picture, size"):
         tool.edit(picture.rotate(90), "a blue dog", "a red cat", seed=2, start=kept, size=(40, 28))
 
 
