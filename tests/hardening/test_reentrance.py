@@ -262,12 +262,12 @@ def test_parts_of_one_pipeline_are_used_by_one_thread_at_a_time(monkeypatch: pyt
     inside: list[int] = []
     together: list[int] = []
 
-    def slow(*_: Any) -> torch.Tensor:
+    def slow(*_: Any, **__: Any) -> torch.Tensor:
         inside.append(1)
         time.sleep(0.05)
         together.append(len(inside))
         inside.pop()
-        return torch.zeros(1)
+        return torch.zeros(1, 4, 1, 1)
 
     for name in ("encode", "decode"):
         monkeypatch.setattr(autoencoder, name, slow)
