@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from headrouter_shapes.bench import cases, configuration, configure, read_study, records, run, running
+from headrouter_shapes.bench import cases, configure, read_study, records, run, running
 from headrouter_shapes.bench.batch import edit_batch
 from headrouter_shapes.bench.records import Row
 from headrouter_shapes.bench.report import summarise
@@ -322,7 +322,7 @@ def test_results_of_other_code_are_refused(
     theirs = json.loads((done / "out/tune/sd3.5/plain/configuration.json").read_text())
     now = {"torch": {"version": "9.9"}, "headrouter": {"version": "0.1.0", "source": "0123456789ab"}}
     here = {name: Code(**found) for name, found in (theirs["record"]["code"] | now).items()}
-    monkeypatch.setattr(configuration, "code_of", lambda _: here)
+    monkeypatch.setattr("headrouter.editing.record.code_of", lambda _: here)
     monkeypatch.setattr(records, "commit", lambda: "0a1b2c3d")
     before = {path: path.read_bytes() for path in done.rglob("*.jsonl")}
     assert main(command(done, "--only", "plain", "--no-references")) == 2
