@@ -110,7 +110,7 @@ def test_held_out_captions_are_drawn_and_pictures_reconstructed(name: str) -> No
     assert np.mean(list(accuracy(others, read(made)).values())) < 0.6
 
 
-RECONSTRUCTION = {"flux": 31.5, "sd3": 32.5, "sd3.5": 32.0}
+RECONSTRUCTION = {"flux": 31.5, "sd3": 32.5, "sd3.5": 31.0}
 DRAWN = {"flux": 0.95, "sd3": 0.93, "sd3.5": 0.95}
 """Decibels and mean share of right semantics, a little below what these eight pictures have."""
 
