@@ -18,7 +18,7 @@ def rows(name: str, success: list[bool], kept: list[float], truth: float = 20.0)
     return [
         Row(
             "sd3.5", name, "0" * 16, "tune", case, case // 4, KINDS[case % 8], "a → b", case // 4,
-            Measures(right, right, right, True, truth, decibels, {}, 1.0), Spent(), {},
+            Measures(right, right, right, True, truth, decibels, {}, 1.0), Spent(),
         )
         for case, (right, decibels) in enumerate(zip(success, kept, strict=True))
     ]  # fmt: skip
