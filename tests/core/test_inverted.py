@@ -71,14 +71,14 @@ def test_what_only_sampling_sees_may_change(kept: Path) -> None:
 
 
 OTHERS: dict[str, tuple[Any, dict[str, Any], str]] = {
-    "seed": ("rf", {"seed": 3}, r"another seed \(2, here 3\)"),
-    "steps": ("rf", {"steps": 5}, r"another steps \(8, here 5\)"),
-    "size": ("rf", {"size": (24, 16)}, r"another size \(\[40, 24\], here \[24, 16\]\)"),
-    "gamma": (RFInversion(gamma=0.25), {}, r"another inversion\.gamma \(0\.5, here 0\.25\)"),
-    "told": (RFInversion(told="current"), {}, r"another inversion\.told \('target', here 'current'\)"),
-    "inversion": (RFInversionSDE(), {}, r"another inversion \('rf', here 'rf-sde'\)"),
-    "prompt": ("euler", {}, r"another inversion .* inversion\.gamma .* source prompt"),
-    "picture": ("rf", {"image": PICTURE.transpose(Image.Transpose.FLIP_TOP_BOTTOM)}, "another picture; invert"),
+    "seed": ("rf", {"seed": 3}, r"by its seed \(2, here 3\)"),
+    "steps": ("rf", {"steps": 5}, r"by its steps \(8, here 5\)"),
+    "size": ("rf", {"size": (24, 16)}, r"by its size \(\[40, 24\], here \[24, 16\]\)"),
+    "gamma": (RFInversion(gamma=0.25), {}, r"by its inversion\.gamma \(0\.5, here 0\.25\)"),
+    "told": (RFInversion(told="current"), {}, r"by its inversion\.told \('target', here 'current'\)"),
+    "inversion": (RFInversionSDE(), {}, r"by its inversion \('rf', here 'rf-sde'\)"),
+    "prompt": ("euler", {}, r"by its inversion .* inversion\.gamma .* source prompt"),
+    "picture": ("rf", {"image": PICTURE.transpose(Image.Transpose.FLIP_TOP_BOTTOM)}, "by its picture; invert"),
 }
 
 
@@ -93,7 +93,7 @@ def test_another_inversion_is_refused_naming_what_differs(case: str, kept: Path)
 def test_the_source_prompt_counts_where_the_inversion_sees_it(tmp_path: Path) -> None:
     path = editor("euler").invert(PICTURE, "a red cat").save(tmp_path / "x.safetensors")
     editor(Euler()).edit(PICTURE, "a dog", "a red cat", start=path)
-    with pytest.raises(InvalidInputError, match=r"another source prompt \('a red cat', here 'a cat'\)"):
+    with pytest.raises(InvalidInputError, match=r"by its source prompt \('a red cat', here 'a cat'\)"):
         editor("euler").edit(PICTURE, "a dog", "a cat", start=path)
 
 
@@ -107,7 +107,7 @@ def test_another_model_and_version_are_refused(kept: Path) -> None:
     ):
         kind = name.split(".")[0]
         other = replace(loaded, identity=Record.model_validate({**plain, kind: {**plain[kind], **change}}))
-        with pytest.raises(InvalidInputError, match=rf"another {name} \('(other|0\.0\.9)', here '.*'\); invert"):
+        with pytest.raises(InvalidInputError, match=rf"by its {name} \('(other|0\.0\.9)', here '.*'\); invert"):
             editor().edit(PICTURE, "a dog", seed=2, start=other)
 
 
@@ -190,7 +190,7 @@ def test_parameters_of_the_model_count_and_those_of_the_machine_do_not(tmp_path:
     given: dict[str, Any] = {"size": (48, 32), "steps": 2}
     path = flux().invert(PICTURE, **given).save(tmp_path / "x.safetensors")
     flux(device="cpu", dtype="float32").edit(PICTURE, "a dog", start=path, **given)
-    with pytest.raises(InvalidInputError, match=r"another backbone\.guidance_kind \('auto', here 'two-pass'\)"):
+    with pytest.raises(InvalidInputError, match=r"by its backbone\.guidance_kind \('auto', here 'two-pass'\)"):
         flux(guidance_kind="two-pass").edit(PICTURE, "a dog", start=path, **given)
 
 

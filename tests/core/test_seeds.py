@@ -60,7 +60,7 @@ def test_a_kept_inversion_of_another_seed_serves_where_noise_has_no_part() -> No
     kept = editor("euler").invert(PICTURE, "a red cat", seed=1)
     editor("euler").edit(PICTURE, "a dog", "a red cat", seed=2, start=kept)
     kept = editor("rf").invert(PICTURE, seed=3)
-    with pytest.raises(InvalidInputError, match=r"another seed \(3, here 0\)"):
+    with pytest.raises(InvalidInputError, match=r"by its seed \(3, here 0\)"):
         editor("rf").edit(PICTURE, "a dog", seed=SEEDS, start=kept)
 
 

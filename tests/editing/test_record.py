@@ -139,7 +139,7 @@ def test_code_that_changed_is_another_record(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(code, "_source", lambda _: "0123456789ab")
     try:
         assert tool.edit(PICTURE, "a dog", steps=2).record.hash != before.hash
-        with pytest.raises(InvalidInputError, match=r"another code\.headrouter\.source \('.*', here '0123456789ab'\)"):
+        with pytest.raises(InvalidInputError, match=r"by its code\.headrouter\.source \('.*', here '0123456789ab'\)"):
             tool.edit(PICTURE, "a dog", steps=2, start=kept)
     finally:
         code._code.cache_clear()
