@@ -1,18 +1,41 @@
 """Check the choice of blocks and heads against the model."""
 
-from collections.abc import Sequence
-from typing import Literal
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention, Site
+from headrouter.config.step_or_fraction import StepOrFraction
 from headrouter.errors import InvalidInputError
+from headrouter.methods.method import Method
 
 Heads = tuple[tuple[int, int], ...]
 """Pairs of a joint layer's number and a head of it."""
 
 Tokens = Literal["all", "image"]
+
+
+class OnHeads(Method, ABC):
+    """Acts on chosen heads: on these tokens, in these branches of guidance, during these steps."""
+
+    heads: Heads = Field((), description="Heads that are acted on, each [layer, head]; none changes nothing.")
+    tokens: Tokens = Field("all", description="Tokens whose output is changed: all, or those of the image.")
+    branches: Literal["conditional", "both"] = Field(
+        "conditional", description="Branches of guidance that are changed: the conditional one, or both."
+    )
+    start: StepOrFraction = Field(0, description="First step, or fraction of the steps.")
+    stop: StepOrFraction = Field(1.0, description="First step after those, or fraction.")
+
+    renamed_fields: ClassVar[Mapping[str, str]] = {"halves": "branches"}
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Require attention."""
+        return frozenset({"joint-attention"})
 
 
 def chosen_blocks(blocks: Sequence[int] | None, sites: Sequence[Site]) -> list[int]:

@@ -1,7 +1,7 @@
 """Drop heads, to see what a picture loses without them, arXiv:2411.15034, sec. 3.1."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, final
+from typing import Literal, final
 
 import torch
 from pydantic import Field
@@ -9,35 +9,21 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import BatchRow
-from headrouter.config.step_or_fraction import StepOrFraction, window
+from headrouter.config.step_or_fraction import window
 from headrouter.errors import InvalidInputError
-from headrouter.methods.method import Method, MethodRun, Needs, RunContext
-from headrouter_analysis.methods.choice import Heads, Tokens, chosen_heads, token_places
+from headrouter.methods.method import MethodRun, Needs, RunContext
+from headrouter_analysis.methods.choice import OnHeads, chosen_heads, token_places
 
 
 @final
-class HeadDropout(Method):
+class HeadDropout(OnHeads):
     """Puts zero, or the mean over the same tokens, in the place of chosen heads' output, before the output projection."""
 
-    heads: Heads = Field((), description="Heads that are dropped, each [layer, head]; none changes nothing.")
     fill: Literal["zero", "mean"] = Field(
         "zero",
         description="Values in their place: zero, or the mean over the tokens, of text and image separately.",
     )
-    tokens: Tokens = Field("all", description="Tokens whose output is dropped: all, or those of the image.")
     rows: Literal["edit", "source", "all"] = Field("edit", description="Rows in which heads are dropped.")
-    branches: Literal["conditional", "both"] = Field(
-        "conditional", description="Branches of guidance that are changed: the conditional one, or both."
-    )
-    start: StepOrFraction = Field(0, description="First step, or fraction of the steps.")
-    stop: StepOrFraction = Field(1.0, description="First step after those, or fraction.")
-
-    renamed_fields: ClassVar[Mapping[str, str]] = {"halves": "branches"}
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """Require attention."""
-        return frozenset({"joint-attention"})
 
     def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.

@@ -2,40 +2,26 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import ClassVar, Literal, final
+from typing import Literal, final
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
-from headrouter.config.step_or_fraction import StepOrFraction, window
+from headrouter.config.step_or_fraction import window
 from headrouter.errors import IncompatibleError
-from headrouter.methods.method import Method, MethodRun, Needs, RunContext
-from headrouter_analysis.methods.choice import Heads, Tokens, chosen_heads, token_places
+from headrouter.methods.method import MethodRun, Needs, RunContext
+from headrouter_analysis.methods.choice import OnHeads, chosen_heads, token_places
 
 
 @final
-class HeadSwap(Method):
+class HeadSwap(OnHeads):
     """Gives an edit the output of chosen heads of its source, or exchanges the two, branch by branch."""
 
-    heads: Heads = Field((), description="Heads that are exchanged, each [layer, head]; none changes nothing.")
     into: Literal["edit", "both"] = Field(
         "edit", description="Whether only the edit takes the source's output, or each takes the other's."
     )
-    tokens: Tokens = Field("all", description="Tokens whose output is exchanged: all, or those of the image.")
-    branches: Literal["conditional", "both"] = Field(
-        "conditional", description="Branches of guidance that are changed: the conditional one, or both."
-    )
-    start: StepOrFraction = Field(0, description="First step, or fraction of the steps.")
-    stop: StepOrFraction = Field(1.0, description="First step after those, or fraction.")
-
-    renamed_fields: ClassVar[Mapping[str, str]] = {"halves": "branches"}
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """Require attention."""
-        return frozenset({"joint-attention"})
 
     def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
