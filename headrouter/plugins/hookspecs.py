@@ -10,7 +10,16 @@ from typing import Any
 
 import pluggy
 
-from headrouter.plugins.specifications import BackboneSpec, InversionSpec, MethodSpec, Model, Preset
+from headrouter.plugins.specifications import (
+    BackboneSpec,
+    DatasetSpec,
+    EditorSpec,
+    InversionSpec,
+    MethodSpec,
+    MetricSpec,
+    Model,
+    Preset,
+)
 
 hookspec = pluggy.HookspecMarker("headrouter")
 
@@ -38,6 +47,21 @@ def register_models(register: Callable[[Model], None]) -> None:
 @hookspec
 def register_presets(register: Callable[[Preset], None]) -> None:
     """Call ``register`` with each preset the plug-in brings, for its own components or for others."""
+
+
+@hookspec
+def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
+    """Call ``register`` with each data set the plug-in brings."""
+
+
+@hookspec
+def register_metrics(register: Callable[[MetricSpec], None]) -> None:
+    """Call ``register`` with each metric the plug-in brings."""
+
+
+@hookspec
+def register_editors(register: Callable[[EditorSpec], None]) -> None:
+    """Call ``register`` with each editor the plug-in brings to compare with."""
 
 
 @hookspec

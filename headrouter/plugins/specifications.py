@@ -32,13 +32,17 @@ hookimpl = pluggy.HookimplMarker("headrouter")
 SUPPORTED_API: Final[frozenset[int]] = frozenset({1})
 """The values of a plug-in's ``headrouter_api`` that this headrouter understands."""
 
-Kind = Literal["backbone", "inversion", "method"]
+Kind = Literal["backbone", "inversion", "method", "dataset", "metric", "editor"]
 KINDS: Final[tuple[Kind, ...]] = ("backbone", "inversion", "method")
+"""The kinds of which an edit is composed; the others are parts of experiments."""
 
 _BASES: Final[Mapping[Kind, str]] = {
     "backbone": "headrouter.models.backbone:BackboneParameters",
     "inversion": "headrouter.sampling.inversion:Inversion",
     "method": "headrouter.methods.method:Method",
+    "dataset": "headrouter.experiments.dataset:Dataset",
+    "metric": "headrouter.experiments.metric:Metric",
+    "editor": "headrouter.experiments.other_editor:OtherEditor",
 }
 """The class that a component's class derives from; named as text, since importing it imports torch."""
 
@@ -49,9 +53,11 @@ class ComponentSpec:
 
     Args:
         name: lower-case letters, digits, ``.``, ``_``, ``-``; compared with ``_`` equal to ``-``.
-        target: ``"module:Class"``, imported on first use. The class holds the component's parameters: it derives from
-            :class:`~headrouter.models.backbone.BackboneParameters`, :class:`~headrouter.sampling.inversion.Inversion` or
-            :class:`~headrouter.methods.method.Method`, all pydantic models.
+        target: ``"module:Class"``, imported on first use. The class holds the component's parameters, a pydantic model: it
+            derives from :class:`~headrouter.models.backbone.BackboneParameters`,
+            :class:`~headrouter.sampling.inversion.Inversion`, :class:`~headrouter.methods.method.Method`,
+            :class:`~headrouter.experiments.dataset.Dataset`, :class:`~headrouter.experiments.metric.Metric` or
+            :class:`~headrouter.experiments.other_editor.OtherEditor`.
         aliases: further names, weaker than any name.
         summary: one line for tables.
         provides: capability words that other parts may ask for: of a backbone, all that any of its models provides.
@@ -129,6 +135,27 @@ class MethodSpec(ComponentSpec):
     """Describes a method that steers attention."""
 
     kind: ClassVar[Kind] = "method"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSpec(ComponentSpec):
+    """Describes a data set: pictures, and the edits to make of them."""
+
+    kind: ClassVar[Kind] = "dataset"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec(ComponentSpec):
+    """Describes a metric, with a version at the end of its name: ``psnr-1``; another definition is another version."""
+
+    kind: ClassVar[Kind] = "metric"
+
+
+@dataclass(frozen=True, slots=True)
+class EditorSpec(ComponentSpec):
+    """Describes an editor that is no composition of headrouter's parts, to compare with."""
+
+    kind: ClassVar[Kind] = "editor"
 
 
 @dataclass(frozen=True, slots=True)

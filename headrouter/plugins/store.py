@@ -21,9 +21,12 @@ from headrouter.plugins.specifications import (
     SUPPORTED_API,
     BackboneSpec,
     ComponentSpec,
+    DatasetSpec,
+    EditorSpec,
     InversionSpec,
     Kind,
     MethodSpec,
+    MetricSpec,
     Model,
     Preset,
 )
@@ -35,6 +38,9 @@ REGISTERS: Final[Mapping[str, type[ComponentSpec] | type[Model] | type[Preset]]]
     "register_methods": MethodSpec,
     "register_models": Model,
     "register_presets": Preset,
+    "register_datasets": DatasetSpec,
+    "register_metrics": MetricSpec,
+    "register_editors": EditorSpec,
 }
 """The hooks that collect descriptions, in the order they are called, and what each collects."""
 
