@@ -54,6 +54,8 @@ class DiffusersBackbone(Backbone, ABC):
     """Whether text precedes the image in the joint sequence."""
     registers: ClassVar[int] = 0
     """Number of learnt tokens that stand before the text and enter the blocks with it."""
+    filled_to: ClassVar[int] = 1
+    """Text and image are each filled up with learnt tokens, behind their own, to a multiple of so many."""
     optional: ClassVar[tuple[str, ...]] = ()
     """Parts of the pipeline that an edit can do without."""
     packed: ClassVar[int] = 1
@@ -416,13 +418,15 @@ class DiffusersBackbone(Backbone, ABC):
     @final
     def _layout(self, latents: Tensor, text: int) -> TokenLayout:
         grid = (latents.shape[-2] // self.patch, latents.shape[-1] // self.patch)
-        image = grid[0] * grid[1]
-        image_at, registers_at = (self.registers + text, 0) if self.text_first else (0, image)
-        text_at = registers_at + self.registers
+        sizes = {"registers": self.registers, "text": text, "image": grid[0] * grid[1]}
+        order = ("registers", "text", "image") if self.text_first else ("image", "registers", "text")
+        at, padding, place = dict[str, slice](), list[slice](), 0
+        for part in order:
+            at[part] = slice(place, place + sizes[part])
+            place = at[part].stop
+            if part != "registers" and (missing := -sizes[part] % self.filled_to):
+                padding.append(slice(place, place + missing))
+                place += missing
         return TokenLayout(
-            slice(text_at, text_at + text),
-            slice(image_at, image_at + image),
-            grid,
-            self.segments(text),
-            registers=slice(registers_at, text_at),
+            at["text"], at["image"], grid, self.segments(text), registers=at["registers"], padding=tuple(padding)
         )

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, final
 
 import headrouter_diffusers.quiet  # noqa: F401
-import numpy
 import torch
 from diffusers import FluxPipeline
-from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from headrouter_diffusers.components.schedulers import set_shifted_steps
+from headrouter_diffusers.packing import pack, positions, unpack
 from headrouter_diffusers.parameters import NeededT5
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
@@ -20,7 +20,6 @@ from headrouter.attention.rows import BatchRow
 from headrouter.errors import IncompatibleError
 from headrouter.models.backbone import Backbone, Defaults
 from headrouter_flux import RELEASED
-from headrouter_flux.packing import pack, positions, unpack
 
 
 class FluxParameters(T5Parameters):
@@ -99,13 +98,7 @@ class FluxBackbone(DiffusersBackbone):
         return {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
 
     def set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
-        get = scheduler.config.get
-        defaults = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
-        mu = calculate_shift(tokens, *(get(name, value) for name, value in defaults.items()))
-        if get("use_flow_sigmas"):
-            scheduler.set_timesteps(steps, device="cpu", mu=mu)
-        else:
-            scheduler.set_timesteps(sigmas=numpy.linspace(1.0, 1 / steps, steps), device="cpu", mu=mu)
+        set_shifted_steps(scheduler, steps, tokens)
 
     def predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
         rows, _, height, width = latents.shape

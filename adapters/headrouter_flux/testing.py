@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from headrouter_diffusers.packing import unpack
 from headrouter_diffusers.testing import stock, subject, tiny_flux
 from torch import Tensor
 
 from headrouter.testing import BackboneSubject, Generation
 from headrouter_flux.backbone import FluxParameters
-from headrouter_flux.packing import unpack
 
 
 def subjects() -> list[BackboneSubject]:

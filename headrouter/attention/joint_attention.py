@@ -54,6 +54,7 @@ class TokenLayout:
         grid: Rows and columns of the image tokens, in row-major order.
         segments: The text's parts by tokenizer, ``(name, length)`` in order; their lengths add up to the text's.
         registers: Positions of learnt tokens that are neither; empty in most models.
+        padding: Positions of learnt tokens that fill text or image up to a length; they attend and are attended to.
 
     >>> layout = TokenLayout(text=slice(0, 7), image=slice(7, 19), grid=(3, 4), segments=(("t5", 7),))
     >>> layout.length
@@ -65,21 +66,27 @@ class TokenLayout:
     grid: tuple[int, int]
     segments: tuple[tuple[str, int], ...]
     registers: slice = field(default_factory=lambda: slice(0, 0))
+    padding: tuple[slice, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the parts tile the sequence."""
         text, image, rows_columns = self.text, self.image, self.grid[0] * self.grid[1]
-        parts = sorted((part.start, part.stop) for part in (text, image, self.registers) if part.stop > part.start)
+        parts = sorted((part.start, part.stop) for part in self.parts if part.stop > part.start)
         assert [start for start, _ in parts] == [0, *(stop for _, stop in parts[:-1])], (
-            f"text {text}, image {image} and registers {self.registers} must follow each other from 0"
+            f"text {text}, image {image}, registers {self.registers} and padding {self.padding} must follow each other from 0"
         )
         assert image.stop - image.start == rows_columns, f"{image} does not hold a grid of {self.grid}"
         assert sum(length for _, length in self.segments) == text.stop - text.start, "text segments do not add up"
 
     @property
+    def parts(self) -> tuple[slice, ...]:
+        """Return all parts, which tile the sequence: text, image, registers, then each piece of padding."""
+        return self.text, self.image, self.registers, *self.padding
+
+    @property
     def length(self) -> int:
         """Return the number of tokens in the sequence."""
-        return int(max(self.text.stop, self.image.stop, self.registers.stop))
+        return int(max(part.stop for part in self.parts))
 
 
 @final
@@ -160,10 +167,14 @@ class JointAttention:
     def tokens_of(self, *places: int) -> slice | Int[Tensor, "tokens"]:
         """Return the positions of the sequence that are no padding in all these rows."""
         text, length = self.layout.text, self.text_of(*places)
-        if length == text.stop - text.start:
+        padding = [slice(text.start + length, text.stop), *self.layout.padding]
+        if all(part.start == part.stop for part in padding):
             return slice(0, self.layout.length)
-        own = (*range(text.start + length), *range(text.stop, self.layout.length))
-        return indices(own, self.query.device)
+        own, place = list[int](), 0
+        for part in sorted(padding, key=lambda part: int(part.start)):
+            own.extend(range(place, part.start))
+            place = part.stop
+        return indices((*own, *range(place, self.layout.length)), self.query.device)
 
     def attend(self, *, log_sum_exp: bool = False) -> Float[Tensor, "rows heads tokens channels"]:
         """Run the real kernel on the current query, key and value.

@@ -7,8 +7,8 @@ from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_f
 from diffusers.hooks import HookRegistry, ModelHook, apply_group_offloading, apply_layerwise_casting
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from headrouter_diffusers import compat
+from headrouter_diffusers.packing import pack, positions, unpack
 from headrouter_diffusers.testing import tiny_flux, tiny_sd35
-from headrouter_flux.packing import pack, positions, unpack
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional

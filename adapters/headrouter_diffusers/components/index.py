@@ -140,7 +140,7 @@ def _class_of(source: str, name: str, entry: list[str], declared: type) -> type:
         )
     if name == "scheduler":
         refuse_scheduler(found, f"`model` {source!r}")
-    if issubclass(declared, transformers.PreTrainedTokenizerBase):
+    if issubclass(declared, transformers.PreTrainedTokenizerBase | transformers.AutoTokenizer):
         declared = transformers.PreTrainedTokenizerBase
     if not issubclass(found, declared):
         raise IncompatibleError(

@@ -1,10 +1,11 @@
-"""Read noise levels from flow-matching Euler schedulers, and refuse schedulers that step otherwise."""
+"""Set and read noise levels of flow-matching Euler schedulers, and refuse schedulers that step otherwise."""
 
 import copy
 from collections.abc import Callable
 from typing import Any
 
 import headrouter_diffusers.quiet  # noqa: F401
+import numpy
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from jaxtyping import Float
@@ -75,3 +76,20 @@ def grid_of(scheduler: Any, steps: int, set_steps: Callable[[Any], None], which:
             f"{which} has a scheduler that does not give {steps} falling noise levels between 1 and 0. {_SETTING}"
         )
     return grid
+
+
+def set_shifted_steps(scheduler: Any, steps: int, tokens: int) -> None:
+    """Set a time grid from 1 to 1 / ``steps``, shifted by exp(μ), where μ grows linearly with the number of image tokens.
+
+    The ends of the line are those of the scheduler's configuration, or 0.5 for 256 tokens and 1.15 for 4096. A scheduler without
+    ``use_dynamic_shifting`` shifts by its own ``shift`` instead.
+    """
+    get = scheduler.config.get
+    fewest, most = get("base_image_seq_len", 256), get("max_image_seq_len", 4096)
+    low, high = get("base_shift", 0.5), get("max_shift", 1.15)
+    slope = (high - low) / (most - fewest)
+    mu = tokens * slope + (low - slope * fewest)
+    if get("use_flow_sigmas"):
+        scheduler.set_timesteps(steps, device="cpu", mu=mu)
+    else:
+        scheduler.set_timesteps(sigmas=numpy.linspace(1.0, 1 / steps, steps), device="cpu", mu=mu)

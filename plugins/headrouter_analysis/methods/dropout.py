@@ -73,9 +73,9 @@ class _HeadDropoutRun(MethodRun):
 
 
 def _mean(event: JointAttention, output: Tensor) -> Tensor:
-    """Return [heads, tokens, channels]: at every token the mean over its part, text, image or registers."""
+    """Return [heads, tokens, channels]: at every token the mean over its part: text, image, registers or padding."""
     mean = torch.empty_like(output)
-    for part in (event.layout.text, event.layout.image, event.layout.registers):
+    for part in event.layout.parts:
         if part.stop > part.start:
             mean[:, part] = output[:, part].mean(dim=1, keepdim=True)
     return mean

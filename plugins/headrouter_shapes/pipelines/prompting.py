@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import FluxPipeline
-from headrouter_flux.packing import pack, positions, unpack
+from headrouter_diffusers.packing import pack, positions, unpack
 from jaxtyping import Float, Int
 from torch.nn import functional
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from headrouter.attention.joint_attention import TokenLayout
 from headrouter.attention.rows import Row
 from headrouter.models.backbone import Backbone
 from headrouter.testing.check import check, collect, expect, fail
@@ -67,7 +68,7 @@ def text_tokens_are_where_the_layout_says(subject: BackboneSubject) -> None:
             tensors[name] = row.prompt.tensors[name].clone()
             tensors[name][:, position] = shaken(tensors[name][:, position])
         other = recorded(backbone, latents, [with_tensors(row, **tensors)])
-        where, wanted = _where(plain.events[0].key, other.events[0].key, layout.text), layout.text.start + position
+        where, wanted = _where(plain.events[0].key, other.events[0].key, layout), layout.text.start + position
         expect(
             where == [wanted],
             f"text token {position} is the key at {where} of the sequence, the layout says {wanted} (text {_span(layout.text)},"
@@ -97,7 +98,7 @@ def _patches(backbone: Backbone, rows: list[Row], size: Size) -> None:
     for row, column in ((0, 1), (1, 0), (layout.grid[0] - 1, layout.grid[1] - 2)):
         other = latents.clone()
         other[..., row * high : (row + 1) * high, column * wide : (column + 1) * wide] += 1
-        where = _where(plain.events[0].key, recorded(backbone, other, rows).events[0].key, layout.image)
+        where = _where(plain.events[0].key, recorded(backbone, other, rows).events[0].key, layout)
         wanted = layout.image.start + row * layout.grid[1] + column
         expect(
             where == [wanted],
@@ -142,12 +143,13 @@ def the_layout_is_that_of_the_tensors(subject: BackboneSubject) -> None:
         expect(event.key.shape[2] == layout.length, f"{event.key.shape[2]} keys for {layout.length} tokens")
 
 
-def _where(one: Tensor, other: Tensor, part: slice) -> list[int]:
-    """Return the token whose key differs, or differs most where several of one part do."""
-    where = changed_positions(one, other)
-    if len(where) > 1 and part.start <= where[0] and where[-1] < part.stop:
+def _where(one: Tensor, other: Tensor, layout: TokenLayout) -> list[int]:
+    """Return the token whose key differs, or differs most where several of one part do; padding, which is refined too, aside."""
+    padding = {place for part in layout.padding for place in range(part.start, part.stop)}
+    where = [place for place in changed_positions(one, other) if place not in padding]
+    if len(where) > 1 and any(part.start <= where[0] and where[-1] < part.stop for part in (layout.text, layout.image)):
         changes = (other - one).float().norm(dim=3).sum(dim=(0, 1))
-        return [int(changes.argmax())]
+        return [max(where, key=changes.tolist().__getitem__)]
     return where
 
 

@@ -89,8 +89,9 @@ def no_joint_attention_is_missed(subject: BackboneSubject) -> None:
     class Sealed(Recorder):
         def attention(self, event: JointAttention) -> Tensor:
             output = super().attention(event).clone()
+            left_out = (event.layout.text, *event.layout.padding)  # padding is refined with the text
             others = [
-                at for at in range(event.layout.length) if not event.layout.text.start <= at < event.layout.text.stop
+                at for at in range(event.layout.length) if not any(part.start <= at < part.stop for part in left_out)
             ]
             query, key, value = (tensor[:, :, others] for tensor in (event.query, event.key, event.value))
             bias = event.bias

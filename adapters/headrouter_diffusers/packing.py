@@ -1,4 +1,4 @@
-"""Latents of Flux as its transformer takes them: one token for each patch of 2 × 2."""
+"""Pack latents into tokens, one for each patch of 2 × 2, for transformers that take a sequence."""
 
 import torch
 from jaxtyping import Float
