@@ -144,7 +144,7 @@ def the_layout_is_that_of_the_tensors(subject: BackboneSubject) -> None:
 
 
 def _where(one: Tensor, other: Tensor, layout: TokenLayout) -> list[int]:
-    """Return the token whose key differs, or differs most where several of one part do; padding, which is refined too, aside."""
+    """Return the token whose key differs, or differs most where several of one part do; padding aside."""
     padding = {place for part in layout.padding for place in range(part.start, part.stop)}
     where = [place for place in changed_positions(one, other) if place not in padding]
     if len(where) > 1 and any(part.start <= where[0] and where[-1] < part.stop for part in (layout.text, layout.image)):
