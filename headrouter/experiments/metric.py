@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from PIL import Image
@@ -55,8 +55,13 @@ Measure: TypeAlias = Callable[[Sequence[Measured]], Sequence[Mapping[str, Value]
 class Metric(Parameters, abc.ABC):
     """Holds the parameters of a metric; it loads its networks once a process, for all edits."""
 
-    needs: ClassVar[frozenset[str]] = frozenset()
-    """Of an item: ``mask``, ``truth``, ``source_prompt``; an item without them is refused before anything runs."""
+    @property
+    def needs(self) -> frozenset[str]:
+        """Return the parts of an item that it measures by: ``mask``, ``truth``, ``source_prompt``.
+
+        With these parameters; an item that lacks one is refused before anything runs.
+        """
+        return frozenset()
 
     @property
     @abc.abstractmethod
@@ -77,4 +82,4 @@ class Metric(Parameters, abc.ABC):
 
     @abc.abstractmethod
     def load(self, device: torch.device) -> Measure:
-        """Load the networks, and return the function that measures."""
+        """Load the networks, and return the function that measures, in evaluation mode and float32."""
