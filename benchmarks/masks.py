@@ -15,11 +15,11 @@ from headrouter_blending.method import LocalBlend
 from headrouter_inversions.flowedit import FlowEdit
 from headrouter_inversions.rf import RFInversion
 from headrouter_shapes.bench import cases
-from headrouter_shapes.bench.intervals import mean
 from headrouter_shapes.world.render import changed_region, render
 from tqdm import tqdm
 
 from headrouter import Editor
+from headrouter.experiments.statistics import mean
 from headrouter.sampling.inversion import Inversion
 
 INVERSIONS: Final[dict[str, Inversion]] = {

@@ -25,6 +25,9 @@ class Column:
         better: Which of two values is the better one; empty where neither is.
         digits: Digits behind the point in a table.
         scale: Factor of the value in a table: structure distances are given times 1000.
+        given: Column of truths of the same metric: a value counts only where that one is true, and a paired difference only
+            where it is true of both. An edit that changes nothing keeps everything, so what an edit keeps is compared where it
+            succeeds.
     """
 
     title: str
@@ -32,6 +35,7 @@ class Column:
     better: Literal["higher", "lower", ""] = ""
     digits: int = 2
     scale: float = 1.0
+    given: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -116,8 +116,8 @@ def ranking(scores: Sequence[BlockScore], title: str, overlap_name: str) -> Any:
     )
     for axes, (name, colour, heading) in zip(figure.subplots(1, 3), drawn, strict=True):
         intervals = [getattr(score, name) for score in ordered]
-        means = np.array([one.mean for one in intervals])
-        errors = np.array([[one.mean - one.low for one in intervals], [one.high - one.mean for one in intervals]])
+        means = np.array([one.value for one in intervals])
+        errors = np.array([[one.value - one.low for one in intervals], [one.high - one.value for one in intervals]])
         axes.bar(place, means, color=colour, yerr=errors.clip(min=0), error_kw={"lw": 1})
         axes.set_xticks(place, [str(score.block) for score in ordered], fontsize=7)
         axes.set_xlabel("block", fontsize=8)

@@ -1,64 +1,14 @@
-"""Means with intervals, shares with intervals, areas under curves, and a permutation test. Numbers in, numbers out."""
+"""Compute areas under curves, overlaps, and a permutation test."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
 Array = npt.NDArray[np.float64]
-
-RESAMPLES: Final = 2000
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """Holds a mean and its 95 % interval, of ``count`` values."""
-
-    mean: float
-    low: float
-    high: float
-    count: int
-
-    def as_dict(self) -> dict[str, float | int]:
-        """Return plain data, rounded to six digits."""
-        low, mean, high = (float(f"{value:.6g}") for value in (self.low, self.mean, self.high))
-        return {"mean": mean, "low": low, "high": high, "count": self.count}
-
-    def __str__(self) -> str:
-        """Return the mean [low, high]."""
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-def bootstrap(values: Sequence[float] | Array, seed: int = 0) -> Interval:
-    """Return the mean of independent values and its percentile interval over 2000 resamplings with replacement.
-
-    >>> bootstrap([1.0, 1.0, 1.0])
-    Interval(mean=1.0, low=1.0, high=1.0, count=3)
-    """
-    array = np.asarray(values, dtype=np.float64)
-    mean = float(array.mean())
-    if len(array) == 1:
-        return Interval(mean, mean, mean, 1)
-    generator = np.random.default_rng(seed)
-    found = stats.bootstrap((array,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=generator)
-    low, high = found.confidence_interval
-    return Interval(mean, float(low), float(high), len(array))
-
-
-def wilson(successes: int, count: int) -> Interval:
-    """Return a share and its interval by Wilson's score.
-
-    >>> interval = wilson(8, 10)
-    >>> interval.mean, round(interval.low, 3), round(interval.high, 3)
-    (0.8, 0.49, 0.943)
-    """
-    found = stats.binomtest(successes, count).proportion_ci(method="wilson")
-    return Interval(successes / count, float(found.low), float(found.high), count)
 
 
 def area_under_curve(scores: Array, coverage: Array) -> float:

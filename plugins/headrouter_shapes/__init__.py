@@ -6,7 +6,7 @@ Importing this package loads neither torch nor diffusers, numpy or Pillow.
 from argparse import ArgumentParser, _SubParsersAction
 from collections.abc import Callable
 
-from headrouter.plugins.specifications import Model, Preset, hookimpl
+from headrouter.plugins.specifications import DatasetSpec, MetricSpec, Model, Preset, hookimpl
 from headrouter_shapes.weights import BUNDLED, model_path
 
 __all__ = ["model_path"]
@@ -43,6 +43,20 @@ def register_presets(register: Callable[[Preset], None]) -> None:
 
     for preset in presets():
         register(preset)
+
+
+@hookimpl
+def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
+    """Register the edits of drawings."""
+    summary = "Edits of drawings, whose right result is known pixel by pixel."
+    register(DatasetSpec("shapes", "headrouter_shapes.dataset:Shapes", summary=summary))
+
+
+@hookimpl
+def register_metrics(register: Callable[[MetricSpec], None]) -> None:
+    """Register their measures."""
+    summary = "Success, preservation and distance to the truth of edits of drawings."
+    register(MetricSpec("shapes-1", "headrouter_shapes.dataset:ShapesMetric", aliases=("shapes",), summary=summary))
 
 
 @hookimpl

@@ -199,7 +199,7 @@ def _report(rows: "list[Row]", arguments: argparse.Namespace, count: int, chosen
 
     from headrouter.cli.table import table, terminal_width
     from headrouter.files import write_whole
-    from headrouter_shapes.bench import plots, report, running
+    from headrouter_shapes.bench import plots, report, running, sets
     from headrouter_shapes.bench.paired import paired_rows
     from headrouter_shapes.bench.records import Records
 
@@ -209,7 +209,7 @@ def _report(rows: "list[Row]", arguments: argparse.Namespace, count: int, chosen
     text = report.markdown(summaries, f"Shapes, set {arguments.cases}", paired)
     write_whole(folder / "table.md", text.encode())
     plots.save_frontier(summaries, folder / "summary.png")
-    some = running.chosen_cases(arguments.cases, count, arguments.kind or ())
+    some = sets.chosen_cases(arguments.cases, count, arguments.kind or ())
     references = [] if arguments.no_references else running.references(chosen)
     measured = [Records(Path(arguments.out), arguments.cases, one) for one in (*references, *chosen)]
     for records in measured:

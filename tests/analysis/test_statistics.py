@@ -1,17 +1,10 @@
-"""Statistics against brute force and known answers."""
+"""Areas, overlaps and permutations against brute force and known answers."""
 
 import math
 
 import numpy as np
 import pytest
-from headrouter_analysis.statistics import (
-    Interval,
-    area_under_curve,
-    bootstrap,
-    differ_by_group,
-    overlap,
-    wilson,
-)
+from headrouter_analysis.statistics import area_under_curve, differ_by_group, overlap
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,35 +40,6 @@ def test_overlap_counts_pixels(cells: list[tuple[float, int]], threshold: float)
 
     assert overlap(scores, coverage, threshold) == pytest.approx(counted(threshold * scores.max()))
     assert overlap(scores, coverage) == pytest.approx(max(counted(least) for least in scores))
-
-
-def test_intervals_hold_the_mean_and_cover_it_about_as_often_as_they_say() -> None:
-    generator = np.random.default_rng(1)
-    covered = 0
-    for _ in range(200):
-        interval = bootstrap(generator.normal(3.0, 2.0, 40))
-        assert interval.low < interval.mean < interval.high
-        covered += interval.low <= 3.0 <= interval.high
-    assert 0.88 <= covered / 200 <= 0.99
-    assert bootstrap([1.0, 2.0], seed=0) == bootstrap([1.0, 2.0], seed=0)
-
-
-def test_an_interval_is_made_of_the_resamplings_of_its_seed() -> None:
-    values = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
-    for seed in (0, 3):
-        chosen = np.random.default_rng(seed).integers(0, 5, (2000, 5))
-        low, high = np.quantile(values[chosen].mean(axis=1), [0.025, 0.975])
-        found = bootstrap(values, seed)
-        assert (found.mean, found.low, found.high, found.count) == pytest.approx((6.2, low, high, 5))
-
-
-def test_one_value_has_no_width() -> None:
-    assert bootstrap([0.25]) == Interval(0.25, 0.25, 0.25, 1)
-
-
-def test_wilson_stays_within_shares() -> None:
-    assert wilson(0, 10).low == pytest.approx(0, abs=1e-12) and wilson(0, 10).high == pytest.approx(0.2775, abs=1e-4)
-    assert wilson(10, 10).high == pytest.approx(1)
 
 
 def test_groups_that_differ_are_told_from_groups_that_do_not() -> None:

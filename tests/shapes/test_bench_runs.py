@@ -12,7 +12,7 @@ from headrouter_shapes.bench import cases, configure, read_study, records, run, 
 from headrouter_shapes.bench.batch import edit_batch
 from headrouter_shapes.bench.records import Row
 from headrouter_shapes.bench.report import summarise
-from headrouter_shapes.bench.sets import KINDS
+from headrouter_shapes.bench.sets import KINDS, chosen_cases
 from headrouter_shapes.bench.study import SHIPPED
 from headrouter_shapes.claim import claimed
 from headrouter_shapes.world.render import render
@@ -172,11 +172,11 @@ def test_kinds_of_edit_can_be_chosen(done: Path, tmp_path: Path, capsys: pytest.
     assert main([*command(folder), "--kind", "shape", "--kind", "style"]) == 0
     text = (folder / "out/tune/table.md").read_text()
     assert "## sd3.5, 2 edits" in text and "2 edits of the set tune" in capsys.readouterr().out
-    assert [case.kind for case in running.chosen_cases("tune", 8, ["style", "shape"])] == ["shape", "style"]
+    assert [case.kind for case in chosen_cases("tune", 8, ["style", "shape"])] == ["shape", "style"]
     assert main([*command(folder), "--kind", "mood"]) == 2
     assert "mood do not exist; choose from shape, colour" in capsys.readouterr().err
     with pytest.raises(InvalidInputError, match="the first 4 edits have none of them"):
-        running.chosen_cases("tune", 4, ["style"])
+        chosen_cases("tune", 4, ["style"])
 
 
 @pytest.mark.usefixtures("unloaded")

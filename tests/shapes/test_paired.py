@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 from headrouter_shapes.bench.batch import Spent
-from headrouter_shapes.bench.intervals import wilson
 from headrouter_shapes.bench.measures import Measures
 from headrouter_shapes.bench.paired import compare, paired_rows
 from headrouter_shapes.bench.records import Row
@@ -60,10 +59,3 @@ def test_everything_but_the_bounds_is_compared() -> None:
     bounds = [dataclasses.replace(row, configuration="reference target") for row in BOLD]
     found = paired_rows([*bounds, *CAREFUL, *BOLD], "careful")
     assert [one.configuration for one in found["sd3.5"]] == ["bold"]
-
-
-def test_a_rate_lies_in_its_interval_whatever_rounding_does() -> None:
-    for trials in range(1, 500):
-        for rate in (0.0, 1.0):
-            low, high = wilson(rate, trials / 1.7)
-            assert 0 <= low <= rate <= high <= 1

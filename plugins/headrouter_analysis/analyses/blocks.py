@@ -10,11 +10,12 @@ from PIL import Image
 from torch.nn import functional
 
 from headrouter.errors import InvalidInputError
+from headrouter.experiments.statistics import Estimate, mean
 from headrouter.prompts.prompt import Prompt
 from headrouter_analysis.methods.depth import TextShare
 from headrouter_analysis.methods.maps import AttentionMaps, Direction
 from headrouter_analysis.runs import Runs, batches
-from headrouter_analysis.statistics import Array, Interval, area_under_curve, bootstrap, overlap
+from headrouter_analysis.statistics import Array, area_under_curve, overlap
 
 
 @final
@@ -62,9 +63,9 @@ class BlockScore:
     block: int
     path: str
     stream: str
-    area_under_curve: Interval
-    overlap: Interval
-    text_share: Interval
+    area_under_curve: Estimate
+    overlap: Estimate
+    text_share: Estimate
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -120,10 +121,10 @@ def rank_blocks(
             overlaps.append([overlap(one, coverage, threshold) for one in scores])
     measured = [np.array(values) for values in (areas, overlaps, shares)]
     scored = [
-        BlockScore(site.index, site.path, site.stream, *(bootstrap(measure[:, site.index]) for measure in measured))
+        BlockScore(site.index, site.path, site.stream, *(mean(measure[:, site.index]) for measure in measured))
         for site in runs.backbone.sites
     ]
-    return sorted(scored, key=lambda score: -score.area_under_curve.mean)
+    return sorted(scored, key=lambda score: -score.area_under_curve.value)
 
 
 def drawn_masks(count: int, seed: int = 0) -> list[Masked]:

@@ -7,12 +7,13 @@ from typing import Any, final
 import numpy as np
 from PIL import Image
 
+from headrouter.experiments.statistics import Estimate, mean, rate
 from headrouter_analysis.analyses.pairs import chosen_semantics
 from headrouter_analysis.methods.choice import Heads
 from headrouter_analysis.methods.dropout import HeadDropout
 from headrouter_analysis.profile import By, Profile
 from headrouter_analysis.runs import Runs, batches
-from headrouter_analysis.statistics import Array, Interval, bootstrap, wilson
+from headrouter_analysis.statistics import Array
 
 
 @final
@@ -38,23 +39,23 @@ class Dropping:
         own, chance = self.changed[place, :, read], self.at_random[:, read]
         return {
             "semantic": semantic,
-            "changed without its heads": wilson(int(own.sum()), len(own)).as_dict(),
-            "changed without random heads": bootstrap(chance).as_dict(),
-            "more than random": bootstrap(own - chance).as_dict(),
+            "changed without its heads": rate(own).as_dict(),
+            "changed without random heads": mean(chance).as_dict(),
+            "more than random": mean(own - chance).as_dict(),
         }
 
     @property
-    def more_than_random(self) -> Interval:
+    def more_than_random(self) -> Estimate:
         """Compare own heads with random ones, mean over semantics, over pictures."""
-        return bootstrap(self._own.mean(axis=0) - self.at_random[:, self._read].mean(axis=1))
+        return mean(self._own.mean(axis=0) - self.at_random[:, self._read].mean(axis=1))
 
     @property
-    def more_than_others(self) -> Interval:
+    def more_than_others(self) -> Estimate:
         """Compare a semantic without its own heads with the same one without those of others; needs two semantics."""
         every = self.changed[:, :, self._read]
         count = len(self.semantics)
         others = (every.sum(axis=0).T - self._own) / max(1, count - 1)
-        return bootstrap((self._own - others).mean(axis=0))
+        return mean((self._own - others).mean(axis=0))
 
     @property
     def _read(self) -> list[int]:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from headrouter.editing.assembly import changed
+from headrouter.experiments.statistics import mean
 from headrouter.methods.head_router.head_routing import RoutingParameters
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.methods.head_router.window import Window
@@ -17,7 +18,7 @@ from headrouter_analysis.analyses.pairs import chosen_semantics
 from headrouter_analysis.methods.routing import ProfileRouting
 from headrouter_analysis.profile import By, Profile
 from headrouter_analysis.runs import Runs, batches
-from headrouter_analysis.statistics import Array, bootstrap
+from headrouter_analysis.statistics import Array
 
 if TYPE_CHECKING:
     from headrouter_shapes.world.scene import Scene
@@ -55,12 +56,12 @@ class RoutingTrial:
     def mean(self, variant: str) -> dict[str, Any]:
         """Return each measure with its 95 % interval."""
         place = VARIANTS.index(variant)
-        return {name: bootstrap(self.values[place, :, number]).as_dict() for number, name in enumerate(MEASURES)}
+        return {name: mean(self.values[place, :, number]).as_dict() for number, name in enumerate(MEASURES)}
 
     def difference(self, first: str, second: str) -> dict[str, Any]:
         """Return each measure, first minus second, edit by edit, with its 95 % interval."""
         values = self.values[VARIANTS.index(first)] - self.values[VARIANTS.index(second)]
-        return {name: bootstrap(values[:, number]).as_dict() for number, name in enumerate(MEASURES)}
+        return {name: mean(values[:, number]).as_dict() for number, name in enumerate(MEASURES)}
 
 
 def try_routing(

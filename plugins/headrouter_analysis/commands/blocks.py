@@ -15,7 +15,7 @@ TEXT = """Which blocks' maps find the object of a word, scored against masks.
 The model is shown each picture at every noise level of the grid with its prompt. Every block's map of the object's word is compared
 with the object's mask: area under the ROC curve (0.5 is chance, 1 is perfect), and intersection over union at each map's best
 threshold, or at --threshold times its maximum. Beside it, how much of their attention image tokens give to the text in each block.
-Means over the pictures with 95 % intervals (bootstrap). With --model shapes the pictures are drawn and the masks exact; for other
+Means over the pictures with 95 % intervals. With --model shapes the pictures are drawn and the masks exact; for other
 models list pictures of your own in a YAML or JSON file, paths relative to it:
 
   - {image: cat.png, mask: cat-mask.png, prompt: a photo of a cat on a sofa, word: cat}

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     tables.write_csv(folder / "drop.csv", shares)
     lines = [(row["semantic"], *(row["more than random"][name] for name in ("mean", "low", "high"))) for row in rows]
     pooled = found.more_than_random
-    lines.append(("all semantics", pooled.mean, pooled.low, pooled.high))
+    lines.append(("all semantics", pooled.value, pooled.low, pooled.high))
     title = f"without the {arguments.top} heads of highest {arguments.by}, {model_of(arguments)}"
     figures.save(figures.differences(lines, title, "share changed, own heads minus random heads"), folder / "drop.png")
     summary = {"all semantics, more than random": pooled.as_dict()}

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from headrouter.errors import InvalidInputError
-from headrouter_shapes.bench.intervals import Estimate, mean
+from headrouter.experiments.statistics import Estimate, mean
 from headrouter_shapes.bench.records import Row
 
 

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from headrouter_shapes.bench.intervals import Estimate, mean, rate
+from headrouter.experiments.statistics import Estimate, mean, rate
 from headrouter_shapes.bench.paired import Paired
 from headrouter_shapes.bench.records import Row
 from headrouter_shapes.bench.sets import KINDS

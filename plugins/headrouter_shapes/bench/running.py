@@ -23,8 +23,7 @@ from headrouter_shapes.bench.batch import Kept, Spent, edit_batch
 from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Measures, Pictures, measure
 from headrouter_shapes.bench.records import Records, Row
-from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, KINDS, SIZES, Case
-from headrouter_shapes.bench.sets import cases as cases_of
+from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, SIZES, Case, chosen_cases
 from headrouter_shapes.bench.study import refuse_doubles
 from headrouter_shapes.claim import claimed
 
@@ -115,16 +114,6 @@ def _complete(
                 for case, picture, measured in zip(some, pictures, measures, strict=True):
                     record.add(case, picture, measured, spent)
                     bar.update()
-
-
-def chosen_cases(name: str, count: int, kinds: Sequence[str] = ()) -> list[Case]:
-    """Return the edits of some kinds among the first ``count`` of a set; of all kinds if none is named."""
-    if unknown := sorted({*kinds} - {*KINDS}):
-        raise InvalidInputError(f"`kinds` {', '.join(unknown)} do not exist; choose from {', '.join(KINDS)}.")
-    chosen = [case for case in cases_of(name, count) if not kinds or case.kind in kinds]
-    if not chosen:
-        raise InvalidInputError(f"`kinds` {', '.join(kinds)}: the first {count} edits have none of them.")
-    return chosen
 
 
 def _run(records: Sequence[Records], cases: Sequence[Case], workers: int, batch: int, device: str) -> Iterator[_Done]:

@@ -7,6 +7,7 @@ edits of one picture share its inversion and its row, which makes them almost tw
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -87,6 +88,16 @@ def cases(name: str = "tune", count: int = SIZES["quick"]) -> list[Case]:
             target = edit(source, kind, generator)
             made.append(Case(len(made), source_number, kind, source, target, wording))
     return made[:count]
+
+
+def chosen_cases(name: str, count: int, kinds: Sequence[str] = ()) -> list[Case]:
+    """Return the edits of some kinds among the first ``count`` of a set; of all kinds if none is named."""
+    if unknown := sorted({*kinds} - {*KINDS}):
+        raise InvalidInputError(f"`kinds` {', '.join(unknown)} do not exist; choose from {', '.join(KINDS)}.")
+    chosen = [case for case in cases(name, count) if not kinds or case.kind in kinds]
+    if not chosen:
+        raise InvalidInputError(f"`kinds` {', '.join(kinds)}: the first {count} edits have none of them.")
+    return chosen
 
 
 def fingerprint(name: str, count: int = SIZES["full"]) -> str:

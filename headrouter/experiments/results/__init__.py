@@ -1,0 +1,1 @@
+"""Summarise the results of an experiment: tables with intervals, paired differences, plots."""
