@@ -106,9 +106,9 @@ def mean(values: Sequence[float] | Values, groups: Sequence[Hashable] = (), kind
 
 
 def spread_over_seeds(values: Sequence[float] | Values, seeds: Sequence[Hashable]) -> float:
-    """Return the standard deviation between the means of the seeds: how far a table moves when all is run from another seed.
+    """Return the standard deviation between the means of the seeds.
 
-    NaN with less than two seeds.
+    So far a table moves when all is run from another seed. NaN with less than two seeds.
 
     >>> spread_over_seeds([1.0, 3.0, 2.0, 4.0], [0, 0, 1, 1])
     0.7071067811865476

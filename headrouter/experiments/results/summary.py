@@ -71,7 +71,10 @@ def _summary(
 
 
 def estimate(rows: Sequence[Row], name: str, column: Column, as_rate: bool) -> Estimate:
-    """Return the rate or mean of a column; edits of one picture are kept together, and kinds have means of their own."""
+    """Return the rate or the mean of a column.
+
+    Edits of one picture are kept together, and kinds have means of their own, see :mod:`headrouter.experiments.statistics`.
+    """
     there = [row for row in rows if counts(row, name, column)]
     values = [_number(row, name) for row in there]
     kinds = [row.kind for row in there]
