@@ -49,14 +49,14 @@ def register_presets(register: Callable[[Preset], None]) -> None:
 def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
     """Register the edits of drawings."""
     summary = "Edits of drawings, whose right result is known pixel by pixel."
-    register(DatasetSpec("shapes", "headrouter_shapes.dataset:Shapes", summary=summary))
+    register(DatasetSpec("shapes", "headrouter_shapes.bench.dataset:Shapes", summary=summary))
 
 
 @hookimpl
 def register_metrics(register: Callable[[MetricSpec], None]) -> None:
     """Register their measures."""
     summary = "Success, preservation and distance to the truth of edits of drawings."
-    register(MetricSpec("shapes-1", "headrouter_shapes.dataset:ShapesMetric", aliases=("shapes",), summary=summary))
+    register(MetricSpec("shapes-1", "headrouter_shapes.bench.dataset:ShapesMetric", aliases=("shapes",), summary=summary))
 
 
 @hookimpl
