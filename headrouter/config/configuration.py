@@ -13,7 +13,7 @@ headrouter.errors.InvalidInputError: `steps`: Input should be greater than or eq
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from reprlib import Repr
 from types import UnionType
@@ -26,7 +26,7 @@ from headrouter import renamed
 from headrouter.config.yaml_document import Document
 from headrouter.errors import InvalidInputError
 
-__all__ = ["Override", "Parameters", "validate"]
+__all__ = ["Override", "Parameters", "Placed", "overridden", "validate"]
 
 Model = TypeVar("Model", bound=BaseModel)
 Path = tuple[str | int, ...]
@@ -104,13 +104,38 @@ class Override:
         return f"--set {'.'.join(self.path)}"
 
 
-def validate(model: type[Model], data: Mapping[str, Any] | Document, overrides: Sequence[Override] = ()) -> Model:
+@dataclass(frozen=True, slots=True)
+class Placed(Override):
+    """Holds a value to put at a path, and its place: a line of a file, or an option."""
+
+    place: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Return its name in messages."""
+        return self.place
+
+
+def overridden(document: Document, override: Override) -> Document:
+    """Return a document with a value put at a path, which is named as the place of errors there.
+
+    Raises:
+        InvalidInputError: the path leads through a value that has no parts.
+    """
+    data = _put(document.data, override)
+    return replace(document, data=data, replaced=(*document.replaced, (override.path, override.origin)))
+
+
+def validate(
+    model: type[Model], data: Mapping[str, Any] | Document, overrides: Sequence[Override] = (), *, prefix: str = ""
+) -> Model:
     """Build ``model`` from plain data.
 
     Args:
         model: a pydantic model, usually a subclass of :class:`Parameters`.
         data: a mapping, or YAML with positions.
         overrides: values that replace those in ``data``, in order.
+        prefix: for names in messages, ``dataset.``, where ``data`` is a part of more.
 
     Raises:
         InvalidInputError: all errors at once, one on each line: place, name, rule, value, and a likely correction.
@@ -123,7 +148,9 @@ def validate(model: type[Model], data: Mapping[str, Any] | Document, overrides: 
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(details, model, tree, document, overrides) for details in error.errors(include_url=False)]
+        lines = [
+            _explain(details, model, tree, document, overrides, prefix) for details in error.errors(include_url=False)
+        ]
         raise InvalidInputError("\n".join(lines)) from error
 
 
@@ -144,11 +171,16 @@ def _put(tree: Any, override: Override, depth: int = 0) -> Any:
 
 
 def _explain(
-    details: ErrorDetails, model: type[BaseModel], tree: Any, document: Document | None, overrides: Sequence[Override]
+    details: ErrorDetails,
+    model: type[BaseModel],
+    tree: Any,
+    document: Document | None,
+    overrides: Sequence[Override],
+    prefix: str,
 ) -> str:
     kind, path = details["type"], _real_path(details["loc"], tree, details["type"])
     origin = _origin(path, kind, document, overrides)
-    name = ".".join(map(str, path))
+    name = prefix + ".".join(map(str, path)) if path else prefix.rstrip(".")
     place = f"{origin}: " if origin else ""
     field = f"`{name}`: " if name else ""
     if kind == "extra_forbidden":

@@ -54,11 +54,13 @@ class Document:
         data: the value.
         name: of the file, for messages.
         node: the syntax tree, or None for an empty document.
+        replaced: paths whose values come from elsewhere, with the place of each, such as an option.
     """
 
     data: Any
     name: str
     node: yaml.Node | None = None
+    replaced: tuple[tuple[tuple[str, ...], str], ...] = ()
 
     def locate(self, path: tuple[str | int, ...], *, at_key: bool = False) -> str:
         """Return ``file:line:column`` of the value at ``path``, or its key, or the nearest thing around it.
@@ -66,6 +68,10 @@ class Document:
         >>> parse_yaml("a:\\n  b: [1, 2]", "x.yaml").locate(("a", "b", 1))
         'x.yaml:2:10'
         """
+        texts = tuple(map(str, path))
+        for replaced, origin in reversed(self.replaced):
+            if texts[: len(replaced)] == replaced:
+                return origin
         node = place = self.node
         for part in path:
             key, value = _child(node, part)
@@ -85,7 +91,20 @@ class Document:
         data, node = self.data, self.node
         for part in path:
             data, node = data[part], _child(node, part)[1]
-        return Document(data, self.name, node)
+        texts = tuple(map(str, path))
+        around = [(whole, origin) for whole, origin in self.replaced if texts[: len(whole)] == whole]
+        within = [
+            (whole, origin) for whole, origin in self.replaced if len(whole) > len(texts) == _shared(whole, texts)
+        ]
+        replaced = (
+            *(((), origin) for _, origin in around),
+            *((whole[len(texts) :], origin) for whole, origin in within),
+        )
+        return Document(data, self.name, node, replaced)
+
+
+def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    return next((place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(other))
 
 
 def read_yaml(path: str | Path) -> Document:

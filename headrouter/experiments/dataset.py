@@ -39,6 +39,14 @@ class Item(abc.ABC):
     def picture(self) -> Image.Image:
         """Read the picture, RGB."""
 
+    def has(self, word: str) -> bool:
+        """Return whether the item has a thing: ``mask``, ``truth``, ``source_prompt``, ``instruction``.
+
+        Overridden where a data set knows without reading pictures.
+        """
+        found = getattr(self, word)
+        return bool(found) if isinstance(found, str) else found() is not None
+
     def mask(self) -> Mask | None:
         """Return where the edit may change the picture, bool [H, W]; None where the data set does not say."""
         return None

@@ -12,7 +12,8 @@ from headrouter.cli.overrides import parse_overrides
 from headrouter.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from headrouter_shapes.bench.configuration import Configuration, Placed
+    from headrouter.config.configuration import Placed
+    from headrouter.experiments.configuration import Configuration
     from headrouter_shapes.bench.records import Row
 
 STUDIES: Final = sorted(file.stem for file in (Path(__file__).parent / "bench" / "studies").glob("*.yaml"))
@@ -131,8 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _chosen(arguments: argparse.Namespace) -> "list[Configuration]":
     from fnmatch import fnmatchcase
 
-    from headrouter_shapes.bench import read_study
-    from headrouter_shapes.bench.configuration import read_configuration
+    from headrouter_shapes.bench.study import read_configuration, read_study
 
     overrides = _parameters(arguments.param)
     if arguments.config is None:
@@ -174,7 +174,7 @@ def _refuse_absent(baseline: str, chosen: "list[Configuration]") -> None:
 
 def _parameters(texts: "list[str]") -> "list[Placed]":
     """Add ``--param``, which other commands call ``--set``."""
-    from headrouter_shapes.bench.configuration import Placed
+    from headrouter.config.configuration import Placed
 
     try:
         found = parse_overrides(texts)

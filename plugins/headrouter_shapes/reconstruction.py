@@ -22,8 +22,8 @@ from headrouter.experiments.statistics import mean
 from headrouter.imaging.picture import output_folder, psnr
 from headrouter.models.backbone import Backbone
 from headrouter_shapes.bench.batch import edit_batch
-from headrouter_shapes.bench.configuration import configure
 from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, SIZES, Case, cases
+from headrouter_shapes.bench.study import configure
 from headrouter_shapes.command import exit_code
 from headrouter_shapes.evaluate import CAP
 from headrouter_shapes.files import replacing

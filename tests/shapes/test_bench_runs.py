@@ -277,7 +277,7 @@ WRONG = {
     "configuration: []\nconfigurations: [{name: a}]": r"x.yaml:1:1: `configuration`: unknown name",
     "configurations:\n  - {name: ..}": r"x.yaml:2:5: configuration '..': `name` '..' cannot name a folder",
     "configurations: []": r"must be a mapping with a list of `configurations`",
-    "backbone: {name: sd3.5, dtype: bfloat16}\nconfigurations: [{name: a}]": r"'a': `backbone.dtype` is no part of a",
+    "backbone: {name: sd3.5, device: cpu}\nconfigurations: [{name: a}]": r"'a': `backbone.device` is no part of a",
     "backbone: sd4\nconfigurations: [{name: a}]": r"configuration 'a': .*sd4",
 }
 

@@ -13,13 +13,13 @@ import pytest
 from headrouter_inversions.euler import Euler
 from headrouter_shapes.bench import cases, configure
 from headrouter_shapes.bench.batch import Spent
-from headrouter_shapes.bench.configuration import weights_of
 from headrouter_shapes.bench.measures import Measures
 from headrouter_shapes.bench.records import Records
 from killing import deaths
 
 import headrouter
 from headrouter.errors import InvalidInputError
+from headrouter.experiments.configuration import weights_of
 from headrouter.imaging.picture import load_picture
 from headrouter.methods.head_router.method import NoMethod
 from headrouter.plugins import code

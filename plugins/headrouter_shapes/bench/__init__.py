@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 __all__ = ["Case", "Configuration", "Row", "cases", "configure", "read_study", "run"]
 
 _MODULES = {
-    "Case": "sets",
-    "Configuration": "configuration",
-    "Row": "records",
-    "cases": "sets",
-    "configure": "configuration",
-    "read_study": "study",
-    "run": "running",
+    "Case": "headrouter_shapes.bench.sets",
+    "Configuration": "headrouter.experiments.configuration",
+    "Row": "headrouter_shapes.bench.records",
+    "cases": "headrouter_shapes.bench.sets",
+    "configure": "headrouter_shapes.bench.study",
+    "read_study": "headrouter_shapes.bench.study",
+    "run": "headrouter_shapes.bench.running",
 }
 
 if TYPE_CHECKING:
-    from headrouter_shapes.bench.configuration import Configuration, configure
+    from headrouter.experiments.configuration import Configuration
     from headrouter_shapes.bench.records import Row
     from headrouter_shapes.bench.running import run
     from headrouter_shapes.bench.sets import Case, cases
-    from headrouter_shapes.bench.study import read_study
+    from headrouter_shapes.bench.study import configure, read_study
 
 
 def __getattr__(name: str) -> object:
@@ -31,4 +31,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'headrouter_shapes.bench' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"headrouter_shapes.bench.{_MODULES[name]}"), name)
+    return getattr(import_module(_MODULES[name]), name)

@@ -9,10 +9,10 @@ import torch
 
 from headrouter.editing.assembly import name_of
 from headrouter.editing.batch import Batch, Task
+from headrouter.experiments.configuration import Configuration
 from headrouter.models.backbone import Backbone
 from headrouter.models.surroundings import undisturbed
 from headrouter.sampling.cost import Cost
-from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Pictures
 from headrouter_shapes.bench.sets import Case
 from headrouter_shapes.world.drawing import PICTURE_SIZE

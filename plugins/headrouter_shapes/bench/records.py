@@ -18,11 +18,11 @@ from PIL import Image
 
 from headrouter.editing.record_file import as_json, record_from
 from headrouter.errors import InvalidInputError
+from headrouter.experiments.configuration import Configuration
 from headrouter.files import refuse_occupied, remove_unfinished, write_whole
 from headrouter.imaging.picture import load_picture, save_picture, writable_folder
 from headrouter.plugins.code import commit
 from headrouter_shapes.bench.batch import Spent
-from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Measures, Pictures
 from headrouter_shapes.bench.sets import Case
 

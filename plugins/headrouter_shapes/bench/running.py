@@ -15,16 +15,16 @@ from tqdm import tqdm
 
 from headrouter.editing.assembly import backbone_of
 from headrouter.errors import InvalidInputError
+from headrouter.experiments.configuration import Configuration
+from headrouter.experiments.file.listed import refuse_doubles
 from headrouter.imaging.picture import writable_folder
 from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone
 from headrouter.sampling.inversion import Inversion
 from headrouter_shapes.bench.batch import Kept, Spent, edit_batch
-from headrouter_shapes.bench.configuration import Configuration
 from headrouter_shapes.bench.measures import Measures, Pictures, measure
 from headrouter_shapes.bench.records import Records, Row
 from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, SIZES, Case, chosen_cases
-from headrouter_shapes.bench.study import refuse_doubles
 from headrouter_shapes.claim import claimed
 
 BATCH: Final = 8
@@ -128,7 +128,7 @@ def _run(records: Sequence[Records], cases: Sequence[Case], workers: int, batch:
     if not work:
         return
     first = records[0].configuration
-    values = {"device": device, "dtype": "float32"}
+    values = {"device": device}
     free: queue.SimpleQueue[Backbone] = queue.SimpleQueue()
     parts: list[Inversion | Method] = []
     for record in records:

@@ -1,0 +1,1 @@
+"""Read an experiment from a YAML file."""
