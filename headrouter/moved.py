@@ -62,6 +62,7 @@ MOVED: Final = {
     "headrouter.again": "headrouter.editing.replay",
     "headrouter.editing.again": "headrouter.editing.replay",
     "headrouter_shapes.bench.code": "headrouter.plugins.code",
+    "headrouter_shapes.bench.configuration": "headrouter.experiments.configuration",
     "headrouter_shapes.bench.intervals": "headrouter.experiments.statistics",
     "headrouter.maps": "headrouter.methods.word_maps",
     "headrouter.plugin": "headrouter.plugins.specifications",
