@@ -30,6 +30,9 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -38,6 +41,9 @@ from transformers import (
 from headrouter.models.backbone import Backbone
 from headrouter.testing import BackboneSubject, Generation, Reference
 from headrouter_diffusers import autoencoder
+
+CHAT = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+"""Template of a conversation, for ``byte_tokenizer(chat_template=CHAT)``."""
 
 _CLIP_WIDTH, _T5_WIDTH, _HEADS, _HEAD_WIDTH = 16, 32, 4, 16
 _WORDS = ("a", "cat", "dog", "red", "photo", "of", "the")
@@ -225,6 +231,33 @@ def tiny_t5() -> T5EncoderModel:
             feed_forward_proj="gated-gelu",
             is_encoder_decoder=False,
             use_cache=False,
+        )
+    )
+
+
+def byte_tokenizer(**options: str) -> Qwen2Tokenizer:
+    """Return a tokenizer with one token for each byte, but for the word "cat", and special tokens of a conversation."""
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    vocabulary = {token: number for number, token in enumerate([*sorted(ByteLevel.alphabet()), "ca", "cat", *special])}
+    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=[("c", "a"), ("ca", "t")], model_max_length=1024, **options)
+    tokenizer.add_special_tokens({"additional_special_tokens": special[1:]})
+    return tokenizer
+
+
+def tiny_qwen3(tokenizer: Any, layers: int = 1) -> Qwen3ForCausalLM:
+    """Return a Qwen3 language model of 32 channels for the words of a tokenizer."""
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=32,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            head_dim=16,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
         )
     )
 

@@ -101,6 +101,18 @@ class TextPart:
         return f"{before}{text}{after}"
 
 
+def conversation(tokenizer: Any, message: str = "{}", *, thinking: bool) -> str:
+    """Return the template, for :class:`TextPart`, of a conversation that a user's message begins.
+
+    Args:
+        tokenizer: Has the template of its language model's conversations.
+        message: What the user says, with ``{}`` for the prompt.
+        thinking: Whether the language model, which is only read, would think before it answers.
+    """
+    messages, how = [{"role": "user", "content": message}], {"add_generation_prompt": True, "enable_thinking": thinking}
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, **how))
+
+
 def as_tokenized(spelling: Spelling, tokenizer: Any, convert: Callable[[str, Any], str] | None) -> Spelling:
     """Return a prompt as a pipeline tokenizes it: a trained token of several vectors becomes several.
 

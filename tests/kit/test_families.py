@@ -6,9 +6,8 @@ from headrouter.testing import BackboneConformance
 
 from .families.chroma import CHROMA
 from .families.flux2 import FLUX2
-from .families.qwen_image import QWEN_IMAGE
 
-FAMILIES = {subject.name: subject for subject in (QWEN_IMAGE, CHROMA, FLUX2)}
+FAMILIES = {subject.name: subject for subject in (CHROMA, FLUX2)}
 
 
 class TestFamilies(BackboneConformance):

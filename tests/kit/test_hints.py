@@ -8,6 +8,8 @@ from headrouter_auraflow import testing as auraflow
 from headrouter_auraflow.backbone import AuraFlowBackbone
 from headrouter_flux import testing as flux
 from headrouter_flux.backbone import FluxBackbone
+from headrouter_qwen_image import testing as qwen_image
+from headrouter_qwen_image.backbone import QwenImageBackbone
 from headrouter_sd3 import testing as sd3
 from headrouter_sd3.backbone import SD3Backbone
 
@@ -19,9 +21,9 @@ from headrouter.testing.toy import ToyMMDiT
 
 from .families.chroma import CHROMA, ChromaBackbone
 from .families.flux2 import FLUX2, Flux2Backbone
-from .families.qwen_image import QWEN_IMAGE, QwenImageBackbone
 
 AURAFLOW, FLUX, TWO_PASSES, SD3 = auraflow.subjects()[0], flux.subjects()[0], flux.subjects()[1], sd3.subjects()[0]
+QWEN_IMAGE = qwen_image.subjects()[0]
 BY_NAME = {check.name: check for check in CHECKS}
 THINGS = {
     "sign": "sign of the velocity",

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 from headrouter_diffusers import autoencoder
+from headrouter_qwen_image import testing as qwen_image
+from headrouter_qwen_image.backbone import QwenImageBackbone
 from headrouter_sd3 import testing as sd3
 from headrouter_sd3.backbone import SD3Backbone
 
@@ -12,9 +14,8 @@ from headrouter.testing.check import run
 from headrouter.testing.checks.backbone import CHECKS
 
 from .families.flux2 import FLUX2, Flux2Backbone, statistics
-from .families.qwen_image import QWEN_IMAGE, QwenImageBackbone
 
-SD3 = sd3.subjects()[0]
+SD3, QWEN_IMAGE = sd3.subjects()[0], qwen_image.subjects()[0]
 DECODE, ENCODE = "decoding_is_the_references", "encoding_undoes_decoding"
 BY_NAME = {check.name: check for check in CHECKS}
 WRONG = {}

@@ -3,6 +3,8 @@
 import pytest
 import torch
 from headrouter_diffusers.text_parts import TextPart
+from headrouter_qwen_image import testing as qwen_image
+from headrouter_z_image import testing as z_image
 from PIL import Image
 
 from headrouter import Editor
@@ -10,14 +12,14 @@ from headrouter.prompts.batch import stacked, text_mask
 from headrouter.prompts.marks import without_marks
 from headrouter.prompts.prompt import Prompt
 
-from .families.qwen_image import QWEN_IMAGE
 from .families.tokenizer import byte_tokenizer
 
 PICTURE = Image.frombytes("RGB", (48, 32), bytes(range(256)) * 18)
 
 
-def test_an_edit_does_not_depend_on_a_longer_prompt_beside_it():
-    editor = Editor(QWEN_IMAGE.build(), "euler", ["headrouter", "maps"], progress=False)
+@pytest.mark.parametrize("subject", [qwen_image.subjects()[0], z_image.subjects()[0]], ids=lambda subject: subject.name)
+def test_an_edit_does_not_depend_on_a_longer_prompt_beside_it(subject):
+    editor = Editor(subject.build(), "euler", ["headrouter", "maps"], progress=False)
     [one, other] = (
         editor.edit(PICTURE, prompts, source_prompt="a dog", steps=2, size=(48, 32))
         for prompts in (["a red cat"], ["a red cat", "a photo of the dog that says hello"])
