@@ -56,7 +56,9 @@ def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
 def register_metrics(register: Callable[[MetricSpec], None]) -> None:
     """Register their measures."""
     summary = "Success, preservation and distance to the truth of edits of drawings."
-    register(MetricSpec("shapes-1", "headrouter_shapes.bench.dataset:ShapesMetric", aliases=("shapes",), summary=summary))
+    register(
+        MetricSpec("shapes-1", "headrouter_shapes.bench.dataset:ShapesMetric", aliases=("shapes",), summary=summary)
+    )
 
 
 @hookimpl

@@ -1,0 +1,179 @@
+"""Read an experiment from YAML: data set, metrics, seeds, a matrix of parts, configurations, other editors, a baseline."""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import Field, StringConstraints
+
+from headrouter.config.configuration import Override, Parameters, overridden, validate
+from headrouter.config.yaml_document import Document, read_yaml
+from headrouter.editing.assembly import name_of
+from headrouter.editing.request import Seeds
+from headrouter.errors import HeadRouterError, InvalidInputError
+from headrouter.experiments.composing import DEFAULTS
+from headrouter.experiments.configuration import AnyConfiguration, Configuration, OtherConfiguration
+from headrouter.experiments.dataset import Dataset
+from headrouter.experiments.experiment import Experiment, Skipped
+from headrouter.experiments.file.listed import placed, read_listed
+from headrouter.experiments.file.matrix import KNOBS, read_matrix
+from headrouter.experiments.file.options import Option, read_options, read_part
+from headrouter.experiments.file.references import Still, references_of
+from headrouter.experiments.file.sweep import MOST, short
+from headrouter.experiments.metric import Metric
+from headrouter.plugins.specifications import KINDS, Kind
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Found = TypeVar("Found")
+OF_ALL: Final = (*(kind for kind in KINDS if kind != "backbone"), *KNOBS)
+"""First words of a path that stand for every configuration: ``--set steps=10``, ``--set method.gamma=0.3``."""
+
+
+class ExperimentFile(Parameters):
+    """Describes the file of an experiment: its keys, before the parts that they name are looked up.
+
+    Attributes:
+        name: Of the experiment; the file's name if not given.
+        dataset: Name of a data set, or a mapping of its name and parameters.
+        metrics: Names of metrics, or mappings of name, parameters and a ``label``.
+        seeds: Numbers that noise is drawn from, or one.
+        matrix: Kinds of part and their options: every combination is a configuration.
+        configurations: One by one: ``name``, parts, knobs and a ``sweep``.
+        backbone: Of the configurations that are listed: one or several.
+        model: Weights of backbones that name none of their own.
+        editors: Other editors: names, or mappings of name, parameters and a ``label``.
+        baseline: Name of the configuration that the others are compared with.
+        references: Pictures that are no edits, through each model's autoencoder: ``source`` and ``target``.
+    """
+
+    name: Text | None = None
+    dataset: str | dict[str, Any]
+    metrics: str | list[str | dict[str, Any]] = Field(default_factory=list)
+    seeds: Seeds = (0,)
+    matrix: Any = None
+    configurations: list[Any] = Field(default_factory=list)
+    backbone: Any = DEFAULTS["backbone"]
+    model: Text | None = None
+    editors: list[str | dict[str, Any]] = Field(default_factory=list)
+    baseline: Text | None = None
+    references: tuple[Still, ...] = ()
+
+
+def read_experiment(path: str | Path | Document, overrides: Sequence[Override] = ()) -> Experiment:
+    """Read an experiment from a file.
+
+    Args:
+        path: A YAML file, or a document that was read from one.
+        overrides: Values that replace those of the file, by dotted paths: ``dataset.count``, ``matrix.inversion.0.eta``. Paths
+            that begin with ``inversion``, ``method`` or a knob, ``steps``, replace those of every configuration.
+
+    Raises:
+        InvalidInputError: everything that is wrong, at once: file, line, column and field. The data is not read yet.
+    """
+    document = path if isinstance(path, Document) else read_yaml(path)
+    if not isinstance(document.data, Mapping):
+        raise InvalidInputError(
+            f"{document.name}: an experiment must be a mapping with a `dataset` (got {short(document.data)}). "
+            "`headrouter experiment init` writes one."
+        )
+    every = [one for one in overrides if one.path[0] in OF_ALL]
+    for override in overrides:
+        if override not in every:
+            document = overridden(document, override)
+    return _Reading(document, every).experiment()
+
+
+class _Reading:
+    """Reads the parts of one file, and collects what is wrong."""
+
+    def __init__(self, document: Document, overrides: Sequence[Override]):
+        self.document, self.overrides, self.wrong = document, overrides, list[str]()
+        self.head = validate(ExperimentFile, document)
+
+    def experiment(self) -> Experiment:
+        """Return the experiment.
+
+        Raises:
+            InvalidInputError: all that is wrong.
+        """
+        head, document = self.head, self.document
+        dataset = self._try(lambda: read_part("dataset", document.at("dataset")), "dataset")
+        metrics = self._labelled("metric", self._metrics())
+        editors = self._labelled("editor", (("editors", index) for index in range(len(head.editors))))
+        configurations, skipped = self._configurations()
+        if not configurations and not editors and not self.wrong and not skipped:
+            self.wrong.append(
+                f"{document.name}: there is nothing to compare: give a `matrix`, `configurations` or `editors`."
+            )
+        if self.wrong:
+            raise InvalidInputError("\n".join(dict.fromkeys(self.wrong)))
+        assert isinstance(dataset, Dataset)
+        every: list[AnyConfiguration] = [*references_of(configurations, head.references), *configurations]
+        every = sorted(every, key=_order(every))
+        try:
+            every += [OtherConfiguration(name, part) for name, part in editors.items()]
+            named = {name: part for name, part in metrics.items() if isinstance(part, Metric)}
+            name = head.name or Path(document.name).stem
+            return Experiment(name, dataset, named, tuple(every), head.seeds, head.baseline or "", tuple(skipped))
+        except InvalidInputError as error:
+            place = document.locate(("baseline",) if "`baseline`" in str(error) else ())
+            raise InvalidInputError(f"{place}: {error}") from error
+
+    def _configurations(self) -> tuple[list[Configuration], list[Skipped]]:
+        head, document = self.head, self.document
+        found, skipped = list[Configuration](), list[Skipped]()
+        if "matrix" in document.data:
+            matrix = self._try(lambda: read_matrix(document.at("matrix"), head.model or "", self.overrides), "matrix")
+            if matrix is not None:
+                found, skipped = matrix.configurations, matrix.skipped
+        elif "backbone" in document.data and not head.configurations:
+            self.wrong.append(
+                f"{document.locate(('backbone',), at_key=True)}: `backbone` is that of `configurations`, and there are none."
+            )
+        if head.configurations:
+            backbones = head.backbone if isinstance(head.backbone, list) else [head.backbone]
+            listed = self._try(
+                lambda: read_listed(document, backbones, head.model or "", self.overrides, most=MOST), "configurations"
+            )
+            found = [*found, *(listed or [])]
+        return found, skipped
+
+    def _metrics(self) -> Iterable[tuple[str | int, ...]]:
+        if isinstance(self.head.metrics, str):
+            return [("metrics",)]
+        return [("metrics", index) for index in range(len(self.head.metrics))]
+
+    def _labelled(self, kind: Kind, places: Iterable[tuple[str | int, ...]]) -> dict[str, Any]:
+        """Return parts by their labels, which must differ."""
+        found: dict[str, Any] = {}
+        for place in places:
+            part = self.document.at(*place)
+            options: list[Option] = self._try(functools.partial(_options, kind, part), *place) or []
+            for option in options:
+                label = option.label if option.own_label or kind == "editor" else name_of(kind, option.parts[0])
+                if label in found:
+                    self.wrong.append(
+                        f"{part.locate(())}: the {kind} {label!r} is there twice; give one of them a `label`."
+                    )
+                found[label] = option.parts[0]
+        return found
+
+    def _try(self, read: Callable[[], Found], *place: str | int) -> Found | None:
+        try:
+            return read()
+        except HeadRouterError as error:
+            self.wrong += placed(self.document.name, self.document.locate(place), str(error).splitlines())
+            return None
+
+
+def _options(kind: Kind, part: Document) -> list[Option]:
+    return list(read_options(kind, part))
+
+
+def _order(configurations: Sequence[AnyConfiguration]) -> Callable[[AnyConfiguration], int]:
+    """Return a key that puts configurations of one model one after the other, in the order in which models come first."""
+    first: dict[Any, int] = {}
+    for one in configurations:
+        first.setdefault(one.loading, len(first))
+    return lambda one: first[one.loading]
