@@ -32,7 +32,7 @@ class Exclusion:
     count: int = field(default=0)
 
     def matches(self, options: Mapping[Kind, Option], knobs: Knobs) -> bool:
-        """Return whether a combination is to be left out: every key of the mapping is met, a list by any of its values."""
+        """Return whether a combination is to be left out, because every key of the mapping is met."""
         met = all(
             any(_is(part, kind_class, values) for part in options[kind].parts for kind_class, values in choices)
             for kind, choices in self.parts.items()

@@ -1,4 +1,4 @@
-"""Read the options of one axis of a matrix: parts by name, with parameters, sweeps and labels, each validated once."""
+"""Read the options of one axis of a matrix: named parts with parameters, sweeps and labels, each validated once."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
