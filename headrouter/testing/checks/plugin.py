@@ -10,7 +10,7 @@ from headrouter.config.configuration import Parameters, validate
 from headrouter.errors import PluginError
 from headrouter.plugins.names import Entry
 from headrouter.plugins.schema import component_schema
-from headrouter.plugins.specifications import BackboneSpec, ComponentSpec, Model, Preset
+from headrouter.plugins.specifications import KINDS, BackboneSpec, ComponentSpec, Model, Preset
 from headrouter.plugins.targets import call_target, import_target
 from headrouter.testing.check import check, collect, expect, fail
 from headrouter.testing.subjects import BackboneSubject, PluginSubject
@@ -88,16 +88,24 @@ def _parameters(subject: PluginSubject) -> Iterator[tuple[Entry, ComponentSpec, 
             yield entry, spec, loaded
 
 
+def _has_defaults(spec: ComponentSpec, loaded: type[Parameters]) -> bool:
+    """Return whether parameters need not be given; a part of an experiment may have some that must, such as a folder."""
+    return spec.kind in KINDS or not any(info.is_required() for info in loaded.model_fields.values())
+
+
 @check(since="0.1")
 def parameters_are_sound(subject: PluginSubject) -> None:
-    """Parameters have defaults, go through JSON unchanged, are each described, and have a JSON Schema.
+    """Parameters of a part of an edit have defaults; all go through JSON unchanged, are described, and have a JSON Schema.
 
     If this fails: give every field a default and a description, in `Field(description=...)` or under "Attributes:" of the class.
     """
     for entry, spec, loaded in _parameters(subject):
-        made = loaded()
-        again = loaded.model_validate(json.loads(made.model_dump_json()))
-        expect(again == made, f"{spec.name!r}: parameters change on their way through JSON: {made!r} becomes {again!r}")
+        if _has_defaults(spec, loaded):
+            made = loaded()
+            again = loaded.model_validate(json.loads(made.model_dump_json()))
+            expect(
+                again == made, f"{spec.name!r}: parameters change on their way through JSON: {made!r} becomes {again!r}"
+            )
         described = " ".join(kind.__doc__ or "" for kind in loaded.__mro__)
         for name, info in loaded.model_fields.items():
             expect(
@@ -114,7 +122,7 @@ def words_are_true(subject: PluginSubject) -> None:
     If this fails: `requires` of the description is what must be there in any case; parameters may add to it.
     """
     for _, spec, loaded in _parameters(subject):
-        needed = getattr(loaded(), "requires", None)
+        needed = getattr(loaded(), "requires", None) if _has_defaults(spec, loaded) else None
         if needed is not None:
             more = sorted(frozenset(spec.requires) - needed)
             expect(
