@@ -10,7 +10,15 @@ from headrouter.cli import main
 from headrouter.config.configuration import validate
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.plugins import Registry, hookspecs
-from headrouter.plugins.specifications import InversionSpec, MethodSpec, Model, Preset
+from headrouter.plugins.specifications import (
+    DatasetSpec,
+    EditorSpec,
+    InversionSpec,
+    MethodSpec,
+    MetricSpec,
+    Model,
+    Preset,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins" / "hooks.md"
 
@@ -43,7 +51,8 @@ def test_the_examples_on_the_page_are_a_plugin(monkeypatch, capsys):
     )
     module = type(inspect)("headrouter_acme")
     exec(first, module.__dict__)
-    module.__dict__.update(InversionSpec=InversionSpec, MethodSpec=MethodSpec, Model=Model, Preset=Preset)
+    specifications = (InversionSpec, MethodSpec, Model, Preset, DatasetSpec, MetricSpec, EditorSpec)
+    module.__dict__.update({kind.__name__: kind for kind in specifications})
     for other in others:
         exec(other, module.__dict__)
     registry = Registry()
@@ -53,7 +62,14 @@ def test_the_examples_on_the_page_are_a_plugin(monkeypatch, capsys):
     preset = registry.presets("method")[0]
     assert registry.inversion("heun").target == "headrouter_acme.heun:Heun"
     assert registry.method("louder").requires == {"joint-attention"}
-    assert status.registers[5:] == ("preset acme-colour", "identify_backbone", "register_commands")
+    assert status.registers[5:] == (
+        "preset acme-colour",
+        "dataset acme-photos",
+        "metric sharpness-1",
+        "editor acme-instruct",
+        "identify_backbone",
+        "register_commands",
+    )
     assert validate(HeadRouter, preset.values).gamma == 0.3
     assert registry.identify_backbone({"_class_name": "AcmePipeline"}, "x") is registry.backbone("acme")
     monkeypatch.setattr(plugins, "_registry", registry)
