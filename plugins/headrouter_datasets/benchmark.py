@@ -162,7 +162,7 @@ class Benchmark(Dataset):
 
 
 def _numbered(found: Sequence[FileItem], problems: Problems) -> list[FileItem]:
-    """Give pictures their numbers, bring the edits of each together, and find keys that are there twice, or cannot name files."""
+    """Number the pictures, bring the edits of each together, and check the keys."""
     pictures: dict[str, list[FileItem]] = {}
     keys: dict[str, FileItem] = {}
     for item in found:

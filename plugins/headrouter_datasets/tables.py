@@ -124,7 +124,7 @@ def _require(package: str, path: Path) -> None:
 
 
 def texts_of(row: Row, names: Sequence[str], place: str, problems: Problems) -> dict[str, str] | None:
-    """Return the values of a row that must be text; None, with a problem for each, where one is missing or is none."""
+    """Return the values of a row that must be text; None where one is not, with a problem for each."""
     for name in names:
         if name not in row:
             problems.add(place, f"no `{name}`.")
