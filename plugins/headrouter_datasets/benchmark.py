@@ -17,10 +17,10 @@ from pydantic import Field
 from headrouter.errors import InvalidInputError
 from headrouter.experiments.dataset import Dataset, Item, Mask
 from headrouter.files import path_of
-from headrouter_datasets.known_folders import other_set
-from headrouter_datasets.masks import MaskSource
-from headrouter_datasets.picture_files import PictureSource
-from headrouter_datasets.problems import Problems
+from headrouter_datasets.reading.known_folders import other_set
+from headrouter_datasets.reading.masks import MaskSource
+from headrouter_datasets.reading.picture_files import PictureSource
+from headrouter_datasets.reading.problems import Problems
 
 _SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

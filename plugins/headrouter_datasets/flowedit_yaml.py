@@ -9,10 +9,10 @@ from pydantic import Field
 from headrouter.config.yaml_document import Document, read_yaml
 from headrouter.errors import InvalidInputError
 from headrouter_datasets.benchmark import Benchmark, FileItem
-from headrouter_datasets.picture_files import PictureSource
-from headrouter_datasets.problems import Problems
-from headrouter_datasets.slugs import Keys, slug
-from headrouter_datasets.tables import read_text
+from headrouter_datasets.reading.picture_files import PictureSource
+from headrouter_datasets.reading.problems import Problems
+from headrouter_datasets.reading.slugs import Keys, slug
+from headrouter_datasets.reading.tables import read_text
 
 KIND: Final = "edit"
 """Kind of all edits: the form has none."""

@@ -10,11 +10,11 @@ from pydantic import Field
 from headrouter.errors import InvalidInputError
 from headrouter_datasets import radar
 from headrouter_datasets.benchmark import Benchmark, FileItem
-from headrouter_datasets.masks import MaskFile
-from headrouter_datasets.picture_files import PictureSource
-from headrouter_datasets.problems import Problems
-from headrouter_datasets.slugs import Keys
-from headrouter_datasets.tables import Row, read_csv, read_jsonl, texts_of
+from headrouter_datasets.reading.masks import MaskFile
+from headrouter_datasets.reading.picture_files import PictureSource
+from headrouter_datasets.reading.problems import Problems
+from headrouter_datasets.reading.slugs import Keys
+from headrouter_datasets.reading.tables import Row, read_csv, read_jsonl, texts_of
 
 REQUIRED: Final = ("image", "prompt")
 OPTIONAL: Final = ("source_prompt", "instruction", "kind", "mask", "truth", "id")

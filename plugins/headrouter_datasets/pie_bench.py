@@ -9,10 +9,10 @@ from pydantic import Field
 from headrouter.errors import InvalidInputError
 from headrouter_datasets import radar
 from headrouter_datasets.benchmark import Benchmark, FileItem
-from headrouter_datasets.masks import RunLengths
-from headrouter_datasets.picture_files import PictureSource
-from headrouter_datasets.problems import Problems
-from headrouter_datasets.tables import read_json, texts_of
+from headrouter_datasets.reading.masks import RunLengths
+from headrouter_datasets.reading.picture_files import PictureSource
+from headrouter_datasets.reading.problems import Problems
+from headrouter_datasets.reading.tables import read_json, texts_of
 
 SIDE: Final = 512
 TYPES: Final = (

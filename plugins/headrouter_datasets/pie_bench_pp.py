@@ -9,11 +9,11 @@ from pydantic import Field
 
 from headrouter.errors import InvalidInputError
 from headrouter_datasets.benchmark import Benchmark, FileItem
-from headrouter_datasets.masks import RunLengths
-from headrouter_datasets.picture_files import PictureSource
 from headrouter_datasets.pie_bench import RADAR, SIDE, TYPES, Brackets, without_brackets
-from headrouter_datasets.problems import Problems
-from headrouter_datasets.tables import Row, read_parquet, texts_of
+from headrouter_datasets.reading.masks import RunLengths
+from headrouter_datasets.reading.picture_files import PictureSource
+from headrouter_datasets.reading.problems import Problems
+from headrouter_datasets.reading.tables import Row, read_parquet, texts_of
 
 _TEXTS: Final = ("id", "source_prompt", "target_prompt", "mask")
 

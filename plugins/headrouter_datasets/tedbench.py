@@ -6,11 +6,11 @@ from typing import ClassVar, Final
 
 from headrouter.errors import InvalidInputError
 from headrouter_datasets.benchmark import Benchmark, FileItem
-from headrouter_datasets.picture_files import PictureSource
 from headrouter_datasets.pie_bench_pp import embedded
-from headrouter_datasets.problems import Problems
-from headrouter_datasets.slugs import Keys
-from headrouter_datasets.tables import Row, read_csv, read_json, read_parquet, texts_of
+from headrouter_datasets.reading.picture_files import PictureSource
+from headrouter_datasets.reading.problems import Problems
+from headrouter_datasets.reading.slugs import Keys
+from headrouter_datasets.reading.tables import Row, read_csv, read_json, read_parquet, texts_of
 
 KIND: Final = "edit"
 """Kind of all edits: neither set has kinds."""

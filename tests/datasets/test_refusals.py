@@ -178,7 +178,7 @@ def test_yaml_that_is_no_list_of_edits(tmp_path, row, says):
 @pytest.mark.parametrize(("package", "name"), [("openpyxl", "editeval"), ("pyarrow", "tedbench")])
 def test_a_package_that_is_not_installed_is_named(tmp_path, monkeypatch, package, name):
     folder = folders.made(folders.ALL[name], tmp_path)
-    monkeypatch.setattr("headrouter_datasets.tables.find_spec", lambda wanted: None)
+    monkeypatch.setattr("headrouter_datasets.reading.tables.find_spec", lambda wanted: None)
     dataset = registry().entry("dataset", name).item.load()
     assert f"is read by the package {package}: pip install 'headrouter[datasets]'" in refusal(
         dataset(folder=str(folder))

@@ -10,7 +10,7 @@ from typing import Any
 
 from headrouter.errors import InvalidInputError, reason_of
 from headrouter.files import LARGEST_TEXT, read_file
-from headrouter_datasets.problems import Problems
+from headrouter_datasets.reading.problems import Problems
 
 Row = Mapping[str, Any]
 
