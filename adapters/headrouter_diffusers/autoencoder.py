@@ -1,7 +1,8 @@
 """Encode pictures to latents and decode them by the autoencoder of a pipeline.
 
 One picture at a time, so that memory does not grow with their number and no picture depends on another. Latents are scaled as
-the transformer is trained: x = (z − shift) · scale, or (z − mean) / deviation of each channel.
+the transformer is trained: x = (z − shift) · scale, or (z − mean) / deviation of each channel. An autoencoder with a batch
+normalisation makes one latent of each patch of 2 × 2, and its running mean and deviation are those of the patches' channels.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 
 def encode(
@@ -38,8 +40,22 @@ def channels(vae: Any) -> int:
     return int(vae.config.get("latent_channels") or vae.config.z_dim)
 
 
+def patches(vae: Any) -> int:
+    """Return the side of the square of an autoencoder's values that is one latent: 2 where it has a batch normalisation."""
+    return 1 if getattr(vae, "bn", None) is None else 2
+
+
+def batch_statistics(vae: Any) -> tuple[Tensor, Tensor]:
+    """Return the mean and deviation of each channel of patches, each [channels, 1, 1], float32."""
+    mean, variance = (each.float().view(-1, 1, 1) for each in (vae.bn.running_mean, vae.bn.running_var))
+    return mean, (variance + vae.config.batch_norm_eps).sqrt()
+
+
 def normalised(vae: Any, raw: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows channels h w"]:
     """Return (z − mean) / deviation of each channel, or (z − shift) · scale, as the autoencoder is configured."""
+    if patches(vae) > 1:
+        mean, deviation = batch_statistics(vae)
+        return (pixel_unshuffle(raw, patches(vae)) - mean) / deviation
     if _by_channel(vae):
         mean, deviation = _statistics(vae, raw)
         return (raw - mean) / deviation
@@ -48,6 +64,9 @@ def normalised(vae: Any, raw: Float[Tensor, "rows channels h w"]) -> Float[Tenso
 
 def denormalised(vae: Any, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows channels h w"]:
     """Return the inverse of :func:`normalised`."""
+    if patches(vae) > 1:
+        mean, deviation = batch_statistics(vae)
+        return pixel_shuffle(latents * deviation + mean, patches(vae))
     if _by_channel(vae):
         mean, deviation = _statistics(vae, latents)
         return latents * deviation + mean

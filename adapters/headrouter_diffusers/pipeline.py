@@ -135,6 +135,11 @@ class DiffusersBackbone(Backbone, ABC):
     def guided(self) -> bool:
         """Return whether guidance takes two evaluations; False if the model takes it as a number."""
 
+    @property
+    def distilled(self) -> bool:
+        """Return whether the model is distilled to take no guidance at all, neither by two evaluations nor as a number."""
+        return False
+
     @abstractmethod
     def own_defaults(self) -> Defaults:
         """Return steps, guidance and picture area that the model's configuration gives."""
@@ -206,9 +211,9 @@ class DiffusersBackbone(Backbone, ABC):
     def to_latents(self, raw: Float[Tensor, "images channels h w"]) -> Float[Tensor, "images latent_channels lh lw"]:
         """Turn what the autoencoder gives into latents as the transformer is trained, float32.
 
-        (z − mean) / deviation of each channel where its configuration has ``latents_mean`` and ``latents_std``, else (z −
-        ``shift_factor``) · ``scaling_factor``. Override it, with :meth:`from_latents`, :attr:`latent_channels` and
-        :attr:`latent_stride` where needed, for a model that normalises otherwise or makes patches of them before it does.
+        (z − mean) / deviation of each channel where its configuration has ``latents_mean`` and ``latents_std``, or of each channel
+        of patches where it has a batch normalisation, else (z − ``shift_factor``) · ``scaling_factor``. Override it, with
+        :meth:`from_latents`, :attr:`latent_channels` and :attr:`latent_stride` where needed, for a model that normalises otherwise.
         """
         return autoencoder.normalised(self.pipeline.vae, raw)
 
@@ -219,12 +224,12 @@ class DiffusersBackbone(Backbone, ABC):
     @property
     def latent_channels(self) -> int:
         """Return the number of channels of latents."""
-        return autoencoder.channels(self.pipeline.vae)
+        return autoencoder.channels(self.pipeline.vae) * autoencoder.patches(self.pipeline.vae) ** 2
 
     @property
     def latent_stride(self) -> int:
         """Return the pixels along the side of one latent."""
-        return int(self.pipeline.vae_scale_factor)
+        return int(self.pipeline.vae_scale_factor) * autoencoder.patches(self.pipeline.vae)
 
     # What a subclass may use.
 
@@ -254,7 +259,9 @@ class DiffusersBackbone(Backbone, ABC):
     @final
     def provides(self) -> frozenset[str]:
         """Return the capability words."""
-        words = {"joint-attention", "text-stream", "guidance", "encode-image"}
+        words = {"joint-attention", "text-stream", "encode-image"}
+        if not self.distilled:
+            words.add("guidance")
         if all(part.tells_words for part in self.parts if part.start is not None):
             words.add("prompt-words")
         if self.guided:

@@ -92,6 +92,9 @@ class TextPart:
         return [*dict.fromkeys(filter(word_spans, pieces))]
 
     def _encoded(self, text: str, **options: Any) -> Any:
+        begins = getattr(self.tokenizer, "bos_token", None)
+        if begins and self.template.startswith(begins):  # a template that begins itself is not begun again
+            options["add_special_tokens"] = False
         return self.tokenizer(
             self._filled(text), return_offsets_mapping=True, return_special_tokens_mask=True, **options
         )

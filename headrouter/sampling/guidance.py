@@ -16,9 +16,13 @@ def refuse_idle_prompts(backbone: Backbone, guidance: float, negative_prompt: st
         negative_prompt: As the user gave it; empty if not.
 
     Raises:
-        InvalidInputError: ``guidance`` 0 in two passes.
+        InvalidInputError: ``guidance`` 0 in two passes, or any but 1 of a model without guidance.
         IncompatibleError: a negative prompt without a pass of its own.
     """
+    if "guidance" not in backbone.provides and guidance != 1:
+        raise InvalidInputError(
+            f"`guidance` {guidance:g} would have no effect: {backbone.name} is distilled to do without guidance. Leave it out."
+        )
     two_passes = "negative-prompt" in backbone.provides
     if two_passes and guidance == 0:
         raise InvalidInputError(

@@ -16,7 +16,7 @@ from headrouter.testing.toy import ToyMMDiT
 
 RELEASED = [
     (backbone, entry.item)
-    for backbone in ("sd3", "sd3.5", "flux", "auraflow")
+    for backbone in ("sd3", "sd3.5", "flux", "auraflow", "flux2", "flux2-klein", "chroma", "krea2")
     for entry in registry().entries("model")
     if isinstance(entry.item, Model) and entry.item.backbone == backbone and ":" not in entry.item.source
 ]

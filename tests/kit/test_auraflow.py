@@ -66,5 +66,7 @@ def test_the_shared_part_of_the_adapters_names_no_model():
     folder = Path(headrouter_diffusers.__file__).parent
     for file in sorted(folder.rglob("*.py")):
         if file.name != "testing.py":
-            found = re.findall(r"(?i)flux|sd3|stable.?diffusion|aura|chroma|qwen", file.read_text(encoding="utf-8"))
+            found = re.findall(
+                r"(?i)flux|sd3|stable.?diffusion|aura|chroma|qwen|krea", file.read_text(encoding="utf-8")
+            )
             assert not found, f"{file.name} names {found}"

@@ -6,8 +6,12 @@ import pytest
 import torch
 from headrouter_auraflow import testing as auraflow
 from headrouter_auraflow.backbone import AuraFlowBackbone
+from headrouter_chroma import testing as chroma
+from headrouter_chroma.backbone import ChromaBackbone
 from headrouter_flux import testing as flux
 from headrouter_flux.backbone import FluxBackbone
+from headrouter_flux2 import testing as flux2
+from headrouter_flux2.backbone import KleinBackbone
 from headrouter_qwen_image import testing as qwen_image
 from headrouter_qwen_image.backbone import QwenImageBackbone
 from headrouter_sd3 import testing as sd3
@@ -19,11 +23,8 @@ from headrouter.testing.check import run
 from headrouter.testing.checks.backbone import CHECKS
 from headrouter.testing.toy import ToyMMDiT
 
-from .families.chroma import CHROMA, ChromaBackbone
-from .families.flux2 import FLUX2, Flux2Backbone
-
 AURAFLOW, FLUX, TWO_PASSES, SD3 = auraflow.subjects()[0], flux.subjects()[0], flux.subjects()[1], sd3.subjects()[0]
-QWEN_IMAGE = qwen_image.subjects()[0]
+QWEN_IMAGE, CHROMA, KLEIN = qwen_image.subjects()[0], chroma.subjects()[0], flux2.subjects_of_klein()[0]
 BY_NAME = {check.name: check for check in CHECKS}
 THINGS = {
     "sign": "sign of the velocity",
@@ -73,8 +74,8 @@ class TimeOfThePicture(AuraFlowBackbone):
         return super().predict(latents, 1 - sigma, batch)
 
 
-@broken(FLUX2, ": the sign of the velocity is reversed and the time that the model is told is 1 − σ", "sign", "time")
-class TimeAndSignOfThePicture(Flux2Backbone):
+@broken(KLEIN, ": the sign of the velocity is reversed and the time that the model is told is 1 − σ", "sign", "time")
+class TimeAndSignOfThePicture(KleinBackbone):
     def predict(self, latents, sigma, batch):
         return -super().predict(latents, 1 - sigma, batch)
 

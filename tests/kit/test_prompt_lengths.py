@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from headrouter_diffusers.testing import byte_tokenizer
 from headrouter_diffusers.text_parts import TextPart
 from headrouter_qwen_image import testing as qwen_image
 from headrouter_z_image import testing as z_image
@@ -11,8 +12,6 @@ from headrouter import Editor
 from headrouter.prompts.batch import stacked, text_mask
 from headrouter.prompts.marks import without_marks
 from headrouter.prompts.prompt import Prompt
-
-from .families.tokenizer import byte_tokenizer
 
 PICTURE = Image.frombytes("RGB", (48, 32), bytes(range(256)) * 18)
 

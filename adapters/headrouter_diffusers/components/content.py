@@ -50,8 +50,9 @@ def _settings(part: Any) -> dict[str, Any]:
         given = {name: _plain(value) for name, value in configuration.items()}
         unusual = {name for name, value in given.items() if name not in usual or value != _plain(usual[name].default)}
         found["configuration"] = settings_of({name: given[name] for name in unusual})
-    if hasattr(part, "get_vocab"):
-        found["words"] = part.get_vocab()
+    tokenizer = getattr(part, "tokenizer", part)
+    if hasattr(tokenizer, "get_vocab"):
+        found["words"] = tokenizer.get_vocab()
     if isinstance(part, Module):
         found["adapters"] = {name: _adapters(module) for name, module in part.named_modules() if _has_adapters(module)}
     return found

@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import torch
 
 from headrouter.errors import HeadRouterError, IncompatibleError, reason_of
-from headrouter_diffusers import compat
+from headrouter_diffusers import autoencoder, compat
 from headrouter_diffusers.components.schedulers import check_scheduler
 
 
@@ -41,8 +41,9 @@ def refuse_unfit(
 
 
 def declared_parts(kind: Any) -> dict[str, type]:
-    """Return the classes that a class of pipelines declares for its parts, by name."""
-    return {name: found for name, found in get_type_hints(kind.__init__).items() if isinstance(found, type)}
+    """Return the classes that a class of pipelines declares for its parts, by name; settings such as a number are none."""
+    found = {name: kind for name, kind in get_type_hints(kind.__init__).items() if isinstance(kind, type)}
+    return {name: kind for name, kind in found.items() if kind.__module__ != "builtins"}
 
 
 def lacking(which: str, name: str, kind: type) -> str:
@@ -110,7 +111,7 @@ def _check_autoencoder(pipeline: Any, which: str, own_latents: bool) -> None:
             f"{which} has a {type(vae).__name__} as its 'vae', which cannot take a picture to the latents that the model"
             f" was trained on. Use the {wanted.__name__} of the model."
         )
-    if own_latents or _scaled_by_channel(vae, which):
+    if own_latents or autoencoder.patches(vae) > 1 or _scaled_by_channel(vae, which):
         return
     scale, shift = vae.config.get("scaling_factor"), vae.config.get("shift_factor") or 0.0
     numbers = all(type(value) in (int, float) and math.isfinite(value) for value in (scale, shift))
@@ -140,6 +141,7 @@ def _scaled_by_channel(vae: Any, which: str) -> bool:
 
 
 def _check_tokenizer(name: str, tokenizer: Any, encoder: Any, which: str) -> None:
+    tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # of a processor, which prepares pictures too
     length = getattr(tokenizer, "model_max_length", None)
     if not isinstance(length, int | float) or not length >= 2 or getattr(tokenizer, "pad_token", None) is None:
         raise IncompatibleError(

@@ -112,7 +112,7 @@ def part_classes(
     entries = {name: entry for name, entry in index.items() if not name.startswith("_")}
     for name, entry in entries.items():
         texts = isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry)
-        if entry != [None, None] and not (texts and name in declared):
+        if entry != [None, None] and not (texts and name in declared) and not _sets(wanted, name, entry):
             raise WeightsError(
                 f"`model` {source!r} is malformed: {INDEX} has the part {name!r}: {entry!r}, and a part of a"
                 f" {wanted.__name__} is a library and a class under one of {', '.join(declared)}. Fetch it again."
@@ -130,9 +130,21 @@ def part_classes(
     return found
 
 
+def _sets(wanted: Any, name: str, entry: Any) -> bool:
+    """Return whether an entry is a setting of the pipeline beside its parts: a number, a switch or a list of numbers."""
+    numbers = entry if isinstance(entry, list) else [entry]
+    settings = inspect.signature(wanted.__init__).parameters.keys() - declared_parts(wanted).keys()
+    return name in settings and all(isinstance(value, int | float | None) for value in numbers)
+
+
 def _class_of(source: str, name: str, entry: list[str], declared: type) -> type:
     library, title = entry
     found = None if title.startswith("_") else getattr(_LIBRARIES.get(library), title, None)
+    if getattr(found, "is_dummy", False):
+        raise WeightsError(
+            f"`model` {source!r} has a {title} as its {name!r}, which {library} does not import: a package that it needs is not"
+            " installed. Run `pip install torchvision`."
+        )
     if not isinstance(found, type):
         raise WeightsError(
             f"`model` {source!r} asks for the class {title!r} of {library!r} as its {name!r}; only classes of diffusers"
@@ -142,6 +154,8 @@ def _class_of(source: str, name: str, entry: list[str], declared: type) -> type:
         refuse_scheduler(found, f"`model` {source!r}")
     if issubclass(declared, transformers.PreTrainedTokenizerBase | transformers.AutoTokenizer):
         declared = transformers.PreTrainedTokenizerBase
+    elif issubclass(declared, transformers.AutoProcessor):  # prepares pictures too, and holds a tokenizer
+        declared = transformers.ProcessorMixin
     if not issubclass(found, declared):
         raise IncompatibleError(
             f"`model` {source!r} has a {title} as its {name!r}, where a {declared.__name__} is needed. Use a version that"

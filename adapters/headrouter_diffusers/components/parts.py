@@ -10,7 +10,7 @@ import torch
 from diffusers import ModelMixin
 from safetensors import SafetensorError, safe_open
 from torch.nn import Module
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from headrouter.errors import WeightsError, reason_of
 from headrouter_diffusers.components.index import check_types, read_json
@@ -53,7 +53,7 @@ def check_files(source: str, folder: Path, kind: type, variant: str | None = Non
         )
     if issubclass(kind, Module):
         _check_model(source, folder, kind, variant)
-    elif issubclass(kind, PreTrainedTokenizerBase):
+    elif issubclass(kind, PreTrainedTokenizerBase | ProcessorMixin):
         _check_tokenizer(source, folder, kind)
     else:
         configuration = read_json(_there(source, folder, "scheduler_config.json"))
@@ -213,7 +213,8 @@ def _content(file: Path) -> Iterator[tuple[str, list[int], str]]:
 
 def _check_tokenizer(source: str, folder: Path, kind: Any) -> None:
     """Check that the vocabulary is there: without it the tokenizer would load empty."""
-    names = {key: value for key, value in kind.vocab_files_names.items() if key != "tokenizer_file"}
+    files_names = getattr(kind, "vocab_files_names", {})  # a processor leaves its tokenizer's to that
+    names = {key: value for key, value in files_names.items() if key != "tokenizer_file"}
     whole = (folder / "tokenizer.json").is_file()
     if not whole and not (names and all((folder / file).is_file() for file in names.values())):
         files = " and ".join(names.values())

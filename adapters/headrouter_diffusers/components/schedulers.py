@@ -78,17 +78,17 @@ def grid_of(scheduler: Any, steps: int, set_steps: Callable[[Any], None], which:
     return grid
 
 
-def set_shifted_steps(scheduler: Any, steps: int, tokens: int) -> None:
+def set_shifted_steps(scheduler: Any, steps: int, tokens: int, mu: float | None = None) -> None:
     """Set a time grid from 1 to 1 / ``steps``, shifted by exp(μ), where μ grows linearly with the number of image tokens.
 
     The ends of the line are those of the scheduler's configuration, or 0.5 for 256 tokens and 1.15 for 4096. A scheduler without
-    ``use_dynamic_shifting`` shifts by its own ``shift`` instead.
+    ``use_dynamic_shifting`` shifts by its own ``shift`` instead; a model with another rule gives ``mu``.
     """
     get = scheduler.config.get
     fewest, most = get("base_image_seq_len", 256), get("max_image_seq_len", 4096)
     low, high = get("base_shift", 0.5), get("max_shift", 1.15)
     slope = (high - low) / (most - fewest)
-    mu = tokens * slope + (low - slope * fewest)
+    mu = tokens * slope + (low - slope * fewest) if mu is None else mu
     if get("use_flow_sigmas"):
         scheduler.set_timesteps(steps, device="cpu", mu=mu)
     else:

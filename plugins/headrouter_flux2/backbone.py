@@ -1,0 +1,133 @@
+"""Drive FLUX.2: text of a language model first, dual then single blocks, latents in patches that are normalised."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import headrouter_diffusers.quiet  # noqa: F401
+import torch
+from diffusers import Flux2KleinPipeline, Flux2Pipeline
+from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu, format_input
+from headrouter_diffusers.components.schedulers import set_shifted_steps
+from headrouter_diffusers.parameters import DiffusersParameters
+from headrouter_diffusers.pipeline import DiffusersBackbone
+from headrouter_diffusers.sites import SiteRule
+from headrouter_diffusers.text_parts import TextPart
+from pydantic import Field
+from torch import Tensor
+
+from headrouter.attention.rows import BatchRow
+from headrouter.models.backbone import Backbone, Defaults
+from headrouter_flux2 import RELEASED
+
+
+class Flux2Parameters(DiffusersParameters):
+    """Sets how FLUX.2 dev is loaded.
+
+    Attributes:
+        max_sequence_length: Number of tokens of a prompt, its template and padding included; fewer are faster, and not what
+            the model was trained on.
+    """
+
+    max_sequence_length: int = Field(default=512, ge=16, le=512)
+
+    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
+        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
+        return DevBackbone.load(self, source, pipeline, defaults)
+
+
+class KleinParameters(Flux2Parameters):
+    """Sets how FLUX.2 klein is loaded."""
+
+    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
+        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
+        return KleinBackbone.load(self, source, pipeline, defaults)
+
+
+class Flux2Backbone(DiffusersBackbone):
+    """Drives what dev and klein have in common."""
+
+    parameters: Flux2Parameters
+    large = ("transformer", "text_encoder")
+    rules = (
+        SiteRule("transformer_blocks.*.attn", "dual"),
+        SiteRule("single_transformer_blocks.*.attn", "single", text="hidden_states", joined=True),
+    )
+    text_first = True
+    packs_latents = True
+    packed = 4
+    patch = 1
+
+    @abstractmethod
+    def template(self) -> str:
+        """Return the text that the pipeline makes of the prompt ``{}``."""
+
+    def text_parts(self) -> Sequence[TextPart]:
+        tokenizer = getattr(self.pipeline.tokenizer, "tokenizer", self.pipeline.tokenizer)
+        length, left = self.parameters.max_sequence_length, tokenizer.padding_side == "left"
+        return (TextPart("language", tokenizer, length, 0, 512, template=self.template(), padded_left=left),)
+
+    def encode_prompt(self, text: str) -> Mapping[str, Tensor]:
+        embeds, _ = self.pipeline.encode_prompt(text, max_sequence_length=self.parameters.max_sequence_length)
+        return {"prompt_embeds": embeds}
+
+    def set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
+        set_shifted_steps(scheduler, steps, tokens, compute_empirical_mu(tokens, steps))
+
+    def predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
+        embeds, embedded = self.conditioning(batch, "prompt_embeds"), self.pipeline.transformer.config.guidance_embeds
+        packed: Tensor = self.pipeline.transformer(
+            hidden_states=latents.flatten(2).mT,
+            timestep=latents.new_full([len(latents)], 1000 * sigma) / 1000,
+            guidance=latents.new_tensor([item.row.guidance for item in batch], dtype=torch.float32)
+            if embedded
+            else None,
+            encoder_hidden_states=embeds,
+            txt_ids=_places(embeds.device, 1, 1, 1, embeds.shape[1]),
+            img_ids=_places(embeds.device, 1, *latents.shape[2:], 1),
+            return_dict=False,
+        )[0]
+        return packed.mT.reshape(latents.shape)
+
+
+class DevBackbone(Flux2Backbone):
+    """Drives a FLUX.2 dev pipeline."""
+
+    family = "flux2"
+    kind = Flux2Pipeline
+    released = RELEASED
+    guided = False
+
+    def own_defaults(self) -> Defaults:
+        return Defaults(50, 4.0, 1024 * 1024)
+
+    def template(self) -> str:
+        [messages] = format_input(["{}"], self.pipeline.system_message)
+        return str(self.pipeline.tokenizer.apply_chat_template(messages, tokenize=False))
+
+
+class KleinBackbone(Flux2Backbone):
+    """Drives a FLUX.2 klein pipeline, base or distilled."""
+
+    family = "flux2-klein"
+    kind = Flux2KleinPipeline
+
+    @property
+    def distilled(self) -> bool:
+        return bool(self.pipeline.config.is_distilled)
+
+    @property
+    def guided(self) -> bool:
+        return not self.distilled
+
+    def own_defaults(self) -> Defaults:
+        return Defaults(4, 1.0, 1024 * 1024) if self.distilled else Defaults(50, 4.0, 1024 * 1024)
+
+    def template(self) -> str:
+        how = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
+        return str(self.pipeline.tokenizer.apply_chat_template([{"role": "user", "content": "{}"}], **how))
+
+
+def _places(device: torch.device, *sides: int) -> Tensor:
+    """Return the places of tokens on four axes, [tokens, 4]: picture, row, column, position in the text."""
+    return torch.cartesian_prod(*(torch.arange(side, device=device) for side in sides))
