@@ -45,7 +45,7 @@ def component_schema(entry: Entry, prefix: str = "#/$defs/") -> dict[str, Any]:
         raise PluginError(
             f"{spec.kind} {spec.name!r} has parameters without a JSON Schema: {reason_of(error)}"
         ) from error
-    properties = {"name": {"enum": _names(entry), "description": spec.summary}, **own.get("properties", {})}
+    properties = {"name": {"enum": names_of(entry), "description": spec.summary}, **own.get("properties", {})}
     return {**own, "title": spec.name, "properties": properties, "required": ["name", *own.get("required", [])]}
 
 
@@ -57,9 +57,10 @@ def _choices(kind: Kind, known: Registry, definitions: dict[str, Any]) -> Iterat
         except PluginError as error:
             warnings.warn(f"{entry.qualified_name} is left out: {error}", PluginWarning, stacklevel=2)
         else:
-            yield {"enum": _names(entry)}
+            yield {"enum": names_of(entry)}
             yield {"$ref": f"#/$defs/{key}"}
 
 
-def _names(entry: Entry) -> list[str]:
+def names_of(entry: Entry) -> list[str]:
+    """Return every name by which a part can be given."""
     return [entry.item.name, *entry.item.aliases, entry.qualified_name]

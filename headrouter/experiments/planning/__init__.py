@@ -1,0 +1,1 @@
+"""Plan an experiment before it runs: cells, model calls, time, and all that is missing."""
