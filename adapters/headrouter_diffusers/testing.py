@@ -252,6 +252,7 @@ def tiny_qwen3(tokenizer: Any, layers: int = 1) -> Qwen3ForCausalLM:
             hidden_size=32,
             intermediate_size=32,
             num_hidden_layers=layers,
+            max_window_layers=layers,
             num_attention_heads=2,
             num_key_value_heads=2,
             head_dim=16,

@@ -67,8 +67,9 @@ class QwenImageBackbone(DiffusersBackbone):
         set_shifted_steps(scheduler, steps, tokens)
 
     def combine(self, unconditional: Tensor, conditional: Tensor, guidance: float, sigma: float) -> Tensor:
-        tokens = (pack(branch[None]) for branch in (unconditional, conditional))
-        return unpack(rescaled(*tokens, guidance, axes=2), *conditional.shape[1:])[0]  # the norm of each token is kept
+        negative, positive = (pack(branch[None]) for branch in (unconditional, conditional))
+        kept = rescaled(negative, positive, guidance, axes=2)  # the norm of each token
+        return unpack(kept, *conditional.shape[1:])[0]
 
     def predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
         rows, _, height, width = latents.shape

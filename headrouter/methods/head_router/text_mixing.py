@@ -12,6 +12,7 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import TextStream, indices
 from headrouter.config.configuration import Parameters
+from headrouter.errors import IncompatibleError
 from headrouter.methods.head_router.window import Window
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 
@@ -22,7 +23,7 @@ class TextMixingParameters(Parameters):
     rho: float = Field(0.1, ge=0, lt=1, description="ρ, share of the previous block's text input.")
     text_rows: Literal["edit", "both"] = Field("edit", description="Rows whose text is mixed; the release mixes both.")
     text_blocks: Literal["dual", "all"] = Field(
-        "dual", description="Blocks whose text is mixed; the release: dual-stream ones."
+        "dual", description="Blocks whose text is mixed; the release: dual-stream ones, none where a model has none."
     )
 
 
@@ -40,16 +41,28 @@ class TextMixing(TextMixingParameters, Window, Method):
 
         Raises:
             InvalidInputError: a layer that the model does not have.
+            IncompatibleError: the model has no block whose text is to be mixed.
         """
-        return TextMixingRun(self, self, context)
+        return TextMixingRun(self, self, context, asked=True)
 
 
 @final
 class TextMixingRun(MethodRun):
     """Mixes text in one run."""
 
-    def __init__(self, parameters: TextMixingParameters, window: Window, context: RunContext):
-        """Begin a run in ``context``."""
+    def __init__(
+        self, parameters: TextMixingParameters, window: Window, context: RunContext, *, asked: bool | None = None
+    ):
+        """Begin a run in ``context``; ``asked`` says whether text must be mixed, by default if a parameter is not the usual one."""
+        if asked is None:
+            usual = {name: field.default for name, field in TextMixingParameters.model_fields.items()}
+            asked = any(getattr(parameters, name) != value for name, value in usual.items())
+        dual = any(site.stream == "dual" for site in context.sites)
+        if asked and parameters.rho > 0 and parameters.text_blocks == "dual" and not dual:
+            raise IncompatibleError(
+                f"`method.rho` {parameters.rho:g} would have no effect: it mixes the text of dual-stream blocks, and the model has"
+                " none. Set `method.text_blocks` to 'all', or `method.rho` to 0."
+            )
         self._parameters, self._steps = parameters, window.steps(context)
         mixed = frozenset(
             site.index
