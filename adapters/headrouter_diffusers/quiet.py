@@ -6,6 +6,7 @@ diffusers imports whether they are used or not are imported here, without their 
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -52,7 +53,9 @@ def while_loading() -> Iterator[None]:
     for module in shown:
         module.disable_progress_bar()
     try:
-        with _without(_INCOMPLETE, "diffusers.models.modeling_utils", "transformers.modeling_utils"):
+        loggers = ("diffusers.models.modeling_utils", "transformers.modeling_utils")
+        with _without(_INCOMPLETE, *loggers), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*PosEmbed` is deprecated", FutureWarning)  # used by diffusers itself
             yield
     finally:
         for module in shown:

@@ -55,9 +55,9 @@ def modules_of(thing: object) -> dict[str, Module]:
 
 
 def settings_of(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a component's configuration without what says only where it came from and what wrote it."""
+    """Return a component's configuration, and those within it, without what says only where it came from and what wrote it."""
     return {
-        str(name): value
+        str(name): settings_of(value) if isinstance(value, Mapping) else value
         for name, value in configuration.items()
         if not str(name).startswith("_") and name not in _PROVENANCE
     }
