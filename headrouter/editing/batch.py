@@ -198,9 +198,10 @@ class Batch:
         )
 
     @undisturbed()
-    def pictures(self, latents: Latents) -> list[Image.Image]:
-        """Decode each of some latents, in the size of the user's pictures."""
-        pictures = [to_picture(self.backbone.decode(row[None])[0]) for row in latents]
+    def pictures(self, latents: Latents, *, together: bool = False) -> list[Image.Image]:
+        """Decode each of some latents, alone or ``together``, in the size of the user's pictures."""
+        parts = [latents] if together else torch.split(latents, 1)
+        pictures = [to_picture(pixels) for part in parts for pixels in self.backbone.decode(part)]
         size = self.picture_size
         return [one if size in (None, one.size) else one.resize(size, Image.Resampling.LANCZOS) for one in pictures]
 

@@ -77,6 +77,12 @@ class InvertedLatents:
         path = path_of(path, "path")
         if path.suffix.lower() != SUFFIX:
             raise InvalidInputError(f"`path` of a kept inversion must end in {SUFFIX} (got '{path}').")
+        place = Path(os.path.realpath(path))
+        save_together(place.parent, {place.name: self.packed()})
+        return path
+
+    def packed(self, also: Mapping[str, str] | None = None) -> bytes:
+        """Return the content of the file, with further entries of its metadata."""
         latents = self.latents.detach().to("cpu", torch.float32).contiguous()
         record = {
             "format": FORMAT,
@@ -84,9 +90,7 @@ class InvertedLatents:
             "cost": asdict(self.cost),
             "sha256": _hash(self.identity, latents),
         }
-        place = Path(os.path.realpath(path))
-        save_together(place.parent, {place.name: save({"latents": latents}, {"headrouter": json.dumps(record)})})
-        return path
+        return save({"latents": latents}, {"headrouter": json.dumps(record), **(also or {})})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "InvertedLatents":

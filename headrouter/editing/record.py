@@ -209,7 +209,7 @@ class Record(Parameters):
     def differences(self, other: "Record") -> list[str]:
         """Name every field of the hash that differs between two records: ``steps (28, here 12)``."""
         here, there = (one.model_dump(mode="json", by_alias=True, exclude=_UNHASHED) for one in (other, self))
-        return _differences(there, here)
+        return differences(there, here)
 
     def __getitem__(self, name: str) -> Any:
         """Return a part of :meth:`plain`; deprecated."""
@@ -224,14 +224,15 @@ def picture_hash(picture: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def _differences(theirs: Any, ours: Any, path: str = "") -> list[str]:
+def differences(theirs: Any, ours: Any, path: str = "") -> list[str]:
+    """Name every value that differs between two mappings of plain data, with both where they are short."""
     if path == "methods" and len(theirs) == len(ours):
         theirs, ours = dict(enumerate(theirs)), dict(enumerate(ours))
     if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
         return [
             difference
             for name in {**theirs, **ours}
-            for difference in _differences(theirs.get(name), ours.get(name), f"{path}.{name}" if path else str(name))
+            for difference in differences(theirs.get(name), ours.get(name), f"{path}.{name}" if path else str(name))
         ]
     if theirs == ours:
         return []
