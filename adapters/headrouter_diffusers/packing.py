@@ -19,5 +19,5 @@ def unpack(packed: Float[Tensor, "b tokens packed"], height: int, width: int) ->
 
 def positions(height: int, width: int, like: Tensor) -> Float[Tensor, "tokens 3"]:
     """Return (0, row, column) of each token of latents of ``height`` × ``width``, of the device and number type of ``like``."""
-    rows, columns = (torch.arange(side // 2, dtype=torch.long, device="cpu") for side in (height, width))
-    return torch.cartesian_prod(torch.zeros_like(rows[:1]), rows, columns).to(like.device, like.dtype)
+    rows, columns = (torch.arange(side // 2, dtype=torch.long, device=like.device) for side in (height, width))
+    return torch.cartesian_prod(torch.zeros_like(rows[:1]), rows, columns).to(like.dtype)

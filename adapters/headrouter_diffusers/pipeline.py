@@ -245,7 +245,7 @@ class DiffusersBackbone(Backbone, ABC):
     @final
     def text_mask(self, batch: Sequence[BatchRow]) -> Bool[Tensor, "batch tokens"]:
         """Return which text tokens of a batch are a prompt's own, and not filled up, on the device."""
-        return text_mask([item.prompt for item in batch]).to(self._placement()[0])
+        return text_mask([item.prompt for item in batch], self._placement()[0])
 
     # Common to all of them.
 

@@ -103,12 +103,13 @@ class FluxBackbone(DiffusersBackbone):
     def predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
         rows, _, height, width = latents.shape
         embeds = self.conditioning(batch, "prompt_embeds")
-        guidance = [self.parameters.embedded_guidance if self.guided else item.row.guidance for item in batch]
+        told = [self.parameters.embedded_guidance if self.guided else item.row.guidance for item in batch]
+        guidance = torch.stack([embeds.new_full((), one, dtype=torch.float32) for one in told])
         time = torch.full([rows], 1000 * sigma, dtype=torch.float32, device=latents.device).to(latents.dtype) / 1000
         packed = self.pipeline.transformer(
             hidden_states=pack(latents),
             timestep=time,
-            guidance=torch.tensor(guidance, dtype=torch.float32, device=latents.device) if self._embeds else None,
+            guidance=guidance if self._embeds else None,
             pooled_projections=self.conditioning(batch, "pooled_prompt_embeds"),
             encoder_hidden_states=embeds,
             txt_ids=embeds.new_zeros(embeds.shape[1], 3),

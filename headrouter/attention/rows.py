@@ -98,6 +98,17 @@ def batch_rows(rows: Sequence[Row], *, guided: bool = True) -> tuple[BatchRow, .
     )
 
 
+def rows_at(tensor: Float[Tensor, "rows *rest"], places: Sequence[int]) -> Float[Tensor, "chosen *rest"]:
+    """Return rows of a tensor by their places.
+
+    Indexing by a list would copy its numbers to the tensor's device, and wait there for all that runs.
+
+    >>> rows_at(torch.tensor([[1], [2]]), [1, 1, 0]).tolist(), rows_at(torch.ones(2, 3), []).shape
+    ([[2], [2], [1]], torch.Size([0, 3]))
+    """
+    return torch.stack([tensor[place] for place in places]) if places else tensor[:0]
+
+
 Combine = Callable[[Float[Tensor, "channels h w"], Float[Tensor, "channels h w"], float], Float[Tensor, "channels h w"]]
 """``combine(unconditional, conditional, guidance)`` gives the guided velocity of one row."""
 
@@ -136,7 +147,7 @@ def guided_velocity(
     [3.0, 1.0]
     """
     batch = batch_rows(rows, guided=guided)
-    output = predict(latents[[item.index for item in batch]], batch).float()
+    output = predict(rows_at(latents, [item.index for item in batch]), batch).float()
     if not guided:
         return output
     place = {(item.index, item.cfg_branch): position for position, item in enumerate(batch)}

@@ -4,7 +4,7 @@ This is the one place that builds rows, noise and inversions. :class:`~headroute
 benchmarks and analyses with many.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import final
 
@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import Self
 
-from headrouter.attention.rows import Row
+from headrouter.attention.rows import Row, rows_at
 from headrouter.attention.step_info import Phase
 from headrouter.editing.assembly import name_of
 from headrouter.editing.request import Settled
@@ -90,7 +90,8 @@ class Batch:
         phase: ``sample`` for edits, ``generate`` for new pictures, ``invert`` if there is no sampling.
         max_rows: Most rows in one model call: pictures, and edits of one picture, beyond them run one group after the other.
         label: Of the progress bar while sampling; None shows none.
-        encoded: Prompts by their text, and the latents of the pictures; both are made where they are missing.
+        encoded: Prompts by their text, and the latents of the pictures; both are made where they are missing and used.
+        inverted: Whether :meth:`edit` will be given inverted latents, so that no prompt is encoded for an inversion.
 
     Raises:
         IncompatibleError, InvalidInputError: a prompt or several seeds that would have no effect, before anything is encoded.
@@ -107,13 +108,13 @@ class Batch:
     label: str | None = None
     encoded: Mapping[str, Prompt] = field(default_factory=dict, repr=False)
     latents: Latents | None = field(default=None, repr=False)
+    inverted: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would have no effect, and encode."""
         if self.phase != "invert":
             self._refuse_idle()
-        texts = [text for task in self.tasks for text in (task.source, *task.prompts) if text is not None]
-        missing = [text for text in dict.fromkeys([*texts, self.negative, ""]) if text not in self.encoded]
+        missing = [text for text in dict.fromkeys(self._texts()) if text not in self.encoded]
         prompts = self.backbone.encode_prompts(missing) if missing else []
         object.__setattr__(self, "encoded", {**self.encoded, **dict(zip(missing, prompts, strict=True))})
         pixels = [task.pixels for task in self.tasks if task.pixels is not None]
@@ -129,6 +130,7 @@ class Batch:
         *,
         phase: Phase = "sample",
         max_rows: int | None = None,
+        inverted: bool = False,
     ) -> Self:
         """Return the batch of pictures of which the same is asked.
 
@@ -145,7 +147,7 @@ class Batch:
         pixels = [to_tensor(given.picture, given.size) for given in every]
         tasks = tuple(Task(asked.prompt, asked.seed, asked.source_prompt, one) for one in pixels)
         size, negative = first.picture.size, asked.negative_prompt
-        return cls(backbone, plan, tasks, first.size, negative, size, phase, max_rows, label)
+        return cls(backbone, plan, tasks, first.size, negative, size, phase, max_rows, label, inverted=inverted)
 
     @undisturbed()
     def invert(self) -> tuple[list[Latents], Cost]:
@@ -156,6 +158,8 @@ class Batch:
         """
         if self.latents is None or not self.plan.inversion.inverts:
             return [], Cost()
+        if self.inverted:
+            return replace(self, inverted=False).invert()
         seeds = range(len(self.tasks[0].seeds))
         drawn = seeds if "invert" in self.plan.inversion.seeded else seeds[:1]
         most = self.max_rows or len(self.tasks)
@@ -185,14 +189,14 @@ class Batch:
             for seed in seeds
             for group in groups
         ]
-        is_source = torch.tensor([row.is_source for run in runs for row in run.rows])
-        latents = torch.cat([run.latents for run in runs])
-        edits = int((~is_source).sum()) // len(seeds)
+        rows, latents = [row for run in runs for row in run.rows], torch.cat([run.latents for run in runs])
+        places = [place for place, row in enumerate(rows) if not row.is_source]
+        edits = len(places) // len(seeds)
         order = [seed * edits + edit for edit in range(edits) for seed in seeds]  # they ran seed by seed
         return Edited(
-            latents[~is_source][order],
+            rows_at(latents, [places[one] for one in order]),
             tuple(_joined(parts, order) for parts in zip(*(run.diagnostics for run in runs), strict=True)),
-            latents[is_source],
+            rows_at(latents, [place for place, row in enumerate(rows) if row.is_source]),
             starts,
             sum((run.cost for run in runs), cost),
         )
@@ -213,11 +217,11 @@ class Batch:
         return replace(self, plan=plan, tasks=(alone,), latents=latents, label=self.label and "reconstruct")
 
     def _invert(self, group: Sequence[int], seed: int) -> tuple[Latents, Cost]:
-        inversion, empty = self.plan.inversion, self.encoded[""]
-        rows = []
+        inversion, rows = self.plan.inversion, []
         for image, place in enumerate(group):
-            own = self.encoded[self.tasks[place].source or ""], self.encoded[self.negative]
-            prompts = own if inversion.inversion_prompt == "source" else (empty, empty)
+            own = self.tasks[place].source or "", self.negative
+            prompt, negative = own if inversion.inversion_prompt == "source" else ("", "")
+            prompts = self._encoded(prompt), self._encoded(negative)
             rows.append(Row(*prompts, inversion.inversion_guidance, image=image))
         return self._engine("invert").invert(inversion, rows, self._inputs(group, seed))
 
@@ -225,7 +229,7 @@ class Batch:
         places = [place for place, _ in group]
         inputs = self._inputs(places, seed)
         if start is not None:
-            inputs = replace(inputs, inverted=start.to(inputs.source)[places])
+            inputs = replace(inputs, inverted=rows_at(start.to(inputs.source), places))
         plan, rows = self.plan, self._rows(group)
         return self._engine(self.label or "").sample(
             plan.inversion, plan.methods, rows, inputs, phase=self.phase, keep_source=keep_sources
@@ -249,7 +253,7 @@ class Batch:
 
     def _rows(self, group: "_Group") -> list[Row]:
         """Return each picture's rows: the source's, and one for each edit."""
-        guide, negative = self.plan.inversion.sampling_guidance, self.encoded[self.negative]
+        guide, negative = self.plan.inversion.sampling_guidance, self._encoded(self.negative)
         rows = []
         for image, (place, prompts) in enumerate(group):
             source = self.tasks[place].source
@@ -264,8 +268,28 @@ class Batch:
         shape, device = self.backbone.latent_shape(*self.size), self.backbone.device
         noise = Noise([self.tasks[place].seeds[seed] for place in places], shape, device)
         sigmas = tuple(self.backbone.sigmas(self.plan.steps, *self.size).tolist())
-        source = noise("start", 0) if self.latents is None else self.latents[list(places)]
+        source = noise("start", 0) if self.latents is None else rows_at(self.latents, places)
         return RunInputs(sigmas, source, noise, size=self.picture_size)
+
+    def _texts(self) -> Iterator[str]:
+        """Yield the prompts that the model, or a method, is asked with, some of them more than once."""
+        inversion, guidances = self.plan.inversion, set[float]()
+        for task in self.tasks if self.phase != "invert" else ():
+            own = () if task.source is None else (task.source,)
+            yield from (*own, *task.prompts)
+            guidances |= {
+                inversion.sampling_guidance(is_source, self.plan.guidance) for is_source in {bool(own), False}
+            }
+        if inversion.inverts and not self.inverted and any(task.pixels is not None for task in self.tasks):
+            sees_source = inversion.inversion_prompt == "source"
+            yield from (task.source or "" if sees_source else "" for task in self.tasks)
+            guidances |= {inversion.inversion_guidance} if sees_source else set()
+        if "negative-prompt" in self.backbone.provides and guidances - {1}:
+            yield self.negative
+
+    def _encoded(self, text: str) -> Prompt:
+        """Return a prompt; one without tensors where the model is not asked with it."""
+        return self.encoded.get(text) or Prompt(text, {})
 
     def _engine(self, label: str) -> Engine:
         return Engine(self.backbone, None if self.label is None else progress_bar(label))

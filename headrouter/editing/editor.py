@@ -162,7 +162,8 @@ class Editor:
         every, weights = settled(images, values, *self._parts), self.backbone.fingerprint()
         records = [Record.of(one, self.backbone, self._backbone_record, weights, self.max_rows) for one in every]
         kept = None if start is None else starts(start, every, self.backbone, self._backbone_record, weights)
-        batch = Batch.of(self.backbone, every, self._label("edit"), max_rows=self.max_rows)
+        most, label = self.max_rows, self._label("edit")
+        batch = Batch.of(self.backbone, every, label, max_rows=most, inverted=kept is not None)
         return Result.of(every, records, batch, batch.edit(kept))
 
     @undisturbed()

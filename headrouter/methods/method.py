@@ -7,7 +7,7 @@ many runs. Several methods act in the order in which they are listed.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Literal, final
 
 from jaxtyping import Float
 from torch import Tensor
@@ -30,18 +30,24 @@ class Needs:
         image_attention: Image-only sites that it acts on, by the numbers of their blocks.
         text: Sites of the blocks whose text stream it acts on, by number.
         latents: Whether it changes the latents after the step.
-        pair: Whether it compares with, or copies from, the source's row.
+        pair: Whether it compares with, or copies from, the source's row: in both branches of guidance, or only in the
+            ``conditional`` one, so that the source's other branch need not run for it.
     """
 
     attention: frozenset[int] = frozenset()
     image_attention: frozenset[int] = frozenset()
     text: frozenset[int] = frozenset()
     latents: bool = False
-    pair: bool = False
+    pair: bool | Literal["conditional"] = False
 
     def __bool__(self) -> bool:
         """Return whether it takes part at all."""
-        return bool(self.attention or self.image_attention or self.text or self.latents)
+        return bool(self.latents or self.model)
+
+    @property
+    def model(self) -> bool:
+        """Return whether it takes part while the model runs."""
+        return bool(self.attention or self.image_attention or self.text)
 
 
 @final

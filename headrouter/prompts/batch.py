@@ -28,14 +28,14 @@ def stacked(prompts: Sequence[Prompt], name: str) -> Tensor:
     return torch.cat([_filled(prompt, name, text_length(prompts)) for prompt in prompts])
 
 
-def text_mask(prompts: Sequence[Prompt]) -> Bool[Tensor, "rows tokens"]:
+def text_mask(prompts: Sequence[Prompt], device: torch.device | str = "cpu") -> Bool[Tensor, "rows tokens"]:
     """Return which text tokens of a batch are a prompt's own: False where a shorter prompt is filled up.
 
     >>> one, two = (Prompt("", {"e": torch.ones(1, length, 1)}, text_axes={"e": (1,)}) for length in (1, 2))
     >>> text_mask([one, two]).tolist()
     [[True, False], [True, True]]
     """
-    places = torch.arange(text_length(prompts), dtype=torch.long, device="cpu")
+    places = torch.arange(text_length(prompts), dtype=torch.long, device=device)
     return torch.stack([places < _length(prompt) for prompt in prompts])
 
 

@@ -8,21 +8,23 @@ model-specific is behind :class:`~headrouter.models.backbone.Backbone`, everythi
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import final
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from headrouter import renamed
 from headrouter.attention.rows import Row
 from headrouter.attention.step_info import Phase, StepInfo
-from headrouter.errors import IncompatibleError, NonFiniteError, OutOfMemoryError
-from headrouter.methods.method import Method, MethodRun, RunContext
+from headrouter.errors import IncompatibleError, NonFiniteError
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.models.backbone import Backbone
 from headrouter.models.surroundings import undisturbed
 from headrouter.sampling.cost import Cost, Meter
 from headrouter.sampling.dispatch import Dispatcher
+from headrouter.sampling.evaluation import Evaluation, Sources
+from headrouter.sampling.finiteness import FiniteCheck
 from headrouter.sampling.inversion import Inversion, RunInputs, State
 from headrouter.sampling.occupation import Occupation
 
@@ -73,14 +75,18 @@ class Engine:
         Returns:
             Latents ``[images, channels, h, w]`` and the cost.
         """
-        steps = inversion.inversion_steps(inputs.steps)
-        with Occupation(self.backbone), Meter(self.backbone.device) as meter:
+        steps, device = inversion.inversion_steps(inputs.steps), self.backbone.device
+        finite = FiniteCheck(late=device.type == "cuda")
+        with Occupation(self.backbone), Meter(device) as meter:
             state = State(inputs.source)
             for done, step in enumerate(steps, 1):
-                velocity = _Velocity(self.backbone, meter, StepInfo("invert", step, inputs.steps, 0, 0.0, 0))
+                step_info = StepInfo("invert", step, inputs.steps, 0, 0.0, 0)
+                velocity = Evaluation(self.backbone, meter, finite, step_info)
                 state = inversion.invert_step(step, state, rows, velocity, inputs)
-                _check(state.latents, "inversion", step, inputs.steps)
+                finite.note(state.latents, partial(_broken, "inversion", step, inputs.steps))
+                finite.end_step()
                 self._report("invert", done, len(steps))
+            finite.end()
         return state.latents, meter.cost()
 
     @undisturbed()
@@ -102,27 +108,29 @@ class Engine:
         runs = self.begin(inversion, methods, rows, inputs, phase=phase)
         last_need = self._last_step_with_source(inversion, runs, steps, inputs.steps, keep_source)
         rows = _without_source(rows) if last_need < steps.start else tuple(rows)
-        occupation = Occupation(self.backbone)
+        occupation, device = Occupation(self.backbone), self.backbone.device
+        finite, unguided = FiniteCheck(late=device.type == "cuda"), self._unguided(rows)
         dispatcher = Dispatcher(occupation.over) if _any_attention(runs, steps) else None
         attached = nullcontext() if dispatcher is None else self.backbone.attach(dispatcher)
-        with occupation, Meter(self.backbone.device) as meter, attached:
+        with occupation, Meter(device) as meter, attached:
             state = inversion.initial_state(rows, inputs)
             for done, step in enumerate(steps, 1):
                 if step > last_need and any(row.is_source for row in rows):
                     kept = [index for index, row in enumerate(rows) if not row.is_source]
                     state, rows = state.select(kept), _without_source(rows)
-                active, step_info = (
-                    [run for run in runs if run.needs(step)],
-                    StepInfo(phase, step, inputs.steps, 0, 0.0, 0),
-                )
-                velocity = _Velocity(self.backbone, meter, step_info, dispatcher, active)
+                active = [run for run in runs if run.needs(step)]
+                sources = _sources(inversion, [run.needs(step) for run in active])
+                step_info = StepInfo(phase, step, inputs.steps, 0, 0.0, 0)
+                velocity = Evaluation(self.backbone, meter, finite, step_info, dispatcher, active, sources, unguided)
                 state = inversion.sample_step(step, state, rows, velocity, inputs)
                 for run in runs:
                     if run.needs(step).latents:
                         changed = run.end_step(step, state.latents, rows)
                         state = state if changed is state.latents else state.with_latents(changed)
-                _check(state.latents, "sampling", step, inputs.steps)
+                finite.note(state.latents, partial(_broken, "sampling", step, inputs.steps))
+                finite.end_step()
                 self._report(phase, done, len(steps))
+            finite.end()
         diagnostics = tuple(dict(run.diagnostics()) for run in runs)
         return Sampled(state.latents, tuple(rows), diagnostics, meter.cost())
 
@@ -159,55 +167,28 @@ class Engine:
         ]
         return max(needing, default=steps.start - 1)
 
+    def _unguided(self, rows: Sequence[Row]) -> dict[Row, Row]:
+        """Return sources' rows without their unconditional branch, where guidance takes two passes."""
+        if "negative-prompt" not in self.backbone.provides:
+            return {}
+        return {row: replace(row, guidance=1.0) for row in rows if row.is_source and row.guidance != 0}
+
     def _report(self, phase: Phase, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(phase, done, total)
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class _Velocity:
-    """Evaluates the model within one step: states its step and stage, counts the call, finds where numbers stop being finite."""
-
-    backbone: Backbone
-    meter: Meter
-    step_info: StepInfo
-    dispatcher: Dispatcher | None = None
-    active: Sequence[MethodRun] = ()
-
-    def __call__(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0) -> Tensor:
-        step_info = replace(self.step_info, stage=stage, sigma=sigma, forward=self.meter.calls)
-        self.meter.count(self.backbone, rows)
-        if self.dispatcher is not None:
-            self.dispatcher.enter(step_info, self.active)
-        try:
-            velocity = self.backbone.velocity(latents, sigma, rows)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                f"{self.backbone.device} ran out of memory at step {step_info.step} with {len(rows)} rows. Save memory by a "
-                "smaller `size`, `max_rows=2` (edits one by one), `offload='model'` or `'group'`, `dtype='bfloat16'`."
-            ) from error
-        if not torch.isfinite(velocity).all():
-            where = self._first_broken_site(step_info, latents, sigma, rows)
-            raise NonFiniteError(
-                f"The model gave NaN or infinity in step {step_info.step} of {step_info.steps} ({step_info.phase}), {where}. Try "
-                "`dtype='bfloat16'` or `'float32'` instead of float16, or weaker steering."
-            )
-        return velocity
-
-    def _first_broken_site(self, step_info: StepInfo, latents: Tensor, sigma: float, rows: Sequence[Row]) -> str:
-        """Evaluate once more, looking at each attention, to name the layer where numbers first break."""
-        dispatcher = self.dispatcher or Dispatcher()
-        dispatcher.enter(step_info, self.active)
-        dispatcher.watch()
-        with nullcontext() if self.dispatcher else self.backbone.attach(dispatcher):
-            self.backbone.velocity(latents, sigma, rows)
-        return dispatcher.broken()
-
-
 def _any_attention(runs: Sequence[MethodRun], steps: range) -> bool:
     needs = [run.needs(step) for run in runs for step in steps]
     return any(need.attention or need.image_attention or need.text for need in needs)
+
+
+def _sources(inversion: Inversion, needs: Sequence[Needs]) -> Sources:
+    """Return what a step asks of the sources' rows, given what its methods need."""
+    if not inversion.source_is_known:
+        return True
+    pairs = {need.pair for need in needs if need.model and need.pair}
+    return True if True in pairs else "conditional" if pairs else False
 
 
 def _without_source(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -223,8 +204,7 @@ def _refuse_idle(method: Method, run: MethodRun, steps: range, total: int) -> No
         )
 
 
-def _check(latents: Tensor, phase: str, step: int, steps: int) -> None:
-    if not torch.isfinite(latents).all():
-        raise NonFiniteError(
-            f"The latents became NaN or infinite after {phase} step {step} of {steps}. Try weaker steering, or more steps."
-        )
+def _broken(phase: str, step: int, steps: int) -> NonFiniteError:
+    return NonFiniteError(
+        f"The latents became NaN or infinite after {phase} step {step} of {steps}. Try weaker steering, or more steps."
+    )

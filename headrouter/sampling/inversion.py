@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from headrouter import renamed
-from headrouter.attention.rows import Row
+from headrouter.attention.rows import Row, rows_at
 from headrouter.config.configuration import Parameters
 
 
@@ -33,8 +33,7 @@ class State:
 
     def select(self, indices: Sequence[int]) -> "State":
         """Return the state of some of its rows."""
-        chosen = list(indices)
-        return State(self.latents[chosen], tuple(tensor[chosen] for tensor in self.memory))
+        return State(rows_at(self.latents, indices), tuple(rows_at(tensor, indices) for tensor in self.memory))
 
     def with_latents(self, latents: Tensor) -> "State":
         """Return a state with other latents and without memory, which no longer fits them."""
@@ -82,7 +81,7 @@ class RunInputs:
 
 def per_row(tensor: Float[Tensor, "images channels h w"], rows: Sequence[Row]) -> Float[Tensor, "rows channels h w"]:
     """Spread what belongs to a picture over the picture's rows."""
-    return tensor[[row.image for row in rows]]
+    return rows_at(tensor, [row.image for row in rows])
 
 
 class Inversion(Parameters, ABC):
@@ -149,6 +148,14 @@ class Inversion(Parameters, ABC):
     @abstractmethod
     def needs_source(self, step: int, steps: int) -> bool:
         """Return whether sampling step ``step`` needs the source's row for the inversion itself."""
+
+    @property
+    def source_is_known(self) -> bool:
+        """Return whether sampling knows the source's row at every noise level, whatever its velocity; False by default.
+
+        The model then evaluates the source only where a method pairs with it, and gives zeros as its velocity elsewhere.
+        """
+        return False
 
     @abstractmethod
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:

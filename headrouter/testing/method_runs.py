@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, final
 
+import torch
+
 from headrouter.attention.rows import Row
 from headrouter.methods.method import Method
 from headrouter.prompts.prompt import Prompt
@@ -17,7 +19,14 @@ STEPS = 4
 
 @final
 class _Plain(TwoWay):
-    """Samples by Euler's method from noise."""
+    """Samples by Euler's method from noise, all rows or, where ``known`` is given, edits: sources stay where they are."""
+
+    known: bool | None = None
+    """Whether the engine may leave sources out."""
+
+    @property
+    def source_is_known(self) -> bool:
+        return self.known is True
 
     def inversion_steps(self, steps: int) -> range:
         return range(0)
@@ -27,7 +36,11 @@ class _Plain(TwoWay):
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
         current, following = inputs.sigmas[step], inputs.sigmas[step + 1]
-        return State(state.latents + (following - current) * velocity(state.latents, current, rows))
+        change = (following - current) * velocity(state.latents, current, rows)
+        stays = [self.known is not None and row.is_source for row in rows]
+        return State(
+            torch.stack([x if still else x + d for x, d, still in zip(state.latents, change, stays, strict=True)])
+        )
 
 
 def method_rows(toy: ToyMMDiT, *prompts: str, image: int = 0, guidance: float = 3.0) -> list[Row]:
@@ -41,12 +54,20 @@ def method_rows(toy: ToyMMDiT, *prompts: str, image: int = 0, guidance: float = 
 
 
 def sample(
-    toy: ToyMMDiT, methods: Sequence[Method], rows: Sequence[Row], seeds: Sequence[int], **asked: Any
+    toy: ToyMMDiT,
+    methods: Sequence[Method],
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    known: bool | None = None,
+    **asked: Any,
 ) -> Sampled:
-    """Sample rows from noise by these methods; one seed for each picture."""
+    """Sample rows from noise by these methods; one seed for each picture.
+
+    Where ``known`` is given sources stay where they are; where it is True the engine may leave them out of model calls.
+    """
     noise = Noise(seeds, toy.latent_shape(24, 16), toy.device)
     inputs = RunInputs(tuple(toy.sigmas(STEPS, 24, 16).tolist()), noise("y0", 0), noise)
-    return Engine(toy).sample(_Plain(), methods, rows, inputs, **asked)
+    return Engine(toy).sample(_Plain(known=known), methods, rows, inputs, **asked)
 
 
 def edited(toy: ToyMMDiT, *methods: Method, prompts: Sequence[str] = ("a cat", "a dog"), **asked: Any) -> Sampled:

@@ -70,6 +70,11 @@ class Controlled(TwoWay, ABC):
         return 0.0
 
     @property
+    def source_is_known(self) -> bool:
+        """Return whether the source is held."""
+        return self.hold_source
+
+    @property
     def seeded(self) -> frozenset[Literal["invert", "sample"]]:
         """Return the inverting phase, which draws y_1; none at γ = 0."""
         return frozenset({"invert"} if self.gamma > 0 else ())
@@ -90,13 +95,17 @@ class Controlled(TwoWay, ABC):
         return self.eta * float((1 - step / steps) ** self.decay)
 
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
-        """Step x ← x + (σ′ − σ)·[v + γ·((y_1 − x)/(1 − σ) − v)], from σ up to σ′."""
+        """Step x ← x + (σ′ − σ)·[v + γ·((y_1 − x)/(1 − σ) − v)], from σ up to σ′; y_1 is the state's memory."""
         current, target = inputs.sigmas[inputs.steps - step], inputs.sigmas[inputs.steps - step - 1]
-        pull = (per_row(inputs.noise("y1", 0), rows) - state.latents) / (1 - current)
+        told = target if self.told == "target" else current
+        if self.gamma == 0:
+            return State(state.latents + (target - current) * velocity(state.latents, told, rows))
+        (end,) = state.memory or (per_row(inputs.noise("y1", 0), rows),)
+        pull = (end - state.latents) / (1 - current)
         if self.gamma < 1:
-            drift = velocity(state.latents, target if self.told == "target" else current, rows)
+            drift = velocity(state.latents, told, rows)
             pull = drift + self.gamma * (pull - drift)
-        return State(state.latents + (target - current) * pull)
+        return State(state.latents + (target - current) * pull, (end,))
 
     def controlled(
         self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import Self
 
-from headrouter.attention.rows import Row
+from headrouter.attention.rows import Row, rows_at
 from headrouter.config.step_or_fraction import StepOrFraction, step_of
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.sampling.directions import OneWay
@@ -112,7 +112,7 @@ class FlowEdit(OneWay):
         total = torch.zeros_like(state.latents)
         for draw in range(self.averages):
             velocities = velocity(_noised(step, draw, state, rows, inputs), inputs.sigmas[step], rows, stage=draw)
-            total += velocities - velocities[sources]
+            total += velocities - rows_at(velocities, sources)
         return total / self.averages
 
 

@@ -14,16 +14,16 @@ Edges = Literal["same", "zeros"]
 """What smoothing takes beyond an edge: the edge's own value, so that an even map stays even, or zeros, as released."""
 
 
-def gaussian_kernel() -> Float[Tensor, "7"]:
+def gaussian_kernel(device: torch.device | str = "cpu") -> Float[Tensor, "7"]:
     """Return the taps on one side, which add up to 1: w_x ∝ exp(−x²/2σ²), x from −3 to 3."""
-    x = torch.arange(KERNEL, dtype=torch.float32, device="cpu") - KERNEL // 2
+    x = torch.arange(KERNEL, dtype=torch.float32, device=device) - KERNEL // 2
     weights = torch.exp(-x.square() / (2 * SIGMA**2))
     return weights / weights.sum()
 
 
 def smoothed(maps: Float[Tensor, "maps rows columns"], edges: Edges = "same") -> Float[Tensor, "maps rows columns"]:
     """Smooth maps by a Gaussian of 7×7 taps, σ 1."""
-    kernel, side = gaussian_kernel().to(maps), KERNEL // 2
+    kernel, side = gaussian_kernel(maps.device).to(maps.dtype), KERNEL // 2
     mode = "replicate" if edges == "same" else "constant"
     padded = functional.pad(maps[:, None], (side, side, side, side), mode=mode)
     return functional.conv2d(functional.conv2d(padded, kernel[None, None, :, None]), kernel[None, None, None])[:, 0]

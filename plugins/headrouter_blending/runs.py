@@ -20,7 +20,7 @@ class _BlendRun(MethodRun):
 
     def __init__(self, blend: StepOrFraction, context: RunContext, blocks: Sequence[int] = ()):
         self._steps = context.first_steps(blend)
-        self._needs = Needs(attention=frozenset(blocks), latents=True, pair=True)
+        self._needs = Needs(attention=frozenset(blocks), latents=True, pair="conditional")
         self._context = context
         self._masks: dict[tuple[int, int], Tensor] = {}
 
@@ -34,7 +34,7 @@ class _BlendRun(MethodRun):
         for index, row in enumerate(rows):
             if row in masks:
                 blended[index] = torch.where(masks[row], latents[index], latents[source_of[row.image]])
-                self._masks[self._context.edit_number(row), step] = masks[row].cpu()
+                self._masks[self._context.edit_number(row), step] = masks[row]
         return torch.stack(blended)
 
     def diagnostics(self) -> Mapping[str, Tensor]:
@@ -46,7 +46,7 @@ class _BlendRun(MethodRun):
             (self._context.edits, self._context.steps, *shape), torch.nan, dtype=torch.float32, device="cpu"
         )
         for place, mask in self._masks.items():
-            masks[place] = mask.float()
+            masks[place] = mask.cpu().float()
         return {"masks": masks}
 
 
@@ -57,12 +57,15 @@ class GivenRun(_BlendRun):
     def __init__(self, blend: StepOrFraction, context: RunContext, pixels: Tensor):
         """Begin with ``pixels``, bool [height, width] of the picture."""
         super().__init__(blend, context)
-        self._pixels = pixels
+        self._pixels, self._whole = pixels, False
+        self._mask: Tensor | None = None
 
     def end_step(self, step: int, latents: Tensor, rows: Sequence[Row]) -> Tensor:
-        mask = on_latents(self._pixels.to(latents.device), (latents.shape[-2], latents.shape[-1]))
-        blended = self._blended(step, latents, rows, {row: mask for row in rows if not row.is_source})
-        return latents if bool(mask.all()) else blended  # untouched latents keep what the inversion remembers
+        if self._mask is None:
+            mask = on_latents(self._pixels, (latents.shape[-2], latents.shape[-1]))
+            self._mask, self._whole = mask.to(latents.device), bool(mask.all())
+        blended = self._blended(step, latents, rows, {row: self._mask for row in rows if not row.is_source})
+        return latents if self._whole else blended  # untouched latents keep what the inversion remembers
 
 
 @final

@@ -6,7 +6,6 @@ Projections are replaced before attention, so the model's own kernels run. Regio
 from collections.abc import Mapping, Sequence
 from typing import Literal, final
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import Self
@@ -97,7 +96,9 @@ class _InjectionRun(MethodRun):
         self._steps, self._both = context.first_steps(method.tau), method.branches == "both"
         blocks = range(method.first or len(context.sites)) if method.blocks is None else method.blocks
         alone = {site.index for site in context.image_sites} if method.image_attention else set()
-        self._needs = Needs(attention=frozenset(blocks), image_attention=frozenset(alone & {*blocks}), pair=True)
+        self._needs = Needs(
+            attention=frozenset(blocks), image_attention=frozenset(alone & {*blocks}), pair=self._both or "conditional"
+        )
         parts = [part for name in method.replace for part in PROJECTIONS.get(name, ())]
         self._parts = list(dict.fromkeys(parts))
         self._regions = list(dict.fromkeys(REGIONS[name] for name in method.replace if name in REGIONS))
@@ -128,7 +129,7 @@ class _InjectionRun(MethodRun):
 
 def _copied(tensor: Tensor, pairs: Sequence[tuple[int, int]], tokens: slice) -> Tensor:
     """Return ``tensor`` with some tokens of the first of each pair of rows copied from the second."""
-    places, sources = (torch.tensor(column, device=tensor.device) for column in zip(*pairs, strict=True))
     copied = tensor.clone()
-    copied[places, :, tokens] = tensor[sources, :, tokens]
+    for place, source in pairs:
+        copied[place, :, tokens] = tensor[source, :, tokens]
     return copied

@@ -394,9 +394,9 @@ def test_fireflow_forgets_its_velocity_after_a_blend() -> None:
 def test_the_window() -> None:
     run, _ = run_of(LocalBlend(), "a cat", "a dog")
     assert [step for step in range(STEPS) if run.needs(step)] == [0, 1, 2]
-    assert run.needs(0) == Needs(attention=frozenset({1, 2}), latents=True, pair=True)
+    assert run.needs(0) == Needs(attention=frozenset({1, 2}), latents=True, pair="conditional")
     run, _ = run_of(LocalBlend(mask=HALF, blend=1), "a cat", "a dog")
-    assert [run.needs(step) for step in range(2)] == [Needs(latents=True, pair=True), Needs()]
+    assert [run.needs(step) for step in range(2)] == [Needs(latents=True, pair="conditional"), Needs()]
 
 
 def test_nothing_without_steps() -> None:

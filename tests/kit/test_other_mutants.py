@@ -157,6 +157,15 @@ class SilentPair(Run):
         return 0.5 * (output + output[pairs])
 
 
+class HalfPair(Run):
+    def needs(self, step):
+        return Needs(attention=self.sites, pair="conditional")
+
+    def after(self, event, output):
+        pairs = [place if item.pair is None else item.pair for place, item in enumerate(event.rows)]
+        return 0.5 * (output + output[pairs])
+
+
 class Shared(Run):
     def after(self, event, output):
         KEPT.append(1)
@@ -185,6 +194,11 @@ def made(run_class):
         (OverTheBatch, "pictures_are_independent", "when another one is in the batch"),
         (OverTheBatch, "edits_are_independent", "when another one is in the batch"),
         (SilentPair, "the_source_runs_only_as_long_as_it_is_needed", "when the source's row runs to the end"),
+        (
+            HalfPair,
+            "a_known_source_is_evaluated_where_it_is_compared",
+            "when the source is evaluated only where the method pairs with it",
+        ),
         (Shared, "a_method_is_a_function", "differs after another edit"),
     ],
 )

@@ -152,7 +152,7 @@ class HeadRoutingRun(MethodRun):
             refuse_without_source(context, "`method.amplify` 'difference'", "amplify='output'")
         elif acts and parameters.where == "words":
             refuse_without_source(context, "`method.where` 'words'", "where='image'")
-        self._needs = Needs(attention=sites, pair=acts and self._compares)
+        self._needs = Needs(attention=sites, pair="conditional" if acts and self._compares else False)
         self._changed = changed_positions(context)
 
     def needs(self, step: int) -> Needs:

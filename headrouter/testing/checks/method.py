@@ -127,6 +127,20 @@ def the_source_runs_only_as_long_as_it_is_needed(subject: MethodSubject) -> None
     expect(off < 1e-4, f"the edit differs by {off:.1e} when the source's row runs to the end")
 
 
+@check(since="0.2")
+def a_known_source_is_evaluated_where_it_is_compared(subject: MethodSubject) -> None:
+    """An edit is the same where a known source is evaluated only as far as the method pairs with it.
+
+    If this fails: `pair="conditional"` in `needs` is for methods that compare in the conditional branch alone; say `pair=True`.
+    """
+    toy = ToyMMDiT()
+    whole, part = (edited(toy, subject.method, known=known) for known in (False, True))
+    off = distance(part.latents[-1], whole.latents[-1])
+    expect(
+        off < 1e-4, f"the edit differs by {off:.1e} when the source is evaluated only where the method pairs with it"
+    )
+
+
 @check(since="0.1")
 def a_run_without_a_source_works_or_is_refused(subject: MethodSubject) -> None:
     """Generating, where there is no source, works, or is refused by a `HeadRouterError`.

@@ -47,7 +47,7 @@ class HeadSensitivity(Method):
 class _HeadSensitivityRun(MethodRun):
     def __init__(self, method: HeadSensitivity, context: RunContext):
         self._compare, self._means = method.compare, StepMeans(context)
-        self._needs = Needs(attention=frozenset(range(len(context.sites))), pair=True)
+        self._needs = Needs(attention=frozenset(range(len(context.sites))), pair="conditional")
         self._heads = max(site.heads for site in context.sites)
 
     def needs(self, step: int) -> Needs:

@@ -1,0 +1,86 @@
+"""Evaluates the model for an inversion: the rows that a step asks for, counted, and noted as finite or not."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from headrouter.attention.rows import Row, rows_at
+from headrouter.attention.step_info import StepInfo
+from headrouter.errors import NonFiniteError, OutOfMemoryError
+from headrouter.methods.method import MethodRun
+from headrouter.models.backbone import Backbone
+from headrouter.sampling.cost import Meter
+from headrouter.sampling.dispatch import Dispatcher
+from headrouter.sampling.finiteness import FiniteCheck
+
+Sources = bool | Literal["conditional"]
+"""What of the sources' rows a step asks of the model: all, the conditional branch, or nothing."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Gives velocities within one step, as a :class:`~headrouter.sampling.inversion.Velocity`.
+
+    Attributes:
+        backbone: The model.
+        meter: Counts the calls.
+        finite: Notes whether velocities are finite.
+        step_info: The step; stage, noise level and number of the call are those of each call.
+        dispatcher: Forwards attention to ``active``; None where nothing is attached.
+        active: Methods that take part in the step.
+        sources: What the step asks of the sources' rows; zeros stand for velocities that it does not ask for.
+        unguided: Each source's row, as it is where only its conditional branch is asked for.
+    """
+
+    backbone: Backbone
+    meter: Meter
+    finite: FiniteCheck
+    step_info: StepInfo
+    dispatcher: Dispatcher | None = None
+    active: Sequence[MethodRun] = ()
+    sources: Sources = True
+    unguided: Mapping[Row, Row] = field(default_factory=dict)
+
+    def __call__(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0) -> Tensor:
+        """Return the velocity of ``rows`` at ``latents``, from one model call."""
+        if self.sources is True:
+            return self._evaluated(latents, sigma, rows, stage)
+        asked = [place for place, row in enumerate(rows) if self.sources or not row.is_source]
+        chosen = [self.unguided.get(rows[place], rows[place]) for place in asked]
+        velocity = torch.zeros_like(latents)
+        if asked:
+            for place, found in zip(asked, self._evaluated(rows_at(latents, asked), sigma, chosen, stage), strict=True):
+                velocity[place] = found
+        return velocity
+
+    def _evaluated(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int) -> Tensor:
+        step_info = replace(self.step_info, stage=stage, sigma=sigma, forward=self.meter.calls)
+        self.meter.count(self.backbone, rows)
+        if self.dispatcher is not None:
+            self.dispatcher.enter(step_info, self.active)
+        try:
+            velocity = self.backbone.velocity(latents, sigma, rows)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                f"{self.backbone.device} ran out of memory at step {step_info.step} with {len(rows)} rows. Save memory by a "
+                "smaller `size`, `max_rows=2` (edits one by one), `offload='model'` or `'group'`, `dtype='bfloat16'`."
+            ) from error
+        self.finite.note(velocity, lambda: self._broken(step_info, latents, sigma, rows))
+        return velocity
+
+    def _broken(self, step_info: StepInfo, latents: Tensor, sigma: float, rows: Sequence[Row]) -> NonFiniteError:
+        """Evaluate once more, looking at each attention, to name the layer where numbers first break."""
+        dispatcher = self.dispatcher or Dispatcher()
+        dispatcher.enter(step_info, self.active)
+        dispatcher.watch()
+        with nullcontext() if self.dispatcher else self.backbone.attach(dispatcher):
+            self.backbone.velocity(latents, sigma, rows)
+        return NonFiniteError(
+            f"The model gave NaN or infinity in step {step_info.step} of {step_info.steps} ({step_info.phase}), "
+            f"{dispatcher.broken()}. Try `dtype='bfloat16'` or `'float32'` instead of float16, or weaker steering."
+        )
