@@ -1,6 +1,6 @@
 """Run experiments in child processes that are killed, stopped and started again: a script, so that forking is safe.
 
-    python kills.py one|several FOLDER KILLS SEED
+    python kills.py one|several|real FOLDER KILLS SEED
 
 Prints JSON: kills, the number of runs that ended by themselves, cells, and what is wrong, which should be nothing.
 """
@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 import light
 
+from headrouter.experiments.composing import configure
 from headrouter.experiments.experiment import Experiment
 from headrouter.experiments.run_folder.cell import CellRecord
 from headrouter.experiments.running.runner import run
@@ -124,12 +125,26 @@ def several(root: Path, kills: int, chance: random.Random) -> dict[str, Any]:
     return {"kills": killed, "ended": ended, "stopped": stopped, "cells": cells, "wrong": found}
 
 
+def real(root: Path, kills: int, chance: random.Random) -> dict[str, Any]:
+    """Kill runs of a bundled model, and let the last one end."""
+    one = configure("one", "sd3.5", "euler", None, model="shapes", steps=2)
+    experiment = light.experiment(one, pictures=12, edits=2, sizes=((64, 64),))
+    folder, killed, found, partly = root / "real", 0, [], 0
+    for number in range(kills + 1):
+        pid = started(experiment, folder, chance.uniform(0.2, 1.5) if number < kills else 0, batch=2, device="cpu")
+        killed += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+        found += wrong(folder) if folder.exists() else []
+        reported = folder.with_suffix(".reported")
+        partly += 0 < len(reported.read_text().splitlines() if reported.exists() else []) < 24
+    found += wrong(folder, 24)
+    return {"kills": killed, "partly": partly, "cells": 24, "wrong": found}
+
+
 if __name__ == "__main__":
     what, place, count, seed = sys.argv[1:]
     light.registered()
     run(light.experiment(pictures=1), Path(place) / "warm", progress=False)  # hashes the code once, for all children
-    kinds: dict[str, Callable[..., dict[str, Any]]] = {"one": one, "several": several}
-    began = time.process_time()
+    kinds: dict[str, Callable[..., dict[str, Any]]] = {"one": one, "several": several, "real": real}
     result = kinds[what](Path(place), int(count), random.Random(int(seed)))
     spent = os.times()
     print(json.dumps({**result, "processor": round(spent.children_user + spent.children_system, 1)}))

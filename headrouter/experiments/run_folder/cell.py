@@ -166,9 +166,10 @@ class CellRecord:
             ValueError: two results that differ, without such a reason.
         """
         if self.edited and other.edited and self.saved != other.saved:
-            if (self.after == other.process) == (other.after == self.process):
-                raise ValueError("another result of a cell that is there already")
-            return self if self.after == other.process else other
+            for winner, loser in ((self, other), (other, self)):
+                if winner.after and winner.after == loser.process:
+                    return winner
+            raise ValueError("another result of a cell that is there already")
         first, second = (self, other) if (self.edited, self.at) >= (other.edited, other.at) else (other, self)
         measures = {**second.measures, **first.measures}
         if different := [name for name, row in second.measures.items() if measures[name] != row]:

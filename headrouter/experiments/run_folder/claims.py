@@ -13,6 +13,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+from headrouter.errors import InvalidInputError
 from headrouter.experiments.run_folder.process import Processes, died_here
 
 _TRIES = 8
@@ -39,9 +40,16 @@ class Claims:
             The dead process that had it before, empty if there is none; None if a living process has it.
 
         Raises:
-            OSError: claims cannot be written.
+            InvalidInputError: claims cannot be written.
         """
-        place = self._folder / key
+        try:
+            return self._take(self._folder / key)
+        except OSError as error:
+            raise InvalidInputError(
+                f"cannot write in '{self._folder}': {error.strerror or error}. Make room, and start again to continue."
+            ) from error
+
+    def _take(self, place: Path) -> str | None:
         for _ in range(_TRIES):
             owner = self._owner(place)
             if owner == self._name:

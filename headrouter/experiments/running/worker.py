@@ -83,7 +83,7 @@ class Worker:
         self._hand: Hand = PictureHand()
 
     def do(self, unit: Unit) -> bool:
-        """Do what is left of a unit; return whether it is whole, no part being claimed by another process."""
+        """Do what is left of a unit; return whether it is whole now, no part being left to another process."""
         work, claims = self._work, self._work.folder.claims
         owners = {unit.claim(item): claims.take(unit.claim(item)) for item in unit.items}
         held = {key: owner for key, owner in owners.items() if owner is not None}
@@ -99,7 +99,7 @@ class Worker:
         finally:
             for key in held:
                 claims.release(key)
-        return len(held) == len(owners)
+        return not work.left(unit)
 
     def _edit(
         self, unit: Unit, job: Job, items: Sequence[Item], pictures: "_Pictures", held: Mapping[str, str]
