@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 import torch
 from PIL import Image
@@ -35,8 +35,13 @@ Edit: TypeAlias = Callable[[EditRequest], Image.Image]
 class OtherEditor(Parameters, abc.ABC):
     """Holds the parameters of an editor that is no composition of headrouter's parts."""
 
-    needs: ClassVar[frozenset[str]] = frozenset()
-    """Of an item: ``source_prompt``, ``instruction``; an item without them is refused before anything runs."""
+    @property
+    def needs(self) -> frozenset[str]:
+        """Return the texts of an item that it edits by: ``source_prompt``, ``instruction``.
+
+        With these parameters; an item that lacks one is refused before anything runs.
+        """
+        return frozenset()
 
     @property
     @abc.abstractmethod
