@@ -48,6 +48,14 @@ if TYPE_CHECKING:
     from headrouter.experiments.configuration import Configuration, OtherConfiguration
     from headrouter.experiments.experiment import Cell, Experiment
     from headrouter.experiments.file.reading import read_experiment
+    from headrouter.experiments.file.schema import experiment_schema
+    from headrouter.experiments.file.writing import new_file
+    from headrouter.experiments.planning.plan import Plan, plan
+    from headrouter.experiments.results.report import report
+    from headrouter.experiments.run_folder.difference import difference
+    from headrouter.experiments.run_folder.merging import merge
+    from headrouter.experiments.run_folder.status import status
+    from headrouter.experiments.running.runner import run
     from headrouter.experiments.selection import select
 
 

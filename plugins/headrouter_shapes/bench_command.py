@@ -2,6 +2,8 @@
 
 Each edit changes one word of a caption. It succeeds if the result shows the new value and, where the picture should
 change, is nearer to the true target than to the source. Preservation of the rest is measured in decibels.
+
+The same as `headrouter experiment run` on the data set `shapes`, which takes its place with the next release.
 """
 
 import argparse
@@ -14,7 +16,6 @@ from headrouter.errors import InvalidInputError
 if TYPE_CHECKING:
     from headrouter.config.configuration import Placed
     from headrouter.experiments.configuration import Configuration
-    from headrouter_shapes.bench.records import Row
 
 STUDIES: Final = sorted(file.stem for file in (Path(__file__).parent / "bench" / "studies").glob("*.yaml"))
 EXAMPLES = f"""examples:
@@ -25,10 +26,9 @@ EXAMPLES = f"""examples:
 
 Studies that come with the package are named without .yaml: {", ".join(STUDIES)}.
 
-OUT receives table.md, summary.png, edits-BACKBONE.png (the same edits by every configuration), and for each configuration a
-sheet, every picture and a line of JSON for each edit. A run that was interrupted continues where it stopped when it is started
-again, by the same code; one run at a time writes to a folder. Choose by the set `tune`; use
-`test` once, for what you report.
+OUT/SET is a run folder, as `headrouter experiment run` writes it: table.md, table.csv, summary.png, edits-BACKBONE.png (the same
+edits by every configuration), every picture, and a line of JSON for each edit. A run that was interrupted continues where it
+stopped when it is started again, by the same code. Choose by the set `tune`; use `test` once, for what you report.
 """
 _ALONE = ("name", "inversion", "method", "preset", "keep", "push", "steps", "guidance", "seed")
 
@@ -91,7 +91,9 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     machine.add_argument(
         "--workers", type=int, default=1, help="number of threads, each with its own model (default: 1)"
     )
-    machine.add_argument("--batch", type=int, metavar="N", help="number of edits in one model call (default: 8)")
+    machine.add_argument(
+        "--batch", type=int, default=8, metavar="N", help="number of edits in one model call (default: 8)"
+    )
     machine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     machine.add_argument("--no-progress", action="store_true", help="no progress bar")
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors")
@@ -99,33 +101,39 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, save, and print the table."""
-    from headrouter.imaging.picture import output_folder
-    from headrouter_shapes.bench import running
-    from headrouter_shapes.claim import claimed
+    """Measure, save, and print the tables."""
+    from headrouter.cli.report_text import show
+    from headrouter.experiments import report
+    from headrouter.experiments import run as run_experiment
+    from headrouter_shapes.bench.sets import SIZES
+    from headrouter_shapes.bench.study import experiment, part_of
 
     chosen = _chosen(arguments)
     if arguments.list:
         for one in chosen:
             print(f"{one.backbone_name}  {one.name}  {one.hash}")
         return 0
-    count = _count(arguments.size)
     if arguments.against is not None:
         _refuse_absent(arguments.against, chosen)
-    with output_folder(arguments.out) as folder, claimed(folder):
-        rows = running.run(
-            chosen,
-            folder,
-            set=arguments.cases,
-            count=count,
-            workers=arguments.workers,
-            batch=running.BATCH if arguments.batch is None else arguments.batch,
-            kinds=arguments.kind or (),
-            with_references=not arguments.no_references,
-            device=arguments.device,
-            progress=not arguments.no_progress,
-        )
-        _report(rows, arguments, count, chosen)
+    asked = experiment(
+        chosen,
+        set=arguments.cases,
+        count=SIZES["full"],
+        with_references=not arguments.no_references,
+        baseline=arguments.against or "",
+    )
+    items = part_of(asked, _count(arguments.size), arguments.kind or ())
+    folder = Path(arguments.out) / arguments.cases
+    run_experiment(
+        asked,
+        folder,
+        items=items,
+        workers=arguments.workers,
+        batch=arguments.batch,
+        device=arguments.device,
+        progress=not arguments.no_progress,
+    )
+    show(report(folder, arguments.against, only=[item.key for item in items]))
     return 0
 
 
@@ -191,37 +199,3 @@ def _count(size: str) -> int:
     if not size.isdecimal():
         raise InvalidInputError(f"`--size` must be quick, full or a number of edits (got {size!r}).")
     return int(size)
-
-
-def _report(rows: "list[Row]", arguments: argparse.Namespace, count: int, chosen: "list[Configuration]") -> None:
-    from itertools import groupby
-    from pathlib import Path
-
-    from headrouter.cli.table import table, terminal_width
-    from headrouter.files import write_whole
-    from headrouter_shapes.bench import plots, report, running, sets
-    from headrouter_shapes.bench.paired import paired_rows
-    from headrouter_shapes.bench.records import Records
-
-    folder = Path(arguments.out) / arguments.cases
-    summaries = report.summarise(rows)
-    paired = {} if arguments.against is None else paired_rows(rows, arguments.against)
-    text = report.markdown(summaries, f"Shapes, set {arguments.cases}", paired)
-    write_whole(folder / "table.md", text.encode())
-    plots.save_frontier(summaries, folder / "summary.png")
-    some = sets.chosen_cases(arguments.cases, count, arguments.kind or ())
-    references = [] if arguments.no_references else running.references(chosen)
-    measured = [Records(Path(arguments.out), arguments.cases, one) for one in (*references, *chosen)]
-    for records in measured:
-        plots.save_case_sheet(records, some, records.folder / "sheet.png")
-    for backbone, several in groupby(measured[len(references) :], key=lambda one: one.configuration.backbone_name):
-        plots.save_comparison(list(several), some, folder / f"edits-{backbone}.png")
-    for backbone, group in groupby(summaries, key=lambda one: one.backbone):
-        print(f"\n{backbone}, {len(some)} edits of the set {arguments.cases}\n")
-        print(table(report.HEADINGS, [report.cells(one) for one in group], terminal_width()))
-        if compared := paired.get(backbone):
-            print(f"\nagainst {arguments.against}, edit by edit; positive is better\n")
-            print(table(report.PAIRED_HEADINGS, [report.paired_cells(one) for one in compared], terminal_width()))
-    print(
-        f"\n{folder / 'table.md'}, {folder / 'summary.png'}, {folder / 'edits-*.png'}, and sheet.png of each configuration"
-    )

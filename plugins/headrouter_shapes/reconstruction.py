@@ -21,13 +21,14 @@ from headrouter.errors import InvalidInputError
 from headrouter.experiments.statistics import mean
 from headrouter.imaging.picture import output_folder, psnr
 from headrouter.models.backbone import Backbone
-from headrouter_shapes.bench.batch import edit_batch
+from headrouter_shapes.bench.batch import edit_cases
 from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, SIZES, Case, cases
 from headrouter_shapes.bench.study import configure
 from headrouter_shapes.command import exit_code
 from headrouter_shapes.evaluate import CAP
 from headrouter_shapes.files import replacing
 from headrouter_shapes.pipelines.build import BACKBONES
+from headrouter_shapes.world.pool import to_pictures, to_tensor
 from headrouter_shapes.world.render import render_array
 
 _TWO_CALLS: Final = (2, 4, 7, 14, 28, 60)
@@ -73,13 +74,13 @@ def points(backbone: Backbone, name: str, some: Sequence[Case], guidance: float)
     for inversion in tqdm(STEPS, desc=f"{name}, guidance {guidance:g}", unit="inversion"):
         for steps in STEPS[inversion]:
             chosen = configure(inversion, name, inversion, "none", steps=steps, guidance=guidance)
-            found, spent = edit_batch(backbone, chosen, some, {})
+            found, cost = edit_cases(backbone, chosen, some)
             yield Point(
                 backbone=name,
                 guidance=guidance,
                 inversion=inversion,
                 steps=steps,
-                calls=round(spent.calls),
+                calls=cost.calls,
                 psnr=[psnr(*pair, most=CAP) for pair in zip(found, drawn, strict=True)],
             )
 
@@ -142,8 +143,7 @@ def _measure(chosen: argparse.Namespace) -> None:
     for name in chosen.backbones:
         values = {"device": chosen.device, "dtype": "float32"}
         backbone, _ = backbone_of(name, (), model="shapes", pipeline=None, values=values)
-        still = dataclasses.replace(configure("autoencoder", name, "euler", "none"), still="target")
-        returned, _ = edit_batch(backbone, still, some, {})
+        returned = to_pictures(backbone.decode(backbone.encode_image(to_tensor(drawn).to(backbone.device))))
         ceilings[name] = fmean(psnr(*pair, most=CAP) for pair in zip(returned, drawn, strict=True))
         for guidance in chosen.guidance:
             measured += points(backbone, name, some, guidance)

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from headrouter_shapes.bench import configure
-from headrouter_shapes.bench.records import Records
 from headrouter_shapes.claim import claimed
 
 from headrouter.config.yaml_document import read_yaml
@@ -24,8 +22,6 @@ KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder": (lambda path: path.mkdir(), "a folder"),
     "dangling link": (lambda path: path.symlink_to("nowhere"), "a link that leads nowhere"),
 }
-PLAIN = configure("plain", "sd3.5", "euler", None)
-RESULTS = f"tune/{PLAIN.backbone_name}/{PLAIN.slug}"
 
 
 def claim(folder: Path) -> None:
@@ -38,8 +34,6 @@ def save(folder: Path) -> None:
 
 
 USES: dict[str, Callable[[Path], object]] = {
-    f"{RESULTS}/results.jsonl": lambda folder: Records(folder, "tune", PLAIN),
-    f"{RESULTS}/configuration.json": lambda folder: Records(folder, "tune", PLAIN),
     ".in-use": claim,
     ".headrouter-saving": save,
     ".headrouter-count": save,

@@ -14,7 +14,7 @@ import pytest
 import torch
 from headrouter_inversions.rf import RFInversion
 from headrouter_shapes.bench import cases, configure
-from headrouter_shapes.bench.batch import edit_batch
+from headrouter_shapes.bench.batch import edit_cases
 from headrouter_shapes.bench.measures import Measures, measure
 
 from headrouter import Editor
@@ -50,7 +50,7 @@ def edited(backbone: Backbone) -> list[Measures]:
     found: list[Measures] = []
     for first in range(0, EDITS, BATCH):
         chosen = some[first : first + BATCH]
-        found += measure(edit_batch(backbone, configuration, chosen, {})[0], chosen)
+        found += measure(edit_cases(backbone, configuration, chosen)[0], chosen)
     return found
 
 

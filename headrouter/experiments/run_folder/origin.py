@@ -23,8 +23,9 @@ class Origin:
     """Holds what made the results of a run folder, as plain data.
 
     Attributes:
-        top: Format, name of the experiment, number of items, data set with its revision and code, environment.
-        configurations: By key, ``sd3.5/rf``: name, group, seeds, hash, and what the hash is of, weights and code included.
+        top: Format, name of the experiment, number of items, baseline, data set with its revision and code, environment.
+        configurations: By key, ``sd3.5/rf``: name, group, seeds, place among the others, hash, and what the hash is of, weights and
+            code included.
         metrics: By label: parameters, weights, code and columns.
     """
 
@@ -42,9 +43,10 @@ class Origin:
                 "group": one.group,
                 "hash": one.hash,
                 "seeds": list(experiment.seeds_of(one)),
+                "place": place,
                 "describes": one.describe(),
             }
-            for one in experiment.configurations
+            for place, one in enumerate(experiment.configurations)
         }
         columns = {
             label: {name: asdict(column) for name, column in one.columns.items()}
@@ -55,6 +57,7 @@ class Origin:
             "format": FORMAT,
             "experiment": experiment.name,
             "items": len(experiment.items),
+            "baseline": experiment.baseline,
             "dataset": plain["dataset"],
         }
         return cls(*json.loads(json.dumps([top, configurations, metrics])))

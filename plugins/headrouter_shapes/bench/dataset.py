@@ -62,7 +62,7 @@ class Shapes(Dataset):
         """Return the edits; four of one drawing come one after the other."""
         return [
             ShapesItem(
-                key=f"{case.number:03d}",
+                key=case.key,
                 picture_key=f"{case.source_number:03d}",
                 number=case.source_number,
                 kind=case.kind,

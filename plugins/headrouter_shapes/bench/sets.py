@@ -47,6 +47,11 @@ class Case:
     wording: int
 
     @property
+    def key(self) -> str:
+        """Return the number as three digits, which names files."""
+        return f"{self.number:03d}"
+
+    @property
     def source_prompt(self) -> str:
         """Return the caption of the source."""
         return caption(self.source, self.wording)

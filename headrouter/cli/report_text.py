@@ -1,0 +1,19 @@
+"""Print the report of an experiment."""
+
+from typing import TYPE_CHECKING
+
+from headrouter.cli.table import table, terminal_width
+
+if TYPE_CHECKING:
+    from headrouter.experiments.results.report import Report
+
+
+def show(report: "Report") -> None:
+    """Print tables, what failed, and the files that were written."""
+    for section in report.sections:
+        print(f"{section.title}\n\n{table(section.headings, section.rows, terminal_width())}\n")
+    for name, count in report.failed.items():
+        print(f"{name}: {count} edit{'s' if count > 1 else ''} failed; `headrouter experiment status` says why.")
+    if report.missing:
+        print(f"no sheet of pictures: {report.missing}")
+    print("\n".join(map(str, report.files)))
