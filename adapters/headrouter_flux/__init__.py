@@ -48,6 +48,7 @@ def register_models(register: Callable[[Model], None]) -> None:
             licence="FLUX.1 [dev] Non-Commercial License",
             gated=True,
             summary="Guidance-distilled, 12 billion parameters.",
+            facts="headrouter_flux:released.json",
         )
     )
     register(
@@ -61,6 +62,7 @@ def register_models(register: Callable[[Model], None]) -> None:
             word_blocks=word_blocks,
             licence="Apache-2.0",
             summary="Distilled to few steps, 12 billion parameters; reconstructs badly.",
+            facts="headrouter_flux:released.json",
         )
     )
 

@@ -77,6 +77,7 @@ def register_models(register: Callable[[Model], None]) -> None:
                 gated=True,
                 summary=summary,
                 word_blocks=word_blocks,
+                facts="headrouter_sd3:released.json",
             )
         )
 

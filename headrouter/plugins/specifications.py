@@ -173,6 +173,8 @@ class Model:
             ranked them. They need ``steps`` and ``area`` beside them.
         gated: whether the licence must be accepted on the hub before downloading.
         summary: one line for tables.
+        facts: ``"package:name.json"``, a file with what is published of the weights, see :mod:`headrouter.models.facts`;
+            empty if there is none.
     """
 
     name: str
@@ -185,6 +187,7 @@ class Model:
     gated: bool = False
     summary: str = ""
     word_blocks: tuple[int, ...] = ()
+    facts: str = ""
 
     kind: ClassVar[Literal["model"]] = "model"
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -196,7 +199,9 @@ class Model:
 
     def __post_init__(self) -> None:
         require_name("name", self.name)
-        require_text(self, "backbone", "source", "licence", "summary")
+        require_text(self, "backbone", "source", "licence", "summary", "facts")
+        if self.facts:
+            require_target("facts", self.facts)
         require_truth(self, "gated")
         require_whole(self, "steps", "area", least=0)
         require_number(self, "guidance")

@@ -35,6 +35,7 @@ def register_models(register: Callable[[Model], None]) -> None:
             area=1024 * 1024,
             licence="Apache-2.0",
             summary="6.8 billion parameters.",
+            facts="headrouter_auraflow:released.json",
         )
     )
 

@@ -39,7 +39,10 @@ def register_models(register: Callable[[Model], None]) -> None:
         ("hd", RELEASED[0], 40, 3.0, 1024, "8.9 billion parameters."),
         ("base", RELEASED[1], 40, 3.0, 512, "8.9 billion parameters, trained on small pictures."),
     ):
-        register(Model(name, "chroma", source, steps, guidance, side * side, "Apache-2.0", summary=summary))
+        facts = "headrouter_chroma:released.json"
+        register(
+            Model(name, "chroma", source, steps, guidance, side * side, "Apache-2.0", summary=summary, facts=facts)
+        )
 
 
 @hookimpl

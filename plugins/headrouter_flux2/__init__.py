@@ -11,7 +11,7 @@ RELEASED = (f"{_HUB}dev",)
 """The pipeline that completes a single file of dev; those of klein look alike, so that `base` must name theirs."""
 
 _PROVIDES = frozenset({"joint-attention", "text-stream", "single-stream", "prompt-words", "guidance", "encode-image"})
-_OWN = "FLUX Non-Commercial License"
+_OWN, _FACTS = "FLUX Non-Commercial License", "headrouter_flux2:released.json"
 
 
 @hookimpl
@@ -55,6 +55,7 @@ def register_models(register: Callable[[Model], None]) -> None:
             _OWN,
             gated=True,
             summary="Guidance-distilled, 32 billion parameters.",
+            facts=_FACTS,
         )
     )
     for size, licence, gated in (("4B", "Apache-2.0", False), ("9B", _OWN, True)):
@@ -73,6 +74,7 @@ def register_models(register: Callable[[Model], None]) -> None:
                     licence,
                     gated=gated,
                     summary=f"{size[0]} billion parameters, {summary}.",
+                    facts=_FACTS,
                 )
             )
 

@@ -37,8 +37,20 @@ def register_models(register: Callable[[Model], None]) -> None:
         ("turbo", "krea/Krea-2-Turbo", 8, 1.0, "12.9 billion parameters, distilled to few steps."),
         ("raw", "krea/Krea-2-Raw", 52, 4.5, "12.9 billion parameters, for fine-tuning rather than for pictures."),
     ):
-        licence = "Krea 2 Community License"
-        register(Model(name, "krea2", source, steps, guidance, 1024 * 1024, licence, gated=True, summary=summary))
+        register(
+            Model(
+                name,
+                "krea2",
+                source,
+                steps,
+                guidance,
+                1024 * 1024,
+                "Krea 2 Community License",
+                gated=True,
+                summary=summary,
+                facts="headrouter_krea2:released.json",
+            )
+        )
 
 
 @hookimpl

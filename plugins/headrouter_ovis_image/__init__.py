@@ -45,6 +45,7 @@ def register_models(register: Callable[[Model], None]) -> None:
             area=1024 * 1024,
             licence="Apache-2.0",
             summary="7 billion parameters, made for lettering.",
+            facts="headrouter_ovis_image:released.json",
         )
     )
 

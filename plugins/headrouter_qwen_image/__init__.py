@@ -41,6 +41,7 @@ def register_models(register: Callable[[Model], None]) -> None:
                 area=1328 * 1328,
                 licence="Apache-2.0",
                 summary=summary,
+                facts="headrouter_qwen_image:released.json",
             )
         )
 

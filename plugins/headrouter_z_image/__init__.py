@@ -46,6 +46,7 @@ def register_models(register: Callable[[Model], None]) -> None:
             area=area,
             licence="Apache-2.0",
             summary="6 billion parameters, not distilled.",
+            facts="headrouter_z_image:released.json",
         )
     )
     register(
@@ -58,6 +59,7 @@ def register_models(register: Callable[[Model], None]) -> None:
             area=area,
             licence="Apache-2.0",
             summary="6 billion parameters, distilled to 8 steps without guidance.",
+            facts="headrouter_z_image:released.json",
         )
     )
 

@@ -4,7 +4,7 @@ A subcommand module has ``add(subcommands)``, which describes its arguments and 
 ``run(arguments) -> int``. It imports nothing heavy outside ``run``.
 """
 
-from headrouter.cli.commands import conformance, doctor, edit, experiment, plugins, presets, reconstruct, schema
+from headrouter.cli.commands import conformance, doctor, edit, experiment, models, plugins, presets, reconstruct, schema
 
-COMMANDS = (edit, reconstruct, experiment, plugins, presets, schema, conformance, doctor)
+COMMANDS = (edit, reconstruct, experiment, plugins, models, presets, schema, conformance, doctor)
 """In the order of ``--help``; a new one is added here."""
