@@ -21,7 +21,7 @@ class QwenImageEdit(InstructedEditor):
     """
 
     model: str = "Qwen/Qwen-Image-Edit"
-    area: Literal[1048576] = 1024 * 1024
+    area: Literal[1048576] = 1048576
     steps: int = Field(50, ge=1, le=10_000)
     guidance: float = Field(4.0, ge=1, lt=1000)
     negative_prompt: str = " "
