@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headrouter.testing.conformance import (
         BackboneConformance,
+        DatasetConformance,
         InversionConformance,
         MethodConformance,
+        MetricConformance,
         PluginConformance,
     )
     from headrouter.testing.subjects import (
         BackboneSubject,
+        DatasetSubject,
         Generation,
         InversionSubject,
         MethodSubject,
+        MetricSubject,
         PluginSubject,
         Reference,
     )
@@ -26,11 +30,15 @@ if TYPE_CHECKING:
 __all__ = [
     "BackboneConformance",
     "BackboneSubject",
+    "DatasetConformance",
+    "DatasetSubject",
     "Generation",
     "InversionConformance",
     "InversionSubject",
     "MethodConformance",
     "MethodSubject",
+    "MetricConformance",
+    "MetricSubject",
     "PluginConformance",
     "PluginSubject",
     "Reference",

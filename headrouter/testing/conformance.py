@@ -8,7 +8,14 @@ import pytest
 
 from headrouter.testing import checks
 from headrouter.testing.check import LATEST, UNEXPECTED_PASS, Check, CheckFailed, refuse_careless
-from headrouter.testing.subjects import BackboneSubject, InversionSubject, MethodSubject, PluginSubject
+from headrouter.testing.subjects import (
+    BackboneSubject,
+    DatasetSubject,
+    InversionSubject,
+    MethodSubject,
+    MetricSubject,
+    PluginSubject,
+)
 
 Class = TypeVar("Class", bound=type)
 
@@ -114,6 +121,26 @@ class MethodConformance(Conformance):
     def method(self) -> MethodSubject:
         """Return the method under test; a subclass gives it."""
         raise NotImplementedError("give a fixture `method` that returns a MethodSubject")
+
+
+@_with_tests(checks.dataset.CHECKS, "dataset")
+class DatasetConformance(Conformance):
+    """Collects the checks of a data set."""
+
+    @pytest.fixture
+    def dataset(self) -> DatasetSubject:
+        """Return the data set under test; a subclass gives it."""
+        raise NotImplementedError("give a fixture `dataset` that returns a DatasetSubject")
+
+
+@_with_tests(checks.metric.CHECKS, "metric")
+class MetricConformance(Conformance):
+    """Collects the checks of a metric."""
+
+    @pytest.fixture
+    def metric(self) -> MetricSubject:
+        """Return the metric under test; a subclass gives it."""
+        raise NotImplementedError("give a fixture `metric` that returns a MetricSubject")
 
 
 @_with_tests(checks.plugin.CHECKS, "plugin")

@@ -1,6 +1,6 @@
-"""Describe parts under test: a backbone, an inversion, a method, a plug-in, with the facts that checks need."""
+"""Describe parts under test, each with the facts that its checks need."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,6 +8,8 @@ from typing import Any, Literal, final
 
 from torch import Tensor
 
+from headrouter.experiments.dataset import Dataset
+from headrouter.experiments.metric import Measured, Metric
 from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone
 from headrouter.plugins.status import PluginStatus
@@ -119,6 +121,54 @@ class MethodSubject:
     def provides(self) -> frozenset[str]:
         """Return ``neutral`` and ``acts`` where they apply."""
         return frozenset({word for word, holds in (("neutral", self.neutral), ("acts", self.acts)) if holds})
+
+
+@final
+@dataclass(eq=False)
+class DatasetSubject:
+    """Describes a data set under test.
+
+    Attributes:
+        name: For tables.
+        build: Gives a fresh object, which reads the data anew.
+        change: Changes the data, a picture best of all, so that the revision must change; None where that cannot be.
+        known_failures: Names of checks that fail, with reasons.
+    """
+
+    name: str
+    build: Callable[[], Dataset]
+    change: Callable[[], None] | None = None
+    known_failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Return ``change`` where there is one."""
+        return frozenset({"change"} if self.change is not None else ())
+
+
+@final
+@dataclass(eq=False)
+class MetricSubject:
+    """Describes a metric under test.
+
+    Attributes:
+        name: Under which it is registered, with its version.
+        metric: Its parameters; its networks are small ones.
+        edits: Gives at least three edits of at least two sizes, whose items have all that the metric may need.
+        likeness: Whether it compares with the source, so that no edit is better than the source itself.
+        known_failures: Names of checks that fail, with reasons.
+    """
+
+    name: str
+    metric: Metric
+    edits: Callable[[], Sequence[Measured]]
+    likeness: bool = True
+    known_failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Return ``likeness`` where it applies."""
+        return frozenset({"likeness"} if self.likeness else ())
 
 
 @final

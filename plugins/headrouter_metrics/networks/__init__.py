@@ -1,0 +1,1 @@
+"""Find, load and share the networks that metrics measure by."""
