@@ -20,7 +20,7 @@ def _pictures(subject: DatasetSubject) -> Iterator[list[Item]]:
 
 @check(since="0.3")
 def keys_name_files(subject: DatasetSubject) -> None:
-    """Each edit and each picture has a key that can name a file, and no two edits have the same, capitals or not.
+    """Keys of edits and pictures can name files, and no two edits have the same, capitals or not.
 
     If this fails: make keys of letters of English, digits, `.`, `_` and `-`, and refuse ids that are there twice.
     """
