@@ -24,6 +24,7 @@ from headrouter.imaging.picture import to_picture, to_tensor
 from headrouter.methods.word_maps import WordMaps
 from headrouter.models.backbone import Backbone
 from headrouter.models.surroundings import undisturbed
+from headrouter.models.threads import on_fitting_threads
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.cost import Cost
 from headrouter.sampling.engine import Engine, Sampled
@@ -110,6 +111,7 @@ class Batch:
     latents: Latents | None = field(default=None, repr=False)
     inverted: bool = False
 
+    @on_fitting_threads
     def __post_init__(self) -> None:
         """Refuse what would have no effect, and encode."""
         if self.phase != "invert":
@@ -149,6 +151,7 @@ class Batch:
         size, negative = first.picture.size, asked.negative_prompt
         return cls(backbone, plan, tasks, first.size, negative, size, phase, max_rows, label, inverted=inverted)
 
+    @on_fitting_threads
     @undisturbed()
     def invert(self) -> tuple[list[Latents], Cost]:
         """Take the pictures to noise: for each seed, one and the same where the inversion draws no noise.
@@ -169,6 +172,7 @@ class Batch:
         cost = sum((cost for run in runs for _, cost in run), Cost())
         return [latents[seed if len(drawn) > 1 else 0] for seed in seeds], cost
 
+    @on_fitting_threads
     @undisturbed()
     def edit(self, inverted: Sequence[Latents] | None = None, *, keep_sources: bool = False) -> Edited:
         """Run all edits; methods refuse what cannot work before the transformer runs.
@@ -201,6 +205,7 @@ class Batch:
             sum((run.cost for run in runs), cost),
         )
 
+    @on_fitting_threads
     @undisturbed()
     def pictures(self, latents: Latents, *, together: bool = False) -> list[Image.Image]:
         """Decode each of some latents, alone or ``together``, in the size of the user's pictures."""

@@ -27,6 +27,7 @@ from headrouter.imaging.picture import Source
 from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone, BackboneParameters
 from headrouter.models.surroundings import undisturbed
+from headrouter.models.threads import on_fitting_threads
 from headrouter.sampling.inversion import Inversion
 
 
@@ -138,6 +139,7 @@ class Editor:
         (result,) = self.edit_together([image], prompt, source_prompt, start=start, **values)
         return result
 
+    @on_fitting_threads
     @undisturbed()
     def edit_together(
         self,
@@ -166,6 +168,7 @@ class Editor:
         batch = Batch.of(self.backbone, every, label, max_rows=most, inverted=kept is not None)
         return Result.of(every, records, batch, batch.edit(kept))
 
+    @on_fitting_threads
     @undisturbed()
     def invert(
         self,
@@ -192,6 +195,7 @@ class Editor:
         identity = Record.of_inversion(given, given.request.seed[0], self.backbone, loaded, weights)
         return InvertedLatents(latents, identity, cost)
 
+    @on_fitting_threads
     @undisturbed()
     def reconstruct(
         self,
@@ -214,6 +218,7 @@ class Editor:
         edited = batch.edit()
         return Reconstruction.compare(batch.pictures(edited.latents)[0], given.picture, edited.cost)
 
+    @on_fitting_threads
     @undisturbed()
     def generate(
         self,

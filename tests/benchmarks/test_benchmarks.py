@@ -4,14 +4,16 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import models, page, refinement, startup, steering, stopwatch, timing, together
+from benchmarks import edits, models, page, refinement, startup, steering, stopwatch, threads, timing, together
 from benchmarks.figure import Figure
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import Spell
+from headrouter.editing.batch import Batch
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.methods.head_router.token_weights import refined_output_reference
 
@@ -124,6 +126,50 @@ def test_edits_together_count_their_rows():
     assert len(set(together.prompts(8))) == 8
 
 
+@pytest.mark.parametrize("family", edits.FAMILIES)
+def test_peers_loops_give_the_latents_of_ours(family, monkeypatch):
+    """So that times are compared of the same computation; and a stock generation is that of the pipeline's numbers."""
+    found = []
+    monkeypatch.setattr(Batch, "pictures", lambda batch, latents: found.append(latents) or [edits.picture()])
+    backbone = edits.editor(family, "euler", None).backbone
+    for inversion, loop in edits.peer_loops(backbone, 5).items():
+        edits.edit(edits.editor(backbone, inversion, None), steps=5)
+        theirs, picture = loop()
+        assert picture.size == edits.picture().size
+        assert (theirs - found[-1]).norm() <= 1e-4 * theirs.norm()
+        assert (theirs - edits.stock_of(backbone).encode(edits.picture())).norm() > 0.1 * theirs.norm(), (
+            "something was edited"
+        )
+    stock = edits.stock_of(backbone)
+    drawn = stock.generate(edits.TARGET, (64, 64), 2, 3.0)
+    ours = edits.editor(backbone, "euler", None)
+    ours.generate(edits.TARGET, steps=2, guidance=3.0)
+    difference = np.asarray(stock.decode(found[-1]), dtype=float) - np.asarray(drawn)
+    assert np.abs(difference).max() <= 1
+
+
+def test_whole_edits_are_measured_over_the_stock_pipeline():
+    figures = {figure.what: figure for figure in edits.measure(silent, families=("sd3.5",), rounds=1, steps=2)}
+    assert len(figures) == 1 + 2 * len(edits.INVERSIONS) + 2
+    assert figures["sd3.5: edit by euler, over the stock pipeline"].goal == ("≤", 2.1)
+    steered = figures["sd3.5: edit by rf + HeadRouter, over the stock pipeline"]
+    rows = int(steered.note.split()[1])
+    assert steered.goal == ("≤", round(1.15 * rows / 4, 3)) and f"rows {rows} over 4" in steered.note
+    assert figures["sd3.5: edit by rf, over the peer's loop"].goal == ("≤", 1)
+
+
+def test_threads_compare_alone_and_beside_a_busy_program(monkeypatch):
+    seconds = dict(zip(threads.CASES, (2.0, 3.0, 1.0, 50.0), strict=True))
+    monkeypatch.setattr(threads, "one", lambda case, steps: Spell(seconds[case], 1.0))
+    assert [figure.value for figure in threads.measure(silent, rounds=1)] == [1.5, 2.0, 50.0]
+
+
+def test_an_edit_of_a_fresh_process_is_timed(monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: [0, 0])
+    spell = threads.one("chosen, alone", 1)
+    assert spell.work > 0 and spell.wall > 0
+
+
 def test_startup_runs_fresh_processes(monkeypatch):
     figures = list(startup.measure(silent, rounds=1))
     assert [figure.goal for figure in figures] == [None, ("≤", 3.0)]
@@ -152,7 +198,7 @@ def test_the_command_writes_the_page_and_the_figures(tmp_path, monkeypatch, caps
     text = (tmp_path / "benchmarks.md").read_text()
     assert "| x | 2 × |  | ≤ 2 | yes |" in text and "| x | 2 × |" in capsys.readouterr().out
     assert "error: ZeroDivisionError" in text
-    assert text.count("Not measured yet.") == 3
+    assert text.count("Not measured yet.") == len(page.NAMES) - 2
     assert "There are no figures from a GPU yet." in text
 
 
@@ -167,7 +213,7 @@ def test_figures_from_a_gpu_appear_on_the_page(tmp_path):
 def test_an_unknown_benchmark_is_refused(capsys):
     with pytest.raises(SystemExit):
         command.main(["steam"])
-    assert "no benchmark steam; there are steering" in capsys.readouterr().err
+    assert "no benchmark steam; there are edits, threads, steering" in capsys.readouterr().err
 
 
 def test_the_page_of_the_repository_is_that_of_its_figures(tmp_path):

@@ -1,0 +1,80 @@
+"""An edit on two cores, alone and beside a program that keeps one of them busy, on the clock.
+
+A small model computes on one thread unless the user chose a number (decision 45). Each case is a process of its own that may use
+two cores, edits once to warm up and then once for the figure; the bundled SD3.5 model, `euler`, 14 steps. Other work on the machine
+disturbs these figures more than any other here.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmarks.figure import Figure
+from benchmarks.timing import Progress, Spell, Times
+
+EDIT = """
+import os, sys, time, warnings
+warnings.simplefilter("ignore")
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, CORES)
+from benchmarks.edits import editor, edit
+chosen, steps = editor("sd3.5", "euler", None), int(sys.argv[1])
+edit(chosen, steps=steps)
+wall, work = time.perf_counter(), time.process_time()
+edit(chosen, steps=steps)
+print(time.perf_counter() - wall, time.process_time() - work)
+"""
+CASES = ("chosen, alone", "chosen, beside", "all threads, alone", "all threads, beside")
+
+
+def cores() -> list[int]:
+    """Two of the cores that this process may use."""
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0, 1]
+    if len(allowed) < 2:
+        raise RuntimeError("needs two cores, and there is one")
+    return allowed[:2]
+
+
+@contextmanager
+def neighbour(busy: bool) -> Iterator[None]:
+    """With a program that keeps one of the two cores busy, or without."""
+    code = f"import os; os.sched_setaffinity(0, {{{cores()[1]}}})\nwhile True: pass"
+    program = subprocess.Popen([sys.executable, "-c", code]) if busy else None
+    try:
+        yield
+    finally:
+        if program is not None:
+            program.kill()
+            program.wait()
+
+
+def one(case: str, steps: int) -> Spell:
+    """One edit in a fresh process."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    if case.startswith("all threads"):
+        environment["OMP_NUM_THREADS"] = "2"
+    code = EDIT.replace("CORES", repr(set(cores())))
+    with neighbour(case.endswith("beside")):
+        command = [sys.executable, "-c", code, str(steps)]
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    wall, work = map(float, done.stdout.split()[-2:])
+    return Spell(wall, work)
+
+
+def measure(progress: Progress, *, rounds: int = 3, steps: int = 14) -> Iterator[Figure]:
+    """The number of threads that is chosen, and all threads as PyTorch would take them, alone and beside a busy program."""
+    done = []
+    for number in range(rounds):
+        spells = {case: one(case, steps) for case in CASES}
+        progress(f"round {number + 1} of {rounds}: " + ", ".join(f"{case} {spells[case].wall:.2f} s" for case in CASES))
+        done.append(spells)
+    times, note = Times(tuple(done)), f"{rounds} rounds"
+    for what, case, over, goal in (
+        ("an edit beside a busy program over one alone", "chosen, beside", "chosen, alone", ("≤", 2)),
+        ("an edit alone, over one on all threads alone", "chosen, alone", "all threads, alone", ("≤", 1)),
+        ("on all threads, beside a busy program over alone", "all threads, beside", "all threads, alone", None),
+    ):
+        yield Figure.of(what, times.ratios(case, over, "wall"), goal=goal, note=note)
