@@ -29,7 +29,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 @contextmanager
 def fitting_threads(backbone: Backbone) -> Iterator[None]:
-    """Compute with one thread in this context, and this thread of Python, if the model is small and computes on the CPU.
+    """Compute with one thread in this context if the model is small and on the CPU.
 
     Only the number of OpenMP threads of the calling thread changes: ``torch.set_num_threads`` would reach every thread that other
     code starts meanwhile, and stay with it. A number stays that came from ``torch.set_num_threads``, ``OMP_NUM_THREADS`` or
