@@ -1,13 +1,15 @@
 """Edit by Qwen-Image-Edit, arXiv:2508.02324."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final
 
 import torch
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from headrouter.experiments.other_editor import EditRequest
 from headrouter_editors.pipelines import InstructedEditor
+
+_AREA: Final = 1024 * 1024
 
 
 class QwenImageEdit(InstructedEditor):
@@ -21,10 +23,17 @@ class QwenImageEdit(InstructedEditor):
     """
 
     model: str = "Qwen/Qwen-Image-Edit"
-    area: Literal[1048576] = 1048576
+    area: int = _AREA
     steps: int = Field(50, ge=1, le=10_000)
     guidance: float = Field(4.0, ge=1, lt=1000)
     negative_prompt: str = " "
+
+    @field_validator("area")
+    @classmethod
+    def _is_the_pipelines_own(cls, area: int) -> int:
+        if area != _AREA:
+            raise ValueError(f"must be {_AREA}, which this pipeline brings every picture to")
+        return area
 
     pipeline: ClassVar[str] = "QwenImageEditPipeline"
     multiple: ClassVar[int] = 32

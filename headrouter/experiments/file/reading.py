@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from headrouter.config.configuration import Override, Parameters, overridden, validate
 from headrouter.config.yaml_document import Document, read_yaml
@@ -58,6 +58,11 @@ class ExperimentFile(Parameters):
     editors: list[str | dict[str, Any]] = Field(default_factory=list)
     baseline: Text | None = None
     references: tuple[Still, ...] = ()
+
+    @field_validator("metrics", "configurations", "editors", mode="before")
+    @classmethod
+    def _none_where_all_are_comments(cls, value: Any) -> Any:
+        return [] if value is None else value
 
 
 def read_experiment(path: str | Path | Document, overrides: Sequence[Override] = ()) -> Experiment:
@@ -127,10 +132,18 @@ class _Reading:
             matrix = self._try(lambda: read_matrix(document.at("matrix"), head.model or "", self.overrides), "matrix")
             if matrix is not None:
                 found, skipped = matrix.configurations, matrix.skipped
+            if matrix is not None and not found and not skipped:
+                self.wrong.append(f"{document.locate(('matrix',))}: `matrix.exclude` leaves every combination out.")
         elif "backbone" in document.data and not head.configurations:
             self.wrong.append(
                 f"{document.locate(('backbone',), at_key=True)}: `backbone` is that of `configurations`, and there are none."
             )
+        self.wrong += [
+            f"{part.locate(path, at_key=True)}: `{'.'.join(path)}`: the noise of an experiment is drawn from its `seeds`."
+            for part in (document.at("configurations", index) for index in range(len(head.configurations)))
+            for path in (("seed",), ("sweep", "seed"))
+            if _has(part.data, path)
+        ]
         if head.configurations:
             backbones = head.backbone if isinstance(head.backbone, list) else [head.backbone]
             listed = self._try(
@@ -165,6 +178,14 @@ class _Reading:
         except HeadRouterError as error:
             self.wrong += placed(self.document.name, self.document.locate(place), str(error).splitlines())
             return None
+
+
+def _has(data: Any, path: Sequence[str]) -> bool:
+    for name in path:
+        if not isinstance(data, Mapping) or name not in data:
+            return False
+        data = data[name]
+    return True
 
 
 def _options(kind: Kind, part: Document) -> list[Option]:
