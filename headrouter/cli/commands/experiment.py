@@ -194,11 +194,10 @@ def _merge(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from importlib import import_module
-
     from headrouter.cli.commands.experiment_report import show
+    from headrouter.experiments.results.report import report
 
-    show(import_module("headrouter.experiments.results.report").report(Path(arguments.folder), arguments.baseline))
+    show(report(Path(arguments.folder), arguments.baseline))
     return 0
 
 

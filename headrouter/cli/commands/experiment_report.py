@@ -1,49 +1,14 @@
 """Print the tables of a run folder."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from headrouter.cli.table import table, terminal_width
 
-
-class Section(Protocol):
-    """Describes a table with its title."""
-
-    @property
-    def title(self) -> str:
-        """Return the line above the table."""
-
-    @property
-    def headings(self) -> Sequence[str]:
-        """Return the headings of the columns."""
-
-    @property
-    def rows(self) -> Sequence[Sequence[str]]:
-        """Return the cells."""
+if TYPE_CHECKING:
+    from headrouter.experiments.results.report import Report
 
 
-class Report(Protocol):
-    """Describes a report: its tables, the files that it has written, failed edits, and why pictures are missing."""
-
-    @property
-    def sections(self) -> Sequence[Section]:
-        """Return the tables."""
-
-    @property
-    def files(self) -> Sequence[Path]:
-        """Return the files."""
-
-    @property
-    def failed(self) -> Mapping[str, int]:
-        """Return the number of failed edits of each configuration that has some."""
-
-    @property
-    def missing(self) -> str:
-        """Return why there are no sheets of pictures; empty if there are."""
-
-
-def show(report: Report) -> None:
+def show(report: "Report") -> None:
     """Print a report: its tables, and the names of its files."""
     for section in report.sections:
         print(f"\n{section.title}\n")
