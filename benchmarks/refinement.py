@@ -20,6 +20,7 @@ from benchmarks.figure import Figure, number
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import Case, Progress, alternate
 from headrouter.attention.joint_attention import JointAttention, Site, TokenLayout
+from headrouter.attention.probabilities import TextToImage
 from headrouter.attention.rows import Row, batch_rows
 from headrouter.attention.step_info import StepInfo
 from headrouter.methods.head_router.method import HeadRouter
@@ -184,7 +185,7 @@ class Task:
         output = event.attend(log_sum_exp=True)
 
         def after() -> None:
-            event._blocks.clear()  # kept for the next method that asks; here nobody has asked before
+            event._text_to_image = TextToImage()  # kept for the next method that asks; here nobody has asked before
             run.after(event, output)
 
         return after

@@ -5,23 +5,24 @@ normalisation and rotary embedding as ``[rows, heads, tokens, channels]``, knows
 may change the three before attention and the per-head output after it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Literal, final
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from headrouter import renamed
 from headrouter.attention import kernels
+from headrouter.attention.kernels import indices as indices
 from headrouter.attention.logit_overrides import LogitOverrides
+from headrouter.attention.probabilities import TextToImage
 from headrouter.attention.rows import BatchRow
 from headrouter.attention.step_info import StepInfo
 
 Stream = Literal["dual", "single", "image"]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+AttendWithLogSumExp = Callable[[Tensor, Tensor, Tensor], kernels.Attended]
 
 
 @final
@@ -118,18 +119,21 @@ class JointAttention:
         scale: float | None = None,
         bias: Tensor | None = None,
         native: bool = False,
+        with_log_sum_exp: AttendWithLogSumExp | None = None,
     ):
         """Describe an operation: ``attend(query, key, value)`` runs the model's kernel; ``native`` says that it is PyTorch's.
 
-        Another kernel in the place of PyTorch's is the one that runs.
+        Another kernel in the place of PyTorch's is the one that runs. ``with_log_sum_exp`` runs it where it is not PyTorch's
+        and gives the log-sum-exp too.
         """
         self.site, self.layout, self.rows, self.step_info = site, layout, rows, step_info
         self.query, self.key, self.value = query, key, value
         self.scale = query.shape[-1] ** -0.5 if scale is None else scale
         self.bias = bias
-        self._attend, self._native = attend, native
+        self._attend, self._native, self._with_log_sum_exp = attend, native, with_log_sum_exp
         self._log_sum_exp: tuple[tuple[Tensor, Tensor], Tensor] | None = None
-        self._blocks: dict[tuple[object, ...], tuple[tuple[Tensor, Tensor], Tensor]] = {}
+        self._text_to_image = TextToImage()
+        self._lent: Tensor | None = None
         self._given = (query, key, value)
         self._original: JointAttention | None = None
         self._overrides = LogitOverrides()
@@ -142,7 +146,9 @@ class JointAttention:
             return self
         if self._original is None:
             place = (self.site, self.layout, self.rows, self.step_info)
-            self._original = JointAttention(*place, *self._given, self._attend, self.scale, self.bias, self._native)
+            self._original = JointAttention(
+                *place, *self._given, self._attend, self.scale, self.bias, self._native, self._with_log_sum_exp
+            )
         return self._original
 
     @property
@@ -156,8 +162,7 @@ class JointAttention:
     @overrides.setter
     def overrides(self, overrides: LogitOverrides) -> None:
         self._overrides = overrides
-        self._log_sum_exp = None
-        self._blocks.clear()
+        self._text_to_image = TextToImage(self._text_to_image.expected)
 
     def text_of(self, *places: int) -> int:
         """Return the number of text tokens, from the first, that are no padding in all these rows."""
@@ -166,15 +171,32 @@ class JointAttention:
 
     def tokens_of(self, *places: int) -> slice | Int[Tensor, "tokens"]:
         """Return the positions of the sequence that are no padding in all these rows."""
-        text, length = self.layout.text, self.text_of(*places)
-        padding = [slice(text.start + length, text.stop), *self.layout.padding]
-        if all(part.start == part.stop for part in padding):
-            return slice(0, self.layout.length)
         own, place = list[int](), 0
-        for part in sorted(padding, key=lambda part: int(part.start)):
+        for part in self.padding_of(*places):
             own.extend(range(place, part.start))
             place = part.stop
-        return indices((*own, *range(place, self.layout.length)), self.query.device)
+        whole = slice(0, self.layout.length)
+        return indices((*own, *range(place, whole.stop)), self.query.device) if place else whole
+
+    def padding_of(self, *places: int) -> list[slice]:
+        """Return the parts of the sequence that are padding in one of these rows, in order."""
+        text = self.layout.text
+        padding = [slice(text.start + self.text_of(*places), text.stop), *self.layout.padding]
+        return sorted((part for part in padding if part.stop > part.start), key=lambda part: int(part.start))
+
+    def lend(self, output: Tensor | None) -> None:
+        """Let the next method write into ``output``, which no other has seen; None ends that.
+
+        Not where gradients are kept, or the kernel gave back memory of its query, key or value.
+        """
+        taken = output is None or output.requires_grad or kernels.share_memory(output, self.query, self.key, self.value)
+        self._lent = None if taken else output
+
+    def writable(
+        self, output: Float[Tensor, "rows heads tokens channels"]
+    ) -> Float[Tensor, "rows heads tokens channels"]:
+        """Return a tensor to write into: ``output`` itself where it was lent, else a copy in the same strides."""
+        return output if output is self._lent else output.clone()
 
     def attend(self, *, log_sum_exp: bool = False) -> Float[Tensor, "rows heads tokens channels"]:
         """Run the real kernel on the current query, key and value.
@@ -182,18 +204,35 @@ class JointAttention:
         Args:
             log_sum_exp: Keep the log-sum-exp of the logits when the kernel gives it, so that probabilities are cheap after.
         """
+        kept: Tensor | None = None
         if log_sum_exp and self._native and not kernels.attention_is_replaced():
-            output, lse = kernels.attend_with_log_sum_exp(self.query, self.key, self.value, self.scale, self.bias)
-            self._keep(lse)
+            output, kept = kernels.attend_with_log_sum_exp(self.query, self.key, self.value, self.scale, self.bias)
+        elif log_sum_exp and self._with_log_sum_exp is not None:
+            output, kept = self._with_log_sum_exp(self.query, self.key, self.value)
         else:
             output = self._attend(self.query, self.key, self.value)
+        self._log_sum_exp = None if kept is None else ((self.query, self.key), kept)
         return self._overrides.attended(output, self.query, self.key, self.value, self.scale, self.bias)
 
     def log_sum_exp(self) -> Float[Tensor, "rows heads tokens"]:
         """Return the log-sum-exp of each query's logits over all keys, float32; the kernel's if it was kept."""
-        if self._log_sum_exp is None or not _same(self._log_sum_exp[0], (self.query, self.key)):
-            return self._keep(kernels.log_sum_exp_chunked(self.query, self.key, self.scale, self.bias))
-        return self._log_sum_exp[1]
+        kept = self._kept_log_sum_exp()
+        if kept is None:
+            kept = kernels.log_sum_exp_chunked(self.query, self.key, self.scale, self.bias)
+        return self._overrides.log_sum_exp(kept, self.query, self.key, self.scale, self.bias)
+
+    def log_sum_exp_of(self, row: int, queries: slice) -> Float[Tensor, "1 heads queries"]:
+        """Return the log-sum-exp of one row's queries in a part of the layout, computed for these alone unless it was kept."""
+        kept = self._kept_log_sum_exp()
+        if kept is not None and self._overrides.of(row, queries) is None:
+            return kept[row : row + 1, :, queries]
+        pair = self._overrides.queries_and_keys(self.query, self.key, row, queries)
+        bias = kernels.select_bias(self.bias, row, slice(None), queries, slice(None))
+        return kernels.log_sum_exp_chunked(*pair, self.scale, bias)
+
+    def expect(self, positions: Mapping[int, Sequence[int]]) -> None:
+        """Count on :meth:`text_to_image` being asked for these text keys, by place in the batch: their block is computed once."""
+        self._text_to_image.expect(positions)
 
     def text_to_image(
         self, row: int, positions: Sequence[int]
@@ -203,17 +242,14 @@ class JointAttention:
         The softmax runs over all keys of the sequence. They come as ``(heads, block)``, a chunk of heads at a time so that
         memory stays bounded; a block of all heads is computed once, however many methods ask.
         """
-        heads, image = self.query.shape[1], self.layout.image
-        chunk = max(1, kernels.CHUNK_ELEMENTS // max(1, (image.stop - image.start) * len(positions)))
-        for start in range(0, heads, chunk):
-            chosen = slice(start, min(start + chunk, heads))
-            name = (row, tuple(positions))
-            kept = self._blocks.get(name)
-            if kept is None or not _same(kept[0], (self.query, self.key)):
-                kept = ((self.query, self.key), self._text_to_image(row, positions, chosen))
-                if chunk >= heads:
-                    self._blocks[name] = kept
-            yield chosen, kept[1]
+        for heads, block in self.text_to_image_of((row,), (tuple(positions),)):
+            yield heads, block[0]
+
+    def text_to_image_of(
+        self, places: Sequence[int], positions: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[slice, Float[Tensor, "places heads image_tokens keys"]]]:
+        """Yield the probabilities of :meth:`text_to_image` for several rows, 0 where a row has fewer keys than another."""
+        return self._text_to_image.blocks(self, tuple(places), tuple(map(tuple, positions)))
 
     def image_to_text(
         self, row: int, positions: Sequence[int]
@@ -238,34 +274,11 @@ class JointAttention:
             block = kernels.select_bias(self.bias, row, chosen, queries, layout.image)
             yield chosen, kernels.probabilities(query, key[:, :, layout.image], log_sum_exp, self.scale, block)[0]
 
-    def _text_to_image(self, row: int, positions: Sequence[int], heads: slice) -> Tensor:
-        image, one = self.layout.image, slice(row, row + 1)
-        keys = indices(tuple(positions), self.key.device) + self.layout.text.start
-        query, key = self._overrides.queries_and_keys(self.query, self.key, row, image)
-        return kernels.probabilities(
-            query[:, heads],
-            key[:, heads][:, :, keys],
-            self.log_sum_exp()[one, heads, image],
-            self.scale,
-            kernels.select_bias(self.bias, row, heads, image, keys),
-        )[0]
-
-    def _keep(self, log_sum_exp: Tensor) -> Tensor:
-        """Keep what the kernel gave, with what overrides make of it, as long as query and key stay."""
-        found = self._overrides.log_sum_exp(log_sum_exp, self.query, self.key, self.scale, self.bias)
-        self._log_sum_exp = ((self.query, self.key), found)
-        return found
-
-
-@lru_cache(maxsize=64)
-def indices(positions: tuple[int, ...], device: torch.device) -> Int[Tensor, "positions"]:
-    """Return positions as a tensor on ``device``, made once: copying numbers to an accelerator waits for its running work.
-
-    >>> indices((2, 5), torch.device("cpu")).tolist()
-    [2, 5]
-    """
-    with torch.inference_mode(False):
-        return torch.tensor(positions, dtype=torch.long, device=device)
+    def _kept_log_sum_exp(self) -> Tensor | None:
+        """Return the kernel's log-sum-exp as long as query and key stay."""
+        if self._log_sum_exp is None or not _same(self._log_sum_exp[0], (self.query, self.key)):
+            return None
+        return self._log_sum_exp[1]
 
 
 def _same(kept: tuple[Tensor, ...], current: tuple[Tensor, ...]) -> bool:

@@ -4,9 +4,10 @@ Shape suffixes: B rows, H heads, S tokens of the joint sequence, Q chosen querie
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend
@@ -17,17 +18,21 @@ CHUNK_ELEMENTS = 2**24
 """Largest number of attention logits held at a time by the chunked passes (64 MiB in float32)."""
 
 
+Attended = tuple[Float[Tensor, "b h s d"], Float[Tensor, "b h s"] | None]
+"""Output, and the log-sum-exp of each query's logits if the kernel gives it."""
+
+
 def attend_with_log_sum_exp(
     query_BHSD: Float[Tensor, "b h s d"],
     key_BHSD: Float[Tensor, "b h s d"],
     value_BHSD: Float[Tensor, "b h s d"],
     scale: float,
     bias: Tensor | None = None,
-) -> tuple[Float[Tensor, "b h s d"], Float[Tensor, "b h s"]]:
-    """Return the attention output and the log-sum-exp of each query's logits (float32).
+) -> Attended:
+    """Return the attention output and, where the kernel gives it, the log-sum-exp of each query's logits (float32).
 
     The kernel is the one that ``scaled_dot_product_attention`` chooses for these tensors. Where it gives both it is called by
-    its own name, and its output is that of plain attention. Elsewhere the log-sum-exp comes from a second, chunked pass.
+    its own name, and its output is that of plain attention.
     """
     known = query_BHSD.device.type in _DEVICES
     if known and bias is None and query_BHSD.shape == key_BHSD.shape == value_BHSD.shape:
@@ -39,7 +44,12 @@ def attend_with_log_sum_exp(
             rows, heads, tokens, _ = query_BHSD.shape
             return output, log_sum_exp.reshape(rows, heads, -1).narrow(-1, 0, tokens).float()  # some kernels pad
     output = functional.scaled_dot_product_attention(query_BHSD, key_BHSD, value_BHSD, attn_mask=bias, scale=scale)
-    return output, log_sum_exp_chunked(query_BHSD, key_BHSD, scale, bias)
+    return output, None
+
+
+def share_memory(output: Tensor, *others: Tensor) -> bool:
+    """Return whether a tensor lies in the memory of another."""
+    return any(output.untyped_storage().data_ptr() == other.untyped_storage().data_ptr() for other in others)
 
 
 def attention_is_replaced() -> bool:
@@ -90,7 +100,7 @@ def probabilities(
 
     The log-sum-exp runs over *all* keys of the sequence, so the result is a block of the full softmax, not renormalised.
     """
-    return (_logits(query_BHQD, key_BHKD, scale, bias) - log_sum_exp_BHQ[..., None]).exp()
+    return _logits(query_BHQD, key_BHKD, scale, bias).sub_(log_sum_exp_BHQ[..., None]).exp_()
 
 
 def attend_chunked(
@@ -122,10 +132,18 @@ def attend_chunked(
 
 
 def _logits(query: Tensor, key: Tensor, scale: float, bias: Tensor | None) -> Tensor:
-    logits = (query.float() @ key.float().transpose(-1, -2)) * scale
+    logits = _products(query, key).mul_(scale)
     if bias is None:
         return logits
-    return logits.masked_fill(~bias, -torch.inf) if bias.dtype == torch.bool else logits + bias.float()
+    return logits.masked_fill_(~bias, -torch.inf) if bias.dtype == torch.bool else logits.add_(bias.float())
+
+
+def _products(query: Float[Tensor, "b h q d"], key: Float[Tensor, "b h k d"]) -> Float[Tensor, "b h q k"]:
+    """Return the products of queries and keys in float32; a GPU makes them from 16 bits without a copy in 32."""
+    if query.device.type == "cuda" and query.dtype in {torch.float16, torch.bfloat16}:
+        rows = [torch.bmm(*pair, out_dtype=torch.float32) for pair in zip(query, key.mT, strict=True)]
+        return rows[0][None] if len(rows) == 1 else torch.stack(rows)
+    return query.float() @ key.float().mT
 
 
 def _slice_queries(bias: Tensor | None, chosen: slice) -> Tensor | None:
@@ -142,3 +160,14 @@ def select_bias(
     chosen = chosen if chosen.shape[1] == 1 else chosen[:, heads]
     chosen = chosen if chosen.shape[-2] == 1 else chosen[..., queries, :]
     return chosen if chosen.shape[-1] == 1 else chosen[..., keys]
+
+
+@lru_cache(maxsize=64)
+def indices(positions: tuple[int, ...], device: torch.device) -> Int[Tensor, "positions"]:
+    """Return positions as a tensor on ``device``, made once: copying numbers to an accelerator waits for its running work.
+
+    >>> indices((2, 5), torch.device("cpu")).tolist()
+    [2, 5]
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(positions, dtype=torch.long, device=device)

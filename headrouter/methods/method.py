@@ -107,14 +107,24 @@ class MethodRun(renamed.Renamed, ABC, renamed={"evidence": "diagnostics"}):
     def before(self, event: JointAttention) -> None:
         """Act before attention; may assign new ``query``, ``key``, ``value``."""
 
+    def text_keys(self, event: JointAttention) -> Mapping[int, Sequence[int]]:
+        """Return the text positions whose :meth:`JointAttention.text_to_image` is needed after attention, by place in the batch.
+
+        What several methods need is computed together.
+        """
+        return {}
+
     def wants_log_sum_exp(self, event: JointAttention) -> bool:
         """Return whether probabilities are needed after this attention, for which the kernel keeps the log-sum-exp."""
-        return False
+        return any(self.text_keys(event).values())
 
     def after(
         self, event: JointAttention, output: Float[Tensor, "rows heads tokens channels"]
     ) -> Float[Tensor, "rows heads tokens channels"]:
-        """Return the per-head output that the model goes on with, after attention; never writes into ``output``."""
+        """Return the per-head output that the model goes on with, after attention.
+
+        Never writes into ``output``, but may into ``event.writable(output)``.
+        """
         return output
 
     def text(self, stream: TextStream) -> Float[Tensor, "rows tokens channels"]:

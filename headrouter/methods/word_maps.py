@@ -1,6 +1,6 @@
 """Map where each word acts: attention of image tokens to words, averaged over a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from torch import Tensor
@@ -39,17 +39,16 @@ class _WordMapsRun(MethodRun):
     def needs(self, step: int) -> Needs:
         return self._needs
 
-    def wants_log_sum_exp(self, event: JointAttention) -> bool:
-        return True
+    def text_keys(self, event: JointAttention) -> Mapping[int, Sequence[int]]:
+        return {place: item.row.prompt.positions for place, item in enumerate(event.rows) if item.is_edit}
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
-        for place, item in enumerate(event.rows):
-            positions = item.row.prompt.positions
-            if item.is_edit and positions:
+        for place, positions in self.text_keys(event).items():
+            if positions:
                 total = sum(block.sum(dim=0) for _, block in event.text_to_image(place, positions))
                 assert isinstance(total, Tensor)
                 maps = (total.T / event.query.shape[1]).view(-1, *event.layout.grid)
-                self._maps.setdefault(item.row, StepMean()).add(event.step_info.step, maps)
+                self._maps.setdefault(event.rows[place].row, StepMean()).add(event.step_info.step, maps)
         return output
 
     def diagnostics(self) -> Mapping[str, Tensor]:

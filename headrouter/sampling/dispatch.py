@@ -55,9 +55,13 @@ class Dispatcher(AttentionListener):
     def _steered(self, event: JointAttention, acting: Sequence[MethodRun]) -> Tensor:
         for run in acting:
             run.before(event)
+        for run in acting:
+            event.expect(run.text_keys(event))
         output = event.attend(log_sum_exp=any(run.wants_log_sum_exp(event) for run in acting))
+        event.lend(output)
         for run in acting:
             output = run.after(event, output)
+            event.lend(None)  # a method before may have kept it
         if self._watching and self._broken is None:
             self._look(event, output)
         return output

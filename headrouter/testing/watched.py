@@ -47,11 +47,15 @@ class _WatchedRun(MethodRun):
             new = getattr(event, name)
             expect(new.dtype == tensor.dtype, f"`before` assigns a {name} of {new.dtype} for {tensor.dtype}")
 
+    def text_keys(self, event: JointAttention) -> Mapping[int, Sequence[int]]:
+        return self.run.text_keys(event)
+
     def wants_log_sum_exp(self, event: JointAttention) -> bool:
         return self.run.wants_log_sum_exp(event)
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
         kept = output.clone()
+        event.lend(None)
         answer = self.run.after(event, output)
         expect(torch.equal(output, kept), "`after` writes into the output it is given; make a new tensor")
         expect(answer.shape == output.shape, f"`after` gives {tuple(answer.shape)} for {tuple(output.shape)}")

@@ -90,8 +90,13 @@ class WordsRun(_BlendRun):
         self._mask_of, self._words = mask_of, words
         self._maps: dict[tuple[Row, int], StepMean] = {}
 
-    def wants_log_sum_exp(self, event: JointAttention) -> bool:
-        return event.original() is event
+    def text_keys(self, event: JointAttention) -> Mapping[int, Sequence[int]]:
+        keys: dict[int, set[int]] = {}
+        for place, item in enumerate(event.rows):
+            if item.is_edit and item.pair is not None and event.original() is event:
+                for where, positions in zip((item.pair, place), self._words[item.row], strict=True):
+                    keys.setdefault(where, set()).update(positions)
+        return {place: sorted(positions) for place, positions in keys.items()}
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
         original = event.original()

@@ -13,7 +13,7 @@ def outputs(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
-@given(seed=st.integers(0, 2**31), scale=st.floats(1e-3, 1e3))
+@given(seed=st.integers(0, 2**31), scale=st.floats(0.1, 10))
 def test_dissimilarity_is_one_minus_cosine(seed: int, scale: float) -> None:
     source, edit = outputs(seed, 5, 7, 3), outputs(seed + 1, 5, 7, 3) * scale
     expected = 1 - functional.cosine_similarity(source.double().flatten(1), edit.double().flatten(1))

@@ -6,18 +6,20 @@ the edit at hand: d̃_h is how far the outputs of the source's row and of the ed
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.config.configuration import Parameters
-from headrouter.methods.head_router.head_weights import amplified, dissimilarity, head_weights, normalised
-from headrouter.methods.head_router.rows import changed_positions, steered
+from headrouter.methods.head_router.head_weights import dissimilarity, head_weights, normalised
+from headrouter.methods.head_router.pass_over_edits import steered
+from headrouter.methods.head_router.rows import Edits, changed_positions
+from headrouter.methods.head_router.steering import Amplification
 from headrouter.methods.head_router.window import Window, refuse_without_source
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.step_means import StepMeans
@@ -69,9 +71,9 @@ class Scorer(ABC):
 
     @abstractmethod
     def __call__(
-        self, event: JointAttention, place: int, output: Float[Tensor, "rows heads tokens channels"]
-    ) -> Float[Tensor, "heads"]:
-        """Return d̃ of each head, in [0, 1], for the edit at ``place`` of the batch, from the kernel's ``output``."""
+        self, event: JointAttention, edits: Edits, output: Float[Tensor, "rows heads tokens channels"]
+    ) -> Float[Tensor, "*#edits heads"]:
+        """Return d̃ of each head, in [0, 1], for the edits of one picture, from the kernel's ``output``."""
 
 
 @final
@@ -84,26 +86,36 @@ class InstanceAdaptive(Scorer):
         """Score by the tokens that ``compare`` names; ``means`` receives ``dissimilarity``."""
         self._compare, self._means = compare, means
 
-    def __call__(self, event: JointAttention, place: int, output: Tensor) -> Tensor:
+    def __call__(self, event: JointAttention, edits: Edits, output: Tensor) -> Tensor:
         """Return d̃ of each head."""
-        item, layout = event.rows[place], event.layout
-        assert item.pair is not None
-        source, edit = output[item.pair], output[place]
+        source, edit, counted = output[edits.source], output[edits.batch], None
         if self._compare == "image" or not event.site.text_output:
-            tokens: slice | Tensor = layout.image
+            source, edit = source[:, :, event.layout.image], edit[:, :, event.layout.image]
         else:
-            tokens = event.tokens_of(item.pair, place)
-        source, edit = source[:, tokens], edit[:, tokens]
-        found = dissimilarity(source, edit)
-        self._means.add("dissimilarity", event, item.row, found)
+            counted = self._counted(event, edits)
+        found = dissimilarity(source, edit, counted)
+        for row, own in zip(edits.rows, found, strict=True):
+            self._means.add("dissimilarity", event, row, own)
         return normalised(found)
+
+    def _counted(self, event: JointAttention, edits: Edits) -> Bool[Tensor, "edits tokens"] | None:
+        """Return the tokens that are no padding, for each edit, in it or in its source; None if all are."""
+        assert edits.pair is not None
+        padding = [event.padding_of(edits.pair, place) for place in edits.places]
+        if not any(padding):
+            return None
+        counted = torch.ones(len(padding), event.layout.length, dtype=torch.bool, device=event.query.device)
+        for own, parts in zip(counted, padding, strict=True):
+            for part in parts:
+                own[part] = False
+        return counted
 
 
 @final
 class Uniform(Scorer):
     """Scores every head as if it differed most, d̃ = 1."""
 
-    def __call__(self, event: JointAttention, place: int, output: Tensor) -> Tensor:
+    def __call__(self, event: JointAttention, edits: Edits, output: Tensor) -> Tensor:
         """Return ones."""
         return torch.ones(output.shape[1], dtype=torch.float32, device=output.device)
 
@@ -158,34 +170,35 @@ class HeadRoutingRun(MethodRun):
     def needs(self, step: int) -> Needs:
         return self._needs if step in self._steps else Needs()
 
-    def wants_log_sum_exp(self, event: JointAttention) -> bool:
-        return self._parameters.where == "words"
+    def text_keys(self, event: JointAttention) -> Mapping[int, Sequence[int]]:
+        if self._parameters.where != "words":
+            return {}
+        return {place: self._changed[item.row] for place, item in enumerate(event.rows) if item.is_edit}
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
-        return steered(event, output, lambda place: self.routed(event, place, output, output[place]))
+        return steered(event, output, self, None)
 
-    def routed(
-        self,
-        event: JointAttention,
-        place: int,
-        output: Float[Tensor, "rows heads tokens channels"],
-        row: Float[Tensor, "heads tokens channels"],
-    ) -> Float[Tensor, "heads tokens channels"]:
-        """Return ``row``, what the edit's output has become so far, with its heads amplified by eq. 16–18.
+    def amplification(
+        self, event: JointAttention, edits: Edits, output: Float[Tensor, "rows heads tokens channels"]
+    ) -> Amplification | None:
+        """Return by how much more the heads of one picture's edits act, eq. 16–18; None if they do not.
 
         Scores, and the difference that is amplified, are of the kernel's ``output``.
         """
-        item, chosen = event.rows[place], self._parameters
-        if item.pair is None and self._compares:
-            return row
-        score = self._scorer(event, place, output)
+        chosen = self._parameters
+        if edits.pair is None and self._compares:
+            return None
+        score = self._scorer(event, edits, output)
         weights = head_weights(score, chosen.gamma, chosen.k, chosen.delta, chosen.form).float()
-        self._means.add("head_weights", event, item.row, weights)
-        gain = weights.to(output.device)[:, None, None] - 1
-        if chosen.where != "everywhere":
-            gain = gain * self._reach(event, place)[:, None]
-        source = output[item.pair] if chosen.amplify == "difference" and item.pair is not None else None
-        return amplified(row, gain, output[place], source).to(row.dtype)
+        weights = weights.to(output.device).expand(len(edits.rows), -1)
+        for row, own in zip(edits.rows, weights, strict=True):
+            self._means.add("head_weights", event, row, own)
+        tokens = slice(0, event.layout.length) if chosen.where == "everywhere" else event.layout.image
+        reach = self._reach(event, edits) if chosen.where == "words" else None
+        if chosen.where == "words" and reach is None:
+            return None
+        source = output[edits.source] if chosen.amplify == "difference" and edits.pair is not None else None
+        return Amplification(weights - 1, tokens, reach, source)
 
     def diagnostics(self) -> Mapping[str, Tensor]:
         """Return ``head_weights`` and, of the instance-adaptive scorer, ``dissimilarity``, [edit, step, layer, head].
@@ -194,15 +207,11 @@ class HeadRoutingRun(MethodRun):
         """
         return self._means.means()
 
-    def _reach(self, event: JointAttention, place: int) -> Float[Tensor, "tokens"]:
-        """Return the share of a head's weight that acts in each token, in [0, 1]; none in text.
-
-        In the image 1, or with ``where="words"`` the attention to the changed words over its largest.
-        """
-        reach = torch.zeros(event.layout.length, dtype=torch.float32, device=event.query.device)
-        if self._parameters.where == "image":
-            reach[event.layout.image] = 1.0
-        elif positions := self._changed[event.rows[place].row]:
-            attention = torch.cat([block for _, block in event.text_to_image(place, positions)]).sum(dim=(0, 2))
-            reach[event.layout.image] = attention / attention.amax().clamp(min=torch.finfo(torch.float32).tiny)
-        return reach
+    def _reach(self, event: JointAttention, edits: Edits) -> Float[Tensor, "edits image_tokens"] | None:
+        """Return the share of a head's weight that acts in each image token: its attention to changed words over the largest."""
+        positions = [self._changed[row] for row in edits.rows]
+        if not any(positions):
+            return None
+        blocks = event.text_to_image_of(edits.places, positions)
+        attention = torch.stack([block.sum(dim=(1, 3)) for _, block in blocks]).sum(dim=0)
+        return attention / attention.amax(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)

@@ -7,7 +7,7 @@ differs most between source and edit is the one that carries the edit.
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 SPREAD_FLOOR = 1e-6
@@ -15,28 +15,58 @@ SPREAD_FLOOR = 1e-6
 
 
 def dissimilarity(
-    source_output: Float[Tensor, "heads tokens channels"], edit_output: Float[Tensor, "heads tokens channels"]
-) -> Float[Tensor, "heads"]:
+    source_output: Float[Tensor, "*#edits heads tokens channels"],
+    edit_output: Float[Tensor, "*#edits heads tokens channels"],
+    counted: Bool[Tensor, "*#edits tokens"] | None = None,
+) -> Float[Tensor, "*edits heads"]:
     """Return c_h = 1 − s_h of each head, s_h the cosine of eq. 12; float32, in [0, 2].
 
-    Computed as ½·‖r/‖r‖ − e/‖e‖‖², which is exactly 0 for equal outputs where 1 − cosine would give rounding noise of 4e-6; 0 for
-    a head whose output is all zero in either. Inputs of lower precision are taken to float32 first: the rounding of bfloat16
-    itself contributes up to about 1e-6, no more than :data:`SPREAD_FLOOR`.
+    Computed from three norms as (‖e − r‖² − (‖e‖ − ‖r‖)²) / (2·‖e‖·‖r‖), which is exactly 0 for equal outputs where 1 − cosine
+    would give rounding noise of 4e-6; 0 for a head whose output is all zero in either. Norms are summed in float32, the difference
+    is made in the outputs' precision: the rounding of bfloat16 contributes up to about 1e-6, no more than :data:`SPREAD_FLOOR`, as
+    long as both norms are of one order, as they are of one head in two rows.
+
+    Args:
+        source_output, edit_output: r and e; one source serves several edits.
+        counted: Tokens that enter; all if not given.
 
     >>> r = torch.tensor([[[3.0, 4.0]], [[1.0, 0.0]], [[0.0, 0.0]]])
     >>> dissimilarity(r, r).tolist(), dissimilarity(r, torch.tensor([[[6.0, 8.0]], [[0.0, 2.0]], [[1.0, 0.0]]])).tolist()
     ([0.0, 0.0, 0.0], [0.0, 1.0, 0.0])
     """
-    source_norm, edit_norm = _norm(source_output)[:, None, None], _norm(edit_output)[:, None, None]
-    difference = (source_output / source_norm).sub_(edit_output / edit_norm)
+    return one_minus_cosine(
+        *(_squares(output, counted) for output in (source_output, edit_output, edit_output - source_output))
+    )
+
+
+def one_minus_cosine(
+    source: Float[Tensor, "*#edits heads"],
+    edit: Float[Tensor, "*edits heads"],
+    difference: Float[Tensor, "*edits heads"],
+) -> Float[Tensor, "*edits heads"]:
+    """Return 1 − cosine of r and e from ‖r‖², ‖e‖² and ‖e − r‖²; 0 where r or e is."""
+    product = source.sqrt() * edit.sqrt()
+    spread = difference - (edit.sqrt() - source.sqrt()).square()
+    return torch.where(product > 0, spread.clamp(min=0) / (2 * product), 0.0)
+
+
+def dissimilarity_reference(
+    source_output: Float[Tensor, "heads tokens channels"], edit_output: Float[Tensor, "heads tokens channels"]
+) -> Float[Tensor, "heads"]:
+    """Return c_h as ½·‖r/‖r‖ − e/‖e‖‖² in float64: the specification."""
+    source, edit = source_output.double().flatten(1), edit_output.double().flatten(1)
+    source_norm, edit_norm = source.norm(dim=1, keepdim=True), edit.norm(dim=1, keepdim=True)
     present = ((source_norm > 0) & (edit_norm > 0)).flatten()
-    return torch.where(present, 0.5 * difference.square_().sum(dim=(1, 2)), 0.0)
+    return torch.where(present, 0.5 * (source / source_norm - edit / edit_norm).square().sum(dim=1), 0.0)
 
 
-def _norm(output: Float[Tensor, "heads tokens channels"]) -> Float[Tensor, "heads"]:
-    """Return the Euclidean norm of each head, summed in float32 without a copy of ``output``."""
-    norm: Tensor = torch.linalg.vector_norm(output, dim=(1, 2), dtype=torch.float32)
-    return norm
+def _squares(
+    output: Float[Tensor, "*edits heads tokens channels"], counted: Bool[Tensor, "*#edits tokens"] | None
+) -> Float[Tensor, "*edits heads"]:
+    """Return ‖output‖² of each head over the tokens that are counted, summed in float32."""
+    squares = torch.linalg.vector_norm(output, dim=-1, dtype=torch.float32).square()
+    total: Tensor = (squares if counted is None else squares * counted[..., None, :]).sum(dim=-1)
+    return total
 
 
 def normalised(dissimilarities: Float[Tensor, "*layers heads"]) -> Float[Tensor, "*layers heads"]:
@@ -74,21 +104,3 @@ def head_weights(
     if form == "anchored":
         rise = rise - torch.sigmoid(k * (torch.zeros_like(normalised_dissimilarity) - delta))
     return 1 + gamma * rise
-
-
-def amplified(
-    row: Float[Tensor, "heads tokens channels"],
-    gain: Float[Tensor, "heads tokens_or_1 1"],
-    edit: Float[Tensor, "heads tokens channels"],
-    source: Float[Tensor, "heads tokens channels"] | None = None,
-) -> Float[Tensor, "heads tokens channels"]:
-    """Returns ``row`` with each head acting more; gain is w − 1 of eq. 16.
-
-    Without ``source`` w·row, eq. 18. With it row + (w − 1)·(e − r): only what the head does otherwise than in the source's branch,
-    e and r being both outputs as the kernel made them. In float32, to be rounded once.
-
-    >>> row = torch.tensor([[[2.0]], [[2.0]]])
-    >>> amplified(row, torch.tensor([[[0.5]], [[0.0]]]), row, source=torch.tensor([[[1.0]], [[5.0]]])).flatten().tolist()
-    [2.5, 2.0]
-    """
-    return row * (1 + gain) if source is None else row + gain * (edit.float() - source.float())

@@ -4,19 +4,22 @@ On the conditional row of each edit, for image queries i and text keys j, each a
 ŵ[i, j]; rows are not renormalised. The release multiplies the output features of image tokens instead.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, final
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
 from headrouter.attention.joint_attention import JointAttention, indices
 from headrouter.config.configuration import Parameters
 from headrouter.errors import InvalidInputError
-from headrouter.methods.head_router.rows import changed_positions, steered
-from headrouter.methods.head_router.token_weights import Form, feature_weights, refined, token_weights
+from headrouter.methods.head_router.pass_over_edits import steered
+from headrouter.methods.head_router.rows import Edits, changed_positions
+from headrouter.methods.head_router.steering import Extent, Refinement
+from headrouter.methods.head_router.token_weights import Form, feature_weights
 from headrouter.methods.head_router.window import Window, refuse_without_source
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.step_means import StepMeans
@@ -100,46 +103,48 @@ class ImageTokenRun(MethodRun):
     def needs(self, step: int) -> Needs:
         return self._needs if step in self._steps else Needs()
 
-    def wants_log_sum_exp(self, event: JointAttention) -> bool:
-        return self._parameters.image_tokens == "attention"
+    def text_keys(self, event: JointAttention) -> Mapping[int, Sequence[int]]:
+        if self._parameters.image_tokens != "attention":
+            return {}
+        return {place: self._keys(event, place) for place, item in enumerate(event.rows) if item.is_edit}
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
-        return steered(
-            event, output, lambda place: self.features(event, self.through_attention(event, place, output[place]))
-        )
+        return steered(event, output, None, self)
 
-    def through_attention(
-        self, event: JointAttention, place: int, row: Float[Tensor, "heads tokens channels"]
-    ) -> Float[Tensor, "heads tokens channels"]:
-        """Return ``row`` with image tokens refined by eq. 20: Σ_j (ŵ[i, j] − 1)·A[i, j]·v_j is added."""
-        chosen, layout, text = self._parameters, event.layout, event.layout.text
-        positions = self._keys(event, place)
-        if chosen.image_tokens != "attention" or not positions:
-            return row
-        value = event.value[place][:, text].index_select(1, indices(positions, row.device))
-        result, change, largest, smallest = row.clone(), [], [], []
-        for heads, block in event.text_to_image(place, positions):
-            weights = token_weights(block, chosen.alpha, chosen.amplitude, chosen.token_form)
-            result[heads, layout.image] = refined(row[heads, layout.image], weights, block, value[heads]).to(row.dtype)
-            change.append((weights - 1).abs().mean(dim=(1, 2)))
-            largest.append(weights.amax())
-            smallest.append(weights.amin())
-        edit = event.rows[place].row
-        self._means.add("token_weight_change", event, edit, torch.cat(change).mean())
-        self._means.add("token_weight_ratio", event, edit, torch.stack(largest).amax() / torch.stack(smallest).amin())
-        return result
+    def refinements(self, event: JointAttention, edits: Edits) -> Iterator[tuple[slice, Refinement]]:
+        """Yield what is added to image tokens of one picture's edits by eq. 20, for some heads after the others."""
+        chosen, text = self._parameters, event.layout.text
+        positions = [self._keys(event, place) for place in edits.places]
+        if chosen.image_tokens != "attention" or not any(positions):
+            return
+        keys, value = tuple(map(len, positions)), event.value[edits.batch][:, :, text]
+        values = [
+            functional.pad(own[:, indices(where, own.device)], (0, 0, 0, max(keys) - len(where)))
+            for own, where in zip(value, positions, strict=True)
+        ]
+        value = torch.stack(values) if len(values) > 1 else values[0][None]
+        for heads, block in event.text_to_image_of(edits.places, positions):
+            amplitude, form = chosen.amplitude, chosen.token_form
+            yield heads, Refinement(block, value[:, heads], keys, chosen.alpha, amplitude, form)
 
-    def features(
-        self, event: JointAttention, row: Float[Tensor, "heads tokens channels"]
-    ) -> Float[Tensor, "heads tokens channels"]:
-        """Return ``row`` with the features of image tokens refined, as released, in single-stream blocks where there are any."""
-        chosen, image = self._parameters, event.layout.image
+    def report(self, event: JointAttention, edits: Edits, extents: Sequence[tuple[slice, Extent]]) -> None:
+        """Count how far weights of tokens went, in all heads."""
+        share = [(heads.stop - heads.start) / event.query.shape[1] for heads, _ in extents]
+        change = torch.stack([extent[:, 0] * own for own, (_, extent) in zip(share, extents, strict=True)]).sum(dim=0)
+        largest = torch.stack([extent[:, 1] for _, extent in extents]).amax(dim=0)
+        smallest = torch.stack([extent[:, 2] for _, extent in extents]).amin(dim=0)
+        for number, (row, place) in enumerate(zip(edits.rows, edits.places, strict=True)):
+            if self._keys(event, place):
+                self._means.add("token_weight_change", event, row, change[number])
+                self._means.add("token_weight_ratio", event, row, largest[number] / smallest[number])
+
+    def refine_features_(self, event: JointAttention, edit: Float[Tensor, "edits heads tokens channels"]) -> None:
+        """Write refined features over those of image tokens, as released, in single-stream blocks where there are any."""
+        chosen, image = self._parameters, edit[:, :, event.layout.image]
         if chosen.image_tokens != "features" or event.site.index not in self._feature_sites:
-            return row
+            return
         form: Literal["literal", "centred"] = "literal" if chosen.token_form == "literal" else "centred"
-        result, weights = row.clone(), feature_weights(row[:, image], chosen.alpha, chosen.amplitude, form)
-        result[:, image] = (weights * row[:, image].float()).to(row.dtype)
-        return result
+        image.copy_(feature_weights(image, chosen.alpha, chosen.amplitude, form).mul_(image))
 
     def diagnostics(self) -> Mapping[str, Tensor]:
         """Return ``token_weight_change``, mean |ŵ − 1|, and ``token_weight_ratio``, max ŵ / min ŵ, [edit, step, layer].

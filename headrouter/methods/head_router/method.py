@@ -5,7 +5,7 @@ benchmark found best (docs/results.md): a head's weight amplifies what the head 
 tokens; of the readings of eq. 19 ``share``, on the words that the prompts differ in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from torch import Tensor
@@ -18,7 +18,7 @@ from headrouter.methods.head_router.head_routing import (
     routing_requires,
 )
 from headrouter.methods.head_router.image_tokens import ImageTokenParameters, ImageTokenRun, image_tokens_require
-from headrouter.methods.head_router.rows import steered
+from headrouter.methods.head_router.pass_over_edits import steered
 from headrouter.methods.head_router.text_mixing import TextMixingParameters, TextMixingRun
 from headrouter.methods.head_router.window import Window
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
@@ -66,21 +66,14 @@ class _HeadRouterRun(MethodRun):
         heads, image, text = self._heads.needs(step), self._image.needs(step), self._text.needs(step)
         return Needs(attention=heads.attention | image.attention, text=text.text, pair=heads.pair)
 
-    def wants_log_sum_exp(self, event: JointAttention) -> bool:
-        return any(part.wants_log_sum_exp(event) for part in self._acting(event))
+    def text_keys(self, event: JointAttention) -> Mapping[int, Sequence[int]]:
+        heads, image = self._acting(event)
+        found = [part.text_keys(event) for part in (heads, image) if part is not None]
+        places = {place for keys in found for place in keys}
+        return {place: tuple({position for keys in found for position in keys.get(place, ())}) for place in places}
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
-        acting = self._acting(event)
-
-        def change(place: int) -> Tensor:
-            row = output[place]
-            if self._image in acting:
-                row = self._image.through_attention(event, place, row)
-            if self._heads in acting:
-                row = self._heads.routed(event, place, output, row)
-            return self._image.features(event, row) if self._image in acting else row
-
-        return steered(event, output, change)
+        return steered(event, output, *self._acting(event))
 
     def text(self, stream: TextStream) -> Tensor:
         return self._text.text(stream)
@@ -89,9 +82,10 @@ class _HeadRouterRun(MethodRun):
         """Return the diagnostics of the parts: see :class:`HeadRoutingRun` and :class:`ImageTokenRun`."""
         return {**self._heads.diagnostics(), **self._image.diagnostics()}
 
-    def _acting(self, event: JointAttention) -> list[MethodRun]:
+    def _acting(self, event: JointAttention) -> tuple[HeadRoutingRun | None, ImageTokenRun | None]:
         step, site = event.step_info.step, event.site.index
-        return [part for part in (self._heads, self._image) if site in part.needs(step).attention]
+        heads, image = (site in part.needs(step).attention for part in (self._heads, self._image))
+        return self._heads if heads else None, self._image if image else None
 
 
 @final

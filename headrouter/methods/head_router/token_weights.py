@@ -20,8 +20,8 @@ Form = Literal["literal", "centred", "share"]
 
 
 def token_weights(
-    probabilities_HNK: Float[Tensor, "h n k"], alpha: float, nu: float, form: Form
-) -> Float[Tensor, "h n k"]:
+    probabilities_HNK: Float[Tensor, "*edits h n k"], alpha: float, nu: float, form: Form
+) -> Float[Tensor, "*edits h n k"]:
     """Return ŵ[i, j] of eq. 19, normalised over the N image tokens of each key and head.
 
     ``literal``: α·sigmoid(ν·softmax_i A[:, j]). The softmax is over values in [0, 1], so it is at most e/N: with the released
@@ -30,32 +30,21 @@ def token_weights(
 
     With α = 2 and ν = 0 every weight is exactly 1, in each form.
     """
-    tokens = probabilities_HNK.shape[1]
+    tokens = probabilities_HNK.shape[-2]
     if form == "share":
-        share = probabilities_HNK / probabilities_HNK.sum(dim=1, keepdim=True).clamp(
-            min=torch.finfo(torch.float32).tiny
-        )
+        whole = probabilities_HNK.sum(dim=-2, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+        share = probabilities_HNK / whole
     else:
-        share = probabilities_HNK.softmax(dim=1)
+        share = probabilities_HNK.softmax(dim=-2)
     return alpha * torch.sigmoid(nu * (share if form == "literal" else tokens * share - 1))
 
 
 def feature_weights(
-    output_HND: Float[Tensor, "h n d"], alpha: float, nu: float, form: Literal["literal", "centred"]
-) -> Float[Tensor, "h n d"]:
+    output_HND: Float[Tensor, "*edits h n d"], alpha: float, nu: float, form: Literal["literal", "centred"]
+) -> Float[Tensor, "*edits h n d"]:
     """Return the released variant: weights for the *output features* of image tokens, normalised over tokens."""
-    share = output_HND.float().softmax(dim=1)
-    return alpha * torch.sigmoid(nu * (share if form == "literal" else output_HND.shape[1] * share - 1))
-
-
-def refined(
-    output_HND: Float[Tensor, "h n d"],
-    weights_HNK: Float[Tensor, "h n k"],
-    probabilities_HNK: Float[Tensor, "h n k"],
-    text_value_HKD: Float[Tensor, "h k d"],
-) -> Float[Tensor, "h n d"]:
-    """Return the image tokens' output plus Σ_j (ŵ[i, j] − 1)·A[i, j]·v_j (eq. 20), float32, in one product."""
-    return torch.baddbmm(output_HND.float(), (weights_HNK - 1).mul_(probabilities_HNK), text_value_HKD.float())
+    share = output_HND.float().softmax(dim=-2)
+    return alpha * torch.sigmoid(nu * (share if form == "literal" else output_HND.shape[-2] * share - 1))
 
 
 def refined_output_reference(

@@ -6,7 +6,7 @@ word gives to an image token. Both are blocks of one softmax over all keys; neit
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, final
 
 import torch
@@ -89,8 +89,11 @@ class _AttentionMapsRun(MethodRun):
     def needs(self, step: int) -> Needs:
         return Needs(attention=frozenset(self._blocks)) if step in self._steps else Needs()
 
-    def wants_log_sum_exp(self, event: JointAttention) -> bool:
-        return self._method.direction == "T2I"
+    def text_keys(self, event: JointAttention) -> Mapping[int, Sequence[int]]:
+        if self._method.direction != "T2I":
+            return {}
+        edits = [(place, self._places[item.row]) for place, item in enumerate(event.rows) if item.is_edit]
+        return {place: [position for word in words for position in word] for place, words in edits}
 
     def begin_forward(self, layout: TokenLayout) -> None:
         """Refuse what would be too large, before the first block runs."""

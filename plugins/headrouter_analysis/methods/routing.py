@@ -12,6 +12,7 @@ from headrouter.attention.joint_attention import JointAttention
 from headrouter.errors import InvalidInputError
 from headrouter.methods.head_router.head_routing import HeadRoutingRun, RoutingParameters, Scorer, routing_requires
 from headrouter.methods.head_router.head_weights import head_weights
+from headrouter.methods.head_router.rows import Edits
 from headrouter.methods.head_router.window import Window
 from headrouter.methods.method import Method, MethodRun, RunContext
 from headrouter.methods.step_means import StepMeans
@@ -90,5 +91,5 @@ class _ProfileScorer(Scorer):
     def __init__(self, scores: Float[Tensor, "blocks heads"]):
         self._scores = scores
 
-    def __call__(self, event: JointAttention, place: int, output: Tensor) -> Tensor:
+    def __call__(self, event: JointAttention, edits: Edits, output: Tensor) -> Tensor:
         return self._scores[event.site.index]
