@@ -4,15 +4,18 @@ No other module of an adapter names a private thing of theirs; tests/adapters/te
 of it, and so says which versions will do.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers.loaders import single_file_utils
+from diffusers.models import attention_dispatch
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry, _native_attention
 from torch import Tensor
 from torch.nn import Module
+from torch.nn.attention import SDPBackend
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
@@ -89,9 +92,46 @@ def attention_backends() -> dict[Any, Callable[..., Tensor]]:
 def is_default_backend(name: Any, operation: Callable[..., Tensor]) -> bool:
     """Return whether an entry of that table is diffusers' own call of PyTorch's attention and nothing else.
 
-    Only then the log-sum-exp comes from the kernel itself. Instead: compare an entry's output with PyTorch's.
+    Only then the kernel is the one that PyTorch chooses. Instead: compare an entry's output with PyTorch's.
     """
     return bool(name == AttentionBackendName.NATIVE and operation is _native_attention)
+
+
+PYTORCHS_KERNELS: Final = {
+    "_native_flash": SDPBackend.FLASH_ATTENTION,
+    "_native_efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "_native_cudnn": SDPBackend.CUDNN_ATTENTION,
+}
+"""The backends of that table that let PyTorch choose one of its kernels only. Instead: none; as :func:`gives_log_sum_exp`."""
+
+_LOG_SUM_EXP: Final = {
+    "flash": ("_flash_attention", "return_lse", False),
+    "flash_hub": ("_flash_attention_hub", "return_lse", False),
+    "_flash_3": ("_flash_attention_3", "return_lse", True),
+    "_flash_3_hub": ("_flash_attention_3_hub", "return_attn_probs", False),
+}
+
+
+def kernel_of_pytorch(name: Any, operation: Callable[..., Tensor]) -> SDPBackend | None:
+    """Return the one kernel of PyTorch's that an entry of that table allows, None for any other entry.
+
+    Instead: nothing public says so; without it the log-sum-exp comes from a second, chunked pass.
+    """
+    own = getattr(attention_dispatch, f"{getattr(name, 'value', name)}_attention", None)
+    return PYTORCHS_KERNELS.get(getattr(name, "value", name)) if operation is own else None
+
+
+def gives_log_sum_exp(name: Any, operation: Callable[..., Any]) -> tuple[str, bool] | None:
+    """Return the keyword by which an entry of that table gives the log-sum-exp, None if it has none.
+
+    And whether that comes as ``[rows, tokens, heads]``, not ``[rows, heads, tokens]``. Kernels that round query and key to 8 bits
+    give one of other logits, and are left out. Instead: as :func:`kernel_of_pytorch`.
+    """
+    function, keyword, tokens_first = _LOG_SUM_EXP.get(getattr(name, "value", name), ("", "", False))
+    own = getattr(attention_dispatch, function, None) if function else None
+    if own is None or operation is not own or keyword not in inspect.signature(operation).parameters:
+        return None
+    return keyword, tokens_first
 
 
 def dispatches(processor: type) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
-from headrouter_diffusers.attention.operation import Operation, through_listener
+from headrouter_diffusers.attention.operation import Operation, WithLogSumExp, through_listener
 from headrouter_diffusers.attention.running import current
 
 OPTIONS: Final = frozenset({"attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa"})
@@ -23,14 +23,17 @@ class _Kernel:
     operation: Operation
     options: frozenset[str]
     native: bool
+    with_log_sum_exp: WithLogSumExp | None
 
 
 _kernels: list[_Kernel] = []
 
 
-def numbered(operation: Operation, options: frozenset[str], *, native: bool) -> int:
+def numbered(
+    operation: Operation, options: frozenset[str], *, native: bool, with_log_sum_exp: WithLogSumExp | None = None
+) -> int:
     """Return the number by which a graph calls an operation over ``[rows, heads, tokens, channels]`` that takes these options."""
-    _kernels.append(_Kernel(operation, options, native))
+    _kernels.append(_Kernel(operation, options, native, with_log_sum_exp))
     return len(_kernels) - 1
 
 
@@ -61,7 +64,7 @@ def attention(
     if forward is None or forward.armed is None:
         output = chosen.operation(**arguments)
     else:
-        output = through_listener(forward, chosen.operation, arguments, chosen.native)
+        output = through_listener(forward, chosen.operation, arguments, chosen.native, chosen.with_log_sum_exp)
     return output.clone(memory_format=torch.contiguous_format)  # new memory, in the layout that is promised below
 
 

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from headrouter.attention.kernels import attention_is_replaced
 from headrouter.compat import PRODUCT_ATTENTION
 from headrouter_diffusers import compat
-from headrouter_diffusers.attention import compiled
+from headrouter_diffusers.attention import compiled, log_sum_exp
 from headrouter_diffusers.attention.operation import Operation, through_listener
 from headrouter_diffusers.attention.running import current
 
@@ -107,8 +107,9 @@ def _tap_backend(name: Any, operation: Operation) -> Operation:
     def heads_first(*, query: Tensor, key: Tensor, value: Tensor, **others: Any) -> Tensor:
         return _swap(operation(query=_swap(query), key=_swap(key), value=_swap(value), **others))
 
+    both = log_sum_exp.from_backend(name, operation)
     taken = frozenset(inspect.signature(operation).parameters)
-    kernel = compiled.numbered(heads_first, compiled.OPTIONS & taken, native=native)
+    kernel = compiled.numbered(heads_first, compiled.OPTIONS & taken, native=native, with_log_sum_exp=both)
 
     @functools.wraps(operation)
     def tapped(query: Tensor, key: Tensor, value: Tensor, **others: Any) -> Tensor:
@@ -123,8 +124,9 @@ def _tap_backend(name: Any, operation: Operation) -> Operation:
         if forward is None:
             given = {name: value for name, value in arguments.items() if value is not None}
             return _swap(compiled.attention(**given, kernel=kernel))
-        plain = native and not compat.modes_of_others(TapProductAttention)
-        return _swap(through_listener(forward, heads_first, arguments, native=plain))
+        untouched = not compat.modes_of_others(TapProductAttention)
+        own = both if untouched else None
+        return _swap(through_listener(forward, heads_first, arguments, native and untouched, own))
 
     return tapped
 
