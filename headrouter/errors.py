@@ -81,6 +81,10 @@ class PromptWarning(UserWarning):
     """Warns of a prompt that one of several text encoders does not read in full."""
 
 
+class FusedKernelWarning(UserWarning):
+    """Warns of a fused kernel that cannot be compiled, in whose place plain operations run."""
+
+
 class PictureWarning(UserWarning):
     """Warns of a picture whose colours may be shown otherwise elsewhere."""
 

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from headrouter import renamed
 from headrouter.attention import kernels
-from headrouter.attention.kernels import indices as indices
 from headrouter.attention.logit_overrides import LogitOverrides
 from headrouter.attention.probabilities import TextToImage
 from headrouter.attention.rows import BatchRow
@@ -23,6 +22,7 @@ from headrouter.attention.step_info import StepInfo
 Stream = Literal["dual", "single", "image"]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 AttendWithLogSumExp = Callable[[Tensor, Tensor, Tensor], kernels.Attended]
+indices = kernels.indices
 
 
 @final

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend
 
 from headrouter import compat
+from headrouter.attention.fused import fused
 
 CHUNK_ELEMENTS = 2**24
 """Largest number of attention logits held at a time by the chunked passes (64 MiB in float32)."""
@@ -100,7 +101,20 @@ def probabilities(
 
     The log-sum-exp runs over *all* keys of the sequence, so the result is a block of the full softmax, not renormalised.
     """
+    if bias is None:
+        return unbiased_probabilities(query_BHQD, key_BHKD, log_sum_exp_BHQ, scale)
     return _logits(query_BHQD, key_BHKD, scale, bias).sub_(log_sum_exp_BHQ[..., None]).exp_()
+
+
+@fused("headrouter.attention.fused_probabilities:unbiased_probabilities")
+def unbiased_probabilities(
+    query_BHQD: Float[Tensor, "b h q d"],
+    key_BHKD: Float[Tensor, "b h k d"],
+    log_sum_exp_BHQ: Float[Tensor, "b h q"],
+    scale: float,
+) -> Float[Tensor, "b h q k"]:
+    """Return the probabilities of :func:`probabilities` where there is no bias, on a GPU by a fused kernel."""
+    return _logits(query_BHQD, key_BHKD, scale, None).sub_(log_sum_exp_BHQ[..., None]).exp_()
 
 
 def attend_chunked(

@@ -10,10 +10,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from headrouter.attention.fused import fused
+
 SPREAD_FLOOR = 1e-6
 """Smallest spread of dissimilarities that is stretched to [0, 1]; below it all heads count as alike."""
 
 
+@fused("headrouter.methods.head_router.fused_steering:dissimilarity")
 def dissimilarity(
     source_output: Float[Tensor, "*#edits heads tokens channels"],
     edit_output: Float[Tensor, "*#edits heads tokens channels"],

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from headrouter.attention.fused import fused
 from headrouter.methods.head_router.token_weights import Form, token_weights
 
 
@@ -66,6 +67,7 @@ Extent = Float[Tensor, "edits 3"]
 """Of each edit mean |ŵ − 1|, largest ŵ, smallest ŵ; of an edit without keys 0, 1, 1."""
 
 
+@fused("headrouter.methods.head_router.fused_steering:steer_")
 def steer_(
     edit_EHSD: Float[Tensor, "e h s d"],
     image: slice,
