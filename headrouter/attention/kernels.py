@@ -49,7 +49,7 @@ def attend_with_log_sum_exp(
 
 
 def share_memory(output: Tensor, *others: Tensor) -> bool:
-    """Return whether a tensor lies in the memory of another; True of kinds of tensors that do not say where they lie."""
+    """Return whether a tensor may lie in the memory of another. Tensors of other classes do not say where they lie."""
     if any(type(tensor) is not Tensor for tensor in (output, *others)):
         return True
     return any(output.untyped_storage().data_ptr() == other.untyped_storage().data_ptr() for other in others)
