@@ -72,6 +72,12 @@ class Claims:
             (self._folder / key / self._name).unlink()
             (self._folder / key).rmdir()
 
+    def release_all(self) -> None:
+        """Give everything back, whatever stopped the work."""
+        for key, owner in self.owners().items():
+            if owner == self._name:
+                self.release(key)
+
     def tidy(self) -> None:
         """Remove the claims of processes that died on this machine."""
         for place in self._folder.iterdir():

@@ -178,7 +178,10 @@ def opened(
             opened_folder = RunFolder(folder, name, agreement, processes, heartbeat)
             opened_folder.claims.tidy()
             _tidy(folder)
-            yield opened_folder
+            try:
+                yield opened_folder
+            finally:
+                opened_folder.claims.release_all()
     finally:
         shutil.rmtree(room, ignore_errors=True)
         if not (folder / RECORDS).exists():  # refused
