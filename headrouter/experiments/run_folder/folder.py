@@ -191,7 +191,8 @@ def opened(
 
 def _tidy(folder: Path) -> None:
     """Remove what processes that died on this machine were writing, and their signs of life."""
-    remove_unfinished(folder)
+    for place in (folder, folder / RECORDS):
+        remove_unfinished(place)
     for room in (folder / UNFINISHED).glob("*"):
         if died_here(room.name):
             shutil.rmtree(room, ignore_errors=True)

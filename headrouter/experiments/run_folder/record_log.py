@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -41,10 +42,18 @@ class RecordLog:
         """Return what is on record of each cell; read it, do not change it."""
         return self._records
 
-    def refresh(self) -> None:
-        """Read what other processes have written since."""
+    def refresh(self, *, certain: bool = False) -> None:
+        """Read what other processes have written since.
+
+        Args:
+            certain: Make a file beside theirs and remove it, so that a network's file system forgets what it knew.
+        """
         with self._lock:
             try:
+                if certain:
+                    probe = self._folder / f".{uuid.uuid4().hex}"
+                    probe.touch()
+                    probe.unlink(missing_ok=True)  # another process may be tidying up
                 names = sorted(entry.name for entry in os.scandir(self._folder) if entry.name.endswith(SUFFIX))
             except FileNotFoundError:
                 names = []

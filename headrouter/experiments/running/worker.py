@@ -89,7 +89,7 @@ class Worker:
         held = {key: owner for key, owner in owners.items() if owner is not None}
         try:
             if held:
-                work.folder.log.refresh()  # what others finished before they gave their claims back
+                work.folder.log.refresh(certain=True)  # what others finished before they gave their claims back
                 items = [item for item in unit.items if unit.claim(item) in held]
                 pictures = _Pictures(items)
                 for job in unit.jobs:
