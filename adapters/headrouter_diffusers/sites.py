@@ -84,7 +84,13 @@ def find_sites(model: Module, rules: Sequence[SiteRule]) -> tuple[FoundSite, ...
             found.append(FoundSite(Site(index, path, rule.stream, heads), attention, block, rule))
     if not joint:
         patterns = ", ".join(rule.pattern for rule in rules)
-        raise IncompatibleError(f"{type(model).__name__} has no joint attention at {patterns}.")
+        paths = (
+            re.sub(r"\.\d+(?=\.|$)", ".*", path) for path, module in modules.items() if hasattr(module, "processor")
+        )
+        raise IncompatibleError(
+            f"{type(model).__name__} has no joint attention at {patterns}. It attends at"
+            f" {', '.join(dict.fromkeys(paths)) or 'no module with a processor'}."
+        )
     last = max(position for position, item in enumerate(found) if item.joint)
     found[last] = replace(found[last], site=replace(found[last].site, text_output=False))
     return tuple(found)

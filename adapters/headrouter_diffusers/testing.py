@@ -124,11 +124,14 @@ def subject(name: str, build: Callable[[], Backbone], reference: Reference) -> B
 
 
 def stock(backbone: Any, asked: Generation, **arguments: Any) -> Tensor:
-    """Return what the pipeline of ``backbone`` itself generates: latents, as the pipeline shapes them, or the picture in [0, 1]."""
-    asks = {"width": asked.width, "height": asked.height, "num_inference_steps": asked.steps, **arguments}
-    generator = torch.Generator().manual_seed(asked.seed)
+    """Return what the pipeline of ``backbone`` itself generates: latents, as the pipeline shapes them, or the picture in [0, 1].
+
+    ``arguments`` are the pipeline's own and come before what is asked: ``prompt=None, prompt_embeds=...`` for embedded prompts.
+    """
+    asks = {"prompt": asked.prompt, "width": asked.width, "height": asked.height, "num_inference_steps": asked.steps}
     output = "pt" if asked.output == "picture" else "latent"
-    return backbone.pipeline(prompt=asked.prompt, generator=generator, output_type=output, **asks).images  # type: ignore[no-any-return]
+    how = {"generator": torch.Generator().manual_seed(asked.seed), "output_type": output, **arguments}
+    return backbone.pipeline(**{**asks, **how}).images  # type: ignore[no-any-return]
 
 
 def stock_latents(backbone: Any, asked: Generation, **arguments: Any) -> Tensor:

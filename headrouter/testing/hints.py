@@ -44,7 +44,7 @@ def hint(backbone: Backbone, reference: Reference, asked: Generation, close: flo
     alone = replace(asked, guidance=1.0, steps=2)
     wanted = reference(backbone, alone)
     if distance(euler(backbone, alone), wanted) > close:
-        return _lost(backbone, alone) or _without_guidance(backbone, alone, wanted, close)
+        return _lost(backbone, alone) or _without_guidance(backbone, reference, alone, wanted, close)
     short = replace(asked, steps=2)
     wanted = reference(backbone, short)
     if distance(euler(backbone, short), wanted) > close:
@@ -52,17 +52,22 @@ def hint(backbone: Backbone, reference: Reference, asked: Generation, close: flo
     return _with_more_steps(backbone, reference, asked, close)
 
 
-def _without_guidance(backbone: Backbone, asked: Generation, wanted: Tensor, close: float) -> str:
+def _without_guidance(backbone: Backbone, reference: Reference, asked: Generation, wanted: Tensor, close: float) -> str:
     found = _first(_of_velocity(backbone, asked), wanted, close)
     if found:
         return found
     middle = _middle(backbone, asked, wanted)
-    if middle is None:
+    once, sigma = replace(asked, steps=1), backbone.sigmas(2, asked.width, asked.height).tolist()[1]
+    if middle is None or abs(middle - sigma) <= 1e-3 * sigma:
+        if distance(euler(backbone, once), reference(backbone, once)) <= close:
+            return (
+                f"the second step, at σ = {sigma:.4f}, since the first is right; look at the time that the model is told, which may"
+                " be that before a shift of the grid"
+            )
         return (
             "they differ without guidance, too, and neither sign, time nor shift alone makes them right; look at how latents are"
             " packed, at position ids and at the conditioning"
         )
-    sigma = backbone.sigmas(2, asked.width, asked.height).tolist()[1]
     return (
         f"the shift of the time grid, since the reference steps by way of σ = {middle:.4f} where `sigmas` has {sigma:.4f}; look at"
         " how `set_steps` sets the scheduler"

@@ -181,6 +181,11 @@ def test_attending_twice_is_refused(rows):
 
 def test_a_model_without_joint_attention():
     with pytest.raises(
-        IncompatibleError, match=r"Linear has no joint attention at layers\.\*\.mixer, joined\.\*\.mixer"
+        IncompatibleError,
+        match=r"Linear has no joint attention at layers\.\*\.mixer, joined\.\*\.mixer\. It attends at no module with a processor",
     ):
         Tap(nn.Linear(1, 1), RULES)
+    with pytest.raises(
+        IncompatibleError, match=r"at layers\.\*\.mix\. It attends at layers\.\*\.mixer, joined\.\*\.mixer\."
+    ):
+        Tap(Model(Processor()), [SiteRule("layers.*.mix", "dual")])

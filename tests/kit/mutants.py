@@ -11,6 +11,8 @@ import torch
 from headrouter_diffusers.sites import SiteRule
 from headrouter_flux import testing as flux
 from headrouter_flux.backbone import FluxBackbone
+from headrouter_ovis_image import testing as ovis
+from headrouter_ovis_image.backbone import OvisImageBackbone
 from headrouter_sd3 import testing as sd3
 from headrouter_sd3.backbone import SD3Backbone
 from torch import Tensor
@@ -21,7 +23,7 @@ from headrouter.models.backbone import AttentionListener
 from headrouter.models.fingerprint import fingerprint, tensors_of
 from headrouter.testing import BackboneSubject
 
-FLUX, SD3 = flux.subjects()[2], sd3.subjects()[0]
+FLUX, SD3, OVIS = flux.subjects()[2], sd3.subjects()[0], ovis.subjects()[0]
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,12 @@ class WeightsNudged(FluxBackbone):
 class NoiseLevelIgnored(SD3Backbone):
     def predict(self, latents, sigma, batch):
         return super().predict(latents, 0.5, batch)
+
+
+@mutant("words_are_at_their_positions", "changes position 3 most and 3 first", OVIS)
+class WordsOnTheOtherSide(OvisImageBackbone):
+    def text_parts(self):
+        return [replace(part, padded_left=True) for part in super().text_parts()]
 
 
 @mutant("words_are_at_their_positions", "is said to be at", SD3)

@@ -68,6 +68,16 @@ class TimeTooSmall(SD3Backbone):
         return super().predict(latents, sigma / 1000, batch)
 
 
+@broken(
+    AURAFLOW,
+    ": the second step, at σ = 0.0030, since the first is right; look at the time that the model is told",
+    "time",
+)
+class TimeOfAnotherGrid(AuraFlowBackbone):
+    def predict(self, latents, sigma, batch):
+        return super().predict(latents, sigma**2, batch)
+
+
 @broken(AURAFLOW, ": the time that the model is told is 1 − σ where", "time")
 class TimeOfThePicture(AuraFlowBackbone):
     def predict(self, latents, sigma, batch):

@@ -5,6 +5,7 @@ from typing import Final
 
 import torch
 
+from headrouter.attention.joint_attention import TokenLayout
 from headrouter.errors import InvalidInputError
 from headrouter.models.backbone import Backbone
 from headrouter.prompts.prompt import Prompt
@@ -139,14 +140,25 @@ def words_are_at_their_positions(subject: BackboneSubject) -> None:
                 (second.tensors[name] - first.tensors[name])[0].float().flatten(1).norm(dim=-1) for name in names
             )
             assert isinstance(difference, torch.Tensor)
-            strongest = max(places, key=lambda place: float(difference[place]))
-            changed = [place for place in places if difference[place] > 1e-6 * difference[strongest]]
+            segment = _segment(layout, tokenizer, len(difference))
+            strongest = max(segment, key=lambda place: float(difference[place]))
+            changed = [place for place in segment if difference[place] > 1e-6 * difference[strongest]]
             expect(
                 strongest in own or changed[0] in own,  # the first, of an encoder that reads from left to right
                 f"{tokenizer}: {one!r} in {first.text!r} is said to be at {sorted(own)}; changing it to {other!r} changes position"
-                f" {strongest} most",
+                f" {strongest} most and {changed[0]} first",
             )
             compared.add(tokenizer)
+
+
+def _segment(layout: TokenLayout, tokenizer: str, length: int) -> range:
+    """Return the positions, of ``length`` text tokens, that a tokenizer's encoder fills; all where no segment has its name."""
+    start = 0
+    for name, own in layout.segments[:-1]:
+        if name == tokenizer:
+            return range(start, start + own)
+        start += own
+    return range(start if layout.segments[-1][0] == tokenizer else 0, length)
 
 
 def _last_word(backbone: Backbone, names: list[str]) -> None:
