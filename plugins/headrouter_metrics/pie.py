@@ -3,8 +3,9 @@
 import abc
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import torch
 from pydantic import Field
@@ -29,7 +30,7 @@ COLUMNS: Final = {
     "clip_similarity_target_image": Column("CLIP, whole", "", "higher"),
     "clip_similarity_target_image_edit_part": Column("CLIP, edited", "", "higher"),
 }
-"""The figures under the names that the published evaluator writes."""
+"""The figures under the names that the published evaluator writes, with titles for tables."""
 
 
 class Networks:
@@ -54,10 +55,13 @@ class PieMetric(Metric):
         """Return ``mask`` and ``source_prompt``."""
         return frozenset({"mask", "source_prompt"})
 
+    form: ClassVar[str]
+    """In titles, since a table may have both."""
+
     @property
     def columns(self) -> Mapping[str, Column]:
         """Return the eight figures."""
-        return COLUMNS
+        return {name: replace(column, title=f"{column.title} ({self.form})") for name, column in COLUMNS.items()}
 
     def _files(self) -> tuple[Path, Path, tuple[Path, Path]]:
         return (

@@ -1,6 +1,7 @@
 """Compute PIE-Bench's figures with means over background pixels alone, and values in the networks' own range."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from headrouter.experiments.dataset import Mask
 from headrouter.experiments.metric import Measured, Value
@@ -17,6 +18,8 @@ class PieStrict(PieMetric):
 
     LPIPS is that of SqueezeNet, as published.
     """
+
+    form: ClassVar[str] = "strict"
 
     def values(
         self, networks: Networks, source: Pixels, edit: Pixels, background: Mask, edited: Measured

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ class PieV1(PieMetric):
     that of SqueezeNet. The structure distance normalises values from 0 to 255 as if they were from 0 to 1. CLIP's scores are at
     least 0, and a text that is too long loses its end token. Of the edited region, all else is black.
     """
+
+    form: ClassVar[str] = "PIE"
 
     antialias: Annotated[
         bool,

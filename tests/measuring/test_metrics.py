@@ -239,6 +239,23 @@ def test_a_network_without_weights_or_of_a_damaged_file(tmp_path, tiny):
         Lpips(weights=str(tmp_path)).load(CPU)
 
 
+def test_a_model_that_lacks_weights_is_refused(tmp_path, capfd):
+    """Transformers would draw them at random, with a note."""
+    from safetensors.torch import load_file, save_file
+
+    networks.clip(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    del state["text_projection.weight"]
+    save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InvalidInputError, match=r"lacks 1 of its weights, text_projection\.weight first"):
+        ClipText(model=str(tmp_path)).load(CPU)
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    capfd.readouterr()
+    with pytest.raises(InvalidInputError, match="cannot be loaded"):
+        ClipText(model=str(tmp_path)).load(CPU)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_check_loads_nothing(tiny, monkeypatch):
     monkeypatch.setattr(torch, "load", None)
     monkeypatch.setattr("transformers.CLIPModel.from_pretrained", None)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from headrouter.prompts.marks import without_marks
 from headrouter_metrics.networks.files import model_folder, shared
+from headrouter_metrics.networks.loading import whole_model
 
 TYPES: Final = ("clip",)
 RELEASED: Final = "openai/clip-vit-large-patch14"
@@ -37,9 +38,7 @@ class Clip:
         from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
         self.device = device
-        self._model: Any = (
-            CLIPModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval().to(device)
-        )
+        self._model: Any = whole_model(CLIPModel, folder, device)
         self._processor: Any = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._longest: int = self._model.config.text_config.max_position_embeddings

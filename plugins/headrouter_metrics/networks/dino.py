@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from headrouter_metrics.networks.files import model_folder, shared
+from headrouter_metrics.networks.loading import whole_model
 
 DINO: Final = ("vit",)
 DINOV2: Final = ("dinov2", "dinov2_with_registers")
@@ -36,14 +37,9 @@ class DinoNetwork:
         from transformers import AutoConfig, AutoModel, ViTModel
 
         self.device, self._folder = device, folder
-        options = {"local_files_only": True, "dtype": torch.float32}
         vit = AutoConfig.from_pretrained(folder, local_files_only=True).model_type == "vit"
-        model: Any = (
-            ViTModel.from_pretrained(folder, add_pooling_layer=False, **options)
-            if vit
-            else AutoModel.from_pretrained(folder, **options)
-        )
-        self._model = model.eval().to(device)
+        kind, more = (ViTModel, {"add_pooling_layer": False}) if vit else (AutoModel, {})
+        self._model: Any = whole_model(kind, folder, device, **more)
         self._options = {"interpolate_pos_encoding": True} if vit else {}
         self._processor: Any = None
 
