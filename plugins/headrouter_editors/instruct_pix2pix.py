@@ -14,6 +14,7 @@ class InstructPix2Pix(InstructedEditor):
     """Holds the parameters of InstructPix2Pix; the defaults are those of its authors.
 
     Attributes:
+        steps: Steps of the pipeline.
         guidance: Weight of the instruction, s_T.
         picture_guidance: Weight of the picture, s_I.
     """
