@@ -15,7 +15,7 @@ from headrouter.experiments.metric import Metric
 from headrouter.plugins.code import code_of
 
 SEED_STRIDE: Final = 1000
-"""Between the noise of two seeds, in numbers of pictures."""
+"""Between the noise of two seeds, in numbers of pictures; pictures from this number on have noise far beyond."""
 _KEY: Final = re.compile(r"[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
@@ -34,8 +34,12 @@ class Cell:
 
     @property
     def noise_seed(self) -> int:
-        """Return the seed of all noise of the picture."""
-        return SEED_STRIDE * self.seed + self.item.number
+        """Return the seed of all noise of the picture, another one for every picture and seed.
+
+        It depends on the picture's number alone, not on the size of the set: a part of a set has the noise of the whole.
+        """
+        number = self.item.number
+        return SEED_STRIDE * self.seed + number if number < SEED_STRIDE else 2**42 + 10**9 * self.seed + number
 
 
 @dataclass(frozen=True, slots=True)

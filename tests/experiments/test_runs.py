@@ -1,5 +1,6 @@
 """What a run makes, shares, counts, tries again and refuses, on a toy model."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from headrouter.editing.batch import Batch
 from headrouter.errors import InvalidInputError, WeightsError
 from headrouter.experiments.configuration import OtherConfiguration
 from headrouter.experiments.dataset import Item
-from headrouter.experiments.experiment import Experiment
+from headrouter.experiments.experiment import Cell, Experiment
 from headrouter.experiments.run_folder.cell import CellRecord
 from headrouter.experiments.run_folder.difference import difference
 from headrouter.experiments.run_folder.folder import picture_of
@@ -291,6 +292,44 @@ def test_two_names_of_one_configuration_share_its_cells(tmp_path: Path, monkeypa
     records = quietly(light.experiment(light.toy("one"), light.toy("two")), tmp_path)
     assert [one.configuration for one in records] == ["one"] * 8 + ["two"] * 8 and counts["edited"] == 8
     assert [one.configuration for one in read_records(tmp_path)] == ["one"] * 8 + ["two"] * 8
+
+
+def test_an_interrupted_run_gives_its_claims_back_and_goes_on(tmp_path: Path) -> None:
+    seen: list[CellRecord] = []
+
+    def interrupt(record: CellRecord) -> None:
+        seen.append(record)
+        if len(seen) == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quietly(light.experiment(), tmp_path, report=interrupt)
+    for part in ("claims", "processes", "unfinished"):
+        assert not list((tmp_path / part).iterdir())
+    kept = read_records(tmp_path)
+    assert {one.cell for one in seen} <= {one.cell for one in kept} and len(kept) < 32
+    again: list[CellRecord] = []
+    assert len(quietly(light.experiment(), tmp_path, report=again.append)) == 32 == len(again) + len(kept)
+
+
+def test_the_status_of_a_run_at_work(tmp_path: Path) -> None:
+    states = []
+    quietly(light.experiment(), tmp_path, report=lambda _: states.append(status(tmp_path)))
+    first, last = states[0], states[-1]
+    assert [(one.number, one.alive) for one in first.processes] == [(os.getpid(), True)]
+    assert first.left > 0 and first.seconds_left is not None and last.left == 0
+    assert "at work, last sign of life 0 s ago" in first.text() and " left" in first.text().splitlines()[-1]
+    assert status(tmp_path).processes == [] and "no process is at work here" in status(tmp_path).text()
+
+
+def test_noise_differs_for_every_picture_and_seed() -> None:
+    def noise(number: int, seed: int) -> int:
+        item = light.NoiseItem("key", "picture", number, "kind", "", "")
+        return Cell(light.toy("one"), item, seed).noise_seed
+
+    assert noise(7, 3) == 3007
+    pairs = [(number, seed) for number in (0, 1, 999, 1000, 1001, 2000, 10**6) for seed in (0, 1, 2, 1000, 2**31 - 1)]
+    assert len({noise(*pair) for pair in pairs}) == len(pairs) and max(noise(*pair) for pair in pairs) < 2**63
 
 
 @pytest.mark.parametrize(("option", "value"), [("workers", 0), ("batch", 0), ("keep_inversions", -1)])
