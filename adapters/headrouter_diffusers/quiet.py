@@ -18,6 +18,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 _CUT = ("was truncated because", "Token indices sequence length is longer")
+_CALLED = "Kwargs passed to `processor.__call__`"
 _INCOMPLETE = ("LOAD REPORT", "Some weights of", "checkpoint seem corrupted")
 _OPTIONAL = (
     "Failed to load CPU gemm_4bit_forward",
@@ -40,8 +41,11 @@ _READERS = ("CLIPImageProcessor", "SiglipImageProcessor")
 
 @contextmanager
 def without_notes_on_length(*loggers: str) -> Iterator[None]:
-    """Drop notes on prompts that are cut: :func:`headrouter_diffusers.text_parts.check_length` warns of them."""
-    with _without(_CUT, *loggers, "transformers.tokenization_utils_base"):
+    """Drop notes on prompts that are cut, of which :func:`headrouter_diffusers.text_parts.check_length` warns.
+
+    Also those on how a pipeline calls its own processor, which only its authors can change.
+    """
+    with _without((*_CUT, _CALLED), *loggers, "transformers.tokenization_utils_base", "transformers.processing_utils"):
         yield
 
 
