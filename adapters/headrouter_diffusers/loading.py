@@ -15,7 +15,7 @@ from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError
 from headrouter.models.surroundings import undisturbed
 from headrouter_diffusers import compat
 from headrouter_diffusers.components import single_file
-from headrouter_diffusers.components.fitness import declared_parts, takes_more
+from headrouter_diffusers.components.fitness import declared_parts, edits_by_itself, takes_more
 from headrouter_diffusers.components.index import INDEX, driver, part_classes, read_json
 from headrouter_diffusers.components.parts import check_files, load_part
 from headrouter_diffusers.components.placement import place, resolve_device, resolve_dtype
@@ -119,6 +119,7 @@ class _Order:
 
     def from_file(self, source: str, file: Path) -> tuple[Path, dict[str, Any]]:
         """Return the folder that completes a single file, and the parts of both."""
+        single_file.refuse_unreadable(source, declared_parts(self.wanted)["transformer"])
         checkpoint = single_file.read_checkpoint(source, file)
         held = [part for part in single_file.parts_in(checkpoint, self.wanted) if part not in self.without]
         base = single_file.base_of(source, checkpoint, self.parameters.base, self.released)
@@ -190,7 +191,7 @@ def _way_out(wanted: type, pipeline: Any, backbone: str) -> str:
     transformer = parts.get("transformer")
     declared = declared_parts(wanted)
     if isinstance(transformer, declared["transformer"]):
-        if takes_more(transformer):
+        if takes_more(transformer) or edits_by_itself(pipeline):
             return "Its transformer takes more than latents; use the text-to-image weights of the same family."
         if declared.keys() - compat.optional_components(wanted) <= parts.keys():
             return f"It becomes one by `{wanted.__name__}.from_pipe(pipeline)`."

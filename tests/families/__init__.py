@@ -1,1 +1,1 @@
-"""Adapters of Qwen-Image, Z-Image and Ovis-Image, plug-ins that come with headrouter."""
+"""Adapters of the newer families of models, plug-ins that come with headrouter."""

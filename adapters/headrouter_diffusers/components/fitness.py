@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any, get_type_hints
 
 import torch
@@ -60,6 +61,12 @@ def takes_more(transformer: Any) -> bool:
         "patch_size"
     )  # some take patches that were made before, and tell channels without them
     return gives is not None and takes not in (gives, gives * patch**2 if type(patch) is int else gives)
+
+
+def edits_by_itself(pipeline: Any) -> bool:
+    """Return whether a pipeline gives its model a picture beside the noise: it takes one, and no strength of noise on it."""
+    takes = signature(type(pipeline).__call__).parameters
+    return "image" in takes and "strength" not in takes
 
 
 @contextmanager

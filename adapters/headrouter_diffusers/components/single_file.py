@@ -16,6 +16,7 @@ from typing import Any
 import diffusers
 import headrouter_diffusers.quiet  # noqa: F401
 import torch
+from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 from huggingface_hub import hf_hub_download
 from torch import Tensor
 from torch.nn import Module
@@ -55,6 +56,19 @@ def single_file(source: str) -> Path | None:
             " folder of a diffusers pipeline, or a hub id."
         )
     return file
+
+
+def refuse_unreadable(source: str, transformer: type) -> None:
+    """Check that diffusers reads single files of a class of transformers.
+
+    Raises:
+        IncompatibleError: it does not.
+    """
+    if transformer.__name__ not in SINGLE_FILE_LOADABLE_CLASSES:
+        raise IncompatibleError(
+            f"`model` {source!r} is one file, and diffusers reads no single file of a {transformer.__name__}. Give the folder or"
+            " hub id of a whole pipeline."
+        )
 
 
 def read_checkpoint(source: str, file: Path) -> Checkpoint:
