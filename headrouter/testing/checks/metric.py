@@ -3,11 +3,12 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Any
+from copy import copy
+from dataclasses import replace
 
 import torch
 
+from headrouter.experiments.dataset import Item
 from headrouter.experiments.metric import Measured, Value
 from headrouter.testing.check import check, collect, expect
 from headrouter.testing.subjects import MetricSubject
@@ -122,33 +123,17 @@ def it_needs_what_it_says(subject: MetricSubject) -> None:
     If this fails: name `mask`, `truth` or `source_prompt` in `needs`, with these parameters.
     """
     edits = subject.edits()
-    without = [replace(edit, item=_Without.of(edit.item, subject.metric.needs)) for edit in edits]
+    without = [replace(edit, item=_without(edit.item, subject.metric.needs)) for edit in edits]
     _expect_same(_measured(subject, edits), _measured(subject, without), "without what it does not need")
 
 
-class _Without:
-    """Stands for an item without a mask, a truth or a source prompt."""
-
-    def __init__(self, item: Any, needs: frozenset[str]) -> None:
-        self._item, self._needs = item, needs
-
-    @staticmethod
-    def of(item: Any, needs: frozenset[str]) -> Any:
-        """Return the item without what is not needed."""
-        if "source_prompt" not in needs and "source_prompt" in {field.name for field in fields(item)}:
-            item = replace(item, source_prompt="")
-        return _Without(item, needs)
-
-    def mask(self) -> Any:
-        """Return the mask if it is needed."""
-        return self._item.mask() if "mask" in self._needs else None
-
-    def truth(self) -> Any:
-        """Return the truth if it is needed."""
-        return self._item.truth() if "truth" in self._needs else None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._item, name)
+def _without(item: Item, needs: frozenset[str]) -> Item:
+    """Return an item of the same class without the mask, truth and source prompt that are not needed."""
+    kept = item if "source_prompt" in needs else replace(item, source_prompt="")
+    hidden = {name: lambda self: None for name in ("mask", "truth") if name not in needs}
+    bare = copy(kept)
+    object.__setattr__(bare, "__class__", type(type(item).__name__, (type(item),), {"__slots__": (), **hidden}))
+    return bare
 
 
 @check(since="0.3", requires={"likeness"})
