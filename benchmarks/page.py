@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.figure import Figure, records, table
 
-NAMES = ("edits", "threads", "steering", "refinement", "together", "startup", "experiments", "stopwatch")
+NAMES = ("edits", "threads", "steering", "refinement", "together", "startup", "planning", "experiments", "stopwatch")
 FOLDER = Path(__file__).parents[1] / "docs"
 
 

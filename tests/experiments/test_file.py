@@ -44,7 +44,7 @@ def test_a_matrix_is_every_combination_but_those_left_out() -> None:
         "    - {method: none, guidance: 4}\n"
     )
     steered = [f"injection + HR gamma={gamma} guidance={guidance}" for gamma in (0.1, 0.2) for guidance in (2, 4)]
-    half, most = "rf(stop=6,eta=0.5)", "rf(stop=6,eta=0.9)"
+    half, most = "rf stop=6 eta=0.5", "rf stop=6 eta=0.9"
     assert names(experiment) == [
         "sd3.5 euler guidance=2",
         *(

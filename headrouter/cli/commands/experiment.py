@@ -194,7 +194,7 @@ def _merge(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from headrouter.cli.commands.experiment_report import show
+    from headrouter.cli.report_text import show
     from headrouter.experiments.results.report import report
 
     show(report(Path(arguments.folder), arguments.baseline))

@@ -78,7 +78,7 @@ def read_options(
             suffix = " ".join(filter(None, (words, *(f"{one.path[-1]}={label_of(one.value)}" for one in swept))))
             yield Option(" ".join(filter(None, (label, suffix))), (part,), model, own_label=True)
         else:
-            text = label_of({"name": label_of(shown.pop("name")), **shown})
+            text = " ".join([str(shown.pop("name")), *(f"{name}={label_of(value)}" for name, value in shown.items())])
             yield Option(f"{text}-{model}" if model else text, (part,), model)
 
 

@@ -83,7 +83,7 @@ def new_file(dataset: str = "shapes") -> str:
         first=backbones[0],
         editors="".join(_editors()),
         target=", target" if own else "",
-        baseline="rf(stop=12)",
+        baseline="rf stop=12",
     )
 
 
