@@ -47,10 +47,14 @@ def measure(progress: Progress, *, rounds: int = 3) -> Iterator[Figure]:
         path.write_text(FILE, encoding="utf-8")
         for number in range(rounds):
             before = _work()
-            shown = subprocess.run([sys.executable, "-c", _RUN, path], check=True, capture_output=True, text=True, cwd=folder)
+            shown = subprocess.run(
+                [sys.executable, "-c", _RUN, path], check=True, capture_output=True, text=True, cwd=folder
+            )
             first.append(_work() - before)
             assert f"{CELLS:,}" in shown.stdout
-            found = subprocess.run([sys.executable, "-c", _AGAIN, path], check=True, capture_output=True, text=True, cwd=folder)
+            found = subprocess.run(
+                [sys.executable, "-c", _AGAIN, path], check=True, capture_output=True, text=True, cwd=folder
+            )
             again.append(float(found.stdout))
             progress(f"round {number + 1} of {rounds}: {first[-1]:.2f} s, again {again[-1]:.2f} s")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
