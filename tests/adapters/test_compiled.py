@@ -6,7 +6,9 @@ takes minutes on a CPU and is not what the tap has a part in.
 
 import pytest
 import torch
+from diffusers.models.attention_dispatch import dispatch_attention_fn
 from headrouter_auraflow.testing import subjects as auraflow_subjects
+from headrouter_diffusers.attention import compiled
 from headrouter_diffusers.testing import tiny_flux, tiny_sd35
 from headrouter_flux.backbone import FluxParameters
 from headrouter_sd3.backbone import SD3Parameters
@@ -37,6 +39,40 @@ def _fresh():
     torch._dynamo.reset()
 
 
+@pytest.mark.parametrize("tokens_first", [False, True], ids=["heads first", "tokens first"])
+@pytest.mark.parametrize("table", [False, True], ids=["PyTorch", "table"])
+def test_the_output_stays_where_a_fused_kernel_wrote_it(tokens_first, table):
+    """No byte is copied, and where tokens come first joining the heads is a view."""
+    written = []
+
+    def kernel(query, key, value):
+        swapped = [one.transpose(1, 2) for one in (query, key, value)]
+        plain = torch.nn.functional.scaled_dot_product_attention
+        written.append(dispatch_attention_fn(*swapped).transpose(1, 2) if table else plain(query, key, value))
+        return written[-1]
+
+    made = torch.randn(3, 2, 24, 4, 16).transpose(2, 3) if tokens_first else torch.randn(3, 2, 4, 24, 16)
+    tensors, number = made.unbind(0), compiled.numbered(kernel, frozenset(), native=False)
+    output = compiled.attention(*tensors, number)
+    assert output.data_ptr() == written[0].data_ptr()
+    assert (output.transpose(1, 2).flatten(2).data_ptr() == output.data_ptr()) == tokens_first
+    torch.library.opcheck(compiled.attention, (*tensors, number), test_utils=("test_schema", "test_faketensor"))
+
+
+@pytest.mark.parametrize("case", ["other strides", "an input", "part of an input"])
+def test_an_output_that_breaks_the_promise_is_copied(case):
+    def kernel(query, key, value):
+        if case == "other strides":
+            return (query + value).contiguous()
+        return value if case == "an input" else value[:1].expand_as(value)
+
+    tensors = torch.randn(3, 2, 24, 4, 16).transpose(2, 3).unbind(0)
+    number = compiled.numbered(kernel, frozenset(), native=False)
+    output = compiled.attention(*tensors, number)
+    assert torch.equal(output, kernel(*tensors)) and output.stride() == tensors[0].stride()
+    assert all(output.untyped_storage().data_ptr() != one.untyped_storage().data_ptr() for one in tensors)
+
+
 @pytest.mark.parametrize("kind", ["flux", "sd3.5-medium", "auraflow"])
 def test_compiled_blocks_are_steered(kind):
     backbone = build(kind)
@@ -49,42 +85,39 @@ def test_compiled_blocks_are_steered(kind):
     plain, before = backbone.velocity(latents, 0.7, rows), state(model)
     codes = [vars(module).get("_compiled_call_impl") for module in model.modules()]
     torch.testing.assert_close(plain, plain_eager, rtol=1e-5, atol=1e-5)
+    graphs = [counters["stats"]["unique_graphs"]]
     heard = Plain()
     with backbone.attach(heard):
         torch.testing.assert_close(backbone.velocity(latents, 0.7, rows), plain, rtol=1e-6, atol=1e-6)
     assert [event.site for event in heard.events] == list(backbone.sites)
     assert [stream.site for stream in heard.streams] == list(backbone.sites)
-    graphs = []
     for _ in range(2):
-        compiled = Steering()
-        with backbone.attach(compiled):
+        steering = Steering()
+        with backbone.attach(steering):
             steered = backbone.velocity(latents, 0.7, rows)
         torch.testing.assert_close(steered, eager, rtol=1e-5, atol=1e-5)
-        assert len(compiled.events) == len(listener.events)
-        assert len(compiled.streams) == len(listener.streams)
-        graphs.append(
-            counters["stats"]["unique_graphs"]
-        )  # a steered text may have other strides, and a graph of its own
+        assert len(steering.events) == len(listener.events)
+        assert len(steering.streams) == len(listener.streams)
+        graphs.append(counters["stats"]["unique_graphs"])
     assert (steered - plain).norm() > 1e-3 * plain.norm()
     assert torch.equal(backbone.velocity(latents, 0.7, rows), plain)
-    assert [*graphs, counters["stats"]["unique_graphs"]] == graphs[:1] * 3, "another listener needs no other graph"
+    graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs == graphs[:1] * 4, "a listener needs no other graph, before or after it"
     assert not counters["graph_break"]
     assert state(model) == before
     assert [vars(module).get("_compiled_call_impl") for module in model.modules()] == codes
 
 
 def test_attention_of_image_tokens_alone_is_steered_in_compiled_blocks():
-    backbone, eager, compiled = build("sd3.5-medium"), ImageOnly(2.0), ImageOnly(2.0)
+    backbone, eager, heard = build("sd3.5-medium"), ImageOnly(2.0), ImageOnly(2.0)
     rows, latents = rows_of(backbone, "a cat", "a dog"), noise(backbone, 2)
     with backbone.attach(eager):
         expected = backbone.velocity(latents, 0.7, rows)
     compile_blocks(backbone, fullgraph=True)
-    with backbone.attach(compiled):
+    with backbone.attach(heard):
         torch.testing.assert_close(backbone.velocity(latents, 0.7, rows), expected, rtol=1e-5, atol=1e-5)
-    assert (
-        [event.site for event in compiled.alone] == [event.site for event in eager.alone] == list(backbone.image_sites)
-    )
-    assert [event.site for event in compiled.events] == list(backbone.sites)
+    assert [event.site for event in heard.alone] == [event.site for event in eager.alone] == list(backbone.image_sites)
+    assert [event.site for event in heard.events] == list(backbone.sites)
 
 
 def test_a_compiled_model_is_unsteered_outside_of_velocity_and_after_a_failure():

@@ -26,13 +26,16 @@ _open: "WeakSet[Attachment]" = WeakSet()
 
 @final
 class Attachment:
-    """Attaches a listener to a model, as a context; it ends at the latest when it is collected as garbage."""
+    """Attaches a listener to a model, as a context; it ends at the latest when it is collected as garbage.
 
-    def __init__(self, model: Module, found: Sequence[FoundSite], listener: AttentionListener):
+    Without a listener it only lets compiled blocks be traced, and found, as they are with one.
+    """
+
+    def __init__(self, model: Module, found: Sequence[FoundSite], listener: AttentionListener | None):
         """Prepare what the sites of ``model`` are given."""
         self._model, self._found, self._listener = model, found, listener
         self._thread = threading.get_ident()
-        self._entries = [Entry(site) for site in found if site.joint]
+        self._entries = [Entry(site) for site in found if site.joint and listener is not None]
         self._processors = [site.attention.processor for site in found]
 
     def __enter__(self) -> None:
@@ -44,9 +47,11 @@ class Attachment:
         try:
             with _lock:
                 for other in list(_open):
-                    if other._model is self._model and other._listener.finished:
+                    if other._model is not self._model or other._listener is None or self._listener is None:
+                        continue
+                    if other._listener.finished:
                         _open.discard(other)
-                    elif other._model is self._model:
+                    else:
                         raise IncompatibleError(
                             f"{type(self._model).__name__} is already being steered, by another edit with the same pipeline."
                             " Wait until that one has ended, or give each its own pipeline."
@@ -89,7 +94,8 @@ class Attachment:
 def listener_at(found: Sequence[FoundSite]) -> AttentionListener | None:
     """Return the listener that is attached to these sites, if one is."""
     with _lock:
-        return next((attachment._listener for attachment in _open if attachment._found is found), None)
+        listeners = (attachment._listener for attachment in _open if attachment._found is found)
+        return next((listener for listener in listeners if listener is not None), None)
 
 
 def _settle() -> None:

@@ -39,6 +39,10 @@ class Entry:
         changed = _text_through_listener(forward, self._found, given)
         if changed is given:
             return None
+        if changed.stride() != given.stride() and compat.compiled_code(self.block) is not None:
+            changed = torch.empty_strided(given.shape, given.stride(), dtype=given.dtype, device=given.device).copy_(
+                changed
+            )  # its graph is for these strides
         if name in kwargs:
             return args, {**kwargs, name: changed}
         return (*args[:place], changed, *args[place + 1 :]), kwargs

@@ -49,7 +49,10 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Run attention, through the listener if this thread's forward pass awaits the operation of a site."""
+    """Run attention, through the listener if this thread's forward pass awaits the operation of a site.
+
+    The output stays where the kernel wrote it; one with other strides than are promised, or in an input's memory, is copied.
+    """
     chosen = _kernels[kernel]
     options = {
         "attn_mask": attn_mask,
@@ -65,9 +68,22 @@ def attention(
         output = chosen.operation(**arguments)
     else:
         output = through_listener(forward, chosen.operation, arguments, chosen.native, chosen.with_log_sum_exp)
-    return output.clone(memory_format=torch.contiguous_format)  # new memory, in the layout that is promised below
+    promised = _promised(query.to("meta"), value)
+    if output.stride() == promised.stride() and _memory(output) not in map(_memory, (query, key, value)):
+        return output
+    return torch.empty_like(promised, device=output.device).copy_(output)
+
+
+def _promised(query: Tensor, value: Tensor) -> Tensor:
+    """Return a tensor with the strides of the query, which flash and cuDNN write; contiguous where values have other channels."""
+    same = query.shape[3] == value.shape[3]
+    return torch.empty_like(query) if same else query.new_empty((*query.shape[:3], value.shape[3]))
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 @attention.register_fake
 def _shape(query: Tensor, key: Tensor, value: Tensor, kernel: int, *options: Any) -> Tensor:
-    return query.new_empty((*query.shape[:3], value.shape[3]))
+    return _promised(query, value)

@@ -6,7 +6,7 @@ chosen kernels and compiled blocks.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import final
 
 from torch.nn import Module
@@ -15,6 +15,7 @@ from headrouter.attention.joint_attention import Site, TokenLayout
 from headrouter.attention.rows import BatchRow
 from headrouter.errors import IncompatibleError
 from headrouter.models.backbone import AttentionListener
+from headrouter_diffusers import compat
 from headrouter_diffusers.attention.attachment import Attachment, listener_at
 from headrouter_diffusers.attention.refusals import refuse_unsteerable
 from headrouter_diffusers.attention.running import Forward, current, entering
@@ -75,7 +76,8 @@ class Tap:
             )
         listener = listener_at(self._found)
         if listener is None:
-            yield
+            with self._traced_once():
+                yield
             return
         run = Forward(listener, rows, layout, self._by_module)
         listener.begin_forward(rows, layout)
@@ -88,3 +90,8 @@ class Tap:
                     f" over {layout.length} tokens. A feature cache, an xformers processor, skipped layers or"
                     " parallelism over devices does that; switch it off."
                 )
+
+    def _traced_once(self) -> AbstractContextManager[None]:
+        """Let compiled blocks run the graphs that they have with a listener, so that they are not compiled twice."""
+        compiled = any(compat.compiled_code(found.block) is not None for found in self._found)
+        return Attachment(self._model, self._found, None) if compiled else nullcontext()
