@@ -112,7 +112,7 @@ def test_kept_inversions_stay_below_their_limit(tmp_path: Path, monkeypatch: pyt
     quietly(experiment, tmp_path / "all")
     sizes = [path.stat().st_size for path in (tmp_path / "all/inversions").iterdir()]
     assert len(sizes) == 6
-    for limit, most in ((2 * max(sizes), 2), (0, 0)):
+    for limit, most in ((5 * max(sizes) // 2, 2), (0, 0)):  # costs take a few bytes more or less
         quietly(experiment, tmp_path / str(limit), keep_inversions=limit)
         kept = tmp_path / str(limit) / "inversions"
         assert len(list(kept.iterdir()) if kept.exists() else []) == most
@@ -318,7 +318,7 @@ def test_the_status_of_a_run_at_work(tmp_path: Path) -> None:
     first, last = states[0], states[-1]
     assert [(one.number, one.alive) for one in first.processes] == [(os.getpid(), True)]
     assert first.left > 0 and first.seconds_left is not None and last.left == 0
-    assert "at work, last sign of life 0 s ago" in first.text() and " left" in first.text().splitlines()[-1]
+    assert "at work, last sign of life" in first.text() and " left" in first.text().splitlines()[-1]
     assert status(tmp_path).processes == [] and "no process is at work here" in status(tmp_path).text()
 
 
