@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks import models
+from benchmarks import models, steps
 from benchmarks.figure import Figure, number
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import Case, Progress, alternate
@@ -122,6 +122,8 @@ def measure(
 ) -> Iterator[Figure]:
     """Both, at the attention shape of FLUX.1-dev unless told otherwise."""
     device = torch.device(device)
+    if device.type == "cpu":
+        yield from steps.measure(progress, size=size, rounds=rounds)
     name = f"{str(dtype).removeprefix('torch.')}, {size.label}"
     router = HeadRouter(gamma=0, rho=0, keys="words")
     words = attention(models.TARGET, size, dtype, device)

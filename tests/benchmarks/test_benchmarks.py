@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import edits, models, page, refinement, startup, steering, stopwatch, threads, timing, together
+from benchmarks import edits, models, page, refinement, startup, steering, steps, stopwatch, threads, timing, together
 from benchmarks.figure import Figure
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import Spell
+from benchmarks.traffic import Traffic
 from headrouter.editing.batch import Batch
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.methods.head_router.token_weights import refined_output_reference
@@ -108,6 +109,34 @@ def test_refinement_gives_time_memory_and_agreement():
         assert figures[f"{task}, {shape}: time that the explicit way adds over ours"].goal == ("≥", goal)
         assert figures[f"{task}, {shape}: peak memory that the explicit way adds over ours"].goal == ("≥", 10)
         assert figures[f"{task}, {shape}: largest relative difference"].met is True
+
+
+def test_bytes_are_those_that_operations_read_and_write():
+    one, two = torch.zeros(100), torch.zeros(10, 10)
+    for case, elements in (
+        (lambda: one + one, 200),
+        (lambda: one.add_(1), 200),
+        (lambda: two[3:].T.unbind()[0].view(7), 0),
+        (lambda: two.index_select(0, torch.tensor([1, 2])), 40),
+        (lambda: one.copy_(two.flatten()), 200),
+        (lambda: torch.empty(5), 0),
+        (lambda: two[:, :1].expand(10, 10) * two, 210),
+    ):
+        with Traffic() as traffic:
+            case()
+        assert traffic.bytes == 4 * elements
+
+
+def test_steering_does_what_the_equations_do_one_by_one_and_moves_less():
+    event, output, run = steps.attended(models.TINY, "cpu", torch.float32)
+    (keys,) = run.text_keys(event).values()
+    expected = steps.one_by_one(event, output, tuple(keys))
+    assert (expected - output).abs().max() > 1e-3
+    torch.testing.assert_close(run.after(event, output), expected, atol=1e-5, rtol=1e-5)
+    pytest.importorskip("triton")
+    plain, fused = (steps.moved(models.FLUX_BLOCK, fuse=fuse) for fuse in (False, True))
+    tensor = 2 * 24 * 128 * 4608
+    assert 5 * tensor < fused < 6.5 * tensor < 11 * tensor < plain < 14 * tensor
 
 
 def test_a_wrong_method_shows_as_a_difference():

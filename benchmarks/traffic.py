@@ -1,0 +1,65 @@
+"""Bytes that PyTorch's operations read and write, counted from the shapes of their tensors."""
+
+import math
+from typing import Any, final
+
+from torch import Tensor
+from torch.utils import _pytree as tree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+VIEWS = frozenset(
+    [
+        "alias",
+        "detach",
+        "expand",
+        "permute",
+        "select",
+        "slice",
+        "squeeze",
+        "t",
+        "transpose",
+        "unbind",
+        "unsqueeze",
+        "view",
+    ]
+)
+NOTHING = frozenset(["empty", "empty_like", "empty_strided", "lift_fresh", "new_empty"])
+WRITES = frozenset(["copy_", "fill_", "zero_"])
+GATHERS = frozenset(["gather", "index", "index_select"])
+
+
+@final
+class Traffic(TorchDispatchMode):
+    """Adds up what each operation is given and gives back, views aside.
+
+    Each tensor counts once for an operation, an expanded one by the elements that it has in memory, one that is gathered from by
+    what is taken.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if name not in VIEWS | NOTHING:
+            given = args[1:] if name in WRITES else found if name in GATHERS else args
+            self.add(*tree.tree_leaves((given, kwargs)))
+            self.add(*tree.tree_leaves(found))
+        return found
+
+    def add(self, *tensors: object, share: float = 1.0) -> None:
+        """Count a share of the bytes of tensors."""
+        unique = {id(tensor): tensor for tensor in tensors if isinstance(tensor, Tensor)}
+        self.bytes += int(share * sum(map(size, unique.values())))
+
+
+def size(tensor: Tensor) -> int:
+    """Return the bytes of a tensor's elements in memory.
+
+    >>> size(torch.zeros(3, 1).expand(3, 5))
+    12
+    """
+    shape = zip(tensor.shape, tensor.stride(), strict=True)
+    return tensor.element_size() * math.prod(length for length, stride in shape if stride or length < 2)
