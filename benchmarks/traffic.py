@@ -1,11 +1,12 @@
 """Bytes that PyTorch's operations read and write, counted from the shapes of their tensors."""
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any, final
 
 from torch import Tensor
-from torch.utils import _pytree as tree
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from headrouter.compat import DispatchMode
 
 VIEWS = frozenset(
     [
@@ -29,7 +30,7 @@ GATHERS = frozenset(["gather", "index", "index_select"])
 
 
 @final
-class Traffic(TorchDispatchMode):
+class Traffic(DispatchMode):
     """Adds up what each operation is given and gives back, views aside.
 
     Each tensor counts once for an operation, an expanded one by the elements that it has in memory, one that is gathered from by
@@ -45,14 +46,23 @@ class Traffic(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name not in VIEWS | NOTHING:
             given = args[1:] if name in WRITES else found if name in GATHERS else args
-            self.add(*tree.tree_leaves((given, kwargs)))
-            self.add(*tree.tree_leaves(found))
+            self.add(*tensors_in([given, list((kwargs or {}).values())]))
+            self.add(*tensors_in([found]))
         return found
 
     def add(self, *tensors: object, share: float = 1.0) -> None:
         """Count a share of the bytes of tensors."""
         unique = {id(tensor): tensor for tensor in tensors if isinstance(tensor, Tensor)}
         self.bytes += int(share * sum(map(size, unique.values())))
+
+
+def tensors_in(values: Iterable[object]) -> Iterator[Tensor]:
+    """Yield the tensors among values, in lists of them too."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from tensors_in(value)
 
 
 def size(tensor: Tensor) -> int:

@@ -9,11 +9,18 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 from torch.nn import Module
+from torch.utils._python_dispatch import TorchDispatchMode
 
 PRODUCT_ATTENTION: Final[Callable[..., Tensor]] = torch._C._nn.scaled_dot_product_attention
 """PyTorch's own attention, by which one that somebody put in its place is told apart, and which function modes are called with.
 
 Instead: ``torch.nn.functional.scaled_dot_product_attention``, kept before anybody else could replace it.
+"""
+
+DispatchMode: Final = TorchDispatchMode
+"""Class of modes that see every operation PyTorch runs, below what Python calls, for counting the bytes that it moves.
+
+Instead: ``torch.overrides.TorchFunctionMode``, which does not see what an operation is made of.
 """
 
 Attended = tuple[Tensor, Tensor]

@@ -29,6 +29,19 @@ def test_pytorchs_attention_is_what_a_function_mode_sees():
     assert compat.PRODUCT_ATTENTION in seen
 
 
+def test_a_dispatch_mode_sees_what_an_operation_is_made_of():
+    seen = []
+
+    class Mode(compat.DispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(func.overloadpacket.__name__)
+            return func(*args, **(kwargs or {}))
+
+    with Mode():
+        torch.ones(2, 3).mT @ torch.ones(2, 3)
+    assert seen == ["ones", "transpose", "ones", "mm"]
+
+
 @pytest.mark.parametrize("backend", [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH])
 def test_the_chosen_kernel_is_the_one_that_is_allowed(backend):
     with sdpa_kernel(backend):
