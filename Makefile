@@ -68,7 +68,7 @@ benchmarks: $(STAMP)
 
 # No .venv and no network: the interpreter with PyTorch for CUDA as it is, other packages from wheels.
 OUT ?= out/gpu
-ROUNDS ?= 10
+ROUNDS ?= 5
 DEVICE ?= cuda
 gpu: export HF_HUB_OFFLINE := 1
 gpu: export PYTHONPATH := $(CURDIR)/.gpu:$(CURDIR):$(CURDIR)/adapters:$(CURDIR)/inversions:$(CURDIR)/plugins:$(PYTHONPATH)

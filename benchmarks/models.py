@@ -1,7 +1,7 @@
 """Transformers of the released models' sizes with random weights, behind the ordinary adapters."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -11,11 +11,14 @@ from headrouter_diffusers.testing import tiny_autoencoder, tiny_flux, tiny_sd35
 from headrouter_flux.backbone import FluxParameters
 from headrouter_inversions.euler import Euler
 from headrouter_sd3.backbone import SD3Parameters
+from torch import Tensor
 
 from headrouter.attention.rows import Row
+from headrouter.attention.step_info import StepInfo
 from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone
 from headrouter.prompts.prompt import Prompt, Token
+from headrouter.sampling.dispatch import Dispatcher
 from headrouter.sampling.engine import Engine, Sampled
 from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
@@ -65,6 +68,7 @@ FLUX_PAIR = Size(single=1)
 FLUX_DEV = Size(dual=19, single=38)
 """All of FLUX.1-dev: 12 billion parameters."""
 SD35_MEDIUM = Size(width=64, dual=24, text=333, pooled=2048)
+FLUX_SOME = Size(dual=2, single=4)
 TINY = Size(heads=4, width=16, dual=1, text=24, side=6, prompt=32, pooled=16, rotary=(4, 6, 6))
 TINY_PAIR = Size(heads=4, width=16, dual=2, single=1, text=24, side=6, prompt=32, pooled=16, rotary=(4, 6, 6))
 TINY_SD35 = Size(heads=4, width=16, dual=3, text=101, side=6, prompt=32, pooled=32)
@@ -161,6 +165,20 @@ class Forward:
     def __call__(self, *methods: Method) -> Sampled:
         """Run it, steered by ``methods``."""
         return Engine(self.backbone).sample(Euler(), methods, self.rows, self.inputs, keep_source=True)
+
+    @contextmanager
+    def passes(self, *methods: Method) -> Iterator[Callable[[], Tensor]]:
+        """Attach ``methods``, and give the call of the model alone, as often as it is wanted."""
+        runs = Engine(self.backbone).begin(Euler(), methods, self.rows, self.inputs)
+        dispatcher, step_info = Dispatcher(), StepInfo("sample", 0, 1, 0, 1.0, 0)
+        latents = self.inputs.source.expand(len(self.rows), -1, -1, -1)
+
+        def once() -> Tensor:
+            dispatcher.enter(step_info, runs)
+            return self.backbone.velocity(latents, 1.0, self.rows)
+
+        with self.backbone.attach(dispatcher) if methods else nullcontext():
+            yield once
 
 
 def forward(

@@ -1,12 +1,13 @@
-"""``python -m benchmarks.gpu``: every part, one table; ``gpu.md`` and ``gpu.json``."""
+"""``python -m benchmarks.gpu``: the parts by their value, each within a limit; gpu.md, gpu.json, and gpu.jsonl meanwhile."""
 
 import argparse
 import json
 import os
+import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -17,7 +18,7 @@ import torch
 
 from benchmarks import refinement
 from benchmarks.figure import Figure, attempt, records, table
-from benchmarks.gpu import compiled, identity, kernels, offload, released
+from benchmarks.gpu import edits, identity, kernels, offload, released
 from benchmarks.gpu.setting import Setting
 from benchmarks.machine import machine
 
@@ -30,17 +31,20 @@ def refining(setting: Setting) -> Iterator[Figure]:
         dtype=setting.dtype,
         device=setting.device,
         rounds=setting.rounds,
+        timed=setting.device.type == "cpu",
     )
 
 
 PARTS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
     "identity": identity.measure,
-    "kernels": kernels.measure,
-    "compile": compiled.measure,
-    "offload": offload.measure,
-    "refinement": refining,
-    "sd3.5-medium": released.sd35_medium,
+    "edits": edits.measure,
     "flux-dev": released.flux_dev,
+    "sd3.5-medium": released.sd35_medium,
+    "kernels": kernels.measure,
+    "compiled": released.compiled,
+    "offload": offload.measure,
+    "memory": released.memory,
+    "refinement": refining,
 }
 
 
@@ -50,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"which: {', '.join(PARTS)}; all if none is named")
     parser.add_argument("--device", default="cuda", help="device of PyTorch (cuda)")
     parser.add_argument("--tiny", action="store_true", help="small models, to try it out")
-    parser.add_argument("--rounds", type=int, default=10, help="rounds of each comparison (10)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each comparison (5)")
+    parser.add_argument("--limit", type=int, default=110, help="seconds after which a part gives way to the next (110)")
     parser.add_argument("--out", type=Path, default=Path("out/gpu"), help="folder of the table (out/gpu)")
     asked = parser.parse_args(arguments)
     unknown = sorted(set(asked.parts) - set(PARTS))
@@ -63,14 +68,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.simplefilter("ignore")
     setting = Setting(device, asked.tiny, asked.rounds, lambda line: print(line, file=sys.stderr, flush=True))
     figures: list[Figure] = []
+    asked.out.mkdir(parents=True, exist_ok=True)
+    (asked.out / "gpu.jsonl").write_text("")
     for name in asked.parts or PARTS:
-        for figure in attempt(name, partial(PARTS[name], setting)):
+        begin = time.monotonic()
+        for figure in attempt(name, lambda: within(asked.limit, PARTS[name](setting))):  # noqa: B023
             figures.append(figure)
             write(asked.out, figures, device)
+            line = {"part": name, "seconds": round(time.monotonic() - begin, 1), **records([figure])[0]}
+            with (asked.out / "gpu.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
         if device.type == "cuda":
             torch.cuda.empty_cache()
     print((asked.out / "gpu.md").read_text(encoding="utf-8"))
     return int(any(figure.met is False for figure in figures))
+
+
+def within(seconds: int, figures: Iterator[Figure]) -> Iterator[Figure]:
+    """Figures, as long as they come in time; what the main thread computes is cut off by an alarm.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+
+    def ring(*_: object) -> None:
+        raise TimeoutError(f"took more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield from figures
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def write(folder: Path, figures: Sequence[Figure], device: torch.device) -> None:

@@ -8,9 +8,6 @@ import torch
 from benchmarks import models
 from benchmarks.timing import Progress
 
-GOAL = 1.12
-"""Largest ratio of a steered forward pass over a plain one."""
-
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -40,6 +37,11 @@ class Setting:
     def pair(self) -> models.Size:
         """A double and a single block."""
         return models.TINY_PAIR if self.tiny else models.FLUX_PAIR
+
+    @property
+    def some(self) -> models.Size:
+        """Some blocks of FLUX.1-dev."""
+        return models.TINY_PAIR if self.tiny else models.FLUX_SOME
 
     @property
     def flux(self) -> models.Size:

@@ -2,17 +2,22 @@
 
 import json
 import re
+import time
 from importlib.metadata import requires
 from pathlib import Path
 
+import headrouter_shapes.weights
 import pytest
 import torch
 from torch import nn
 
 from benchmarks import models
+from benchmarks.figure import Figure
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import identity
+from benchmarks.gpu import edits, identity
+from benchmarks.gpu.setting import Setting
 from headrouter.attention.joint_attention import JointAttention
+from headrouter.methods.head_router.method import HeadRouter
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,19 +28,23 @@ def test_every_part_gives_a_figure_or_a_row_that_says_why_not(tmp_path, capsys):
     assert (tmp_path / "gpu.md").read_text() in capsys.readouterr().out
     errors = {figure["what"]: figure["error"] for figure in figures if figure["error"]}
     assert set(errors) == {"kernel efficient", "kernel cudnn", "offload model", "offload group"}
+    lines = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
+    assert [line["what"] for line in lines] == [figure["what"] for figure in figures]
+    assert list(dict.fromkeys(line["part"] for line in lines)) == list(command.PARTS)
     assert "no cudnn kernel" in errors["kernel cudnn"]
     assert "computes on the CPU" in errors["offload group"]
     assert code == 1
     exact = [figure for figure in figures if figure["goal"] and figure["goal"][0] == "="]
-    assert len(exact) == 2 * 4 + 1 + 1, "identity of four models, one kernel, compilation"
+    assert len(exact) == 2 * 4 + 4 + 1, "identity of four models, two edits of two, one kernel"
     assert all(figure["met"] for figure in exact)
     whats = " ".join(figure["what"] for figure in figures)
     for part in (
         "log-sum-exp against",
-        "compiled",
+        "compiled blocks, tiny: HeadRouter, over plain",
         "refinement of",
-        "SD3.5-medium, tiny: peak",
-        "FLUX.1-dev, tiny: peak",
+        "SD3.5-medium, tiny, bfloat16: HeadRouter by plain operations, over plain",
+        "FLUX.1-dev, tiny, bfloat16: HeadRouter, over plain",
+        "FLUX.1-dev, tiny, 8 rows, HeadRouter: memory",
     ):
         assert part in whats
 
@@ -67,13 +76,49 @@ def test_without_the_device_it_says_so(capsys):
     assert "cannot be used here" in capsys.readouterr().err
 
 
+def test_a_part_that_takes_too_long_gives_way_to_the_next(tmp_path, monkeypatch):
+    def endless(setting):
+        yield Figure("first", 1.0)
+        time.sleep(30)
+
+    monkeypatch.setattr(command, "PARTS", {"endless": endless, "next": lambda setting: iter([Figure("second", 2.0)])})
+    assert command.main(["--device", "cpu", "--tiny", "--limit", "1", "--out", str(tmp_path)]) == 1
+    lines = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
+    assert [line["what"] for line in lines] == ["first", "endless", "second"]
+    assert lines[1]["error"] == "TimeoutError: took more than 1 s"
+
+
+def test_without_weights_an_edit_runs_on_random_ones(monkeypatch, tmp_path):
+    monkeypatch.setattr(headrouter_shapes.weights, "model_path", lambda family: tmp_path)
+    monkeypatch.setattr(edits, "STEPS", 2)
+    setting = Setting(torch.device("cpu"), True, 1, lambda line: None)
+    figures = list(edits.of_family(setting, "sd3.5"))
+    assert all(figure.met and "random weights" in figure.note for figure in figures)
+    assert len(figures) == 4
+
+
+def test_methods_are_attached_once_for_many_passes():
+    forward = models.forward(models.flux(models.TINY, torch.float32), models.TINY)
+    with forward.passes() as once:
+        plain = once()
+    with forward.passes(HeadRouter()) as once:
+        steered, again = once(), once()
+    torch.testing.assert_close(steered, again)
+    assert torch.equal(steered[0], plain[0])
+    assert (steered[1] - plain[1]).abs().max() > 1e-3
+
+
 def test_the_packages_to_bring_along_cover_what_the_project_needs():
     named = {
         re.sub(r"[-_.]+", "-", line).lower() for line in (ROOT / "benchmarks/gpu/packages.txt").read_text().split()
     }
     needed = {re.split(r"[<>=!~ ]", line)[0].lower() for line in requires("headrouter") if "extra ==" not in line}
-    unused = {"matplotlib", "scipy", "scikit-image"}
-    assert needed - named == {"torch", *unused}, (
-        "PyTorch is there already; nothing is drawn, and no statistics are made"
+    unused = {"matplotlib", "scipy", "scikit-image", "openpyxl", "pyarrow"}
+    there = set(
+        (ROOT / "docs/benchmarks.md").read_text().partition("of PyTorch (")[2].partition(")")[0].lower().split(", ")
     )
+    assert needed - named - unused - there == {"torch"}, "nothing is drawn, and no statistics are made"
+    pins = (ROOT / "constraints.txt").read_text()
+    (core,) = [line for line in requires("pydantic") if line.lower().startswith("pydantic-core")]
+    assert core.lower().replace(" ", "") in pins, "pip download takes the newest, which pydantic refuses"
     assert not {name for name in named if name.startswith(("torch", "nvidia", "triton"))}

@@ -1,0 +1,76 @@
+"""An edit of each bundled model on the device, from a picture to a picture: twice the same to the bit, and as on the CPU.
+
+Text encoders, autoencoder, inversion, HeadRouter and word maps, in float32. Where the weights are not there, which need not travel,
+it is a fresh pipeline of the same configuration, with random ones.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from benchmarks import edits
+from benchmarks.figure import Figure, attempt
+from benchmarks.gpu.setting import Setting
+
+FAMILIES: Final = ("sd3.5", "flux")
+STEPS: Final = 8
+LEAST: Final = 40.0
+"""PSNR in dB of the device's picture to the CPU's: convolutions on a GPU round to ten bits unless told otherwise."""
+
+
+def measure(setting: Setting) -> Iterator[Figure]:
+    """Each of the families, by `rf` and by `flowedit`."""
+    for family in FAMILIES:
+        setting.progress(f"edits: {family}")
+        yield from attempt(f"edit of {family}", partial(of_family, setting, family))
+
+
+def of_family(setting: Setting, family: str) -> Iterator[Figure]:
+    """One family."""
+    given, note = pipeline(family)
+    for inversion in ("rf", "flowedit"):
+        expected = picture(given, family, inversion, "cpu")
+        first, again = (picture(given, family, inversion, str(setting.device)) for _ in range(2))
+        what = f"edit of {family} by {inversion} + HeadRouter"
+        differing = float((first != again).sum())
+        yield Figure(
+            f"{what}: values that differ the second time", differing, "", goal=("=", 0), note=f"of {first.size}, {note}"
+        )
+        error = float(np.square(first - expected).mean())
+        psnr = 10 * np.log10(255**2 / error) if error else 99.0
+        yield Figure(f"{what}: PSNR to the CPU's picture", psnr, "dB", goal=("≥", LEAST), note=note)
+
+
+def picture(given: Any, family: str, inversion: str, device: str) -> Any:
+    """The edited picture, as floats."""
+    from headrouter import Editor
+
+    editor = Editor(family, inversion, "headrouter", pipeline=given.to(device), progress=False)
+    result = editor.edit(
+        edits.picture(), edits.TARGET, edits.SOURCE, steps=STEPS, guidance=edits.GUIDANCE, size=edits.picture().size
+    )
+    return np.array(result.image, dtype=np.float64)
+
+
+def pipeline(family: str) -> tuple[Any, str]:
+    """A bundled pipeline, or where its weights are not there a random one, and which it is."""
+    from headrouter_shapes.pipelines.autoencoder import build_autoencoder
+    from headrouter_shapes.pipelines.build import build_pipeline
+    from headrouter_shapes.weights import model_path
+
+    from headrouter import Editor
+
+    if any(model_path(family).rglob("*.safetensors")):
+        loaded: Any = Editor(family, "euler", None, model="shapes", device="cpu", dtype="float32", progress=False)
+        return loaded.backbone.pipeline, "bundled weights"
+    torch.manual_seed(0)
+    fresh = build_pipeline(family, build_autoencoder().eval().requires_grad_(False))
+    for parameter in fresh.transformer.requires_grad_(False).eval().parameters():
+        parameter.normal_(std=0.05)
+    for part in fresh.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval().requires_grad_(False)
+    return fresh, "random weights"
