@@ -75,15 +75,15 @@ has a network, for the Python and the system of the other one, 43 MiB for Python
 
 The rest of the tree is 6 MiB without the weights in `plugins/headrouter_shapes/weights`, which may stay behind.
 
-It installs them into a folder of its own, `.gpu` (without `WHEELS` it takes what is installed), and writes `gpu.md` and
-`gpu.json` to `out/gpu`; each row is in `gpu.jsonl` as soon as it is measured, and a part that takes longer than `--limit`
-(110 seconds) gives way to the next. `OUT=`, `PARTS=` and `ROUNDS=` choose a folder, some of the parts, and the rounds (five);
-`DEVICE=cpu TINY=--tiny` tries everything on small models. Parts, by their value: `identity` (attached without steering, every bit is the same),
-`edits` (each bundled model with its text encoders and autoencoder, twice the same and as on the CPU), `flux-dev` and `sd3.5-medium`
-(random weights of the models' sizes, at 1024 × 1024 pixels: what steering adds to a pass, by fused kernels and by plain
-operations), `kernels` (each fused kernel's log-sum-exp against the chunked one), `compiled` (the same of compiled blocks),
-`offload` (by model and by group, against none), `memory` (of 2 to 8 rows), `refinement` (as above, of times without goals: on a GPU
-it is launching that takes the time). Every part gives figures, or a row that says what went wrong; the exit status is 0 if all is
-measured and meets its goal. `gpu.json` copied to `docs/benchmarks-gpu.json` appears here after `python -m benchmarks --page`.
+It installs them into a folder of its own, `.gpu` (without `WHEELS` it takes what is installed), and writes `gpu.md` and `gpu.json`
+to `out/gpu`; each row is in `gpu.jsonl` as soon as it is measured, and a part that takes longer than `--limit` (110 seconds) gives
+way to the next. `OUT=`, `PARTS=` and `ROUNDS=` choose a folder, some of the parts, and the rounds (five); `DEVICE=cpu TINY=--tiny`
+tries everything on small models. Parts, by their value: `identity` (attached without steering, every bit is the same), `edits`
+(each bundled model with its text encoders and autoencoder, twice the same and as on the CPU), `flux-dev` and `sd3.5-medium` (random
+weights of the models' sizes, at 1024 × 1024 pixels: what steering adds to a pass, by fused kernels and by plain operations),
+`kernels` (each fused kernel's log-sum-exp against the chunked one), `compiled` (the same of compiled blocks), `offload` (by model
+and by group, against none), `memory` (of 2 to 8 rows), `refinement` (as above, of times without goals: on a GPU it is launching
+that takes the time). Every part gives figures, or a row that says what went wrong; the exit status is 0 if all is measured and
+meets its goal. `gpu.json` copied to `docs/benchmarks-gpu.json` appears here after `python -m benchmarks --page`.
 
 {figures}"""

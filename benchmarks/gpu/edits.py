@@ -30,10 +30,10 @@ def measure(setting: Setting) -> Iterator[Figure]:
 
 def of_family(setting: Setting, family: str) -> Iterator[Figure]:
     """One family."""
-    given, note = pipeline(family)
+    (given, note), steps = pipeline(family), 2 if setting.tiny else STEPS
     for inversion in ("rf", "flowedit"):
-        expected = picture(given, family, inversion, "cpu")
-        first, again = (picture(given, family, inversion, str(setting.device)) for _ in range(2))
+        expected = picture(given, family, inversion, "cpu", steps)
+        first, again = (picture(given, family, inversion, str(setting.device), steps) for _ in range(2))
         what = f"edit of {family} by {inversion} + HeadRouter"
         differing = float((first != again).sum())
         yield Figure(
@@ -44,13 +44,13 @@ def of_family(setting: Setting, family: str) -> Iterator[Figure]:
         yield Figure(f"{what}: PSNR to the CPU's picture", psnr, "dB", goal=("≥", LEAST), note=note)
 
 
-def picture(given: Any, family: str, inversion: str, device: str) -> Any:
+def picture(given: Any, family: str, inversion: str, device: str, steps: int) -> Any:
     """The edited picture, as floats."""
     from headrouter import Editor
 
     editor = Editor(family, inversion, "headrouter", pipeline=given.to(device), progress=False)
     result = editor.edit(
-        edits.picture(), edits.TARGET, edits.SOURCE, steps=STEPS, guidance=edits.GUIDANCE, size=edits.picture().size
+        edits.picture(), edits.TARGET, edits.SOURCE, steps=steps, guidance=edits.GUIDANCE, size=edits.picture().size
     )
     return np.array(result.image, dtype=np.float64)
 

@@ -90,7 +90,6 @@ def test_a_part_that_takes_too_long_gives_way_to_the_next(tmp_path, monkeypatch)
 
 def test_without_weights_an_edit_runs_on_random_ones(monkeypatch, tmp_path):
     monkeypatch.setattr(headrouter_shapes.weights, "model_path", lambda family: tmp_path)
-    monkeypatch.setattr(edits, "STEPS", 2)
     setting = Setting(torch.device("cpu"), True, 1, lambda line: None)
     figures = list(edits.of_family(setting, "sd3.5"))
     assert all(figure.met and "random weights" in figure.note for figure in figures)
