@@ -25,8 +25,12 @@ from headrouter_analysis.methods.routing import ProfileRouting
 from headrouter_analysis.methods.swap import HeadSwap
 from headrouter_analysis.runs import Runs
 from headrouter_blending.method import LocalBlend
+from headrouter_chroma.backbone import ChromaParameters
+from headrouter_chroma.testing import tiny_chroma
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
 from headrouter_flux.backbone import FluxParameters
+from headrouter_flux2.backbone import KleinParameters
+from headrouter_flux2.testing import tiny_klein
 from headrouter_injection.method import Injection
 from headrouter_inversions.euler import Euler
 from headrouter_inversions.fireflow import FireFlow
@@ -35,6 +39,8 @@ from headrouter_inversions.rf import RFInversion
 from headrouter_inversions.rf_sde import RFInversionSDE
 from headrouter_inversions.rf_solver import RFSolver
 from headrouter_inversions.sdedit import SDEdit
+from headrouter_krea2.backbone import Krea2Parameters
+from headrouter_krea2.testing import tiny_krea2
 from headrouter_ovis_image.backbone import OvisImageParameters
 from headrouter_ovis_image.testing import tiny_ovis_image
 from headrouter_qwen_image.backbone import QwenImageParameters
@@ -66,8 +72,10 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "Qwen-Image": lambda: (QwenImageParameters(), tiny_qwen_image()),
     "Z-Image": lambda: (ZImageParameters(), tiny_z_image()),
     "Ovis-Image": lambda: (OvisImageParameters(max_sequence_length=176), tiny_ovis_image()),
+    "FLUX.2 klein": lambda: (KleinParameters(max_sequence_length=64), tiny_klein()),
+    "Chroma": lambda: (ChromaParameters(), tiny_chroma()),
+    "Krea 2": lambda: (Krea2Parameters(max_sequence_length=192), tiny_krea2()),
 }
-
 """Further families of models, plug-ins that come along."""
 
 COLUMNS = {**BACKBONES, **FAMILIES}
@@ -277,13 +285,10 @@ def same_edit_from_its_record(parts: Parts) -> None:
 
 
 def guidance_one_is_one_pass(parts: Parts) -> None:
-    backbone, pipeline = parts
     rows = {}
     for guidance in (1.0, 3.0):
         rows[guidance] = editor(parts).edit(PICTURE, TARGET, SOURCE, guidance=guidance, maps=False, size=SIZE).cost.rows
-    two_passes = not (isinstance(backbone, FluxParameters) and pipeline.transformer.config.guidance_embeds) or (
-        getattr(backbone, "guidance_kind", "") == "two-pass"
-    )
+    two_passes = "negative-prompt" in editor(parts).backbone.provides
     assert rows[3.0] - rows[1.0] == (3 if two_passes else 0)
 
 
