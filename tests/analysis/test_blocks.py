@@ -61,7 +61,7 @@ def test_the_informative_block_is_found(block: int, direction: str, text_first: 
     toy = planted(block, text_first=text_first, image_keys=direction == "I2T")
     scores = rank_blocks(Runs(toy, steps=2, size=(16, 24)), ITEMS, direction=direction, batch=6)
     assert scores[0].block == block
-    assert scores[0].area_under_curve.low > 0.9 and scores[0].overlap.mean > 0.9
+    assert scores[0].area_under_curve.low > 0.9 and scores[0].overlap.value > 0.9
     others = [score.area_under_curve for score in scores[1:]]
     assert all(one.high < scores[0].area_under_curve.low for one in others)
     assert len({score.block for score in scores}) == 3
@@ -75,7 +75,7 @@ def test_the_share_of_the_text_is_measured_beside_it() -> None:
         share = shown.diagnostics[0]["text_share"][0].mean(dim=0).sum(dim=-1)
         whole = share if number == 0 else whole + share
     for score in scores:
-        assert score.text_share.mean == pytest.approx(float(whole[score.block]) / len(ITEMS), abs=1e-6)
+        assert score.text_share.value == pytest.approx(float(whole[score.block]) / len(ITEMS), abs=1e-6)
 
 
 def test_batches_change_nothing() -> None:
@@ -83,13 +83,13 @@ def test_batches_change_nothing() -> None:
     whole, parts = (rank_blocks(runs, ITEMS, batch=batch) for batch in (6, 4))
     for one, other in zip(whole, parts, strict=True):
         assert one.block == other.block
-        assert one.area_under_curve.mean == pytest.approx(other.area_under_curve.mean, abs=1e-6)
+        assert one.area_under_curve.value == pytest.approx(other.area_under_curve.value, abs=1e-6)
 
 
 def test_a_threshold_is_never_better_than_the_best() -> None:
     runs = Runs(ToyMMDiT(), steps=1, size=(16, 24))
-    best = {score.block: score.overlap.mean for score in rank_blocks(runs, ITEMS)}
-    cut = {score.block: score.overlap.mean for score in rank_blocks(runs, ITEMS, threshold=0.8)}
+    best = {score.block: score.overlap.value for score in rank_blocks(runs, ITEMS)}
+    cut = {score.block: score.overlap.value for score in rank_blocks(runs, ITEMS, threshold=0.8)}
     assert all(cut[block] <= best[block] + 1e-12 for block in best) and cut != best
 
 

@@ -32,14 +32,14 @@ def runs() -> Runs:
 def test_the_map_of_the_objects_word_is_on_the_object(name: str, direction: str) -> None:
     backbone, _ = backbone_of(name, (), model="shapes", pipeline=None, values={})
     best = rank_blocks(Runs(backbone, steps=3), drawn_masks(8, seed=1), direction=direction)[0]
-    assert best.area_under_curve.mean > 0.85, best
-    assert best.overlap.mean > 0.3, best
+    assert best.area_under_curve.value > 0.85, best
+    assert best.overlap.value > 0.3, best
 
 
 def test_a_mask_of_another_picture_fits_worse(runs: Runs) -> None:
     items = drawn_masks(8, seed=1)
     others = [replace(item, mask=other.mask) for item, other in zip(items, items[1:] + items[:1], strict=True)]
-    own, strange = (max(score.area_under_curve.mean for score in rank_blocks(runs, which)) for which in (items, others))
+    own, strange = (max(score.area_under_curve.value for score in rank_blocks(runs, which)) for which in (items, others))
     assert own > strange + 0.1
 
 
