@@ -350,7 +350,7 @@ class DiffusersBackbone(Backbone, ABC):
         """Return latents of pictures in [−1, 1]."""
         self.latent_shape(pixels.shape[-1], pixels.shape[-2])
         with exclusively(self.pipeline.transformer), blaming(self._which, "encode a picture"):
-            return self.to_latents(autoencoder.encode(self.pipeline.vae, pixels, self.device, films=self.films))
+            return self.to_latents(autoencoder.encode(self.pipeline.vae, pixels, self._placement()[0], films=self.films))
 
     @final
     @undisturbed()
@@ -358,7 +358,7 @@ class DiffusersBackbone(Backbone, ABC):
         """Return pictures of latents."""
         with exclusively(self.pipeline.transformer), blaming(self._which, "decode latents"):
             raw = self.from_latents(latents.float())
-            return autoencoder.decode(self.pipeline.vae, raw, self.device, films=self.films)
+            return autoencoder.decode(self.pipeline.vae, raw, self._placement()[0], films=self.films)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Return channels, rows and columns of the latents of a picture."""

@@ -270,7 +270,8 @@ class Batch:
 
     def _inputs(self, places: Sequence[int], seed: int) -> RunInputs:
         """Return what is fixed for a run of some of the pictures, each with the noise of its ``seed``-th seed."""
-        shape, device = self.backbone.latent_shape(*self.size), self.backbone.device
+        shape = self.backbone.latent_shape(*self.size)
+        device = self.backbone.device if self.latents is None else self.latents.device
         noise = Noise([self.tasks[place].seeds[seed] for place in places], shape, device)
         sigmas = tuple(self.backbone.sigmas(self.plan.steps, *self.size).tolist())
         source = noise("start", 0) if self.latents is None else rows_at(self.latents, places)

@@ -75,7 +75,7 @@ class Engine:
         Returns:
             Latents ``[images, channels, h, w]`` and the cost.
         """
-        steps, device = inversion.inversion_steps(inputs.steps), self.backbone.device
+        steps, device = inversion.inversion_steps(inputs.steps), inputs.source.device
         finite = FiniteCheck(late=device.type == "cuda")
         with Occupation(self.backbone), Meter(device) as meter:
             state = State(inputs.source)
@@ -108,7 +108,7 @@ class Engine:
         runs = self.begin(inversion, methods, rows, inputs, phase=phase)
         last_need = self._last_step_with_source(inversion, runs, steps, inputs.steps, keep_source)
         rows = _without_source(rows) if last_need < steps.start else tuple(rows)
-        occupation, device = Occupation(self.backbone), self.backbone.device
+        occupation, device = Occupation(self.backbone), inputs.source.device
         finite, unguided = FiniteCheck(late=device.type == "cuda"), self._unguided(rows)
         dispatcher = Dispatcher(occupation.over) if _any_attention(runs, steps) else None
         attached = nullcontext() if dispatcher is None else self.backbone.attach(dispatcher)

@@ -39,14 +39,15 @@ def _noting(base: Any) -> Any:
 
     @functools.wraps(original)
     def call(self: Any, attention: Module, *args: Any, **kwargs: Any) -> Any:
+        mode = nullcontext() if dispatches else TapProductAttention()
         if torch.compiler.is_compiling():  # which site it is, its block knows when the graph runs
-            with nullcontext() if dispatches else TapProductAttention():
+            with mode:
                 return original(self, attention, *args, **kwargs)
         forward = current()
         found = None if forward is None else forward.site_of(attention)
         if forward is None or found is None:
             return original(self, attention, *args, **kwargs)
-        with forward.awaiting(found.site), TapProductAttention():
+        with forward.awaiting(found.site), mode:
             return original(self, attention, *args, **kwargs)
 
     names = {name: getattr(base, name) for name in ("__module__", "__qualname__", "__doc__")}
