@@ -274,4 +274,9 @@ def test_every_command_describes_itself():
     (subcommands,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     for command in COMMANDS:
         name = command.__name__.rpartition(".")[2]
-        assert subcommands.choices[name].get_default("run") is command.run
+        described = subcommands.choices[name]
+        inner = [action for action in described._actions if isinstance(action, argparse._SubParsersAction)]
+        if hasattr(command, "run"):
+            assert described.get_default("run") is command.run
+        else:  # a family of commands
+            assert inner and all(callable(each.get_default("run")) for each in inner[0].choices.values())

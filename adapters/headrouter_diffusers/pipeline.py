@@ -350,7 +350,9 @@ class DiffusersBackbone(Backbone, ABC):
         """Return latents of pictures in [−1, 1]."""
         self.latent_shape(pixels.shape[-1], pixels.shape[-2])
         with exclusively(self.pipeline.transformer), blaming(self._which, "encode a picture"):
-            return self.to_latents(autoencoder.encode(self.pipeline.vae, pixels, self._placement()[0], films=self.films))
+            return self.to_latents(
+                autoencoder.encode(self.pipeline.vae, pixels, self._placement()[0], films=self.films)
+            )
 
     @final
     @undisturbed()

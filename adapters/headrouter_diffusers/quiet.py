@@ -58,12 +58,20 @@ def while_loading() -> Iterator[None]:
         module.disable_progress_bar()
     try:
         loggers = ("diffusers.models.modeling_utils", "transformers.modeling_utils")
-        with _without(_INCOMPLETE, *loggers), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r".*PosEmbed` is deprecated", FutureWarning)  # used by diffusers itself
+        with _without(_INCOMPLETE, *loggers):
+            ignore_own_deprecations()
             yield
     finally:
         for module in shown:
             module.enable_progress_bar()
+
+
+def ignore_own_deprecations() -> None:
+    """Ignore warnings of classes that diffusers itself uses although it deprecates them.
+
+    For good: to put the process's filters back when another thread loads, too, would leave it with the wrong ones.
+    """
+    warnings.filterwarnings("ignore", r".*PosEmbed` is deprecated", FutureWarning)
 
 
 @contextmanager

@@ -1,9 +1,8 @@
 """Build a small Chroma model for the conformance kit."""
 
-import warnings
 from typing import Any
 
-import headrouter_diffusers.quiet  # noqa: F401
+import headrouter_diffusers.quiet
 from diffusers import ChromaPipeline, ChromaTransformer2DModel, FlowMatchEulerDiscreteScheduler
 from headrouter_diffusers.packing import unpack
 from headrouter_diffusers.testing import ready, stock, subject, tiny_autoencoder, tiny_t5, tiny_t5_tokenizer
@@ -15,20 +14,19 @@ from headrouter_chroma.backbone import ChromaParameters
 
 def tiny_chroma(seed: int = 0, t5_length: int = 24) -> Any:
     """Return a pipeline with 2 dual and 2 single blocks of 4 heads."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # diffusers warns of a class of its own
-        transformer = ChromaTransformer2DModel(
-            in_channels=16,
-            num_layers=2,
-            num_single_layers=2,
-            attention_head_dim=16,
-            num_attention_heads=4,
-            joint_attention_dim=32,
-            axes_dims_rope=(4, 6, 6),
-            approximator_num_channels=8,
-            approximator_hidden_dim=16,
-            approximator_layers=1,
-        )
+    headrouter_diffusers.quiet.ignore_own_deprecations()
+    transformer = ChromaTransformer2DModel(
+        in_channels=16,
+        num_layers=2,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=4,
+        joint_attention_dim=32,
+        axes_dims_rope=(4, 6, 6),
+        approximator_num_channels=8,
+        approximator_hidden_dim=16,
+        approximator_layers=1,
+    )
     pipeline = ChromaPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=tiny_autoencoder(shift_factor=0.1159),

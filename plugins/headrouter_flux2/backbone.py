@@ -130,4 +130,4 @@ class KleinBackbone(Flux2Backbone):
 
 def _places(device: torch.device, *sides: int) -> Tensor:
     """Return the places of tokens on four axes, [tokens, 4]: picture, row, column, position in the text."""
-    return torch.cartesian_prod(*(torch.arange(side, device=device) for side in sides))
+    return torch.cartesian_prod(*(torch.arange(side, dtype=torch.int64, device=device) for side in sides))

@@ -70,7 +70,7 @@ class OvisImageBackbone(DiffusersBackbone):
     def predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
         rows, _, height, width = latents.shape
         embeds = self.conditioning(batch, "prompt_embeds")
-        places = torch.arange(embeds.shape[1], device="cpu").to(embeds)
+        places = torch.arange(embeds.shape[1], dtype=torch.int64, device="cpu").to(embeds)
         packed = self.pipeline.transformer(
             hidden_states=pack(latents),
             timestep=latents.new_full([rows], 1000 * sigma) / 1000,

@@ -72,8 +72,7 @@ class QwenImageBackbone(DiffusersBackbone):
         return unpack(kept, *conditional.shape[1:])[0]
 
     def predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
-        rows, _, height, width = latents.shape
-        mask = self.text_mask(batch)
+        (rows, _, height, width), mask = latents.shape, self.text_mask(batch)
         packed = self.pipeline.transformer(
             hidden_states=pack(latents),
             timestep=latents.new_full([rows], 1000 * sigma) / 1000,

@@ -14,6 +14,7 @@ from headrouter.models.backbone import Backbone
 from headrouter.testing.probe import Recorder as Plain
 from headrouter.testing.probe import rows_of
 
+collect_ignore = ["far.py", "edits_far_away.py"]  # a script that test_transfers.py runs, and what it imports
 __all__ = ["KINDS", "SUBJECTS", "Plain", "Steering", "build", "noise", "rows_of"]
 
 SUBJECTS = {subject.name: subject for subject in (*flux.subjects(), *sd3.subjects(), *sd3.subjects_35())}

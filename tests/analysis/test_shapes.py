@@ -39,7 +39,9 @@ def test_the_map_of_the_objects_word_is_on_the_object(name: str, direction: str)
 def test_a_mask_of_another_picture_fits_worse(runs: Runs) -> None:
     items = drawn_masks(8, seed=1)
     others = [replace(item, mask=other.mask) for item, other in zip(items, items[1:] + items[:1], strict=True)]
-    own, strange = (max(score.area_under_curve.value for score in rank_blocks(runs, which)) for which in (items, others))
+    own, strange = (
+        max(score.area_under_curve.value for score in rank_blocks(runs, which)) for which in (items, others)
+    )
     assert own > strange + 0.1
 
 
@@ -68,7 +70,7 @@ def test_where_things_are_is_in_four_heads(runs: Runs) -> None:
     profile = Profile(("position",), mean, mean, 2, {})
     found = measure_dropping(replace(runs, steps=8, guidance=3.0), profile, top=4, pictures=16, draws=2, batch=16)
     changed = dict(zip(found.all_semantics, found.changed[0].mean(axis=0), strict=True))
-    assert found.more_than_random.mean > 0.3, changed
+    assert found.more_than_random.value > 0.3, changed
     assert changed["position"] > 2 * max(changed["colour"], changed["size"], changed["style"]), changed
 
 
@@ -121,5 +123,5 @@ def test_shares_of_what_changed_are_paired_by_picture() -> None:
     assert row["changed without its heads"]["mean"] == 0.75
     assert row["changed without random heads"]["mean"] == 0.125
     assert row["more than random"]["mean"] == 0.625
-    assert found.more_than_random.mean == pytest.approx((0.75 + 0.5) / 2 - 0.125 / 2)
-    assert found.more_than_others.mean == pytest.approx((0.75 - 0.25 + 0.5 - 0) / 2)
+    assert found.more_than_random.value == pytest.approx((0.75 + 0.5) / 2 - 0.125 / 2)
+    assert found.more_than_others.value == pytest.approx((0.75 - 0.25 + 0.5 - 0) / 2)

@@ -132,7 +132,7 @@ def test_steering_does_what_the_equations_do_one_by_one_and_moves_less():
     (keys,) = run.text_keys(event).values()
     expected = steps.one_by_one(event, output, tuple(keys))
     assert (expected - output).abs().max() > 1e-3
-    torch.testing.assert_close(run.after(event, output), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(run.after(event, output), expected, atol=1e-4, rtol=1e-4)
     pytest.importorskip("triton")
     plain, fused = (steps.moved(models.FLUX_BLOCK, fuse=fuse) for fuse in (False, True))
     tensor = 2 * 24 * 128 * 4608

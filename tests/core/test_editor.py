@@ -229,7 +229,7 @@ def test_misfits_are_refused_by_name(picture: Image.Image) -> None:
     class Wordless(ToyMMDiT):  # type: ignore[misc]
         @property
         def provides(self) -> frozenset[str]:
-            return frozenset({"joint-attention"})
+            return frozenset({"joint-attention", "guidance"})
 
     with pytest.raises(IncompatibleError, match="'headrouter' with these parameters needs prompt-words, text-stream"):
         Editor(Wordless(), progress=False)

@@ -55,16 +55,6 @@ def test_what_is_no_file_is_not_opened(place: str, kind: str, tmp_path: Path) ->
     assert path.lstat().st_ino == before.st_ino and not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.parametrize("place", ["tune", RESULTS, f"{RESULTS}/pictures"])
-def test_a_file_where_a_folder_of_results_goes(place: str, tmp_path: Path) -> None:
-    path = tmp_path / place
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("precious")
-    with pytest.raises(InvalidInputError, match=rf"{path.name}' must be a folder, or not be there yet \(got a file\)"):
-        Records(tmp_path, "tune", PLAIN)
-    assert path.read_text() == "precious"
-
-
 def test_a_count_of_edits_does_not_follow_links(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("notes")
     (tmp_path / ".headrouter-count").symlink_to("precious")

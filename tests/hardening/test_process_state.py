@@ -56,7 +56,7 @@ def test_the_random_state_of_the_process_is_left_alone() -> None:
 ALLOWED = {
     "catch_warnings": {"headrouter/cli/__init__.py", "headrouter/testing/probe.py"},
     "fork_rng": {"plugins/headrouter_shapes/pipelines/build.py"},
-    "set_default_dtype": {"headrouter/models/surroundings.py"},
+    "set_default_dtype": {"headrouter/models/surroundings.py", "headrouter/testing/checks/metric.py"},
     "set_default_device": set(),
     "MAX_IMAGE_PIXELS": set(),
     "LOAD_TRUNCATED_IMAGES": set(),

@@ -1,7 +1,7 @@
 """Implement headrouter's own subcommands, one module each.
 
 A subcommand module has ``add(subcommands)``, which describes its arguments and sets the default ``run``, and
-``run(arguments) -> int``. It imports nothing heavy outside ``run``.
+``run(arguments) -> int``; a family of commands has one such function for each. It imports nothing heavy outside them.
 """
 
 from headrouter.cli.commands import conformance, doctor, edit, experiment, models, plugins, presets, reconstruct, schema

@@ -56,7 +56,7 @@ def rehearse(plan: Plan) -> Calls:
 @functools.lru_cache(maxsize=10_000)
 def _rehearsed(inversion: Inversion, steps: int, guidance: float, steered: bool) -> Calls:
     model = _Rehearsal(steps, guidance)
-    pixels = torch.zeros(1, 3, _SIDE, _SIDE)
+    pixels = torch.zeros(1, 3, _SIDE, _SIDE, dtype=torch.float32, device=_HOST)
     batch = Batch(model, Plan(inversion, (), steps, guidance), (Task(("",), (0,), "", pixels),), (_SIDE, _SIDE))
     start, inverting = batch.invert()
     model.source_rows = model.edit_rows = 0
@@ -85,16 +85,16 @@ class _Rehearsal(Backbone):
         return [Prompt(text, {}) for text in texts]
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        return torch.zeros(len(pixels), *self.latent_shape(_SIDE, _SIDE))
+        return pixels.new_zeros(len(pixels), *self.latent_shape(_SIDE, _SIDE))
 
     def decode(self, latents: Tensor) -> Tensor:
-        return torch.zeros(len(latents), 3, _SIDE, _SIDE)
+        return latents.new_zeros(len(latents), 3, _SIDE, _SIDE)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         return 1, height, width
 
     def sigmas(self, steps: int, width: int, height: int) -> Tensor:
-        return torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+        return torch.linspace(1, 0, steps + 1, dtype=torch.float64, device=_HOST)
 
     def velocity(self, latents: Tensor, sigma: float, rows: Sequence[Row]) -> Tensor:
         return torch.zeros_like(latents)
