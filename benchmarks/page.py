@@ -67,7 +67,7 @@ or, where there is no make, with this folder, `adapters`, `inversions`, `plugins
 needs Python 3.10 or newer with pip and PyTorch 2.9 or newer, a CUDA GPU, and no network. Packages that come with most installations
 of PyTorch (numpy, pillow, tqdm, PyYAML, requests, rich, packaging, filelock, psutil, accelerate, sentencepiece, protobuf) and of
 transformers (regex, fsspec, typer) are expected to be there. The others are wheels in the folder, brought along from a machine that
-has a network, for the Python and the system of the other one, 43 MiB for Python 3.12:
+has a network, for the Python and the system of the other one, 42 MiB for Python 3.12:
 
     pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \\
         --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \\
