@@ -1,7 +1,7 @@
 """Runs small models on the CPU with one thread, where the user leaves their number open.
 
 PyTorch's threads wait for each other after every operation, and a small model's take microseconds. On two idle cores a second
-thread makes an edit up to 1.2 times as fast; where another program has one of the cores, three to thirty times as slow, since each
+thread makes an edit up to 1.3 times as fast; where another program has one of the cores, three to thirty times as slow, since each
 operation waits for the thread that shares it. It is not chosen by the moment: the last bits of a picture depend on it.
 """
 
