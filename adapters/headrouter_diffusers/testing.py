@@ -16,6 +16,7 @@ import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLQwenImage,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
@@ -182,6 +183,19 @@ def tiny_autoencoder(shift_factor: float | None, channels: int = 4) -> Autoencod
         use_post_quant_conv=False,
         shift_factor=shift_factor,
         scaling_factor=1.5,
+    )
+
+
+def tiny_film_autoencoder() -> AutoencoderKLQwenImage:
+    """Return an autoencoder of films of 4 channels, each with a mean and a deviation, that shrinks a picture 4 times."""
+    return AutoencoderKLQwenImage(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=[1, 2, 2],
+        num_res_blocks=1,
+        temperal_downsample=[False, True],
+        latents_mean=[-0.75, 0.3, 0.11, 0.9],
+        latents_std=[2.8, 1.4, 0.6, 1.7],
     )
 
 

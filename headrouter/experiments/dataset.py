@@ -76,5 +76,5 @@ class Dataset(Parameters, abc.ABC):
 
     @property
     def radar(self) -> dict[str, str]:
-        """Return for kinds of edit the one of the eight kinds of arXiv:2411.15034's radar chart that it counts as."""
+        """Return for kinds of edit the one of :data:`headrouter.experiments.radar.KINDS` that it counts as."""
         return {}

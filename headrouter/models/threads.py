@@ -9,7 +9,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
@@ -27,6 +27,12 @@ _VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
+def one_thread() -> AbstractContextManager[object]:
+    """Compute with one thread in this context, in the calling thread alone; see :func:`fitting_threads`."""
+    limit: AbstractContextManager[object] = _openmp().limit(limits=1)
+    return limit
+
+
 @contextmanager
 def fitting_threads(backbone: Backbone) -> Iterator[None]:
     """Compute with one thread in this context if the model is small and on the CPU.
@@ -38,7 +44,7 @@ def fitting_threads(backbone: Backbone) -> Iterator[None]:
     if torch.get_num_threads() == 1 or backbone.device.type != "cpu" or _size(backbone) >= SMALL or is_chosen():
         yield
         return
-    with _openmp().limit(limits=1):
+    with one_thread():
         yield
 
 
@@ -63,7 +69,7 @@ def is_chosen() -> bool:
     found = []
 
     def look() -> None:
-        with _openmp().limit(limits=1):
+        with one_thread():
             found.append(torch.get_num_threads())
 
     thread = threading.Thread(target=look)

@@ -104,7 +104,7 @@ class Benchmark(Dataset):
 
     @property
     def radar(self) -> dict[str, str]:
-        """Return for kinds of edit the one of the eight kinds of :mod:`headrouter_datasets.radar` that it counts as."""
+        """Return for kinds of edit the one of the eight kinds of :mod:`headrouter.experiments.radar` that it counts as."""
         return dict(self.radar_kinds)
 
     @cached_property

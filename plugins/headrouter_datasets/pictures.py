@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from headrouter.errors import InvalidInputError
-from headrouter_datasets import radar
+from headrouter.experiments import radar
 from headrouter_datasets.benchmark import Benchmark, FileItem
 from headrouter_datasets.reading.masks import MaskFile
 from headrouter_datasets.reading.picture_files import PictureSource

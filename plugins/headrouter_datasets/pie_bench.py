@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from headrouter.errors import InvalidInputError
-from headrouter_datasets import radar
+from headrouter.experiments import radar
 from headrouter_datasets.benchmark import Benchmark, FileItem
 from headrouter_datasets.reading.masks import RunLengths
 from headrouter_datasets.reading.picture_files import PictureSource

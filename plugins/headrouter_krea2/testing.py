@@ -3,9 +3,9 @@
 from typing import Any
 
 import headrouter_diffusers.quiet  # noqa: F401
-from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, Krea2Pipeline, Krea2Transformer2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, Krea2Pipeline, Krea2Transformer2DModel
 from headrouter_diffusers.packing import unpack
-from headrouter_diffusers.testing import byte_tokenizer, ready, stock, subject
+from headrouter_diffusers.testing import byte_tokenizer, ready, stock, subject, tiny_film_autoencoder
 from torch import Tensor
 from transformers import Qwen3VLConfig, Qwen3VLModel
 
@@ -39,15 +39,7 @@ def tiny_krea2(distilled: bool = False, *, seed: int = 0) -> Any:
     }
     pipeline = Krea2Pipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, max_shift=1.15, max_image_seq_len=6400),
-        vae=AutoencoderKLQwenImage(
-            base_dim=8,
-            z_dim=4,
-            dim_mult=[1, 2, 2],
-            num_res_blocks=1,
-            temperal_downsample=[False, True],
-            latents_mean=[-0.75, 0.3, 0.11, 0.9],
-            latents_std=[2.8, 1.4, 0.6, 1.7],
-        ),
+        vae=tiny_film_autoencoder(),
         text_encoder=Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)),
         tokenizer=tokenizer,
         transformer=Krea2Transformer2DModel(

@@ -4,13 +4,12 @@ from typing import Any
 
 import headrouter_diffusers.quiet  # noqa: F401
 from diffusers import (
-    AutoencoderKLQwenImage,
     FlowMatchEulerDiscreteScheduler,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
 )
 from headrouter_diffusers.packing import unpack
-from headrouter_diffusers.testing import byte_tokenizer, ready, stock, subject
+from headrouter_diffusers.testing import byte_tokenizer, ready, stock, subject, tiny_film_autoencoder
 from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
@@ -43,15 +42,7 @@ def tiny_qwen_image(seed: int = 0) -> Any:
     }
     pipeline = QwenImagePipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=1.0, shift_terminal=0.02),
-        vae=AutoencoderKLQwenImage(
-            base_dim=8,
-            z_dim=4,
-            dim_mult=[1, 2, 2],
-            num_res_blocks=1,
-            temperal_downsample=[False, True],
-            latents_mean=[-0.75, 0.3, 0.11, 0.9],
-            latents_std=[2.8, 1.4, 0.6, 1.7],
-        ),
+        vae=tiny_film_autoencoder(),
         text_encoder=Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision)),
         tokenizer=tokenizer,
         transformer=QwenImageTransformer2DModel(

@@ -4,13 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from headrouter_datasets import radar
 from headrouter_datasets.editeval import EditEval
 from headrouter_datasets.flowedit_yaml import FlowEditYaml
 from headrouter_datasets.pictures import Pictures
 from headrouter_datasets.pie_bench import TYPES, PieBench
 from headrouter_datasets.pie_bench_pp import PieBenchPlusPlus
 from headrouter_datasets.tedbench import TEdBench, TEdBenchPlusPlus
+
+from headrouter.experiments import radar
 
 from . import folders
 

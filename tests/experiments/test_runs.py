@@ -133,6 +133,17 @@ def test_workers_have_a_model_each_and_give_the_same(tmp_path: Path, monkeypatch
     assert told.origin == [] and all(both == same > 0 for both, same in told.same.values())
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_threads_of_the_process_is_not_touched(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch remembers for good that somebody asked for a number, and small models then keep it."""
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    assert quietly(light.experiment(pictures=2), tmp_path / "run", workers=workers)
+    assert not asked
+
+
 def test_what_is_done_is_not_done_again(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = counted(monkeypatch)
     before = {path: path.read_bytes() for path in done.rglob("*") if path.is_file()}

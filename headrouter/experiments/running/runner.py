@@ -4,11 +4,10 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, Final, final
 
-import torch
 from tqdm import tqdm
 
 from headrouter.errors import InvalidInputError
@@ -22,6 +21,7 @@ from headrouter.experiments.running.inversions import LIMIT, KeptInversions
 from headrouter.experiments.running.measuring import Metrics
 from headrouter.experiments.running.unit import Unit, backbone_of, units_of
 from headrouter.experiments.running.worker import NotLoadedError, Work, Worker
+from headrouter.models.threads import one_thread
 
 BATCH: Final = 8
 """Edits in a batch: enough to use a core, few enough to share out."""
@@ -81,7 +81,7 @@ def run(
         metrics, kept = Metrics(experiment.metrics, device), KeptInversions(place, keep_inversions)
         retry = time.time() if retry_failed else 0
         work = Work(place, metrics, kept, device, not metrics_only, retry)
-        with _threads(workers), tqdm(disable=None if progress else True, unit="edit") as bar:
+        with tqdm(disable=None if progress else True, unit="edit") as bar:
             _Crew(work, workers, bar, report).complete(units)
         hashes, records = place.agreement.hashes, place.log.records
         cells = [
@@ -137,6 +137,10 @@ class _Crew:
         """Go through units once; return those that other processes hold parts of."""
         queue, others = iter(units), list[Unit]()
 
+        def alone(worker: Worker) -> None:
+            with one_thread() if len(self._workers) > 1 else contextlib.nullcontext():
+                work(worker)
+
         def work(worker: Worker) -> None:
             while not self._stop.is_set():
                 with self._lock:
@@ -153,7 +157,7 @@ class _Crew:
                     raise
 
         with ThreadPoolExecutor(len(self._workers), "worker") as pool:
-            futures = [pool.submit(work, worker) for worker in self._workers]
+            futures = [pool.submit(alone, worker) for worker in self._workers]
             try:
                 wait(futures)
             except BaseException:  # an interrupt: what is being done is finished and kept
@@ -162,15 +166,3 @@ class _Crew:
         for future in futures:
             future.result()
         return others
-
-
-@contextlib.contextmanager
-def _threads(workers: int) -> Iterator[None]:
-    """Use one thread in each operation where there are several workers."""
-    before = torch.get_num_threads()
-    if workers > 1:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -11,6 +11,7 @@ from PIL import Image
 from pydantic import Field
 
 from headrouter.errors import InvalidInputError
+from headrouter.experiments import radar
 from headrouter.experiments.dataset import Dataset, Item, Mask
 from headrouter.experiments.metric import Column, Measure, Measured, Metric, Value
 from headrouter_shapes.bench.measures import measure
@@ -18,11 +19,11 @@ from headrouter_shapes.bench.sets import SIZES, Case, Set, chosen_cases, fingerp
 from headrouter_shapes.world.render import changed_region, render
 
 _RADAR: Final = {
-    "shape": "change object",
-    "colour": "change color",
-    "texture": "change material",
-    "background": "change background",
-    "style": "change style",
+    "shape": radar.OBJECT,
+    "colour": radar.COLOR,
+    "texture": radar.MATERIAL,
+    "background": radar.BACKGROUND,
+    "style": radar.STYLE,
 }
 
 
