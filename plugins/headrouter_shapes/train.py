@@ -121,6 +121,7 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
         pool=arguments.pool,
         muon_rate=arguments.muon_rate,
         adam_rate=arguments.adam_rate,
+        float32=arguments.float32,
     )
     if recipe.steps < 1:
         raise InvalidInputError(f"`--pictures` must fill a batch of {recipe.batch}; got {recipe.pictures}.")
@@ -230,6 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pool", type=int, default=60_000, help="different pictures to draw")
     parser.add_argument("--muon-rate", type=float, default=0.01, help="highest learning rate of Muon")
     parser.add_argument("--adam-rate", type=float, default=1e-3, help="highest learning rate of AdamW")
+    parser.add_argument("--float32", action="store_true", help="multiply in float32: faster on a CPU without AMX")
     parser.add_argument("--vae-steps", type=int, default=3000, help="steps of the VAE, 48 pictures each")
     parser.add_argument("--save-every", type=float, default=300.0, help="seconds between checkpoints")
     parser.add_argument("--sheet", type=int, default=32, help="pictures of a sample sheet, made with each checkpoint")
