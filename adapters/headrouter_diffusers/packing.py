@@ -17,7 +17,7 @@ def unpack(packed: Float[Tensor, "b tokens packed"], height: int, width: int) ->
     return pixel_shuffle(packed.transpose(1, 2).reshape(rows, channels, height // 2, width // 2), 2)
 
 
-def positions(height: int, width: int, like: Tensor) -> Float[Tensor, "tokens 3"]:
-    """Return (0, row, column) of each token of latents of ``height`` × ``width``, of the device and number type of ``like``."""
+def positions(height: int, width: int, like: Tensor, picture: int = 0) -> Float[Tensor, "tokens 3"]:
+    """Return (``picture``, row, column) of each token of latents of ``height`` × ``width``, of the device and dtype of ``like``."""
     rows, columns = (torch.arange(side // 2, dtype=torch.long, device=like.device) for side in (height, width))
-    return torch.cartesian_prod(torch.zeros_like(rows[:1]), rows, columns).to(like.dtype)
+    return torch.cartesian_prod(torch.full_like(rows[:1], picture), rows, columns).to(like.dtype)

@@ -5,7 +5,7 @@ grid suits it and how it is called. ``help(DiffusersBackbone)`` shows what there
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
@@ -14,7 +14,7 @@ from headrouter_diffusers.quiet import without_notes_on_length
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from headrouter.attention.joint_attention import Site, TokenLayout
+from headrouter.attention.joint_attention import ReferenceTokens, Site, TokenLayout
 from headrouter.attention.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter.errors import InvalidInputError
 from headrouter.models.backbone import AttentionListener, Backbone, BackboneParameters, Defaults
@@ -62,6 +62,10 @@ class DiffusersBackbone(Backbone, ABC):
     """Number of the autoencoder's latents that become one input of the transformer."""
     films: ClassVar[bool] = False
     """Whether the autoencoder takes films [rows, channels, frames, h, w]; a picture is a film of one frame."""
+    most_references: ClassVar[int] = 0
+    """Largest number of reference pictures, whose tokens follow those of the image."""
+    instructed: ClassVar[bool] = False
+    """Whether the model edits by instructions alone: it is made for a reference picture, and not for captions."""
     text_axes: ClassVar[Mapping[str, tuple[int, ...]]] = {"prompt_embeds": (1,)}
     """Axes that run over text tokens, by name of a tensor of :meth:`encode_prompt`: embeddings, and masks of any rank."""
 
@@ -169,6 +173,15 @@ class DiffusersBackbone(Backbone, ABC):
         :meth:`conditioning` fills a batch up to its longest, and :meth:`text_mask` tells which tokens are a prompt's own.
         """
 
+    def encode_instruction(
+        self, text: str, references: Sequence[Float[Tensor, "1 3 height width"]]
+    ) -> Mapping[str, Tensor]:
+        """Return what the transformer is conditioned on for one prompt of a run with reference pictures, in [−1, 1].
+
+        As :meth:`encode_prompt` does, without the pictures, unless overridden together with :attr:`reads_references`.
+        """
+        return self.encode_prompt(text)
+
     @abstractmethod
     def set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
         """Set the time grid of ``scheduler``, a copy, with the shift that the stock pipeline gives it.
@@ -243,6 +256,26 @@ class DiffusersBackbone(Backbone, ABC):
         return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
 
     @final
+    def references(self, batch: Sequence[BatchRow]) -> list[Float[Tensor, "batch channels h w"]]:
+        """Return the latents of each reference picture of a batch, on the device and in the transformer's dtype.
+
+        Raises:
+            InvalidInputError: more of them than the model takes, or of different sizes in different rows.
+        """
+        device, dtype = self._placement()
+        every = [item.row.references for item in batch]
+        if len(every[0]) > self.most_references:
+            raise InvalidInputError(
+                f"`references`: {self.family} takes {self.most_references or 'no'} reference picture"
+                f"{'s' * (self.most_references > 1)}, the edited one included, and this run has {len(every[0])}. Leave some out."
+            )
+        if len({tuple(one.shape for one in own) for own in every}) > 1:
+            raise InvalidInputError(
+                "`references` must be of the same number and sizes in all rows that run together; run the pictures one by one."
+            )
+        return [torch.cat(latents).to(device, dtype) for latents in zip(*every, strict=True)]
+
+    @final
     def text_mask(self, batch: Sequence[BatchRow]) -> Bool[Tensor, "batch tokens"]:
         """Return which text tokens of a batch are a prompt's own, and not filled up, on the device."""
         return text_mask([item.prompt for item in batch], self._placement()[0])
@@ -270,6 +303,10 @@ class DiffusersBackbone(Backbone, ABC):
             words.add("single-stream")
         if self._tap.image_sites:
             words.add("image-attention")
+        if self.most_references:
+            words.add("reference-pictures")
+        if self.instructed:
+            words.add("instructions")
         return frozenset(words)
 
     @property
@@ -323,6 +360,17 @@ class DiffusersBackbone(Backbone, ABC):
     @undisturbed()
     def encode_prompts(self, texts: Sequence[str]) -> list[Prompt]:
         """Encode prompts one by one, so that none depends on the others."""
+        return self._encoded(texts, self.encode_prompt)
+
+    @final
+    @undisturbed()
+    def encode_instructions(
+        self, texts: Sequence[str], references: Sequence[Float[Tensor, "1 3 height width"]]
+    ) -> list[Prompt]:
+        """Encode prompts of a run with reference pictures, one by one."""
+        return self._encoded(texts, lambda text: self.encode_instruction(text, references))
+
+    def _encoded(self, texts: Sequence[str], encode: Callable[[str], Mapping[str, Tensor]]) -> list[Prompt]:
         quiet = without_notes_on_length(type(self.pipeline).__module__)
         with exclusively(self.pipeline.transformer), TOKENIZING, quiet, blaming(self._which, "encode a prompt"):
             spelt = {text: self._spelt(text) for text in texts}
@@ -332,7 +380,7 @@ class DiffusersBackbone(Backbone, ABC):
             return [
                 Prompt(
                     text,
-                    self.encode_prompt(without_marks(text).text),
+                    encode(without_marks(text).text),
                     tuple(token for part, spelling in spelt[text] for token in part.tokens(spelling)),
                     self.text_axes,
                 )
@@ -393,7 +441,7 @@ class DiffusersBackbone(Backbone, ABC):
         device, dtype = self._placement()
 
         def predict(branches: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
-            layout = self._layout(branches, text_length([item.prompt for item in batch]))
+            layout = self._layout(branches, text_length([item.prompt for item in batch]), *batch[0].row.references)
             with exclusively(self.pipeline.transformer), self._tap.forward(batch, layout):
                 return self.predict(branches.to(device, dtype), sigma, batch)
 
@@ -425,10 +473,13 @@ class DiffusersBackbone(Backbone, ABC):
         return self._tap.attach(listener)
 
     @final
-    def _layout(self, latents: Tensor, text: int) -> TokenLayout:
-        grid = (latents.shape[-2] // self.patch, latents.shape[-1] // self.patch)
+    def _layout(self, latents: Tensor, text: int, *references: Tensor) -> TokenLayout:
+        grid, *grids = ((each.shape[-2] // self.patch, each.shape[-1] // self.patch) for each in (latents, *references))
         sizes = {"registers": self.registers, "text": text, "image": grid[0] * grid[1]}
-        order = ("registers", "text", "image") if self.text_first else ("image", "registers", "text")
+        names = [f"reference {number}" for number in range(len(grids))]
+        sizes |= {name: own[0] * own[1] for name, own in zip(names, grids, strict=True)}
+        pictures = ("image", *names)
+        order = ("registers", "text", *pictures) if self.text_first else (*pictures, "registers", "text")
         at, padding, place = dict[str, slice](), list[slice](), 0
         for part in order:
             at[part] = slice(place, place + sizes[part])
@@ -437,5 +488,11 @@ class DiffusersBackbone(Backbone, ABC):
                 padding.append(slice(place, place + missing))
                 place += missing
         return TokenLayout(
-            at["text"], at["image"], grid, self.segments(text), registers=at["registers"], padding=tuple(padding)
+            at["text"],
+            at["image"],
+            grid,
+            self.segments(text),
+            registers=at["registers"],
+            padding=tuple(padding),
+            references=tuple(ReferenceTokens(at[name], own) for name, own in zip(names, grids, strict=True)),
         )

@@ -1,7 +1,7 @@
 """Drive Flux: text first, dual then single blocks, latents in packets of 2 × 2, two kinds of guidance."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal
 
 import headrouter_diffusers.quiet  # noqa: F401
 import torch
@@ -41,15 +41,14 @@ class FluxParameters(T5Parameters):
         return FluxBackbone.load(self, source, pipeline, defaults)
 
 
-@final
 class FluxBackbone(DiffusersBackbone):
-    """Drives a Flux pipeline."""
+    """Drives a Flux pipeline; of a model that takes reference pictures, their tokens follow those of the image."""
 
     parameters: FluxParameters
     family = "flux"
     kind = FluxPipeline
     large = ("transformer", "text_encoder_2")
-    released = RELEASED
+    released: ClassVar[tuple[str, ...]] = RELEASED
     rules = (
         SiteRule("transformer_blocks.*.attn", "dual"),
         SiteRule("single_transformer_blocks.*.attn", "single"),
@@ -101,19 +100,21 @@ class FluxBackbone(DiffusersBackbone):
         set_shifted_steps(scheduler, steps, tokens)
 
     def predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
-        rows, _, height, width = latents.shape
+        (rows, _, height, width), pictures = latents.shape, (latents, *self.references(batch))
         embeds = self.conditioning(batch, "prompt_embeds")
         told = [self.parameters.embedded_guidance if self.guided else item.row.guidance for item in batch]
         guidance = torch.stack([embeds.new_full((), one, dtype=torch.float32) for one in told])
         time = torch.full([rows], 1000 * sigma, dtype=torch.float32, device=latents.device).to(latents.dtype) / 1000
         packed = self.pipeline.transformer(
-            hidden_states=pack(latents),
+            hidden_states=torch.cat([pack(each) for each in pictures], dim=1),
             timestep=time,
             guidance=guidance if self._embeds else None,
             pooled_projections=self.conditioning(batch, "pooled_prompt_embeds"),
             encoder_hidden_states=embeds,
             txt_ids=embeds.new_zeros(embeds.shape[1], 3),
-            img_ids=positions(height, width, embeds),
+            img_ids=torch.cat(
+                [positions(each.shape[2], each.shape[3], embeds, number) for number, each in enumerate(pictures)]
+            ),
             return_dict=False,
         )[0]
-        return unpack(packed, height, width)
+        return unpack(packed[:, : height * width // 4], height, width)

@@ -30,6 +30,8 @@ class Row:
             with embedded guidance passes the number to the model instead.
         edit: Number of the edit of its picture; None for the source.
         image: Number of the picture of the run that it belongs to.
+        references: Latents ``[1, channels, h, w]`` of the pictures that the model is given beside the one that it makes, in
+            order; none in most runs. The rows of a run have equally many, of the same sizes.
     """
 
     prompt: Prompt
@@ -37,6 +39,7 @@ class Row:
     guidance: float
     edit: int | None = None
     image: int = 0
+    references: tuple[Float[Tensor, "1 channels h w"], ...] = ()
 
     @property
     def is_source(self) -> bool:

@@ -34,13 +34,13 @@ def _parts(arguments: argparse.Namespace) -> "tuple[BackboneParameters, Inversio
     from pydantic import create_model
 
     from headrouter.config.configuration import Parameters, validate
-    from headrouter.editing.assembly import part_class
+    from headrouter.editing.assembly import default_inversion, part_class
 
     names = arguments.method or ["headrouter"]
     classes = [part_class("method", name) for name in names]
     fields: dict[str, Any] = {
         "backbone": part_class("backbone", arguments.backbone),
-        "inversion": part_class("inversion", arguments.inversion),
+        "inversion": part_class("inversion", arguments.inversion or default_inversion(arguments.backbone)),
         "method": classes[0] if len(classes) == 1 else tuple[tuple(classes)],  # type: ignore[misc]
     }
     given: dict[str, Any] = {

@@ -55,13 +55,30 @@ def changed(part: Part, values: Mapping[str, Any]) -> Part:
     return validate(type(part), {**part.model_dump(exclude_unset=True), **values})
 
 
+def default_inversion(backbone: str | Backbone | BackboneParameters) -> str:
+    """Return the name of the inversion where the user names none: ``instruct`` for a model of instructions, else ``rf``."""
+    if isinstance(backbone, Backbone):
+        provided = backbone.provides
+    elif isinstance(backbone, str | BackboneParameters):
+        name = backbone if isinstance(backbone, str) else name_of("backbone", backbone)
+        provided = frozenset(registry().backbone(name).provides)
+    else:
+        return "rf"  # which `backbone_of` refuses
+    return "instruct" if "instructions" in provided else "rf"
+
+
 def refuse_misfits(provided: frozenset[str], backbone: str, parts: Sequence[Inversion | Method]) -> None:
-    """Refuse parts that require what the backbone does not provide.
+    """Refuse parts that require what the backbone does not provide, and inversions of captions on a model of instructions.
 
     Raises:
         IncompatibleError: naming both and the missing word.
     """
     for part in parts:
+        if isinstance(part, Inversion) and not part.takes_references and "instructions" in provided:
+            raise IncompatibleError(
+                f"`inversion` {name_of('inversion', part)!r} takes prompts that describe pictures, and `backbone` {backbone!r} is "
+                "made for instructions and the picture itself. Leave `inversion` out, or choose 'instruct'."
+            )
         missing = sorted(part.requires - provided)
         if missing:
             kind: Kind = "inversion" if isinstance(part, Inversion) else "method"

@@ -6,7 +6,7 @@ benchmarks and analyses with many.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,7 @@ from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.imaging.picture import to_picture, to_tensor
 from headrouter.methods.word_maps import WordMaps
 from headrouter.models.backbone import Backbone
+from headrouter.models.fingerprint import fingerprint
 from headrouter.models.surroundings import undisturbed
 from headrouter.models.threads import on_fitting_threads
 from headrouter.prompts.prompt import Prompt
@@ -44,7 +45,8 @@ class Task:
     Attributes:
         prompts: One edit each.
         seeds: Each edit is done once with the noise of each.
-        source: Prompt of the picture; None for a picture without a source's row.
+        source: Prompt of the source's row, which describes the picture, or is the null instruction; None where there is no such
+            row.
         pixels: The picture at the working size, in [−1, 1]; None for a new picture, from noise.
     """
 
@@ -91,7 +93,7 @@ class Batch:
         phase: ``sample`` for edits, ``generate`` for new pictures, ``invert`` if there is no sampling.
         max_rows: Most rows in one model call: pictures, and edits of one picture, beyond them run one group after the other.
         label: Of the progress bar while sampling; None shows none.
-        encoded: Prompts by their text, and the latents of the pictures; both are made where they are missing and used.
+        encoded: Prompts by :meth:`_key`, and the latents of the pictures; both are made where they are missing and used.
         inverted: Whether :meth:`edit` will be given inverted latents, so that no prompt is encoded for an inversion.
 
     Raises:
@@ -107,7 +109,7 @@ class Batch:
     phase: Phase = "sample"
     max_rows: int | None = None
     label: str | None = None
-    encoded: Mapping[str, Prompt] = field(default_factory=dict, repr=False)
+    encoded: Mapping[Any, Prompt] = field(default_factory=dict, repr=False)
     latents: Latents | None = field(default=None, repr=False)
     inverted: bool = False
 
@@ -116,9 +118,7 @@ class Batch:
         """Refuse what would have no effect, and encode."""
         if self.phase != "invert":
             self._refuse_idle()
-        missing = [text for text in dict.fromkeys(self._texts()) if text not in self.encoded]
-        prompts = self.backbone.encode_prompts(missing) if missing else []
-        object.__setattr__(self, "encoded", {**self.encoded, **dict(zip(missing, prompts, strict=True))})
+        object.__setattr__(self, "encoded", {**self.encoded, **self._newly_encoded()})
         pixels = [task.pixels for task in self.tasks if task.pixels is not None]
         if pixels and self.latents is None:
             object.__setattr__(self, "latents", self.backbone.encode_image(torch.cat(pixels).to(self.backbone.device)))
@@ -147,7 +147,8 @@ class Batch:
         if maps and not any(isinstance(method, WordMaps) for method in plan.methods):
             plan = replace(plan, methods=(*plan.methods, WordMaps()))
         pixels = [to_tensor(given.picture, given.size) for given in every]
-        tasks = tuple(Task(asked.prompt, asked.seed, asked.source_prompt, one) for one in pixels)
+        source = plan.inversion.source_row_prompt(asked.source_prompt)
+        tasks = tuple(Task(asked.prompt, asked.seed, source, one) for one in pixels)
         size, negative = first.picture.size, asked.negative_prompt
         return cls(backbone, plan, tasks, first.size, negative, size, phase, max_rows, label, inverted=inverted)
 
@@ -221,12 +222,16 @@ class Batch:
         plan = replace(self.plan, methods=())
         return replace(self, plan=plan, tasks=(alone,), latents=latents, label=self.label and "reconstruct")
 
+    def prompt(self, place: int, text: str) -> Prompt:
+        """Return a prompt of one of the pictures; without tensors where the model is not asked with it."""
+        return self.encoded.get(self._key(place, text)) or Prompt(text, {})
+
     def _invert(self, group: Sequence[int], seed: int) -> tuple[Latents, Cost]:
         inversion, rows = self.plan.inversion, []
         for image, place in enumerate(group):
             own = self.tasks[place].source or "", self.negative
             prompt, negative = own if inversion.inversion_prompt == "source" else ("", "")
-            prompts = self._encoded(prompt), self._encoded(negative)
+            prompts = self.prompt(place, prompt), self.prompt(place, negative)
             rows.append(Row(*prompts, inversion.inversion_guidance, image=image))
         return self._engine("invert").invert(inversion, rows, self._inputs(group, seed))
 
@@ -258,15 +263,21 @@ class Batch:
 
     def _rows(self, group: "_Group") -> list[Row]:
         """Return each picture's rows: the source's, and one for each edit."""
-        guide, negative = self.plan.inversion.sampling_guidance, self._encoded(self.negative)
-        rows = []
+        guide, rows = self.plan.inversion.sampling_guidance, list[Row]()
         for image, (place, prompts) in enumerate(group):
-            source = self.tasks[place].source
-            if source is not None:
-                rows.append(Row(self.encoded[source], negative, guide(True, self.plan.guidance), image=image))
-            for edit, text in enumerate(prompts):
-                rows.append(Row(self.encoded[text], negative, guide(False, self.plan.guidance), edit, image))
+            negative, references = self.prompt(place, self.negative), self._references(place)
+            own = self.tasks[place].source
+            sources = [] if own is None else [(own, None)]
+            for text, edit in (*sources, *((text, edit) for edit, text in enumerate(prompts))):
+                guidance = guide(edit is None, self.plan.guidance)
+                rows.append(Row(self.prompt(place, text), negative, guidance, edit, image, references))
         return rows
+
+    def _references(self, place: int) -> tuple[Latents, ...]:
+        """Return the latents of a picture's references: of itself, where the inversion takes references."""
+        if not self.plan.inversion.takes_references or self.latents is None:
+            return ()
+        return (self.latents[place : place + 1],)
 
     def _inputs(self, places: Sequence[int], seed: int) -> RunInputs:
         """Return what is fixed for a run of some of the pictures, each with the noise of its ``seed``-th seed."""
@@ -277,25 +288,45 @@ class Batch:
         source = noise("start", 0) if self.latents is None else rows_at(self.latents, places)
         return RunInputs(sigmas, source, noise, size=self.picture_size)
 
-    def _texts(self) -> Iterator[str]:
-        """Yield the prompts that the model, or a method, is asked with, some of them more than once."""
+    def _newly_encoded(self) -> dict[Any, Prompt]:
+        """Encode the prompts that are not there yet: together, or with the pictures that the model reads beside them."""
+        wanted = {self._key(place, text): (place, text) for place, text in self._texts()}
+        missing = {key: own for key, own in wanted.items() if key not in self.encoded}
+        pictures = self._read(0)
+        if pictures is None:
+            texts = [text for _, text in missing.values()]
+            return dict(zip(missing, self.backbone.encode_prompts(texts) if texts else [], strict=True))
+        found = {}
+        for key, (place, text) in missing.items():
+            [found[key]] = self.backbone.encode_instructions([text], self._read(place) or ())
+        return found
+
+    def _read(self, place: int) -> tuple[Tensor, ...] | None:
+        """Return the pictures that a picture's prompts are encoded with; None where they depend on none."""
+        pixels = self.tasks[place].pixels
+        reads = self.backbone.reads_references and self.plan.inversion.takes_references
+        return (pixels.to(self.backbone.device),) if reads and pixels is not None else None
+
+    def _key(self, place: int, text: str) -> Any:
+        """Return a text, with the hash of the pictures that it is encoded with, if there are any."""
+        pictures = self._read(place)
+        return text if pictures is None else (text, fingerprint(("picture", each) for each in pictures))
+
+    def _texts(self) -> Iterator[tuple[int, str]]:
+        """Yield the prompts that the model, or a method, is asked with, some more than once, each with its picture's number."""
         inversion, guidances = self.plan.inversion, set[float]()
-        for task in self.tasks if self.phase != "invert" else ():
+        for place, task in enumerate(self.tasks if self.phase != "invert" else ()):
             own = () if task.source is None else (task.source,)
-            yield from (*own, *task.prompts)
+            yield from ((place, text) for text in (*own, *task.prompts))
             guidances |= {
                 inversion.sampling_guidance(is_source, self.plan.guidance) for is_source in {bool(own), False}
             }
         if inversion.inverts and not self.inverted and any(task.pixels is not None for task in self.tasks):
             sees_source = inversion.inversion_prompt == "source"
-            yield from (task.source or "" if sees_source else "" for task in self.tasks)
+            yield from ((place, task.source or "" if sees_source else "") for place, task in enumerate(self.tasks))
             guidances |= {inversion.inversion_guidance} if sees_source else set()
         if "negative-prompt" in self.backbone.provides and guidances - {1}:
-            yield self.negative
-
-    def _encoded(self, text: str) -> Prompt:
-        """Return a prompt; one without tensors where the model is not asked with it."""
-        return self.encoded.get(text) or Prompt(text, {})
+            yield from ((place, self.negative) for place in range(len(self.tasks)))
 
     def _engine(self, label: str) -> Engine:
         return Engine(self.backbone, None if self.label is None else progress_bar(label))

@@ -15,14 +15,21 @@ from PIL import Image
 
 from headrouter import renamed
 from headrouter.config.configuration import python_number
-from headrouter.editing.assembly import Methods, backbone_of, inversion_of, methods_of, refuse_misfits
+from headrouter.editing.assembly import (
+    Methods,
+    backbone_of,
+    default_inversion,
+    inversion_of,
+    methods_of,
+    refuse_misfits,
+)
 from headrouter.editing.batch import Batch, Task
 from headrouter.editing.inverted_latents import InvertedLatents, starts
 from headrouter.editing.record import Record
 from headrouter.editing.request import Size, request_of, settled, working_size_of
 from headrouter.editing.result import Reconstruction, Result
 from headrouter.editing.tuning import settle
-from headrouter.errors import InvalidInputError
+from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.imaging.picture import Source
 from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone, BackboneParameters
@@ -37,7 +44,7 @@ class Editor:
 
     Args:
         backbone: Name of a registered backbone (``"sd3.5"``, ``"flux"``, ``"sd3"``), its parameters, or a loaded backbone.
-        inversion: Name or object of the inversion.
+        inversion: Name or object of the inversion; if None, ``"rf"``, or ``"instruct"`` for a model that edits by instructions.
         method: Name or object of what steers the edit, or a list of them, applied in order; None or ``"none"``: nothing.
         model: Short name, hub id, local folder or single file of the weights; the backbone's default if None.
         pipeline: An already loaded diffusers pipeline to use as it is.
@@ -55,7 +62,7 @@ class Editor:
     def __init__(
         self,
         backbone: str | Backbone | BackboneParameters = "sd3.5",
-        inversion: str | Inversion = "rf",
+        inversion: str | Inversion | None = None,
         method: Methods = "headrouter",
         *,
         model: str | None = None,
@@ -78,7 +85,7 @@ class Editor:
             raise InvalidInputError(
                 f"`model` must be a short name, a hub id or the path of a folder or file, got {model!r}."
             )
-        self.inversion = inversion_of(inversion)
+        self.inversion = inversion_of(default_inversion(backbone) if inversion is None else inversion)
         self.methods = methods_of(method)
         given: dict[str, Any] = {"device": device, "dtype": dtype, "offload": offload}
         given |= {"variant": variant, "base": base, "quantize": quantize, "max_sequence_length": max_sequence_length}
@@ -120,8 +127,9 @@ class Editor:
 
         Args:
             image: Path, bytes, Pillow image or array.
-            prompt: Prompt of the edit; a list gives one edit each, all from one inversion and one batch.
-            source_prompt: Prompt that describes the picture; may be empty.
+            prompt: Prompt of the edit; a list gives one edit each, all from one inversion and one batch. It describes the edited
+                picture, or says what to do with the picture, where the inversion is ``instruct``.
+            source_prompt: Prompt that describes the picture; may be empty, and must be with ``instruct``.
             negative_prompt: Prompt to steer away from, where the model guides in two passes, at another guidance than 1.
             preset: Name of published or measured values, see ``headrouter presets``.
             keep: Share of the source to keep, 0 to 1 (η of ``rf``).
@@ -244,6 +252,11 @@ class Editor:
         asked = request_of(negative_prompt=negative_prompt, **values)
         methods = methods_of(method)
         refuse_misfits(self.backbone.provides, self.backbone.name, methods)
+        if self.backbone.reads_references:
+            raise IncompatibleError(
+                f"`backbone` {self.backbone.name!r} reads each prompt together with a picture, and draws none without. Edit a"
+                " picture."
+            )
         plan = settle(asked, inversion_of("euler"), methods, self.backbone.defaults)
         tasks = (Task(asked.prompt, asked.seed),)
         size = working_size_of(asked.size, (1, 1), self.backbone)

@@ -131,6 +131,8 @@ def settled(
     pictures = [load_picture(image) for image in images]
     sizes = [working_size_of(request.size, picture.size, backbone) for picture in pictures]
     plan = settle(request, inversion, methods, backbone.defaults, only=only)
+    if plan.inversion.takes_references:
+        _refuse_unfit_references(request, plan.inversion, backbone)
     if only == "inversion" and not plan.inversion.inverts:
         raise IncompatibleError(
             f"`inversion` {name_of('inversion', plan.inversion)!r} inverts nothing, so that no latents can be kept. Choose "
@@ -142,6 +144,27 @@ def settled(
             f"{name_of('inversion', plan.inversion)!r} inverts without guidance. Give it to the edits that start from here."
         )
     return [Settled(picture, request, plan, size) for picture, size in zip(pictures, sizes, strict=True)]
+
+
+def _refuse_unfit_references(request: Request, inversion: Inversion, backbone: Backbone) -> None:
+    """Refuse what does not go with a picture that the model is given as a reference.
+
+    Raises:
+        IncompatibleError: a source prompt, which nothing would read.
+        InvalidInputError: the picture would be larger than the model takes.
+    """
+    if request.source_prompt:
+        raise IncompatibleError(
+            f"`source_prompt` {request.source_prompt!r} would have no effect: `inversion` {name_of('inversion', inversion)!r} gives"
+            " the model the picture itself. Leave it out; `inversion.null_instruction` is what a source's row is asked."
+        )
+    size, most = request.size, backbone.largest_reference
+    if size != "auto" and most and size[0] * size[1] > most:
+        fitting = working_size(size, backbone.defaults.area, backbone.size_multiple)
+        raise InvalidInputError(
+            f"`size` {size[0]}x{size[1]} is too large for a reference picture: {backbone.name} takes {most} pixels at"
+            f" most. Work at {fitting[0]}x{fitting[1]}, or leave `size` out."
+        )
 
 
 def working_size_of(size: Size, picture_size: tuple[int, int], backbone: Backbone) -> tuple[int, int]:

@@ -67,7 +67,7 @@ class Result:
         images: One edited picture for each prompt, and for each seed of it, in the size of the source.
         prompts: The target prompt of each of ``images``.
         seeds: The seed of each of ``images``.
-        source_prompt: The source prompt.
+        source_prompt: Prompt of the source's row.
         cost: Model calls, rows, seconds and peak memory, of inversion and sampling.
         record: All that the edit depends on, from which it can be run again.
         diagnostics: Tensors that each method recorded: a name of the method, then named tensors.
@@ -94,9 +94,9 @@ class Result:
             batch, edited: What was run, and what it gave.
         """
         asked, cost = every[0].request, edited.cost.share(len(every))
-        prompts = tuple(batch.encoded[text] for text in asked.prompt for _ in asked.seed)
         results = []
         for place, (given, record) in enumerate(zip(every, records, strict=True)):
+            prompts = tuple(batch.prompt(place, text) for text in asked.prompt for _ in asked.seed)
             own = slice(place * len(prompts), (place + 1) * len(prompts))
             shares = [{name: tensor[own] for name, tensor in one.items()} for one in edited.diagnostics]
             results.append(
@@ -105,7 +105,7 @@ class Result:
                     images=batch.pictures(edited.latents[own]),
                     prompts=prompts,
                     seeds=asked.seed * len(asked.prompt),
-                    source_prompt=batch.encoded[asked.source_prompt],
+                    source_prompt=batch.prompt(place, batch.tasks[place].source or ""),
                     cost=cost,
                     record=record,
                     diagnostics=list(zip(names_of("method", batch.plan.methods), shares, strict=True)),

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from headrouter.editing.assembly import name_of
 from headrouter.errors import InvalidInputError
-from headrouter.experiments.configuration import AnyConfiguration, OtherConfiguration, hash_of
+from headrouter.experiments.configuration import AnyConfiguration, Configuration, OtherConfiguration, hash_of
 from headrouter.experiments.dataset import Dataset, Item
 from headrouter.experiments.metric import Metric
 from headrouter.plugins.code import code_of
@@ -182,6 +182,8 @@ def checked_items(experiment: Experiment) -> Sequence[Item]:
     needs = [(f"metric {label!r}", metric.needs) for label, metric in experiment.metrics.items()]
     others = [one for one in experiment.configurations if isinstance(one, OtherConfiguration)]
     needs += [(f"editor {one.name!r}", one.editor.needs) for one in others]
+    if any(isinstance(one, Configuration) and one.inversion.takes_references for one in experiment.configurations):
+        needs.append(("an inversion by instructions", frozenset({"instruction"})))
     for who, words in needs:
         for word in sorted(words):
             lacking = [item.key for item in items if not item.has(word)]

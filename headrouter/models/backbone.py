@@ -100,6 +100,21 @@ class Backbone(ABC):
         return False
 
     @property
+    def most_references(self) -> int:
+        """Return the largest number of reference pictures that the model is given beside the new one; 0 by default: none."""
+        return 0
+
+    @property
+    def largest_reference(self) -> int:
+        """Return the number of pixels that a reference picture may have; an eighth beyond the training area by default."""
+        return self.defaults.area + self.defaults.area // 8
+
+    @property
+    def reads_references(self) -> bool:
+        """Return whether prompts are encoded together with the reference pictures, so that they depend on them."""
+        return False
+
+    @property
     @abstractmethod
     def device(self) -> device:
         """Return the device that the model computes on."""
@@ -125,6 +140,12 @@ class Backbone(ABC):
             InvalidInputError: a prompt is longer than the encoders take; the message says what would be cut.
         """
 
+    def encode_instructions(
+        self, texts: Sequence[str], references: Sequence[Float[Tensor, "1 3 height width"]]
+    ) -> list[Prompt]:
+        """Encode prompts for a run with these reference pictures, in [−1, 1]; as :meth:`encode_prompts` does by default."""
+        return self.encode_prompts(texts)
+
     @abstractmethod
     def encode_image(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images channels h w"]:
         """Return latents of pictures in [−1, 1]: the mode of the autoencoder's distribution."""
@@ -145,7 +166,7 @@ class Backbone(ABC):
     def velocity(
         self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row]
     ) -> Float[Tensor, "rows channels h w"]:
-        """Return dx/dσ of each row under its own prompt and guidance, float32, from one model call."""
+        """Return dx/dσ of each row under its own prompt, guidance and reference pictures, float32, from one model call."""
 
     def combine(
         self,

@@ -97,6 +97,9 @@ class Inversion(Parameters, ABC):
     sampling_only: ClassVar[frozenset[str]] = frozenset()
     """Parameters that the inversion does not depend on: one kept inversion serves whatever they are."""
 
+    takes_references: ClassVar[bool] = False
+    """Whether the picture is given to the model as a reference, beside the picture that it makes, and prompts are instructions."""
+
     steps: int | None = Field(
         None, ge=1, le=10_000, description="N, steps of the time grid; the model's default if not given."
     )
@@ -118,6 +121,10 @@ class Inversion(Parameters, ABC):
     def requires(self) -> frozenset[str]:
         """Return the capability words that the backbone must provide; most inversions need nothing but a velocity."""
         return frozenset()
+
+    def source_row_prompt(self, source_prompt: str) -> str | None:
+        """Return the prompt of a source's row, given the one that describes the picture; None where there is no such row."""
+        return source_prompt
 
     @property
     @abstractmethod

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar, final
 
-LATEST = "0.3"
+LATEST = "0.4"
 """The version of the kit: the newest ``since`` of any check."""
 
 

@@ -106,14 +106,14 @@ def _of_velocity(backbone: Backbone, asked: Generation) -> Iterator[tuple[str, _
             f"the sign of the velocity is reversed and the time that the model is told is {name}",
             lambda time=time: euler(backbone, asked, sign=-1.0, time=time),  # type: ignore[misc]
         )
-    [row] = rows_of(backbone, asked.prompt, guidance=asked.guidance)
+    [row] = rows_of(backbone, asked.prompt, guidance=asked.guidance, pictures=asked.pictures)
     if not two_passes(backbone, row):
         for name, factor in (("1000 times too small", 1000.0), ("1000 times too large", 1e-3)):
             yield (
                 f"the embedded guidance that the model is told is {name}",
                 lambda factor=factor: euler(backbone, replace(asked, guidance=factor * asked.guidance)),  # type: ignore[misc]
             )
-    [nothing] = rows_of(backbone, "", guidance=asked.guidance)
+    [nothing] = rows_of(backbone, "", guidance=asked.guidance, pictures=asked.pictures)
     for name, tensor in row.prompt.tensors.items():
         others = [("zero", torch.zeros_like(tensor))]
         empty = nothing.prompt.tensors[name]
@@ -173,7 +173,7 @@ def _with_more_steps(backbone: Backbone, reference: Reference, asked: Generation
 def _lost(backbone: Backbone, asked: Generation) -> str:
     """Name what does not reach the model at all."""
     [row], latents = (
-        rows_of(backbone, asked.prompt, guidance=asked.guidance, negative=asked.negative),
+        rows_of(backbone, asked.prompt, guidance=asked.guidance, negative=asked.negative, pictures=asked.pictures),
         latents_of(backbone),
     )
     plain = backbone.velocity(latents, SIGMA, [row])
@@ -184,7 +184,7 @@ def _lost(backbone: Backbone, asked: Generation) -> str:
         if distance(backbone.velocity(latents, SIGMA, [other]), plain) <= 1e-6:
             return f"the prompt's tensor {name!r}, which does not reach the model"
     if two_passes(backbone, row) and asked.guidance != 1:
-        [other] = rows_of(backbone, asked.prompt, guidance=asked.guidance, negative="red")
+        [other] = rows_of(backbone, asked.prompt, guidance=asked.guidance, negative="red", pictures=asked.pictures)
         if distance(backbone.velocity(latents, SIGMA, [other]), plain) <= 1e-6:
             return "the negative prompt, which does not reach the model"
     return ""
@@ -193,7 +193,7 @@ def _lost(backbone: Backbone, asked: Generation) -> str:
 def _middle(backbone: Backbone, asked: Generation, wanted: Tensor) -> float | None:
     """Return the noise level between 1 and 0 by which two steps give what is wanted; None if there is none."""
     [row], first = (
-        rows_of(backbone, asked.prompt, guidance=asked.guidance),
+        rows_of(backbone, asked.prompt, guidance=asked.guidance, pictures=asked.pictures),
         backbone.sigmas(2, asked.width, asked.height).tolist()[0],
     )
     start = noise_of(backbone, asked)

@@ -87,11 +87,11 @@ def square(backbone: Backbone) -> Size:
     return 4 * backbone.size_multiple, 4 * backbone.size_multiple
 
 
-def encoded(backbone: Backbone, *texts: str) -> list[Prompt]:
+def encoded(backbone: Backbone, *texts: str, pictures: Sequence[Tensor] = ()) -> list[Prompt]:
     """Return encoded prompts, without warnings of what a lesser encoder does not see of them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PromptWarning)
-        return backbone.encode_prompts(texts)
+        return backbone.encode_instructions(texts, pictures) if pictures else backbone.encode_prompts(texts)
 
 
 def filling(backbone: Backbone) -> str:
@@ -154,17 +154,42 @@ def euler(
         velocity: Gives velocities instead of the backbone.
     """
     latents = noise_of(backbone, asked)
-    rows = [change(row) for row in rows_of(backbone, asked.prompt, guidance=asked.guidance, negative=asked.negative)]
+    [row] = rows_of(backbone, asked.prompt, guidance=asked.guidance, negative=asked.negative, pictures=asked.pictures)
+    rows = [change(row)]
     levels = backbone.sigmas(asked.steps, asked.width, asked.height).tolist() if grid is None else grid
     for sigma, following in pairwise(levels):
         latents = latents + sign * (following - sigma) * (velocity or backbone.velocity)(latents, time(sigma), rows)
     return latents
 
 
-def rows_of(backbone: Backbone, *prompts: str, guidance: float = 3.0, negative: str = "") -> list[Row]:
-    """Return a source, and edits after it."""
-    *texts, nothing = encoded(backbone, *prompts, negative)
-    return [Row(text, nothing, guidance, edit=None if index == 0 else index - 1) for index, text in enumerate(texts)]
+def rows_of(
+    backbone: Backbone,
+    *prompts: str,
+    guidance: float = 3.0,
+    negative: str = "",
+    pictures: Sequence[Tensor] | None = None,
+) -> list[Row]:
+    """Return a source, and edits after it, with these reference pictures; without any, those of :func:`needed_pictures`."""
+    given = needed_pictures(backbone) if pictures is None else pictures
+    *texts, nothing = encoded(backbone, *prompts, negative, pictures=given)
+    references = tuple(backbone.encode_image(each) for each in given)
+    return [
+        Row(text, nothing, guidance, edit=None if index == 0 else index - 1, references=references)
+        for index, text in enumerate(texts)
+    ]
+
+
+def needed_pictures(backbone: Backbone) -> tuple[Tensor, ...]:
+    """Return the reference pictures without which a backbone does not work: one for a model of instructions, else none."""
+    return pictures_for(backbone, 1) if "instructions" in backbone.provides else ()
+
+
+def pictures_for(backbone: Backbone, number: int, seed: int = 0) -> tuple[Tensor, ...]:
+    """Return reference pictures in [−1, 1] of different sizes: wider than high, higher than wide, and so on."""
+    sides = [((2 + place) * backbone.size_multiple, 3 * backbone.size_multiple) for place in range(number)]
+    generator = torch.Generator().manual_seed(seed)
+    noise = [torch.rand(1, 3, *side, generator=generator, dtype=torch.float32, device="cpu") for side in sides]
+    return tuple((2 * each - 1).to(backbone.device) for each in noise)
 
 
 def latents_of(backbone: Backbone, rows: int = 1, size: Size | None = None, seed: int = 0) -> Tensor:

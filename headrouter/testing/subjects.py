@@ -24,6 +24,7 @@ class Generation:
 
     Attributes:
         output: Requested output: the final latents, or the picture decoded from them.
+        pictures: Reference pictures ``[1, 3, height, width]`` in [−1, 1], in sizes that the model takes as they are.
     """
 
     prompt: str
@@ -34,6 +35,7 @@ class Generation:
     width: int
     height: int
     output: Literal["latents", "picture"] = "latents"
+    pictures: tuple[Tensor, ...] = ()
 
 
 Reference = Callable[[Any, Generation], Tensor]

@@ -53,6 +53,12 @@ def register_inversions(register: Callable[[InversionSpec], None]) -> None:
             set(),
             "Noises the picture part of the way and denoises it; no inversion (arXiv:2108.01073).",
         ),
+        (
+            "instruct",
+            "instruct:Instruct",
+            set(),
+            "Makes a new picture by an instruction, with the picture as a reference in the sequence; no inversion.",
+        ),
     ):
         register(InversionSpec(name=name, target=f"headrouter_inversions.{target}", provides=provides, summary=summary))
 

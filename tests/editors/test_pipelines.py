@@ -12,6 +12,7 @@ from headrouter_editors.instruct_pix2pix import InstructPix2Pix
 from headrouter_editors.leditspp import LeditsPP
 from headrouter_editors.pipelines import PipelineEditor, SafetyError
 from headrouter_editors.qwen_image_edit import QwenImageEdit
+from headrouter_flux_kontext.testing import tiny_kontext
 from PIL import Image
 
 from editors import tiny
@@ -31,7 +32,7 @@ def asked(seed: int = 1, instruction: str = "make the cat red") -> EditRequest:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("pipelines")
-    made = {"instruct-pix2pix": tiny.instruct_pix2pix, "leditspp": tiny.stable_diffusion, "flux-kontext": tiny.kontext}
+    made = {"instruct-pix2pix": tiny.instruct_pix2pix, "leditspp": tiny.stable_diffusion, "flux-kontext": tiny_kontext}
     return {name: tiny.folder(build(), root / name) for name, build in made.items()}
 
 

@@ -7,7 +7,6 @@ import headrouter_diffusers.quiet  # noqa: F401
 from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
-    FluxKontextPipeline,
     QwenImageEditPipeline,
     StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
@@ -55,10 +54,6 @@ def instruct_pix2pix() -> Any:
 def stable_diffusion() -> Any:
     scheduler = DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++", solver_order=2, steps_offset=1)
     return _stable_diffusion(StableDiffusionPipeline, 4, scheduler)
-
-
-def kontext() -> Any:
-    return FluxKontextPipeline(**{**tiny_flux().components, "image_encoder": None, "feature_extractor": None})
 
 
 def qwen_image_edit() -> Any:

@@ -7,6 +7,8 @@ import headrouter_chroma.backbone
 import headrouter_chroma.testing
 import headrouter_flux2.backbone
 import headrouter_flux2.testing
+import headrouter_flux_kontext.backbone
+import headrouter_flux_kontext.testing
 import headrouter_krea2.backbone
 import headrouter_krea2.testing
 import headrouter_ovis_image.backbone
@@ -27,6 +29,7 @@ MODULES = {
     "ovis-image": headrouter_ovis_image,
     "chroma": headrouter_chroma,
     "flux2": headrouter_flux2,
+    "flux-kontext": headrouter_flux_kontext,
     "krea2": headrouter_krea2,
 }
 KLEIN = headrouter_flux2.testing.subjects_of_klein()
@@ -34,7 +37,7 @@ SUBJECTS = {
     subject.name: subject
     for subject in (*(each for module in MODULES.values() for each in module.testing.subjects()), *KLEIN)
 }
-DISTILLED = {name: SUBJECTS.pop(name) for name in ("flux2-klein-distilled", "krea2-turbo")}
+DISTILLED = {name: SUBJECTS.pop(name) for name in ("flux2-klein-distilled", "krea2-turbo", "flux-kontext-true")}
 """Models of which little differs from another's."""
 
 

@@ -26,6 +26,7 @@ BILLIONS = {
     ("flux2-klein", "9b"): 9,
     ("chroma", "hd"): 8.9,
     ("krea2", "turbo"): 12.9,
+    ("flux-kontext", "dev"): 12,
     ("qwen-image", "first"): 20,
     ("z-image", "base"): 6,
     ("ovis-image", "7b"): 7,

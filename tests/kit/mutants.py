@@ -11,19 +11,22 @@ import torch
 from headrouter_diffusers.sites import SiteRule
 from headrouter_flux import testing as flux
 from headrouter_flux.backbone import FluxBackbone
+from headrouter_flux_kontext import testing as kontext
+from headrouter_flux_kontext.backbone import KontextBackbone
 from headrouter_ovis_image import testing as ovis
 from headrouter_ovis_image.backbone import OvisImageBackbone
 from headrouter_sd3 import testing as sd3
 from headrouter_sd3.backbone import SD3Backbone
 from torch import Tensor
 
-from headrouter.attention.joint_attention import JointAttention, TokenLayout
+from headrouter.attention.joint_attention import JointAttention, ReferenceTokens, TokenLayout
 from headrouter.attention.rows import batch_rows, guided_velocity
 from headrouter.models.backbone import AttentionListener
 from headrouter.models.fingerprint import fingerprint, tensors_of
 from headrouter.testing import BackboneSubject
 
 FLUX, SD3, OVIS = flux.subjects()[2], sd3.subjects()[0], ovis.subjects()[0]
+KONTEXT = kontext.subjects()[1]
 
 
 @dataclass(frozen=True)
@@ -407,3 +410,71 @@ class TransformerFingerprinted(FluxBackbone):
 class IdentityFingerprinted(SD3Backbone):
     def fingerprint(self):
         return f"{id(self.pipeline):016x}"
+
+
+@mutant("patches_are_where_the_layout_says", "is the key at", KONTEXT)
+class ReferenceAndNewPictureSwapped(KontextBackbone):
+    def _layout(self, latents, text, *references):
+        layout = super()._layout(latents, text, *references)
+        [reference] = layout.references
+        start, length = layout.image.start, reference.tokens.stop - reference.tokens.start
+        swapped = ReferenceTokens(slice(start, start + length), reference.grid)
+        return replace(layout, image=slice(start + length, reference.tokens.stop), references=(swapped,))
+
+
+@mutant("reference_pictures_are_where_the_layout_says", "are rows and columns swapped?", KONTEXT)
+class GridOfTheReferenceTransposed(KontextBackbone):
+    def _layout(self, latents, text, *references):
+        layout = super()._layout(latents, text, *references)
+        turned = tuple(ReferenceTokens(own.tokens, own.grid[::-1]) for own in layout.references)
+        return replace(layout, references=turned)
+
+
+@mutant("reference_pictures_are_where_the_layout_says", "0 groups of tokens for 1 reference pictures", KONTEXT)
+class ReferenceCountedAsImage(KontextBackbone):
+    def _layout(self, latents, text, *references):
+        layout = super()._layout(latents, text, *references)
+        image = slice(layout.image.start, layout.length)
+        return replace(layout, image=image, grid=(image.stop - image.start, 1), references=())
+
+
+@mutant("each_reference_picture_matters", "reference picture 0 does not matter to the conditional branch", KONTEXT)
+class ReferenceBlank(KontextBackbone):
+    def predict(self, latents, sigma, batch):
+        blank = [replace(item.row, references=(torch.zeros_like(item.row.references[0]),)) for item in batch]
+        return super().predict(latents, sigma, [replace(item, row=row) for item, row in zip(batch, blank, strict=True)])
+
+
+@mutant("each_row_has_its_own_reference_pictures", "row 1 of two differs", KONTEXT)
+class FirstReferenceForAll(KontextBackbone):
+    def predict(self, latents, sigma, batch):
+        first = batch[0].row.references
+        return super().predict(
+            latents, sigma, [replace(item, row=replace(item.row, references=first)) for item in batch]
+        )
+
+
+@mutant("generation_with_pictures_is_the_references", "are off by", KONTEXT)
+class NegativeWithoutReference(KontextBackbone):
+    def predict(self, latents, sigma, batch):
+        rows = [
+            replace(item.row, references=tuple(0 * each for each in item.row.references))
+            if item.cfg_branch == "unconditional"
+            else item.row
+            for item in batch
+        ]
+        return super().predict(latents, sigma, [replace(item, row=row) for item, row in zip(batch, rows, strict=True)])
+
+
+@mutant("prompts_say_whether_they_read_pictures", "`reads_references` is True", KONTEXT)
+class ReadsNoPicture(KontextBackbone):
+    reads_references = True
+
+
+@mutant("the_backbone_describes_itself", "`reference-pictures` and `most_references` (0) disagree", KONTEXT)
+class ReferencesNotCounted(KontextBackbone):
+    most_references = 0
+
+    @property
+    def provides(self):
+        return super().provides | {"reference-pictures"}

@@ -60,7 +60,11 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parts = parser.add_argument_group("parts")
     parts.add_argument("--backbone", default="sd3.5", metavar="NAME", help="model family (default: sd3.5)")
     parts.add_argument("--model", metavar="NAME", help="weights: a short name, a hub id, a local folder or a file")
-    parts.add_argument("--inversion", default="rf", metavar="NAME", help="name of the inversion (default: rf)")
+    parts.add_argument(
+        "--inversion",
+        metavar="NAME",
+        help="name of the inversion (default: rf, or instruct for a model of instructions)",
+    )
     parts.add_argument(
         "--method", action="append", metavar="NAME", help="method that steers (default: headrouter); repeat for several"
     )

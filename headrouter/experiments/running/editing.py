@@ -259,11 +259,10 @@ class _Some:
 
     def task(self, key: str) -> Task:
         """Return a picture's task."""
-        own = [item for item in self.items if item.picture_key == key]
-        seeds = (self.job.cell(own[0]).noise_seed,)
-        return Task(
-            tuple(item.prompt for item in own), seeds, own[0].source_prompt, to_tensor(self.pictures[key], self.size)
-        )
+        own, inversion = [item for item in self.items if item.picture_key == key], self.configuration.inversion
+        prompts = tuple(item.instruction if inversion.takes_references else item.prompt for item in own)
+        seeds, source = (self.job.cell(own[0]).noise_seed,), inversion.source_row_prompt(own[0].source_prompt)
+        return Task(prompts, seeds, source, to_tensor(self.pictures[key], self.size))
 
     def identity(self, key: str, backbone: Backbone, loaded: Mapping[str, Any]) -> Record:
         """Return all that the inversion of a picture depends on."""

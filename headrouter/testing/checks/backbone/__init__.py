@@ -7,6 +7,7 @@ from headrouter.testing.checks.backbone import (
     listening,
     picture,
     prompt,
+    references,
     velocity,
     weights,
 )
@@ -15,6 +16,7 @@ CHECKS = (
     *picture.CHECKS,
     *prompt.CHECKS,
     *layout.CHECKS,
+    *references.CHECKS,
     *velocity.CHECKS,
     *generation.CHECKS,
     *weights.CHECKS,

@@ -1,8 +1,10 @@
 """A backbone against an independent implementation: whole generations, short ones and one of more than ten steps."""
 
+from torch import Tensor
+
 from headrouter.testing.check import check, collect, expect
 from headrouter.testing.hints import hint
-from headrouter.testing.probe import QUOTED, distance, euler, filling, oblong
+from headrouter.testing.probe import QUOTED, distance, euler, filling, needed_pictures, oblong, pictures_for
 from headrouter.testing.subjects import BackboneSubject, Generation
 
 CLOSE = 1e-5
@@ -29,13 +31,33 @@ def a_long_generation_is_the_references(subject: BackboneSubject) -> None:
     _compare(subject, guidance=4.0, steps=12, negative=QUOTED, filled=True, close=10 * CLOSE)
 
 
+@check(since="0.4", requires={"reference", "reference-pictures"})
+def generation_with_pictures_is_the_references(subject: BackboneSubject) -> None:
+    """With reference pictures of other sizes than the new one, latents are those of the reference, to 1e-5.
+
+    If this fails: compare the order of the pictures' tokens, their positions, and how they are encoded, with the stock pipeline's.
+    """
+    backbone = subject.build()
+    for number in sorted({1, min(2, backbone.most_references)}):
+        pictures = pictures_for(backbone, number, seed=1)
+        _compare(subject, guidance=3.0, steps=3, negative="the dog", filled=False, pictures=pictures)
+
+
 def _compare(
-    subject: BackboneSubject, *, guidance: float, steps: int, negative: str, filled: bool, close: float = CLOSE
+    subject: BackboneSubject,
+    *,
+    guidance: float,
+    steps: int,
+    negative: str,
+    filled: bool,
+    close: float = CLOSE,
+    pictures: tuple[Tensor, ...] = (),
 ) -> None:
     backbone, reference = subject.build(), subject.reference
     assert reference is not None
     prompt = filling(backbone) if filled else "a photo of a cat"
-    asked = Generation(prompt, negative, guidance, 1, steps, *oblong(backbone))
+    given = pictures or needed_pictures(backbone)
+    asked = Generation(prompt, negative, guidance, 1, steps, *oblong(backbone), pictures=given)
     wanted, ours = reference(backbone, asked), euler(backbone, asked)
     expect(wanted.shape == ours.shape, f"the reference has {tuple(wanted.shape)}, this backbone {tuple(ours.shape)}")
     off = distance(ours, wanted)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from headrouter.errors import HeadRouterError
 from headrouter.testing.check import check, collect, expect
-from headrouter.testing.probe import distance, latents_of, oblong, square
+from headrouter.testing.probe import distance, encoded, latents_of, needed_pictures, oblong, square
 from headrouter.testing.subjects import BackboneSubject, Generation
 
 
@@ -60,7 +60,7 @@ def decoding_is_the_references(subject: BackboneSubject) -> None:
     """
     backbone, reference = subject.build(), subject.reference
     assert reference is not None
-    asked = Generation("a cat", "", 1.0, 1, 2, *oblong(backbone))
+    asked = Generation("a cat", "", 1.0, 1, 2, *oblong(backbone), pictures=needed_pictures(backbone))
     latents, wanted = reference(backbone, asked), reference(backbone, replace(asked, output="picture"))
     ours = (backbone.decode(latents) / 2 + 0.5).clamp(0, 1)
     expect(wanted.shape == ours.shape, f"the reference has {tuple(wanted.shape)}, `decode` gives {tuple(ours.shape)}")
@@ -141,7 +141,8 @@ def the_time_grid_falls_to_zero(subject: BackboneSubject) -> None:
 def the_backbone_describes_itself(subject: BackboneSubject) -> None:
     """Name, defaults and capability words are there, and the words are true.
 
-    If this fails: `single-stream` is provided when a site is of that stream, `prompt-words` when prompts carry tokens.
+    If this fails: `single-stream` is provided when a site is of that stream, `prompt-words` when prompts carry tokens,
+    `reference-pictures` when `most_references` is not 0.
     """
     backbone = subject.build()
     defaults = backbone.defaults
@@ -149,8 +150,16 @@ def the_backbone_describes_itself(subject: BackboneSubject) -> None:
     expect(defaults.steps >= 1 and defaults.area > 0 and defaults.guidance >= 0, f"the defaults are {defaults}")
     singles = any(site.stream == "single" for site in backbone.sites)
     expect(("single-stream" in backbone.provides) == singles, f"`single-stream` is {'not ' * singles}provided wrongly")
-    words = bool(backbone.encode_prompts(["a cat"])[0].tokens)
+    words = bool(encoded(backbone, "a cat", pictures=needed_pictures(backbone))[0].tokens)
     expect(("prompt-words" in backbone.provides) == words, f"`prompt-words` and tokens of a prompt ({words}) disagree")
+    takes = backbone.most_references > 0
+    expect(
+        ("reference-pictures" in backbone.provides) == takes,
+        f"`reference-pictures` and `most_references` ({backbone.most_references}) disagree",
+    )
+    expect(
+        takes or "instructions" not in backbone.provides, "`instructions` are of a model that takes reference pictures"
+    )
     expect("joint-attention" in backbone.provides, "`joint-attention` is not provided")
 
 

@@ -1,0 +1,136 @@
+"""Editing by instructions: the stock pipelines' pictures, what HeadRouter compares there, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from headrouter_flux_kontext.backbone import KontextParameters
+from headrouter_flux_kontext.testing import tiny_kontext
+from headrouter_inversions.instruct import Instruct
+from PIL import Image
+
+from headrouter import Editor, replay
+from headrouter.cli import main
+from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.experiments.composing import configure
+from headrouter.methods.head_router.head_routing import HeadRouting
+from headrouter.methods.head_router.method import HeadRouter
+
+INSTRUCTION, SIZE = "make the cat red", (48, 32)
+ASKED = {"prompt": INSTRUCTION, "steps": 3, "size": SIZE, "seed": 1}
+
+
+def picture(seed: int = 0, size: tuple[int, int] = SIZE) -> Image.Image:
+    return Image.fromarray((np.random.default_rng(seed).random((*size[::-1], 3)) * 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def kontext():
+    return KontextParameters(max_sequence_length=24).load("tiny", tiny_kontext())
+
+
+def editor(backbone, method=None, **inversion) -> Editor:
+    return Editor(backbone, Instruct(**inversion) if inversion else None, method, progress=False)
+
+
+def pixels(image) -> np.ndarray:
+    return np.asarray(image).astype(int)
+
+
+def test_an_edit_is_the_stock_pipelines_and_needs_no_source_prompt(kontext):
+    found = editor(kontext).edit(picture(), **ASKED)
+    [stock] = kontext.pipeline(
+        image=picture(),
+        prompt=INSTRUCTION,
+        width=SIZE[0],
+        height=SIZE[1],
+        max_area=SIZE[0] * SIZE[1],
+        _auto_resize=False,
+        num_inference_steps=3,
+        guidance_scale=2.5,
+        max_sequence_length=24,
+        generator=torch.Generator().manual_seed(1),
+    ).images
+    assert np.array_equal(found.image, stock)
+    assert found.cost.rows == 3, "no source's row runs where nothing compares with it"
+
+
+def test_a_new_picture_needs_no_reference(kontext):
+    [found] = editor(kontext).generate("a cat", steps=2, size=SIZE)
+    [stock] = kontext.pipeline(
+        prompt="a cat",
+        width=SIZE[0],
+        height=SIZE[1],
+        max_area=SIZE[0] * SIZE[1],
+        num_inference_steps=2,
+        guidance_scale=2.5,
+        max_sequence_length=24,
+        generator=torch.Generator().manual_seed(0),
+    ).images
+    assert np.array_equal(found, stock)
+
+
+def test_headrouter_compares_with_the_null_instruction(kontext):
+    """Neutral it changes no bit; under the null instruction itself nothing differs; else the edit is another."""
+    nothing = HeadRouter(gamma=0, alpha=2, nu=0, rho=0)
+    plain, neutral = (editor(kontext, method).edit(picture(), **ASKED) for method in (None, nothing))
+    assert np.array_equal(plain.image, neutral.image)
+    steered = editor(kontext, HeadRouter()).edit(picture(), **ASKED)
+    assert np.abs(pixels(steered.image) - pixels(plain.image)).max() > 3
+    assert steered.cost.rows == 6
+    same = HeadRouting(form="anchored")
+    alike = editor(kontext, same, null_instruction=INSTRUCTION).edit(picture(), **ASKED)
+    assert np.array_equal(alike.image, plain.image)
+    assert float(alike.recorded("dissimilarity").nan_to_num().abs().max()) == 0
+    worded = editor(kontext, HeadRouter(), null_instruction="keep the picture").edit(picture(), **ASKED)
+    assert not np.array_equal(worded.image, steered.image)
+    assert worded.source_prompt.text == "keep the picture"
+
+
+def test_pictures_that_are_edited_together_are_each_its_own_reference(kontext):
+    together = editor(kontext, HeadRouter()).edit_together([picture(0), picture(1)], **ASKED)
+    for seed, found in enumerate(together):
+        alone = editor(kontext, HeadRouter()).edit(picture(seed), **ASKED)
+        assert np.abs(pixels(found.image) - pixels(alone.image)).max() <= 1
+
+
+def test_a_reconstruction_is_the_edit_by_the_null_instruction(kontext):
+    found = editor(kontext, null_instruction=INSTRUCTION).reconstruct(picture(), steps=3, size=SIZE, seed=1)
+    edit = editor(kontext).edit(picture(), **ASKED)
+    assert np.array_equal(found.image, edit.image) and found.cost.rows == 3
+
+
+def test_what_cannot_work_is_refused_by_name(kontext):
+    for inversion in ("rf", "euler", "flowedit", "sdedit"):
+        with pytest.raises(IncompatibleError, match=f"`inversion` '{inversion}' takes prompts that describe pictures"):
+            Editor("flux-kontext", inversion, model="nowhere/at-all")
+    with pytest.raises(IncompatibleError, match=r"'instruct'.* needs reference-pictures, which `backbone` 'sd3.5'"):
+        Editor("sd3.5", "instruct", model="nowhere/at-all")
+    with pytest.raises(IncompatibleError, match="`backbone` 'flux-kontext' is made for instructions"):
+        configure("study", "flux-kontext", model="dev")
+    with pytest.raises(
+        IncompatibleError, match=r"`source_prompt` 'a cat' would have no effect: `inversion` 'instruct'"
+    ):
+        editor(kontext).edit(picture(), source_prompt="a cat", **ASKED)
+    with pytest.raises(
+        InvalidInputError, match=r"`size` 1024x768 is too large .* 294912 pixels at most. Work at 592x448"
+    ):
+        editor(kontext).edit(picture(), **{**ASKED, "size": (1024, 768)})
+    with pytest.raises(IncompatibleError, match="this run has no source"):
+        editor(kontext, HeadRouter(), null_instruction=None).edit(picture(), **ASKED)
+    with pytest.raises(IncompatibleError, match="inverts nothing"):
+        editor(kontext).invert(picture())
+
+
+def test_a_saved_edit_runs_again_and_so_does_the_command_line(tmp_path):
+    tiny_kontext().save_pretrained(tmp_path / "model")
+    picture().save(tmp_path / "cat.png")
+    words = ["--backbone", "flux-kontext", "--model", str(tmp_path / "model"), "--prompt", INSTRUCTION, "--steps", "2"]
+    more = ["--size", "48x32", "--set", "backbone.max_sequence_length=24", "--no-progress", "-o", str(tmp_path / "out")]
+    assert main(["edit", str(tmp_path / "cat.png"), *words, *more]) == 0
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert record["inversion"]["name"] == "instruct" and record["inversion"]["null_instruction"] == ""
+    again = replay(tmp_path / "out", progress=False)
+    with Image.open(tmp_path / "out" / "edit-0.png") as first:
+        assert np.array_equal(again.image, first)
