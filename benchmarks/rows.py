@@ -28,6 +28,7 @@ INVERSIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "`rf-sde`, `hold_source`": ("rf-sde", {"hold_source": True}),
     "`rf-solver`": ("rf-solver", {}),
     "`fireflow`": ("fireflow", {}),
+    "`directedit`": ("directedit", {}),
     "`flowedit`": ("flowedit", {}),
     "`sdedit`": ("sdedit", {}),
 }

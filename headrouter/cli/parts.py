@@ -11,17 +11,19 @@ if TYPE_CHECKING:
     from headrouter.methods.method import Method
     from headrouter.models.backbone import BackboneParameters
     from headrouter.sampling.inversion import Inversion
+    from headrouter.sampling.velocity_operator import VelocityOperator
 
 
 def editor_of(arguments: argparse.Namespace) -> "Editor":
     """Load the model and compose the parts that a command line names."""
     from headrouter.editing.editor import Editor
 
-    backbone, inversion, methods = _parts(arguments)
+    backbone, inversion, operators, methods = _parts(arguments)
     return Editor(
         backbone,
         inversion,
         methods,
+        operators=operators,
         model=arguments.model,
         max_rows=arguments.max_rows,
         progress=not arguments.no_progress,
@@ -29,26 +31,29 @@ def editor_of(arguments: argparse.Namespace) -> "Editor":
     )
 
 
-def _parts(arguments: argparse.Namespace) -> "tuple[BackboneParameters, Inversion, tuple[Method, ...]]":
-    """Read backbone parameters, inversion and methods, with every ``--set`` in them; report all errors at once."""
+def _parts(
+    arguments: argparse.Namespace,
+) -> "tuple[BackboneParameters, Inversion, tuple[VelocityOperator, ...], tuple[Method, ...]]":
+    """Read parameters of all parts, with every ``--set`` in them; report all errors at once."""
     from pydantic import create_model
 
     from headrouter.config.configuration import Parameters, validate
     from headrouter.editing.assembly import default_inversion, part_class
 
-    names = arguments.method or ["headrouter"]
-    classes = [part_class("method", name) for name in names]
+    operators = [part_class("operator", name) for name in arguments.operator or ["none"]]
+    methods = [part_class("method", name) for name in arguments.method or ["headrouter"]]
     fields: dict[str, Any] = {
         "backbone": part_class("backbone", arguments.backbone),
         "inversion": part_class("inversion", arguments.inversion or default_inversion(arguments.backbone)),
-        "method": classes[0] if len(classes) == 1 else tuple[tuple(classes)],  # type: ignore[misc]
+        "operator": operators[0] if len(operators) == 1 else tuple[tuple(operators)],  # type: ignore[misc]
+        "method": methods[0] if len(methods) == 1 else tuple[tuple(methods)],  # type: ignore[misc]
     }
+    several = {"operator": operators, "method": methods}
     given: dict[str, Any] = {
-        "backbone": {},
-        "inversion": {},
-        "method": {} if len(classes) == 1 else [{} for _ in classes],
+        kind: {} if len(several.get(kind, [kind])) == 1 else [{} for _ in several[kind]] for kind in fields
     }
     required: dict[str, Any] = {name: (kind, ...) for name, kind in fields.items()}
     model = create_model("Edit", __base__=Parameters, **required)
     parts: Any = validate(model, given, parse_overrides(arguments.set))
-    return parts.backbone, parts.inversion, parts.method if len(classes) > 1 else (parts.method,)
+    changing, steering = (one if isinstance(one, tuple) else (one,) for one in (parts.operator, parts.method))
+    return parts.backbone, parts.inversion, changing, steering

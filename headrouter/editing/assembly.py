@@ -14,9 +14,13 @@ from headrouter.plugins import registry
 from headrouter.plugins.names import BUILT_IN
 from headrouter.plugins.specifications import BackboneSpec, ComponentSpec, Kind
 from headrouter.sampling.inversion import Inversion
+from headrouter.sampling.velocity_operator import NoOperator, VelocityOperator
 
 Part = TypeVar("Part", bound=Parameters)
 Methods = str | Method | Sequence[str | Method] | None
+Operators = str | VelocityOperator | Sequence[str | VelocityOperator] | None
+Steering = Inversion | VelocityOperator | Method
+"""Parts that an edit is composed of beside the backbone."""
 
 
 def inversion_of(choice: str | Inversion, values: Mapping[str, Any] | None = None) -> Inversion:
@@ -26,16 +30,26 @@ def inversion_of(choice: str | Inversion, values: Mapping[str, Any] | None = Non
 
 def methods_of(choice: Methods, values: Mapping[str, Any] | None = None) -> tuple[Method, ...]:
     """Return methods by name or object, one or several; None is none. ``values`` are parameters of a single named one."""
+    return _parts("method", Method, choice, values)  # type: ignore[type-abstract]
+
+
+def operators_of(choice: Operators, values: Mapping[str, Any] | None = None) -> tuple[VelocityOperator, ...]:
+    """Return velocity operators by name or object, as :func:`methods_of`; those that stand for none are left out."""
+    found = _parts("operator", VelocityOperator, choice, values)  # type: ignore[type-abstract]
+    return tuple(one for one in found if not isinstance(one, NoOperator))
+
+
+def _parts(kind: Kind, base: type[Part], choice: Any, values: Mapping[str, Any] | None) -> tuple[Part, ...]:
     if choice is None:
         return ()
-    if not isinstance(choice, str | Method | Sequence):
-        raise InvalidInputError(f"`method` must be a name, a Method object or a list of them, got {choice!r}.")
-    chosen = [choice] if isinstance(choice, str | Method) else list(choice)
+    if not isinstance(choice, str | base | Sequence):
+        raise InvalidInputError(f"`{kind}` must be a name, a {base.__name__} object or a list of them, got {choice!r}.")
+    chosen = [choice] if isinstance(choice, str | base) else list(choice)
     if values and len(chosen) != 1:
         raise InvalidInputError(
-            "`method` parameters can only be set for a single method; give objects instead of names."
+            f"`{kind}` parameters can only be set for a single {kind}; give objects instead of names."
         )
-    return tuple(_part("method", Method, one, values) for one in chosen)  # type: ignore[type-abstract]
+    return tuple(_part(kind, base, one, values) for one in chosen)
 
 
 def _part(kind: Kind, base: type[Part], choice: str | Part, values: Mapping[str, Any] | None) -> Part:
@@ -55,6 +69,13 @@ def changed(part: Part, values: Mapping[str, Any]) -> Part:
     return validate(type(part), {**part.model_dump(exclude_unset=True), **values})
 
 
+def kind_of(part: Steering) -> Kind:
+    """Return the kind of a part."""
+    return (
+        "inversion" if isinstance(part, Inversion) else "operator" if isinstance(part, VelocityOperator) else "method"
+    )
+
+
 def default_inversion(backbone: str | Backbone | BackboneParameters) -> str:
     """Return the name of the inversion where the user names none: ``instruct`` for a model of instructions, else ``rf``."""
     if isinstance(backbone, Backbone):
@@ -67,7 +88,7 @@ def default_inversion(backbone: str | Backbone | BackboneParameters) -> str:
     return "instruct" if "instructions" in provided else "rf"
 
 
-def refuse_misfits(provided: frozenset[str], backbone: str, parts: Sequence[Inversion | Method]) -> None:
+def refuse_misfits(provided: frozenset[str], backbone: str, parts: Sequence[Steering]) -> None:
     """Refuse parts that require what the backbone does not provide, and inversions of captions on a model of instructions.
 
     Raises:
@@ -81,7 +102,7 @@ def refuse_misfits(provided: frozenset[str], backbone: str, parts: Sequence[Inve
             )
         missing = sorted(part.requires - provided)
         if missing:
-            kind: Kind = "inversion" if isinstance(part, Inversion) else "method"
+            kind = kind_of(part)
             raise IncompatibleError(
                 f"`{kind}` {name_of(kind, part)!r} with these parameters needs {', '.join(missing)}, which `backbone` "
                 f"{backbone!r} does not provide (it provides {', '.join(sorted(provided))})."
@@ -90,7 +111,7 @@ def refuse_misfits(provided: frozenset[str], backbone: str, parts: Sequence[Inve
 
 def backbone_of(
     choice: str | Backbone | BackboneParameters,
-    parts: Sequence[Inversion | Method],
+    parts: Sequence[Steering],
     *,
     model: str | None,
     pipeline: object | None,

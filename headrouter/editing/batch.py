@@ -35,6 +35,8 @@ from headrouter.sampling.noise import Noise
 from headrouter.sampling.progress import progress_bar
 
 Latents = Float[Tensor, "images channels h w"]
+StartLatents = Float[Tensor, "images *kept"]
+"""What an inversion keeps, see :attr:`headrouter.sampling.inversion.RunInputs.inverted`."""
 
 
 @final
@@ -72,7 +74,7 @@ class Edited:
     latents: Float[Tensor, "edits channels h w"]
     diagnostics: tuple[Mapping[str, Tensor], ...]
     sources: Float[Tensor, "rows channels h w"]
-    inverted: Sequence[Latents]
+    inverted: Sequence[StartLatents]
     cost: Cost
 
 
@@ -154,7 +156,7 @@ class Batch:
 
     @on_fitting_threads
     @undisturbed()
-    def invert(self) -> tuple[list[Latents], Cost]:
+    def invert(self) -> tuple[list[StartLatents], Cost]:
         """Take the pictures to noise: for each seed, one and the same where the inversion draws no noise.
 
         Returns:
@@ -175,7 +177,7 @@ class Batch:
 
     @on_fitting_threads
     @undisturbed()
-    def edit(self, inverted: Sequence[Latents] | None = None, *, keep_sources: bool = False) -> Edited:
+    def edit(self, inverted: Sequence[StartLatents] | None = None, *, keep_sources: bool = False) -> Edited:
         """Run all edits; methods refuse what cannot work before the transformer runs.
 
         Args:
@@ -186,7 +188,8 @@ class Batch:
         engine = Engine(self.backbone)
         for group in groups:
             inputs = self._inputs([place for place, _ in group], 0)
-            engine.begin(self.plan.inversion, self.plan.methods, self._rows(group), inputs, phase=self.phase)
+            parts: dict[str, Any] = {"phase": self.phase, "operators": self.plan.operators}
+            engine.begin(self.plan.inversion, self.plan.methods, self._rows(group), inputs, **parts)
         starts, cost = self.invert() if inverted is None else (inverted, Cost())
         seeds = range(len(self.tasks[0].seeds))
         runs = [
@@ -216,33 +219,44 @@ class Batch:
         return [one if size in (None, one.size) else one.resize(size, Image.Resampling.LANCZOS) for one in pictures]
 
     def reconstruction(self, place: int = 0) -> "Batch":
-        """Return the batch that edits one of the pictures with its own prompt, unsteered, with its first seed."""
+        """Return the batch that edits one of the pictures with its own prompt, unsteered, with its first seed.
+
+        Velocity operators that compare with the source are left out too: a picture that is edited into itself is its own source.
+        """
         task, latents = self.tasks[place], None if self.latents is None else self.latents[place : place + 1]
         alone = replace(task, prompts=(task.source or "",), seeds=task.seeds[:1])
-        plan = replace(self.plan, methods=())
+        plan = replace(
+            self.plan, methods=(), operators=tuple(one for one in self.plan.operators if not one.needs_source)
+        )
         return replace(self, plan=plan, tasks=(alone,), latents=latents, label=self.label and "reconstruct")
 
     def prompt(self, place: int, text: str) -> Prompt:
         """Return a prompt of one of the pictures; without tensors where the model is not asked with it."""
         return self.encoded.get(self._key(place, text)) or Prompt(text, {})
 
-    def _invert(self, group: Sequence[int], seed: int) -> tuple[Latents, Cost]:
+    def _invert(self, group: Sequence[int], seed: int) -> tuple[StartLatents, Cost]:
         inversion, rows = self.plan.inversion, []
         for image, place in enumerate(group):
             own = self.tasks[place].source or "", self.negative
             prompt, negative = own if inversion.inversion_prompt == "source" else ("", "")
             prompts = self.prompt(place, prompt), self.prompt(place, negative)
             rows.append(Row(*prompts, inversion.inversion_guidance, image=image))
-        return self._engine("invert").invert(inversion, rows, self._inputs(group, seed))
+        return self._engine("invert").invert(inversion, rows, self._inputs(group, seed), self.plan.operators)
 
-    def _sample(self, group: "_Group", seed: int, start: Latents | None, keep_sources: bool) -> Sampled:
+    def _sample(self, group: "_Group", seed: int, start: StartLatents | None, keep_sources: bool) -> Sampled:
         places = [place for place, _ in group]
         inputs = self._inputs(places, seed)
         if start is not None:
             inputs = replace(inputs, inverted=rows_at(start.to(inputs.source), places))
         plan, rows = self.plan, self._rows(group)
         return self._engine(self.label or "").sample(
-            plan.inversion, plan.methods, rows, inputs, phase=self.phase, keep_source=keep_sources
+            plan.inversion,
+            plan.methods,
+            rows,
+            inputs,
+            phase=self.phase,
+            keep_source=keep_sources,
+            operators=plan.operators,
         )
 
     def _groups(self) -> list["_Group"]:

@@ -17,10 +17,12 @@ from headrouter import renamed
 from headrouter.config.configuration import python_number
 from headrouter.editing.assembly import (
     Methods,
+    Operators,
     backbone_of,
     default_inversion,
     inversion_of,
     methods_of,
+    operators_of,
     refuse_misfits,
 )
 from headrouter.editing.batch import Batch, Task
@@ -36,6 +38,7 @@ from headrouter.models.backbone import Backbone, BackboneParameters
 from headrouter.models.surroundings import undisturbed
 from headrouter.models.threads import on_fitting_threads
 from headrouter.sampling.inversion import Inversion
+from headrouter.sampling.velocity_operator import VelocityOperator, refuse_without_source_velocity
 
 
 @final
@@ -46,6 +49,7 @@ class Editor:
         backbone: Name of a registered backbone (``"sd3.5"``, ``"flux"``, ``"sd3"``), its parameters, or a loaded backbone.
         inversion: Name or object of the inversion; if None, ``"rf"``, or ``"instruct"`` for a model that edits by instructions.
         method: Name or object of what steers the edit, or a list of them, applied in order; None or ``"none"``: nothing.
+        operators: Name or object of what changes the velocity between model and inversion, or a list of them, applied in order.
         model: Short name, hub id, local folder or single file of the weights; the backbone's default if None.
         pipeline: An already loaded diffusers pipeline to use as it is.
         device, dtype, offload: See :class:`~headrouter.models.backbone.BackboneParameters`.
@@ -65,6 +69,7 @@ class Editor:
         inversion: str | Inversion | None = None,
         method: Methods = "headrouter",
         *,
+        operators: Operators = None,
         model: str | None = None,
         pipeline: object | None = None,
         device: str | None = None,
@@ -86,12 +91,14 @@ class Editor:
                 f"`model` must be a short name, a hub id or the path of a folder or file, got {model!r}."
             )
         self.inversion = inversion_of(default_inversion(backbone) if inversion is None else inversion)
+        self.operators = operators_of(operators)
         self.methods = methods_of(method)
+        refuse_without_source_velocity(self.operators, self.inversion)
         given: dict[str, Any] = {"device": device, "dtype": dtype, "offload": offload}
         given |= {"variant": variant, "base": base, "quantize": quantize, "max_sequence_length": max_sequence_length}
         values = {name: value for name, value in given.items() if value is not None}
         self.backbone, self._backbone_record = backbone_of(
-            backbone, (self.inversion, *self.methods), model=model, pipeline=pipeline, values=values
+            backbone, (self.inversion, *self.operators, *self.methods), model=model, pipeline=pipeline, values=values
         )
         self.max_rows, self.progress = max_rows, progress
 
@@ -102,7 +109,8 @@ class Editor:
         >>> Editor(ToyMMDiT(), "euler", None)
         Editor(toy, Euler(steps=None, guidance=None, told='target', fixed_point=0))
         """
-        return f"Editor({', '.join([self.backbone.name, repr(self.inversion), *map(repr, self.methods)])})"
+        parts = map(repr, (self.inversion, *self.operators, *self.methods))
+        return f"Editor({', '.join([self.backbone.name, *parts])})"
 
     @renamed.keywords(inversion="start")
     @undisturbed()
@@ -265,8 +273,8 @@ class Editor:
         return batch.pictures(batch.edit().latents)
 
     @property
-    def _parts(self) -> tuple[Backbone, Inversion, tuple[Method, ...]]:
-        return self.backbone, self.inversion, self.methods
+    def _parts(self) -> tuple[Backbone, Inversion, tuple[VelocityOperator, ...], tuple[Method, ...]]:
+        return self.backbone, self.inversion, self.operators, self.methods
 
     def _label(self, label: str) -> str | None:
         return label if self.progress else None

@@ -58,7 +58,7 @@ class InvertedLatents:
     """Holds a picture taken to noise, for several edits.
 
     Attributes:
-        latents: Float32 ``[1, channels, h, w]``.
+        latents: Float32 ``[1, channels, h, w]``; of an inversion that keeps its walk ``[1, steps + 1, channels, h, w]``.
         identity: The record of the inversion: picture, prompts, weights by content, size, steps, seed, the inversion with those
             of its parameters that an inversion depends on, and the code of headrouter and plug-ins.
         cost: Cost of the inversion.
@@ -168,7 +168,8 @@ def starts(
         )
     for seed in given.request.seed:
         identity = Record.of_inversion(given, seed, backbone, loaded, weights)
-        kept.refuse_unless(identity, (1, *backbone.latent_shape(*given.size)))
+        walk = (given.plan.steps + 1,) if given.plan.inversion.keeps_walk else ()
+        kept.refuse_unless(identity, (1, *walk, *backbone.latent_shape(*given.size)))
     return [kept.latents for _ in given.request.seed]
 
 
@@ -206,10 +207,10 @@ def _check_latents(path: Path, latents: Any) -> None:
         raise InvalidInputError(
             f"`start` '{path}' is damaged: its latents are not finite float32 numbers; invert the picture again."
         )
-    if len(shape) != 4 or shape[0] != 1 or 0 in shape:
+    if len(shape) not in (4, 5) or shape[0] != 1 or 0 in shape:
         raise InvalidInputError(
-            f"`start` '{path}' is damaged: its latents have the shape {reprlib.repr(shape)}, not [1, channels, h, w]; "
-            "invert the picture again."
+            f"`start` '{path}' is damaged: its latents have the shape {reprlib.repr(shape)}, not [1, channels, h, w], with or "
+            "without steps; invert the picture again."
         )
     if 4 * math.prod(shape) > LARGEST:
         raise InvalidInputError(

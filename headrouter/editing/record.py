@@ -19,7 +19,7 @@ from headrouter.models.backbone import Backbone
 from headrouter.plugins.code import LIBRARIES, Code, code_of
 from headrouter.plugins.specifications import Kind
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Of the plain data that is written; earlier ones are read, see :mod:`headrouter.editing.record_file`."""
 SOURCE: Final = "source.png"
 _UNHASHED: Final[Any] = {
@@ -104,7 +104,7 @@ class Record(Parameters):
     """Holds all that an edit depends on.
 
     Attributes:
-        backbone, inversion, methods: The parts, with presets and knobs applied.
+        backbone, inversion, operators, methods: The parts, with presets and knobs applied.
         weights: Fingerprint of what the backbone holds; empty if the record does not say.
         edit, source: Prompts, numbers and picture; without prompts and picture, the record says how edits are made.
         code: Versions and hashes of the code that computed it.
@@ -118,6 +118,7 @@ class Record(Parameters):
     backbone: Loaded
     weights: str
     inversion: Part
+    operators: tuple[Part, ...] = ()
     methods: tuple[Part, ...]
     edit: Edit
     preset: str | None = None
@@ -150,10 +151,11 @@ class Record(Parameters):
             "backbone": backbone,
             "weights": weights,
             "inversion": Part.of("inversion", plan.inversion),
+            "operators": [Part.of("operator", operator) for operator in plan.operators],
             "methods": [Part.of("method", method) for method in plan.methods],
             "edit": {**unknown, "guidance": plan.guidance, "steps": plan.steps, **edit},
             "max_rows": None,
-            "code": code_of((plan.inversion, *plan.methods, *code)),
+            "code": code_of((plan.inversion, *plan.operators, *plan.methods, *code)),
         }
         return validate(cls, {**values, **rest})
 
@@ -189,7 +191,8 @@ class Record(Parameters):
             "seed": seed if "invert" in inversion.seeded else 0,
             "size": given.size,
         }
-        alone, source = Plan(inversion, (), plan.steps, inversion.inversion_guidance), picture_hash(given.picture)
+        alone = Plan(inversion, (), plan.steps, inversion.inversion_guidance, plan.inverting_operators)
+        source = picture_hash(given.picture)
         record = cls.of_plan(alone, known, weights, edit, (backbone,), source={"sha256": source})
         code = {name: value for name, value in record.code.items() if name not in LIBRARIES}
         parameters = Part.of("inversion", inversion, inversion.inversion_parameters)
@@ -226,7 +229,7 @@ def picture_hash(picture: Image.Image) -> str:
 
 def differences(theirs: Any, ours: Any, path: str = "") -> list[str]:
     """Name every value that differs between two mappings of plain data, with both where they are short."""
-    if path == "methods" and len(theirs) == len(ours):
+    if path in ("operators", "methods") and len(theirs) == len(ours):
         theirs, ours = dict(enumerate(theirs)), dict(enumerate(ours))
     if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
         return [

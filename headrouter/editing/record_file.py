@@ -34,7 +34,12 @@ def _with_code(record: Plain) -> Plain:
     return {**record, "code": {name: {"version": found} for name, found in versions.items() if found is not None}}
 
 
-_STEPS: Final[tuple[Callable[[Plain], Plain], ...]] = (_with_weights, _with_code)
+def _without_operators(record: Plain) -> Plain:
+    """Format 3 knows no velocity operators."""
+    return record
+
+
+_STEPS: Final[tuple[Callable[[Plain], Plain], ...]] = (_with_weights, _with_code, _without_operators)
 """From each format to the next."""
 
 

@@ -9,6 +9,7 @@ from headrouter.editing.assembly import (
     changed,
     inversion_of,
     methods_of,
+    operators_of,
     registered_under,
 )
 from headrouter.editing.editor import Editor
@@ -21,6 +22,7 @@ from headrouter.methods.method import Method
 from headrouter.models.backbone import BackboneParameters
 from headrouter.plugins.specifications import Kind
 from headrouter.sampling.inversion import Inversion
+from headrouter.sampling.velocity_operator import VelocityOperator
 
 
 def replay(path: str | Path, *, model: str | None = None, progress: bool = True, **loading: str | None) -> Result:
@@ -45,9 +47,11 @@ def replay(path: str | Path, *, model: str | None = None, progress: bool = True,
         raise InvalidInputError(
             "`backbone`: this edit was made with a model object, which a file cannot hold; run it from Python again."
         )
-    names = _name("inversion", record.inversion), [_name("method", part) for part in record.methods]
+    inversion_name = _name("inversion", record.inversion)
+    named: _Named = [(_name("method", part), part) for part in record.methods]
+    changing: _Named = [(_name("operator", part), part) for part in record.operators]
     with part_of_record(path):
-        backbone, inversion, methods = _parts(record, *names)
+        backbone, inversion, operators, methods = _parts(record, inversion_name, changing, named)
     file = path.parent / record.source.file
     picture = load_picture(file)
     if picture_hash(picture) != record.source.sha256:
@@ -59,6 +63,7 @@ def replay(path: str | Path, *, model: str | None = None, progress: bool = True,
         backbone,
         inversion,
         methods,
+        operators=operators,
         model=model or record.backbone.model,
         max_rows=record.max_rows,
         progress=progress,
@@ -72,12 +77,17 @@ def replay(path: str | Path, *, model: str | None = None, progress: bool = True,
 __getattr__ = renamed.names(__name__, edit_again="replay")
 
 
-def _parts(record: Record, inversion: str, methods: list[str]) -> tuple[BackboneParameters, Inversion, list[Method]]:
-    named = zip(methods, record.methods, strict=True)
+_Named = list[tuple[str, Part]]
+
+
+def _parts(
+    record: Record, inversion: str, operators: _Named, methods: _Named
+) -> tuple[BackboneParameters, Inversion, list[VelocityOperator], list[Method]]:
     return (
         backbone_parameters_of(str(record.backbone.name), record.backbone.parameters),
         inversion_of(inversion, record.inversion.parameters),
-        [method for name, part in named for method in methods_of(name, part.parameters)],
+        [operator for name, part in operators for operator in operators_of(name, part.parameters)],
+        [method for name, part in methods for method in methods_of(name, part.parameters)],
     )
 
 

@@ -15,6 +15,7 @@ from headrouter.imaging.picture import Source, load_picture, working_size
 from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone
 from headrouter.sampling.inversion import Inversion
+from headrouter.sampling.velocity_operator import VelocityOperator
 
 __all__ = [
     "Guidance",
@@ -112,6 +113,7 @@ def settled(
     values: Mapping[str, Any],
     backbone: Backbone,
     inversion: Inversion,
+    operators: tuple[VelocityOperator, ...],
     methods: tuple[Method, ...],
     *,
     only: Only | None = None,
@@ -121,7 +123,7 @@ def settled(
     Args:
         images: Pictures that all have the same request.
         values: The request, see :func:`request_of`.
-        backbone, inversion, methods: The parts, as the user gave them.
+        backbone, inversion, operators, methods: The parts, as the user gave them.
         only: Part of the run if no edits are made, see :func:`~headrouter.editing.tuning.settle`.
 
     Raises:
@@ -130,7 +132,7 @@ def settled(
     request = request_of(**values)
     pictures = [load_picture(image) for image in images]
     sizes = [working_size_of(request.size, picture.size, backbone) for picture in pictures]
-    plan = settle(request, inversion, methods, backbone.defaults, only=only)
+    plan = settle(request, inversion, methods, backbone.defaults, operators=operators, only=only)
     if plan.inversion.takes_references:
         _refuse_unfit_references(request, plan.inversion, backbone)
     if only == "inversion" and not plan.inversion.inverts:

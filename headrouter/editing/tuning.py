@@ -16,6 +16,7 @@ from headrouter.plugins import registry
 from headrouter.plugins.names import fold, resolve
 from headrouter.plugins.specifications import Kind, Preset
 from headrouter.sampling.inversion import Inversion
+from headrouter.sampling.velocity_operator import VelocityOperator, refuse_without_source_velocity
 
 Steps = Annotated[int, Field(ge=1, le=10_000)]
 Guidance = Annotated[float, Field(ge=0, lt=1000)]
@@ -42,27 +43,40 @@ class Plan:
         methods: Methods that steer, in order.
         steps: Of the time grid.
         guidance: While sampling.
+        operators: Velocity operators, in order.
     """
 
     inversion: Inversion
     methods: tuple[Method, ...]
     steps: int
     guidance: float
+    operators: tuple[VelocityOperator, ...] = ()
 
     @property
     def inversion_is_guided(self) -> bool:
         """Return whether the inversion evaluates the negative prompt."""
         return self.inversion.inversion_prompt == "source" and self.inversion.inversion_guidance != 1
 
+    @property
+    def inverting_operators(self) -> tuple[VelocityOperator, ...]:
+        """Return the operators that act while inverting, which the inverted latents depend on."""
+        return tuple(operator for operator in self.operators if operator.acts_in == "invert")
+
 
 def settle(
-    knobs: Knobs, inversion: Inversion, methods: Sequence[Method], defaults: Defaults, *, only: Only | None = None
+    knobs: Knobs,
+    inversion: Inversion,
+    methods: Sequence[Method],
+    defaults: Defaults,
+    *,
+    operators: Sequence[VelocityOperator] = (),
+    only: Only | None = None,
 ) -> Plan:
     """Apply preset and knobs, and fill in what the user left open.
 
     Args:
         knobs: Values that the user sets.
-        inversion, methods: With the parameters that the user gave.
+        inversion, methods, operators: With the parameters that the user gave.
         defaults: Of the model.
         only: Part of the run if no edits are made: the inversion, or it and sampling without methods.
 
@@ -80,8 +94,10 @@ def settle(
         _refuse_idle("keep", knobs, {field_of("keep", inversion)}, inversion, only)
     inversion, chosen = with_knob("push", knobs.push, inversion, chosen)
     inversion.sampling_steps(steps)  # refuses what cannot be met, before a model runs
+    refuse_without_source_velocity(operators, inversion)
     wishes = (knobs.guidance, inversion.guidance, defaults.guidance)
-    return Plan(inversion, chosen, steps, next(wish for wish in wishes if wish is not None))
+    guidance = next(wish for wish in wishes if wish is not None)
+    return Plan(inversion, chosen, steps, guidance, tuple(operators))
 
 
 def _refuse_idle(

@@ -10,7 +10,17 @@ from pydantic import Field, create_model
 from headrouter.config.configuration import Override, validate
 from headrouter.config.yaml_document import Document
 from headrouter.editing import tuning
-from headrouter.editing.assembly import Methods, inversion_of, methods_of, model_of, name_of, part_class, refuse_misfits
+from headrouter.editing.assembly import (
+    Methods,
+    Operators,
+    inversion_of,
+    methods_of,
+    model_of,
+    name_of,
+    operators_of,
+    part_class,
+    refuse_misfits,
+)
 from headrouter.editing.request import Side, Text
 from headrouter.errors import InvalidInputError
 from headrouter.experiments.configuration import Configuration
@@ -20,10 +30,16 @@ from headrouter.models.backbone import BackboneParameters, Defaults
 from headrouter.plugins import registry
 from headrouter.plugins.specifications import KINDS, Kind
 from headrouter.sampling.inversion import Inversion
+from headrouter.sampling.velocity_operator import VelocityOperator
 
-DEFAULTS: Final[Mapping[Kind, str]] = {"backbone": "sd3.5", "inversion": "rf", "method": "headrouter"}
+DEFAULTS: Final[Mapping[Kind, str]] = {
+    "backbone": "sd3.5",
+    "inversion": "rf",
+    "operator": "none",
+    "method": "headrouter",
+}
 """The parts of a configuration that does not name them."""
-SEVERAL: Final[frozenset[Kind]] = frozenset({"method"})
+SEVERAL: Final[frozenset[Kind]] = frozenset({"operator", "method"})
 """Kinds of which a configuration takes any number, in order."""
 _MACHINE: Final = frozenset({"device", "offload"})
 
@@ -44,6 +60,7 @@ def configure(
     inversion: str | Inversion = DEFAULTS["inversion"],
     method: Methods = DEFAULTS["method"],
     *,
+    operator: Operators = DEFAULTS["operator"],
     model: str = "",
     fallback: Defaults | None = None,
     **knobs: Any,
@@ -52,7 +69,7 @@ def configure(
 
     Args:
         name: For tables and folders.
-        backbone, inversion, method: The parts.
+        backbone, inversion, operator, method: The parts.
         model: Weights: short name, hub id or folder; the backbone's own if empty.
         fallback: Steps, guidance and area of a model whose registration does not say.
         knobs: See :class:`Knobs`.
@@ -62,7 +79,8 @@ def configure(
     """
     chosen = part_class("backbone", backbone)() if isinstance(backbone, str) else backbone
     given = validate(Knobs, knobs)
-    return resolve(name, chosen, model, inversion_of(inversion), methods_of(method), given, fallback=fallback)
+    operators, methods = operators_of(operator), methods_of(method)
+    return resolve(name, chosen, model, inversion_of(inversion), operators, methods, given, fallback=fallback)
 
 
 def read_configuration(
@@ -79,8 +97,8 @@ def read_configuration(
     Args:
         name: Of the configuration.
         model: Of the weights; the backbone's own if empty.
-        data: ``backbone``, ``inversion`` and ``method``, each the name of a part or a mapping of ``name`` and the part's
-            parameters (``method`` also a list of these), and the fields of :class:`Knobs`.
+        data: ``backbone``, ``inversion``, ``operator`` and ``method``, each the name of a part or a mapping of ``name`` and the
+            part's parameters (the last two also a list of these), and the fields of :class:`Knobs`.
         overrides: Values that replace those in ``data``.
         label: Of the backbone in names and folders.
         fallback: Steps, guidance and area of a model whose registration does not say.
@@ -103,8 +121,10 @@ def read_configuration(
     place = dataclasses.replace(data, data=tree) if isinstance(data, Document) else tree
     given: Any = validate(_shape(tuple(classes)), place, [one for one in overrides if one not in whole])
     knobs = Knobs(**{field: getattr(given, field) for field in given.model_fields_set & set(Knobs.model_fields)})
-    methods = given.method if isinstance(given.method, tuple) else (given.method,)
-    return resolve(name, given.backbone, model, given.inversion, methods, knobs, label=label, fallback=fallback)
+    operators, methods = (one if isinstance(one, tuple) else (one,) for one in (given.operator, given.method))
+    return resolve(
+        name, given.backbone, model, given.inversion, operators, methods, knobs, label=label, fallback=fallback
+    )
 
 
 @functools.lru_cache(maxsize=1000)
@@ -118,8 +138,8 @@ def _shape(classes: tuple[Any, ...]) -> type[Knobs]:
 
 
 def part_of(kind: Kind, value: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the class of a part, and its parameters without the name; None is the method that does nothing."""
-    if value is None and kind == "method":
+    """Return the class of a part, and its parameters without the name; None is the method or operator that does nothing."""
+    if value is None and kind in SEVERAL:
         value = "none"
     values = dict(value) if isinstance(value, Mapping) else {"name": value}
     name = values.pop("name", None)
@@ -133,6 +153,7 @@ def resolve(
     backbone: BackboneParameters,
     model: str,
     inversion: Inversion,
+    operators: Sequence[VelocityOperator],
     methods: Sequence[Method],
     knobs: Knobs,
     *,
@@ -150,7 +171,8 @@ def resolve(
             "are run, with `--device`."
         )
     spec = registry().backbone(kind)
-    refuse_misfits(frozenset(spec.provides), kind, (inversion, *methods))
+    operators = operators_of(operators)
+    refuse_misfits(frozenset(spec.provides), kind, (inversion, *operators, *methods))
     defaults = model_of(kind, model or None)[1] or fallback
     missing = [field for field in ("steps", "guidance", "size") if not _says(field, knobs, inversion)]
     if defaults is None and missing:
@@ -158,7 +180,7 @@ def resolve(
             f"`model` {model or spec.default_model!r} of `backbone` {kind!r} does not say its {', '.join(missing)} before it is "
             "loaded. Give them in the configuration."
         )
-    plan = tuning.settle(knobs, inversion, methods, defaults or Defaults(1, 1.0, 0))
+    plan = tuning.settle(knobs, inversion, methods, defaults or Defaults(1, 1.0, 0), operators=operators)
     acting = tuple(method for method in plan.methods if not isinstance(method, NoMethod))
     settled = type(inversion)(**{**plan.inversion.model_dump(), "steps": plan.steps, "guidance": None})
     if backbone.dtype == "auto":
@@ -171,6 +193,7 @@ def resolve(
         acting,
         plan.steps,
         float(plan.guidance),
+        operators=plan.operators,
         area=defaults.area if defaults else 0,
         size=knobs.size,
         negative_prompt=knobs.negative_prompt,

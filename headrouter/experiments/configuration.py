@@ -20,6 +20,7 @@ from headrouter.models.fingerprint import folder_fingerprint
 from headrouter.models.weights import find_weights
 from headrouter.plugins.code import code_of
 from headrouter.sampling.inversion import Inversion
+from headrouter.sampling.velocity_operator import VelocityOperator
 
 EDITORS: Final = "editors"
 """Group of the other editors, where configurations have that of their backbone."""
@@ -61,6 +62,7 @@ class Configuration(Named):
         inversion: The inversion.
         methods: Methods that steer, in order.
         steps, guidance: Of the run, resolved.
+        operators: Velocity operators, in order.
         area: Pixels of the model's training pictures; edits run at that area in the aspect of each picture.
         size: Width and height to work at instead.
         negative_prompt: Prompt from which guidance steers away.
@@ -75,6 +77,7 @@ class Configuration(Named):
     methods: tuple[Method, ...]
     steps: int
     guidance: float
+    operators: tuple[VelocityOperator, ...] = ()
     area: int = 0
     size: tuple[int, int] | None = None
     negative_prompt: str = ""
@@ -85,7 +88,7 @@ class Configuration(Named):
     @property
     def plan(self) -> tuning.Plan:
         """Return the plan by which the edits are run."""
-        return tuning.Plan(self.inversion, self.methods, self.steps, self.guidance)
+        return tuning.Plan(self.inversion, self.methods, self.steps, self.guidance, self.operators)
 
     @functools.cached_property
     def backbone_name(self) -> str:
@@ -125,7 +128,9 @@ class Configuration(Named):
         reference = Part.model_validate({"name": "reference", "picture": self.still})
         nothing = record.edit.model_copy(update={"steps": 1, "guidance": 0.0})
         code = code_of((self.backbone, self))
-        return record.model_copy(update={"inversion": reference, "methods": (), "edit": nothing, "code": code})
+        return record.model_copy(
+            update={"inversion": reference, "operators": (), "methods": (), "edit": nothing, "code": code}
+        )
 
     @functools.cached_property
     def hash(self) -> str:

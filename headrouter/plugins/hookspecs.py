@@ -18,6 +18,7 @@ from headrouter.plugins.specifications import (
     MethodSpec,
     MetricSpec,
     Model,
+    OperatorSpec,
     Preset,
 )
 
@@ -32,6 +33,11 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
 @hookspec
 def register_inversions(register: Callable[[InversionSpec], None]) -> None:
     """Call ``register`` with each inversion the plug-in brings."""
+
+
+@hookspec
+def register_velocity_operators(register: Callable[[OperatorSpec], None]) -> None:
+    """Call ``register`` with each velocity operator the plug-in brings."""
 
 
 @hookspec

@@ -10,7 +10,7 @@ from headrouter.plugins.specifications import KINDS, ComponentSpec, Kind
 
 
 def schema(known: Registry | None = None) -> dict[str, Any]:
-    """Return the schema of a mapping with the keys ``backbone``, ``inversion`` and ``method``.
+    """Return the schema of a mapping with the keys ``backbone``, ``inversion``, ``operator`` and ``method``.
 
     Each is the name of a component, or a mapping of ``name`` and the component's parameters, or a list of these. A component
     whose class cannot be used is left out, with a :class:`~headrouter.errors.PluginWarning`.

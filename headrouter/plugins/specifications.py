@@ -32,13 +32,14 @@ hookimpl = pluggy.HookimplMarker("headrouter")
 SUPPORTED_API: Final[frozenset[int]] = frozenset({1})
 """The values of a plug-in's ``headrouter_api`` that this headrouter understands."""
 
-Kind = Literal["backbone", "inversion", "method", "dataset", "metric", "editor"]
-KINDS: Final[tuple[Kind, ...]] = ("backbone", "inversion", "method")
+Kind = Literal["backbone", "inversion", "operator", "method", "dataset", "metric", "editor"]
+KINDS: Final[tuple[Kind, ...]] = ("backbone", "inversion", "operator", "method")
 """The kinds of which an edit is composed; the others are parts of experiments."""
 
 _BASES: Final[Mapping[Kind, str]] = {
     "backbone": "headrouter.models.backbone:BackboneParameters",
     "inversion": "headrouter.sampling.inversion:Inversion",
+    "operator": "headrouter.sampling.velocity_operator:VelocityOperator",
     "method": "headrouter.methods.method:Method",
     "dataset": "headrouter.experiments.dataset:Dataset",
     "metric": "headrouter.experiments.metric:Metric",
@@ -55,7 +56,8 @@ class ComponentSpec:
         name: lower-case letters, digits, ``.``, ``_``, ``-``; compared with ``_`` equal to ``-``.
         target: ``"module:Class"``, imported on first use. The class holds the component's parameters, a pydantic model: it
             derives from :class:`~headrouter.models.backbone.BackboneParameters`,
-            :class:`~headrouter.sampling.inversion.Inversion`, :class:`~headrouter.methods.method.Method`,
+            :class:`~headrouter.sampling.inversion.Inversion`,
+            :class:`~headrouter.sampling.velocity_operator.VelocityOperator`, :class:`~headrouter.methods.method.Method`,
             :class:`~headrouter.experiments.dataset.Dataset`, :class:`~headrouter.experiments.metric.Metric` or
             :class:`~headrouter.experiments.other_editor.OtherEditor`.
         aliases: further names, weaker than any name.
@@ -128,6 +130,13 @@ class InversionSpec(ComponentSpec):
     """Describes an inversion: how a picture is turned into noise, and noise into an edit."""
 
     kind: ClassVar[Kind] = "inversion"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSpec(ComponentSpec):
+    """Describes a velocity operator, which changes the velocity that an inversion steps with."""
+
+    kind: ClassVar[Kind] = "operator"
 
 
 @dataclass(frozen=True, slots=True)

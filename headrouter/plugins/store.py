@@ -28,6 +28,7 @@ from headrouter.plugins.specifications import (
     MethodSpec,
     MetricSpec,
     Model,
+    OperatorSpec,
     Preset,
 )
 from headrouter.plugins.status import PluginStatus
@@ -35,6 +36,7 @@ from headrouter.plugins.status import PluginStatus
 REGISTERS: Final[Mapping[str, type[ComponentSpec] | type[Model] | type[Preset]]] = {
     "register_backbones": BackboneSpec,
     "register_inversions": InversionSpec,
+    "register_velocity_operators": OperatorSpec,
     "register_methods": MethodSpec,
     "register_models": Model,
     "register_presets": Preset,

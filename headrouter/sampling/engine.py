@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from headrouter.sampling.evaluation import Evaluation, Sources
 from headrouter.sampling.finiteness import FiniteCheck
 from headrouter.sampling.inversion import Inversion, RunInputs, State
 from headrouter.sampling.occupation import Occupation
+from headrouter.sampling.velocity_operator import ActiveOperators, OperatorRun, VelocityOperator, begin_operators
 
 Progress = Callable[[Phase, int, int], None]
 """Called after each step with the phase, the steps done and the steps in all."""
@@ -66,28 +68,39 @@ class Engine:
     progress: Progress | None = None
 
     @undisturbed()
-    def invert(self, inversion: Inversion, rows: Sequence[Row], inputs: RunInputs) -> tuple[Tensor, Cost]:
+    def invert(
+        self,
+        inversion: Inversion,
+        rows: Sequence[Row],
+        inputs: RunInputs,
+        operators: Sequence[VelocityOperator] = (),
+    ) -> tuple[Tensor, Cost]:
         """Take pictures to noise.
 
         Args:
             rows: One row per picture, with the prompt and guidance of the inversion.
+            operators: Velocity operators; those that act while inverting take part.
 
         Returns:
-            Latents ``[images, channels, h, w]`` and the cost.
+            Latents as :attr:`~headrouter.sampling.inversion.RunInputs.inverted` has them, and the cost.
         """
         steps, device = inversion.inversion_steps(inputs.steps), inputs.source.device
         finite = FiniteCheck(late=device.type == "cuda")
         with Occupation(self.backbone), Meter(device) as meter:
-            state = State(inputs.source)
+            state, walk = State(inputs.source), [inputs.source]
+            acting = begin_operators(operators, inversion, self._context("invert", steps, rows, inputs))
             for done, step in enumerate(steps, 1):
                 step_info = StepInfo("invert", step, inputs.steps, 0, 0.0, 0)
-                velocity = Evaluation(self.backbone, meter, finite, step_info)
+                changing = _active_operators(acting, step, inversion, inputs)
+                velocity = Evaluation(self.backbone, meter, finite, step_info, operators=changing)
                 state = inversion.invert_step(step, state, rows, velocity, inputs)
                 finite.note(state.latents, partial(_broken, "inversion", step, inputs.steps))
                 finite.end_step()
+                if inversion.keeps_walk:
+                    walk.append(state.latents)
                 self._report("invert", done, len(steps))
             finite.end()
-        return state.latents, meter.cost()
+        return torch.stack(walk, dim=1) if inversion.keeps_walk else state.latents, meter.cost()
 
     @undisturbed()
     def sample(
@@ -99,14 +112,16 @@ class Engine:
         *,
         phase: Phase = "sample",
         keep_source: bool = False,
+        operators: Sequence[VelocityOperator] = (),
     ) -> Sampled:
-        """Take rows from noise to pictures, steered by ``methods``.
+        """Take rows from noise to pictures, steered by ``methods``, along velocities that ``operators`` change.
 
         The source's rows run only as long as the inversion or a method needs them, or to the end with ``keep_source``.
         """
         steps = inversion.sampling_steps(inputs.steps)
         runs = self.begin(inversion, methods, rows, inputs, phase=phase)
-        last_need = self._last_step_with_source(inversion, runs, steps, inputs.steps, keep_source)
+        acting = begin_operators(operators, inversion, self._context(phase, steps, rows, inputs))
+        last_need = self._last_step_with_source(inversion, runs, acting, steps, inputs.steps, keep_source)
         rows = _without_source(rows) if last_need < steps.start else tuple(rows)
         occupation, device = Occupation(self.backbone), inputs.source.device
         finite, unguided = FiniteCheck(late=device.type == "cuda"), self._unguided(rows)
@@ -121,7 +136,10 @@ class Engine:
                 active = [run for run in runs if run.needs(step)]
                 sources = _sources(inversion, [run.needs(step) for run in active])
                 step_info = StepInfo(phase, step, inputs.steps, 0, 0.0, 0)
-                velocity = Evaluation(self.backbone, meter, finite, step_info, dispatcher, active, sources, unguided)
+                changing = _active_operators(acting, step, inversion, inputs)
+                velocity = Evaluation(
+                    self.backbone, meter, finite, step_info, dispatcher, active, sources, unguided, changing
+                )
                 state = inversion.sample_step(step, state, rows, velocity, inputs)
                 for run in runs:
                     if run.needs(step).latents:
@@ -142,28 +160,43 @@ class Engine:
         inputs: RunInputs,
         *,
         phase: Phase = "sample",
+        operators: Sequence[VelocityOperator] = (),
     ) -> list[MethodRun]:
-        """Begin each method's run, without running the model; methods refuse what cannot work.
+        """Begin each method's run, without running the model; methods and operators refuse what cannot work.
 
         Raises:
-            IncompatibleError: a method that would act in none of the steps that are run.
+            IncompatibleError: a method or operator that would act in none of the steps that are run.
         """
-        steps, known = inversion.sampling_steps(inputs.steps), self.backbone.defaults.word_blocks
-        sites, sigmas = self.backbone.sites, inputs.sigmas
-        size, image_sites, packed = inputs.size, self.backbone.image_sites, self.backbone.packs_latents
-        context = RunContext(phase, inputs.steps, sites, tuple(rows), sigmas, steps, known, size, image_sites, packed)
+        steps = inversion.sampling_steps(inputs.steps)
+        context = self._context(phase, steps, rows, inputs)
+        begin_operators(operators, inversion, context)
         runs = [method.begin(context) for method in methods]
         for method, run in zip(methods, runs, strict=True):
             _refuse_idle(method, run, steps, inputs.steps)
         return runs
 
+    def _context(self, phase: Phase, steps: range, rows: Sequence[Row], inputs: RunInputs) -> RunContext:
+        known, sites, sigmas = self.backbone.defaults.word_blocks, self.backbone.sites, inputs.sigmas
+        size, image_sites, packed = inputs.size, self.backbone.image_sites, self.backbone.packs_latents
+        return RunContext(phase, inputs.steps, sites, tuple(rows), sigmas, steps, known, size, image_sites, packed)
+
     def _last_step_with_source(
-        self, inversion: Inversion, runs: Sequence[MethodRun], steps: range, total: int, keep_source: bool
+        self,
+        inversion: Inversion,
+        runs: Sequence[MethodRun],
+        operators: Sequence["_Acting"],
+        steps: range,
+        total: int,
+        keep_source: bool,
     ) -> int:
         if keep_source:
             return steps.stop
         needing = [
-            step for step in steps if inversion.needs_source(step, total) or any(run.needs(step).pair for run in runs)
+            step
+            for step in steps
+            if inversion.needs_source(step, total)
+            or any(run.needs(step).pair for run in runs)
+            or any(one.needs_source and step in one.steps(total) for one, _ in operators)
         ]
         return max(needing, default=steps.start - 1)
 
@@ -176,6 +209,20 @@ class Engine:
     def _report(self, phase: Phase, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(phase, done, total)
+
+
+_Acting = tuple[VelocityOperator, OperatorRun]
+
+
+def _active_operators(
+    acting: Sequence[_Acting], step: int, inversion: Inversion, inputs: RunInputs
+) -> ActiveOperators | None:
+    """Return the operators of a step, None where none acts."""
+    active = [(operator, run) for operator, run in acting if step in operator.steps(inputs.steps)]
+    if not active:
+        return None
+    uses_source = any(operator.needs_source for operator, _ in active)
+    return ActiveOperators([run for _, run in active], inversion, inputs, uses_source)
 
 
 def _any_attention(runs: Sequence[MethodRun], steps: range) -> bool:

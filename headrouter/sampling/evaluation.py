@@ -16,6 +16,7 @@ from headrouter.models.backbone import Backbone
 from headrouter.sampling.cost import Meter
 from headrouter.sampling.dispatch import Dispatcher
 from headrouter.sampling.finiteness import FiniteCheck
+from headrouter.sampling.velocity_operator import ActiveOperators
 
 Sources = bool | Literal["conditional"]
 """What of the sources' rows a step asks of the model: all, the conditional branch, or nothing."""
@@ -35,6 +36,7 @@ class Evaluation:
         active: Methods that take part in the step.
         sources: What the step asks of the sources' rows; zeros stand for velocities that it does not ask for.
         unguided: Each source's row, as it is where only its conditional branch is asked for.
+        operators: Velocity operators of the step, after guidance; None changes nothing.
     """
 
     backbone: Backbone
@@ -45,9 +47,17 @@ class Evaluation:
     active: Sequence[MethodRun] = ()
     sources: Sources = True
     unguided: Mapping[Row, Row] = field(default_factory=dict)
+    operators: ActiveOperators | None = None
 
     def __call__(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0) -> Tensor:
-        """Return the velocity of ``rows`` at ``latents``, from one model call."""
+        """Return the velocity of ``rows`` at ``latents``, from one model call, changed by the operators of the step."""
+        velocity = self._asked(latents, sigma, rows, stage)
+        if self.operators is None:
+            return velocity
+        return self.operators.change(velocity, latents, rows, replace(self.step_info, stage=stage, sigma=sigma))
+
+    def _asked(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int) -> Tensor:
+        """Return the model's velocity; zeros stand for what the step does not ask for."""
         if self.sources is True:
             return self._evaluated(latents, sigma, rows, stage)
         asked = [place for place, row in enumerate(rows) if self.sources or not row.is_source]

@@ -63,14 +63,15 @@ class RunInputs:
         source: Latents of the pictures, ``[images, channels, h, w]``.
         noise: ``noise(name, step)`` draws standard Gaussian noise like ``source``, the same for the same seed, name and step,
             once per picture.
-        inverted: Latents that the inversion reached, or None if there was none.
+        inverted: Latents that the inversion reached, ``[images, channels, h, w]``, or None if there was none; of an inversion
+            that keeps its walk ``[images, steps + 1, channels, h, w]``, from the picture to noise.
         size: Width and height of the user's picture in pixels, or None if there is no picture.
     """
 
     sigmas: tuple[float, ...]
     source: Float[Tensor, "images channels h w"]
     noise: Callable[[str, int], Tensor]
-    inverted: Float[Tensor, "images channels h w"] | None = None
+    inverted: Float[Tensor, "images *kept"] | None = None
     size: tuple[int, int] | None = None
 
     @property
@@ -93,6 +94,9 @@ class Inversion(Parameters, ABC):
 
     inverts: ClassVar[bool] = True
     """Whether there is an inversion at all."""
+
+    keeps_walk: ClassVar[bool] = False
+    """Whether sampling needs the latents at every noise level that the inversion came through, and not the last alone."""
 
     sampling_only: ClassVar[frozenset[str]] = frozenset()
     """Parameters that the inversion does not depend on: one kept inversion serves whatever they are."""
@@ -163,6 +167,20 @@ class Inversion(Parameters, ABC):
         The model then evaluates the source only where a method pairs with it, and gives zeros as its velocity elsewhere.
         """
         return False
+
+    @property
+    def has_source_velocity(self) -> bool:
+        """Return whether velocity operators can compare with the source: by its evaluation, or by :meth:`known_velocity`."""
+        return not self.source_is_known
+
+    def known_velocity(
+        self, step: int, latents: Float[Tensor, "rows channels h w"], rows: Sequence[Row], inputs: RunInputs
+    ) -> Float[Tensor, "rows channels h w"]:
+        """Return the velocity along which the rows of known sources move in a sampling step; other rows are not read.
+
+        Asked only where :attr:`source_is_known` and :attr:`has_source_velocity` hold.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def invert_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:

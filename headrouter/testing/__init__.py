@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         InversionConformance,
         MethodConformance,
         MetricConformance,
+        OperatorConformance,
         PluginConformance,
     )
     from headrouter.testing.subjects import (
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         InversionSubject,
         MethodSubject,
         MetricSubject,
+        OperatorSubject,
         PluginSubject,
         Reference,
     )
@@ -39,6 +41,8 @@ __all__ = [
     "MethodSubject",
     "MetricConformance",
     "MetricSubject",
+    "OperatorConformance",
+    "OperatorSubject",
     "PluginConformance",
     "PluginSubject",
     "Reference",

@@ -14,6 +14,7 @@ from headrouter.testing.subjects import (
     InversionSubject,
     MethodSubject,
     MetricSubject,
+    OperatorSubject,
     PluginSubject,
 )
 
@@ -121,6 +122,16 @@ class MethodConformance(Conformance):
     def method(self) -> MethodSubject:
         """Return the method under test; a subclass gives it."""
         raise NotImplementedError("give a fixture `method` that returns a MethodSubject")
+
+
+@_with_tests(checks.operator.CHECKS, "operator")
+class OperatorConformance(Conformance):
+    """Collects the checks of a velocity operator."""
+
+    @pytest.fixture
+    def operator(self) -> OperatorSubject:
+        """Return the operator under test; a subclass gives it."""
+        raise NotImplementedError("give a fixture `operator` that returns an OperatorSubject")
 
 
 @_with_tests(checks.dataset.CHECKS, "dataset")

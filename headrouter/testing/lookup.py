@@ -9,17 +9,17 @@ from headrouter.editing.assembly import backbone_parameters_of, model_of
 from headrouter.errors import InvalidInputError, UnknownNameError
 from headrouter.plugins import registry
 from headrouter.plugins.names import Entry, fold
-from headrouter.plugins.specifications import BackboneSpec, Kind
+from headrouter.plugins.specifications import KINDS, BackboneSpec, Kind
 from headrouter.plugins.targets import call_target
 from headrouter.testing import checks
 from headrouter.testing.check import Check
-from headrouter.testing.subjects import BackboneSubject, InversionSubject, MethodSubject, PluginSubject
+from headrouter.testing.subjects import BackboneSubject, InversionSubject, MethodSubject, OperatorSubject, PluginSubject
 
 Checked = tuple[Any, tuple[Check[Any], ...]]
 
 
 def subjects_of(name: str, model: str | None = None) -> list[Checked]:
-    """Return the parts of that name: small models of a backbone, an inversion, a method, plug-ins.
+    """Return the parts of that name: small models of a backbone, an inversion, an operator, a method, plug-ins.
 
     Args:
         name: Of a part, a plug-in or a distribution.
@@ -31,13 +31,7 @@ def subjects_of(name: str, model: str | None = None) -> list[Checked]:
     """
     found = [*_backbones(name, model), *_parts(name), *_plugins(name)]
     if not found:
-        known = sorted(
-            {
-                entry.item.name
-                for entry in registry().entries()
-                if entry.item.kind in ("backbone", "inversion", "method")
-            }
-        )
+        known = sorted({entry.item.name for entry in registry().entries() if entry.item.kind in KINDS})
         raise UnknownNameError(
             f"nothing is called {name!r}. Known: {', '.join(known)}, and plug-ins: `headrouter plugins`."
         )
@@ -71,7 +65,11 @@ def _backbones(name: str, model: str | None) -> Iterator[Checked]:
 
 
 def _parts(name: str) -> Iterator[Checked]:
-    inversion, method = _entry("inversion", name), _entry("method", name)
+    inversion, operator, method = (_entry(kind, name) for kind in KINDS[1:])
+    if operator is not None:
+        made: Any = operator.item
+        acts = "acts" in made.provides
+        yield OperatorSubject(made.name, validate(made.load(), {}), acts), checks.operator.CHECKS
     if inversion is not None:
         spec: Any = inversion.item
         yield InversionSubject(spec.name, validate(spec.load(), {}), frozenset(spec.provides)), checks.inversion.CHECKS

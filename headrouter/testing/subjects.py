@@ -15,6 +15,7 @@ from headrouter.models.backbone import Backbone
 from headrouter.plugins.status import PluginStatus
 from headrouter.plugins.store import Registry
 from headrouter.sampling.inversion import Inversion
+from headrouter.sampling.velocity_operator import VelocityOperator
 
 
 @final
@@ -123,6 +124,29 @@ class MethodSubject:
     def provides(self) -> frozenset[str]:
         """Return ``neutral`` and ``acts`` where they apply."""
         return frozenset({word for word, holds in (("neutral", self.neutral), ("acts", self.acts)) if holds})
+
+
+@final
+@dataclass(eq=False)
+class OperatorSubject:
+    """Describes a velocity operator under test.
+
+    Attributes:
+        name: For tables.
+        operator: Its parameters.
+        acts: Whether it changes an edit at all with these parameters.
+        known_failures: Names of checks that fail, with reasons.
+    """
+
+    name: str
+    operator: VelocityOperator
+    acts: bool = True
+    known_failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Return ``acts`` where it applies."""
+        return frozenset({"acts"} if self.acts else ())
 
 
 @final

@@ -42,6 +42,12 @@ def register_inversions(register: Callable[[InversionSpec], None]) -> None:
             "Second-order inversion and sampling with one model call a step (arXiv:2412.07517).",
         ),
         (
+            "directedit",
+            "directedit:DirectEdit",
+            {"free"},
+            "First-order inversion, and sampling aligned with each of its steps, which undoes them exactly (DirectEdit).",
+        ),
+        (
             "flowedit",
             "flowedit:FlowEdit",
             set(),

@@ -75,6 +75,15 @@ class Controlled(TwoWay, ABC):
         return self.hold_source
 
     @property
+    def has_source_velocity(self) -> bool:
+        """Return True: a held source moves along (x − y_0)/σ."""
+        return True
+
+    def known_velocity(self, step: int, latents: Tensor, rows: Sequence[Row], inputs: RunInputs) -> Tensor:
+        """Return (x − y_0)/σ_i."""
+        return (latents - per_row(inputs.source, rows)) / inputs.sigmas[step]
+
+    @property
     def seeded(self) -> frozenset[Literal["invert", "sample"]]:
         """Return the inverting phase, which draws y_1; none at γ = 0."""
         return frozenset({"invert"} if self.gamma > 0 else ())

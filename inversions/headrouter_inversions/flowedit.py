@@ -5,10 +5,13 @@ z starts at the picture x_0. In each of the last ``last_steps`` (n_max) steps, w
     z_s = (1 − σ)·x_0 + σ·ε        z_t = z_s + (z − x_0)        z ← z + Δσ·mean over ε of [v(z_t, target) − v(z_s, source)]
 
 The last ``plain_steps`` (n_min) of them sample the target alone, from x = z + σ·(ε − x_0).
+
+``offset`` generalises z_t as DRFS does, arXiv:2509.05342: z_t = (1 − σ)·z + σ·ε + c·(z − x_0), where c = σ is FlowEdit and c = 0
+compares both pictures at the same noise, as delta denoising does (DDS).
 """
 
 from collections.abc import Sequence
-from typing import final
+from typing import Annotated, Literal, final
 
 import torch
 from jaxtyping import Float
@@ -50,6 +53,11 @@ class FlowEdit(OneWay):
         0, description="n_min, steps at the end that sample the target alone, or fraction; published: 0."
     )
     averages: int = Field(1, ge=1, le=1000, description="n_avg, draws of noise in each step; published: 1.")
+    offset: Annotated[float, Field(ge=0, le=1)] | Literal["progress"] = Field(
+        1.0,
+        description="c/σ, how far the edit so far is moved on in its noised latents: 1 is FlowEdit, 0 is delta denoising, and "
+        "`progress` is i/N in step i of N, as published with DRFS.",
+    )
 
     @model_validator(mode="after")
     def _counts_are_ordered(self) -> Self:
@@ -111,7 +119,11 @@ class FlowEdit(OneWay):
         sources = [source_of[row.image] for row in rows]
         total = torch.zeros_like(state.latents)
         for draw in range(self.averages):
-            velocities = velocity(_noised(step, draw, state, rows, inputs), inputs.sigmas[step], rows, stage=draw)
+            latents = _noised(step, draw, state, rows, inputs)
+            if (share := step / inputs.steps if self.offset == "progress" else self.offset) != 1:
+                lag = inputs.sigmas[step] * (1 - share)
+                latents = latents - lag * (state.latents - per_row(inputs.source, rows))
+            velocities = velocity(latents, inputs.sigmas[step], rows, stage=draw)
             total += velocities - rows_at(velocities, sources)
         return total / self.averages
 

@@ -30,7 +30,7 @@ OUT/SET is a run folder, as `headrouter experiment run` writes it: table.md, tab
 edits by every configuration), every picture, and a line of JSON for each edit. A run that was interrupted continues where it
 stopped when it is started again, by the same code. Choose by the set `tune`; use `test` once, for what you report.
 """
-_ALONE = ("name", "inversion", "method", "preset", "keep", "push", "steps", "guidance", "seed")
+_ALONE = ("name", "inversion", "operator", "method", "preset", "keep", "push", "steps", "guidance", "seed")
 
 
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -71,6 +71,9 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     alone = parser.add_argument_group("one configuration", "Without --config.")
     alone.add_argument("--name", help="name of the configuration (default: made from its parts)")
     alone.add_argument("--inversion", metavar="NAME", help="name of the inversion (default: rf)")
+    alone.add_argument(
+        "--operator", action="append", metavar="NAME", help="velocity operator (default: none); repeat for several"
+    )
     alone.add_argument(
         "--method", action="append", metavar="NAME", help="method that steers (default: headrouter); repeat for several"
     )
@@ -145,12 +148,15 @@ def _chosen(arguments: argparse.Namespace) -> "list[Configuration]":
     overrides = _parameters(arguments.param)
     if arguments.config is None:
         names = arguments.method or ["headrouter"]
+        changing = arguments.operator or ["none"]
         data = {
             "inversion": arguments.inversion or "rf",
+            "operator": changing[0] if len(changing) == 1 else changing,
             "method": names[0] if len(names) == 1 else names,
-            **{key: getattr(arguments, key) for key in _ALONE[3:] if getattr(arguments, key) is not None},
+            **{key: getattr(arguments, key) for key in _ALONE[4:] if getattr(arguments, key) is not None},
         }
-        words = [str(data["inversion"]), *names, *(f"{key}={data[key]}" for key in _ALONE[3:] if key in data)]
+        words = [str(data["inversion"]), *(arguments.operator or ()), *names]
+        words += [f"{key}={data[key]}" for key in _ALONE[4:] if key in data]
         name = arguments.name or " ".join([*words, *arguments.param])
         chosen = [
             read_configuration(name, arguments.model or "shapes", {**data, "backbone": backbone}, overrides)

@@ -175,7 +175,7 @@ EDITED: dict[str, tuple[dict[str, Any], str]] = {
     "rows": ({"max_rows": 1}, "is damaged: `max_rows`"),
     "weights that are none": ({"weights": None}, "is damaged: `weights`"),
     "weights of a list": ({"weights": [1]}, "is damaged: `weights`"),
-    "a later format": ({"headrouter": {"format": 4}}, "has format 4"),
+    "a later format": ({"headrouter": {"format": 5}}, "has format 5"),
     "a format of True": ({"headrouter": {"format": True}}, "has format True"),
     "a device": ({"backbone": {"name": "sd3.5", "model": "x", "dtype": 5}}, "is damaged: `dtype`"),
 }

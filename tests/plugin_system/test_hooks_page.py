@@ -17,6 +17,7 @@ from headrouter.plugins.specifications import (
     MethodSpec,
     MetricSpec,
     Model,
+    OperatorSpec,
     Preset,
 )
 
@@ -51,7 +52,7 @@ def test_the_examples_on_the_page_are_a_plugin(monkeypatch, capsys):
     )
     module = type(inspect)("headrouter_acme")
     exec(first, module.__dict__)
-    specifications = (InversionSpec, MethodSpec, Model, Preset, DatasetSpec, MetricSpec, EditorSpec)
+    specifications = (InversionSpec, OperatorSpec, MethodSpec, Model, Preset, DatasetSpec, MetricSpec, EditorSpec)
     module.__dict__.update({kind.__name__: kind for kind in specifications})
     for other in others:
         exec(other, module.__dict__)
@@ -62,7 +63,7 @@ def test_the_examples_on_the_page_are_a_plugin(monkeypatch, capsys):
     preset = registry.presets("method")[0]
     assert registry.inversion("heun").target == "headrouter_acme.heun:Heun"
     assert registry.method("louder").requires == {"joint-attention"}
-    assert status.registers[5:] == (
+    assert status.registers[6:] == (
         "preset acme-colour",
         "dataset acme-photos",
         "metric sharpness-1",

@@ -16,7 +16,7 @@ FAILED = 1
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Describe the command."""
     parser = subcommands.add_parser(
-        "conformance", help="check a backbone, inversion, method or plug-in", description=__doc__
+        "conformance", help="check a backbone, inversion, operator, method or plug-in", description=__doc__
     )
     parser.add_argument(
         "name", metavar="NAME", help="name of a part, a plug-in or a distribution; all that bear it are checked"

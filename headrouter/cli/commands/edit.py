@@ -66,6 +66,12 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="name of the inversion (default: rf, or instruct for a model of instructions)",
     )
     parts.add_argument(
+        "--operator",
+        action="append",
+        metavar="NAME",
+        help="operator that changes the velocity between model and inversion (default: none); repeat for several",
+    )
+    parts.add_argument(
         "--method", action="append", metavar="NAME", help="method that steers (default: headrouter); repeat for several"
     )
     knobs = parser.add_argument_group("knobs")

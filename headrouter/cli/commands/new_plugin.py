@@ -10,8 +10,8 @@ from headrouter.errors import InvalidInputError
 from headrouter.files import path_of
 from headrouter.version import __version__
 
-KINDS = ("backbone", "inversion", "method")
-EXTRA = {"backbone": ("testing",), "inversion": (), "method": ()}
+KINDS = ("backbone", "inversion", "operator", "method")
+EXTRA = {"backbone": ("testing",), "inversion": (), "operator": (), "method": ()}
 
 
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

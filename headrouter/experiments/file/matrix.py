@@ -118,9 +118,10 @@ def _expanded(
 
 def _composed(options: Mapping[Kind, Option], words: str, knobs: Knobs, model: str) -> Configuration:
     backbone = options["backbone"]
-    (loaded,), (inversion,), methods = backbone.parts, options["inversion"].parts, options["method"].parts
+    (loaded,), (inversion,) = backbone.parts, options["inversion"].parts
+    operators, methods = options["operator"].parts, options["method"].parts
     name, weights = _name(options, words), backbone.model or model
-    return resolve(name, loaded, weights, inversion, methods, knobs, label=backbone.label)
+    return resolve(name, loaded, weights, inversion, operators, methods, knobs, label=backbone.label)
 
 
 def _name(options: Mapping[Kind, Option], words: str) -> str:

@@ -20,7 +20,7 @@ class Option:
 
     Attributes:
         label: In the names of configurations.
-        parts: Validated objects: one, or several methods.
+        parts: Validated objects: one, or several operators or methods.
         model: Of the weights, where a backbone has its own; empty otherwise.
         own_label: Whether the file gives the label.
     """
@@ -39,7 +39,7 @@ def read_options(
     Args:
         kind: Of the axis.
         document: The entry: a name, a mapping of ``name``, parameters, ``label`` and ``sweep``, or a list of these for several
-            methods together.
+            operators or methods together.
         overrides: Values that replace those of all entries; their paths begin with the kind.
         swept: Values of this option from the sweep of the whole matrix; their paths begin with the kind, too.
 

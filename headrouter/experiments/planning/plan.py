@@ -132,7 +132,7 @@ def _is_new_inversion(configuration: Configuration, inverted: set[tuple[object, 
         *configuration.loading,
         configuration.size,
         type(inversion),
-        repr(inversion.inversion_parameters),
+        repr((inversion.inversion_parameters, configuration.plan.inverting_operators)),
         configuration.steps,
         configuration.negative_prompt if configuration.plan.inversion_is_guided else "",
     )

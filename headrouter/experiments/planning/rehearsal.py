@@ -48,9 +48,10 @@ class Calls:
 def rehearse(plan: Plan) -> Calls:
     """Count the calls of a plan.
 
-    Its methods are not run: where there are some, the picture's own row counts to the end, which is more than it may take.
+    Its methods and velocity operators are not run: where there are some, the picture's own row counts to the end, which is more
+    than it may take.
     """
-    return _rehearsed(plan.inversion, plan.steps, plan.guidance, bool(plan.methods))
+    return _rehearsed(plan.inversion, plan.steps, plan.guidance, bool(plan.methods or plan.operators))
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from headrouter.editing.assembly import backbone_of, names_of
+from headrouter.editing.assembly import Steering, backbone_of, names_of
 from headrouter.editing.batch import Batch, Edited, Task
 from headrouter.editing.record import Record
 from headrouter.editing.request import Request, Settled, working_size_of
@@ -23,11 +23,9 @@ from headrouter.experiments.run_folder.cell import Spent
 from headrouter.experiments.running.inversions import KeptInversions
 from headrouter.experiments.running.unit import Job, Unit
 from headrouter.imaging.picture import to_picture, to_tensor
-from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone
 from headrouter.models.surroundings import undisturbed
 from headrouter.sampling.cost import Cost
-from headrouter.sampling.inversion import Inversion
 
 _SMALL: Final = 64
 """Numbers of a diagnostic tensor that is kept in a record."""
@@ -75,10 +73,10 @@ def load(configuration: AnyConfiguration, jobs: Sequence[Job], device: str, kept
     with _loading:
         if isinstance(configuration, OtherConfiguration):
             return OtherHand(configuration, device)
-        parts: list[Inversion | Method] = []
+        parts: list[Steering] = []
         for job in jobs:
             if isinstance(one := job.configuration, Configuration):
-                parts += [one.inversion, *one.methods]
+                parts += [one.inversion, *one.operators, *one.methods]
         values = {"device": device}
         backbone, loaded = backbone_of(
             configuration.backbone, parts, model=configuration.model, pipeline=None, values=values

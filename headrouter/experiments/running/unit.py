@@ -120,7 +120,7 @@ def _sharing(job: Job) -> str:
         return _hash(job.hash, job.seed)
     seed = job.seed if "invert" in one.inversion.seeded else None
     inversion = name_of("inversion", one.inversion), one.inversion.inversion_parameters
-    return _hash(one.loading, one.size, one.area, one.steps, inversion, seed)
+    return _hash(one.loading, one.size, one.area, one.steps, inversion, one.plan.inverting_operators, seed)
 
 
 def _hash(*parts: object) -> str:
