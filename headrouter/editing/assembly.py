@@ -100,7 +100,13 @@ def refuse_misfits(provided: frozenset[str], backbone: str, parts: Sequence[Stee
                 f"`inversion` {name_of('inversion', part)!r} takes prompts that describe pictures, and `backbone` {backbone!r} is "
                 "made for instructions and the picture itself. Leave `inversion` out, or choose 'instruct'."
             )
+        captions = [one for one in parts if isinstance(one, Inversion) and not one.takes_references]
         missing = sorted(part.requires - provided)
+        if isinstance(part, Method) and "reference-pictures" in part.requires and captions and not missing:
+            raise IncompatibleError(
+                f"`method` {name_of('method', part)!r} acts on reference pictures, and `inversion` "
+                f"{name_of('inversion', captions[0])!r} gives the model none. Choose 'instruct'."
+            )
         if missing:
             kind = kind_of(part)
             raise IncompatibleError(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, final
 
 import torch
+from torch import Tensor
 
 from headrouter.attention.rows import Row
 from headrouter.methods.method import Method
@@ -43,12 +44,21 @@ class _Plain(TwoWay):
         )
 
 
-def method_rows(toy: ToyMMDiT, *prompts: str, image: int = 0, guidance: float = 3.0) -> list[Row]:
+def references_for(method: Method, image: int = 0) -> tuple[Tensor, ...]:
+    """Return latents of a reference picture where a method needs one, others for each picture."""
+    if "reference-pictures" not in method.requires:
+        return ()
+    return (Noise([image], ToyMMDiT().latent_shape(24, 16), torch.device("cpu"))("reference", 0),)
+
+
+def method_rows(
+    toy: ToyMMDiT, *prompts: str, image: int = 0, guidance: float = 3.0, references: tuple[Tensor, ...] = ()
+) -> list[Row]:
     """Return a source, and edits after it, of the picture of this number."""
     texts: list[Prompt] = toy.encode_prompts([*prompts, ""])
     *prompted, nothing = texts
     return [
-        Row(text, nothing, guidance, edit=None if index == 0 else index - 1, image=image)
+        Row(text, nothing, guidance, None if index == 0 else index - 1, image, references)
         for index, text in enumerate(prompted)
     ]
 
@@ -70,6 +80,12 @@ def sample(
     return Engine(toy).sample(_Plain(known=known), methods, rows, inputs, **asked)
 
 
-def edited(toy: ToyMMDiT, *methods: Method, prompts: Sequence[str] = ("a cat", "a dog"), **asked: Any) -> Sampled:
+def edited(
+    toy: ToyMMDiT,
+    *methods: Method,
+    prompts: Sequence[str] = ("a cat", "a dog"),
+    references: tuple[Tensor, ...] = (),
+    **asked: Any,
+) -> Sampled:
     """Edit one picture by these methods."""
-    return sample(toy, methods, method_rows(toy, *prompts), [1], **asked)
+    return sample(toy, methods, method_rows(toy, *prompts, references=references), [1], **asked)

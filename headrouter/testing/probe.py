@@ -185,11 +185,13 @@ def needed_pictures(backbone: Backbone) -> tuple[Tensor, ...]:
 
 
 def pictures_for(backbone: Backbone, number: int, seed: int = 0) -> tuple[Tensor, ...]:
-    """Return reference pictures in [−1, 1] of different sizes: wider than high, higher than wide, and so on."""
+    """Return reference pictures in [−1, 1], of 8 bits, of different sizes: wider than high, square, and so on."""
     sides = [((2 + place) * backbone.size_multiple, 3 * backbone.size_multiple) for place in range(number)]
     generator = torch.Generator().manual_seed(seed)
-    noise = [torch.rand(1, 3, *side, generator=generator, dtype=torch.float32, device="cpu") for side in sides]
-    return tuple((2 * each - 1).to(backbone.device) for each in noise)
+    numbers = [
+        torch.randint(256, (1, 3, *side), generator=generator, dtype=torch.int64, device="cpu") for side in sides
+    ]
+    return tuple((each / 127.5 - 1).to(backbone.device) for each in numbers)
 
 
 def latents_of(backbone: Backbone, rows: int = 1, size: Size | None = None, seed: int = 0) -> Tensor:

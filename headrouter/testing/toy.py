@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from headrouter.attention.joint_attention import JointAttention, Site, Stream, TextStream, TokenLayout
+from headrouter.attention.joint_attention import JointAttention, ReferenceTokens, Site, Stream, TextStream, TokenLayout
 from headrouter.attention.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.models.backbone import AttentionListener, Backbone, BackboneParameters, Defaults
@@ -101,8 +101,14 @@ class ToyMMDiT(nn.Module, Backbone):
                 "guidance",
                 "negative-prompt",
                 "encode-image",
+                "reference-pictures",
             }
         )
+
+    @property
+    def most_references(self) -> int:
+        """Return two."""
+        return 2
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -187,16 +193,20 @@ class ToyMMDiT(nn.Module, Backbone):
 
     def _predict(self, latents: Tensor, sigma: float, items: tuple[BatchRow, ...]) -> Tensor:
         rows, channels, height, width = latents.shape
-        image = self.image_in(latents.flatten(2).transpose(1, 2)) + _positions(height, width, 32).to(latents)
-        image = image + self.time_in(torch.tensor([sigma, 1 - sigma], device=latents.device))
+        pictures = [latents, *self._references(items)]
+        placed = [
+            self.image_in(one.flatten(2).transpose(1, 2)) + _positions(one.shape[2], one.shape[3], 32).to(one) * 0.5**at
+            for at, one in enumerate(pictures)
+        ]
+        image = torch.cat(placed, dim=1) + self.time_in(torch.tensor([sigma, 1 - sigma], device=latents.device))
         text = self.text_in(torch.cat([item.prompt.tensors["embedding"] for item in items]))
-        layout = self._layout(text.shape[1], height, width)
+        layout = self._layout(text.shape[1], *((one.shape[2], one.shape[3]) for one in pictures))
         if self._listener is not None:
             self._listener.begin_forward(items, layout)
         for site, block in zip(self._sites, self.blocks, strict=True):
             assert isinstance(block, _Block)
             text, image = self._run(site, block, text, image, layout, items)
-        velocity: Tensor = self.image_final(image)
+        velocity: Tensor = self.image_final(image[:, : height * width])
         return velocity.transpose(1, 2).reshape(rows, channels, height, width)
 
     def _run(
@@ -215,15 +225,25 @@ class ToyMMDiT(nn.Module, Backbone):
             output = listener.attention(event)
         joined = output.transpose(1, 2).flatten(2)
         text = text + block.text_out(joined[:, layout.text])
-        image = image + block.image_out(joined[:, layout.image])
+        image = image + block.image_out(
+            torch.cat([joined[:, part] for part in (layout.image, *(own.tokens for own in layout.references))], dim=1)
+        )
         return text + block.feed_forward(text), image + block.feed_forward(image)
 
-    def _layout(self, text: int, height: int, width: int) -> TokenLayout:
-        image = height * width
-        text_at, image_at = (0, text) if self.text_first else (image, 0)
-        return TokenLayout(
-            slice(text_at, text_at + text), slice(image_at, image_at + image), (height, width), (("words", text),)
-        )
+    def _references(self, items: tuple[BatchRow, ...]) -> list[Tensor]:
+        every = [item.row.references for item in items]
+        if len(every[0]) > self.most_references or len({tuple(one.shape for one in own) for own in every}) > 1:
+            raise InvalidInputError("`references` must be two at most, and of the same sizes in all rows.")
+        return [torch.cat(latents) for latents in zip(*every, strict=True)]
+
+    def _layout(self, text: int, *grids: tuple[int, int]) -> TokenLayout:
+        pictures, place = list[slice](), text if self.text_first else 0
+        for height, width in grids:
+            pictures.append(slice(place, place + height * width))
+            place = pictures[-1].stop
+        words = slice(0, text) if self.text_first else slice(place, place + text)
+        references = tuple(map(ReferenceTokens, pictures[1:], grids[1:]))
+        return TokenLayout(words, pictures[0], grids[0], (("words", text),), references=references)
 
 
 def _positions(height: int, width: int, channels: int) -> Tensor:

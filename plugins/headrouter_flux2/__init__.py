@@ -10,7 +10,17 @@ _HUB = "black-forest-labs/FLUX.2-"
 RELEASED = (f"{_HUB}dev",)
 """The pipeline that completes a single file of dev; those of klein look alike, so that `base` must name theirs."""
 
-_PROVIDES = frozenset({"joint-attention", "text-stream", "single-stream", "prompt-words", "guidance", "encode-image"})
+_PROVIDES = frozenset(
+    {
+        "joint-attention",
+        "text-stream",
+        "single-stream",
+        "prompt-words",
+        "guidance",
+        "encode-image",
+        "reference-pictures",
+    }
+)
 _OWN, _FACTS = "FLUX Non-Commercial License", "headrouter_flux2:released.json"
 
 

@@ -57,6 +57,7 @@ class Flux2Backbone(DiffusersBackbone):
     packs_latents = True
     packed = 4
     patch = 1
+    most_references = 6
 
     @abstractmethod
     def template(self) -> str:
@@ -76,18 +77,20 @@ class Flux2Backbone(DiffusersBackbone):
 
     def predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
         embeds, embedded = self.conditioning(batch, "prompt_embeds"), self.pipeline.transformer.config.guidance_embeds
+        pictures = (latents, *self.references(batch))
+        places = [_places(embeds.device, [10 * at], *map(range, one.shape[2:]), [0]) for at, one in enumerate(pictures)]
         packed: Tensor = self.pipeline.transformer(
-            hidden_states=latents.flatten(2).mT,
+            hidden_states=torch.cat([one.flatten(2).mT for one in pictures], dim=1),
             timestep=latents.new_full([len(latents)], 1000 * sigma) / 1000,
             guidance=latents.new_tensor([item.row.guidance for item in batch], dtype=torch.float32)
             if embedded
             else None,
             encoder_hidden_states=embeds,
-            txt_ids=_places(embeds.device, 1, 1, 1, embeds.shape[1]),
-            img_ids=_places(embeds.device, 1, *latents.shape[2:], 1),
+            txt_ids=_places(embeds.device, [0], [0], [0], range(embeds.shape[1])),
+            img_ids=torch.cat(places),
             return_dict=False,
         )[0]
-        return packed.mT.reshape(latents.shape)
+        return packed[:, : latents[0, 0].numel()].mT.reshape(latents.shape)
 
 
 class DevBackbone(Flux2Backbone):
@@ -111,6 +114,7 @@ class KleinBackbone(Flux2Backbone):
 
     family = "flux2-klein"
     kind = Flux2KleinPipeline
+    most_references = 4
 
     @property
     def distilled(self) -> bool:
@@ -128,6 +132,6 @@ class KleinBackbone(Flux2Backbone):
         return str(self.pipeline.tokenizer.apply_chat_template([{"role": "user", "content": "{}"}], **how))
 
 
-def _places(device: torch.device, *sides: int) -> Tensor:
-    """Return the places of tokens on four axes, [tokens, 4]: picture, row, column, position in the text."""
-    return torch.cartesian_prod(*(torch.arange(side, dtype=torch.int64, device=device) for side in sides))
+def _places(device: torch.device, *axes: Sequence[int]) -> Tensor:
+    """Return the places of tokens on four axes, [tokens, 4]: 10 · picture, row, column, position in the text."""
+    return torch.cartesian_prod(*(torch.tensor([*axis], dtype=torch.int64, device=device) for axis in axes))

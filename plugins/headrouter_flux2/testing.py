@@ -26,6 +26,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from headrouter.imaging.picture import to_picture
 from headrouter.testing import BackboneSubject, Generation
 from headrouter_flux2.backbone import Flux2Parameters, KleinParameters
 
@@ -105,6 +106,7 @@ def _ready(pipeline: Any, seed: int) -> Any:
     generator = torch.Generator().manual_seed(seed)
     pipeline.vae.bn.running_mean.copy_(torch.randn(16, generator=generator, dtype=torch.float32, device="cpu"))
     pipeline.vae.bn.running_var.copy_(torch.rand(16, generator=generator, dtype=torch.float32, device="cpu") + 0.2)
+    pipeline.image_processor.check_image_input = lambda picture: picture  # which wants 64 pixels a side
     return ready(pipeline, seed)
 
 
@@ -126,11 +128,12 @@ def subjects_of_klein() -> list[BackboneSubject]:
 def reference(backbone: Any, asked: Generation) -> Tensor:
     """Return the latents that the stock pipeline generates, which gives those of klein as its autoencoder takes them."""
     pipeline, length = backbone.pipeline, {"max_sequence_length": backbone.parameters.max_sequence_length}
+    given: dict[str, Any] = {**length, "image": [to_picture(picture[0]) for picture in asked.pictures] or None}
     if not backbone.guided:
-        generated = stock(backbone, asked, guidance_scale=asked.guidance, **length)
+        generated = stock(backbone, asked, guidance_scale=asked.guidance, **given)
     else:
         negative, _ = pipeline.encode_prompt(asked.negative, **length)
-        generated = stock(backbone, asked, guidance_scale=asked.guidance, negative_prompt_embeds=negative, **length)
+        generated = stock(backbone, asked, guidance_scale=asked.guidance, negative_prompt_embeds=negative, **given)
     if asked.output == "picture":
         return generated
     if generated.ndim == 3:

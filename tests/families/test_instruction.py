@@ -114,7 +114,7 @@ def test_what_cannot_work_is_refused_by_name(kontext):
     ):
         editor(kontext).edit(picture(), source_prompt="a cat", **ASKED)
     with pytest.raises(
-        InvalidInputError, match=r"`size` 1024x768 is too large .* 294912 pixels at most. Work at 592x448"
+        InvalidInputError, match=r"`size` 1024x768 is too large .* 294912 pixels at most. Work at 592x440"
     ):
         editor(kontext).edit(picture(), **{**ASKED, "size": (1024, 768)})
     with pytest.raises(IncompatibleError, match="this run has no source"):

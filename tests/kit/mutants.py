@@ -11,6 +11,8 @@ import torch
 from headrouter_diffusers.sites import SiteRule
 from headrouter_flux import testing as flux
 from headrouter_flux.backbone import FluxBackbone
+from headrouter_flux2 import testing as flux2
+from headrouter_flux2.backbone import KleinBackbone
 from headrouter_flux_kontext import testing as kontext
 from headrouter_flux_kontext.backbone import KontextBackbone
 from headrouter_ovis_image import testing as ovis
@@ -26,7 +28,7 @@ from headrouter.models.fingerprint import fingerprint, tensors_of
 from headrouter.testing import BackboneSubject
 
 FLUX, SD3, OVIS = flux.subjects()[2], sd3.subjects()[0], ovis.subjects()[0]
-KONTEXT = kontext.subjects()[1]
+KONTEXT, KLEIN = kontext.subjects()[1], flux2.subjects_of_klein()[1]
 
 
 @dataclass(frozen=True)
@@ -478,3 +480,34 @@ class ReferencesNotCounted(KontextBackbone):
     @property
     def provides(self):
         return super().provides | {"reference-pictures"}
+
+
+@mutant("reference_pictures_are_where_the_layout_says", "1 groups of tokens for 2 reference pictures", KLEIN)
+class SecondReferenceLost(KleinBackbone):
+    def references(self, batch):
+        return super().references(batch)[:1]
+
+    def _layout(self, latents, text, *references):
+        return super()._layout(latents, text, *references[:1])
+
+
+@mutant("reference_pictures_are_where_the_layout_says", "of reference picture 0 is the key at", KLEIN)
+class ReferencesInOtherOrder(KleinBackbone):
+    def references(self, batch):
+        return super().references(batch)[::-1]
+
+
+@mutant("generation_with_pictures_is_the_references", "are off by", KLEIN)
+class ReferencesShareTheirPlaces(KleinBackbone):
+    def predict(self, latents, sigma, batch):
+        given = self.pipeline.transformer.forward
+
+        def forward(**named):
+            places = named.pop("img_ids")
+            return given(**named, img_ids=torch.cat([places[:, :1].clamp(max=10), places[:, 1:]], dim=1))
+
+        self.pipeline.transformer.forward = forward
+        try:
+            return super().predict(latents, sigma, batch)
+        finally:
+            del self.pipeline.transformer.forward
