@@ -32,6 +32,7 @@ from headrouter_flux.backbone import FluxParameters
 from headrouter_flux2.backbone import KleinParameters
 from headrouter_flux2.testing import tiny_klein
 from headrouter_injection.method import Injection
+from headrouter_inversions.directedit import DirectEdit
 from headrouter_inversions.euler import Euler
 from headrouter_inversions.fireflow import FireFlow
 from headrouter_inversions.flowedit import FlowEdit
@@ -41,6 +42,8 @@ from headrouter_inversions.rf_solver import RFSolver
 from headrouter_inversions.sdedit import SDEdit
 from headrouter_krea2.backbone import Krea2Parameters
 from headrouter_krea2.testing import tiny_krea2
+from headrouter_operators.gate import Gate
+from headrouter_operators.projection import Projection
 from headrouter_ovis_image.backbone import OvisImageParameters
 from headrouter_ovis_image.testing import tiny_ovis_image
 from headrouter_qwen_image.backbone import QwenImageParameters
@@ -119,6 +122,19 @@ def edits_by(inversion: Any) -> Callable[[Parts], None]:
         assert result.cost.calls > 0
 
     return feature
+
+
+def changes_velocities(parts: Parts) -> None:
+    """Operators change the edit, and at their neutral values no bit of it."""
+    (plain, neutral, changed) = (
+        np.asarray(
+            editor(parts, FlowEdit(steps=2, last_steps=1.0), operators=some)
+            .edit(PICTURE, TARGET, SOURCE, size=SIZE)
+            .image
+        )
+        for some in (None, [Projection(strength=0.0), Gate(strength=0.0)], [Projection(), Gate()])
+    )
+    assert np.array_equal(neutral, plain) and not np.array_equal(changed, plain)
 
 
 def full_control(parts: Parts) -> None:
@@ -463,9 +479,11 @@ FEATURES: dict[str, Callable[[Parts], None]] = {
     "`rf-sde`": edits_by(RFInversionSDE(steps=4)),
     "`rf-solver`": edits_by(RFSolver(steps=3)),
     "`fireflow`": edits_by(FireFlow(steps=3)),
+    "`directedit`": edits_by(DirectEdit(steps=3)),
     "`flowedit`": edits_by(FlowEdit(steps=4, plain_steps=1)),
     "`sdedit`": edits_by(SDEdit(steps=4)),
     "`rf` at η = 1 returns the picture": full_control,
+    "velocity operators": changes_velocities,
     "head routing": steers(gamma=1.0),
     "head routing, anchored": steers(gamma=1.0, form="anchored"),
     "head routing, image tokens compared": steers(gamma=1.0, compare="image"),
