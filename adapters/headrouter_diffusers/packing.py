@@ -6,9 +6,12 @@ from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 
-def pack(latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b tokens packed"]:
-    """Return a token for each patch, row by row, with 4 · c channels: those of c, then row and column within the patch."""
-    return pixel_unshuffle(latents, 2).flatten(2).transpose(1, 2).contiguous()
+def pack(*latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b tokens packed"]:
+    """Return a token for each patch, row by row, with 4 · c channels: those of c, then row and column within the patch.
+
+    The tokens of several latents, of sizes of their own, follow each other.
+    """
+    return torch.cat([pixel_unshuffle(each, 2).flatten(2).transpose(1, 2) for each in latents], dim=1)
 
 
 def unpack(packed: Float[Tensor, "b tokens packed"], height: int, width: int) -> Float[Tensor, "b c h w"]:

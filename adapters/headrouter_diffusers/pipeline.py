@@ -7,6 +7,7 @@ grid suits it and how it is called. ``help(DiffusersBackbone)`` shows what there
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import torch
@@ -368,7 +369,14 @@ class DiffusersBackbone(Backbone, ABC):
         self, texts: Sequence[str], references: Sequence[Float[Tensor, "1 3 height width"]]
     ) -> list[Prompt]:
         """Encode prompts of a run with reference pictures, one by one."""
-        return self._encoded(texts, lambda text: self.encode_instruction(text, references))
+        prompts = self._encoded(texts, lambda text: self.encode_instruction(text, references))
+        return [self._behind_pictures(prompt) for prompt in prompts] if self.reads_references else prompts
+
+    def _behind_pictures(self, prompt: Prompt) -> Prompt:
+        """Return a prompt whose words stand behind tokens of pictures, of which the tokenizer knows nothing."""
+        assert prompt.length is not None
+        more = prompt.length - self.parts[-1].cut(without_marks(prompt.text).text)[0]
+        return replace(prompt, tokens=tuple(replace(own, position=own.position + more) for own in prompt.tokens))
 
     def _encoded(self, texts: Sequence[str], encode: Callable[[str], Mapping[str, Tensor]]) -> list[Prompt]:
         quiet = without_notes_on_length(type(self.pipeline).__module__)

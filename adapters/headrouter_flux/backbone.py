@@ -106,7 +106,7 @@ class FluxBackbone(DiffusersBackbone):
         guidance = torch.stack([embeds.new_full((), one, dtype=torch.float32) for one in told])
         time = torch.full([rows], 1000 * sigma, dtype=torch.float32, device=latents.device).to(latents.dtype) / 1000
         packed = self.pipeline.transformer(
-            hidden_states=torch.cat([pack(each) for each in pictures], dim=1),
+            hidden_states=pack(*pictures),
             timestep=time,
             guidance=guidance if self._embeds else None,
             pooled_projections=self.conditioning(batch, "pooled_prompt_embeds"),

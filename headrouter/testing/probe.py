@@ -87,11 +87,15 @@ def square(backbone: Backbone) -> Size:
     return 4 * backbone.size_multiple, 4 * backbone.size_multiple
 
 
-def encoded(backbone: Backbone, *texts: str, pictures: Sequence[Tensor] = ()) -> list[Prompt]:
-    """Return encoded prompts, without warnings of what a lesser encoder does not see of them."""
+def encoded(backbone: Backbone, *texts: str, pictures: Sequence[Tensor] | None = None) -> list[Prompt]:
+    """Return encoded prompts, without warnings of what a lesser encoder does not see of them.
+
+    They are encoded with these reference pictures; without any, with those of :func:`needed_pictures`.
+    """
+    given = needed_pictures(backbone) if pictures is None else pictures
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PromptWarning)
-        return backbone.encode_instructions(texts, pictures) if pictures else backbone.encode_prompts(texts)
+        return backbone.encode_instructions(texts, given) if given else backbone.encode_prompts(texts)
 
 
 def filling(backbone: Backbone) -> str:

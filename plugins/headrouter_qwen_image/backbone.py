@@ -1,7 +1,7 @@
 """Drive Qwen-Image: text first and of the prompt's own length, dual blocks, guidance rescaled to the conditional norm."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import Any, ClassVar
 
 import headrouter_diffusers.quiet  # noqa: F401
 from diffusers import QwenImagePipeline
@@ -34,15 +34,14 @@ class QwenImageParameters(DiffusersParameters):
         return QwenImageBackbone.load(self, source, pipeline, defaults)
 
 
-@final
 class QwenImageBackbone(DiffusersBackbone):
-    """Drives a Qwen-Image pipeline."""
+    """Drives a Qwen-Image pipeline; of a model that takes reference pictures, their tokens follow those of the image."""
 
     parameters: QwenImageParameters
     family = "qwen-image"
-    kind = QwenImagePipeline
+    kind: ClassVar[type] = QwenImagePipeline
     large = ("transformer", "text_encoder")
-    released = RELEASED
+    released: ClassVar[tuple[str, ...]] = RELEASED
     rules = (SiteRule("transformer_blocks.*.attn", "dual"),)
     text_first = True
     packs_latents = True
@@ -73,12 +72,13 @@ class QwenImageBackbone(DiffusersBackbone):
 
     def predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
         (rows, _, height, width), mask = latents.shape, self.text_mask(batch)
+        pictures = (latents, *self.references(batch))
         packed = self.pipeline.transformer(
-            hidden_states=pack(latents),
+            hidden_states=pack(*pictures),
             timestep=latents.new_full([rows], 1000 * sigma) / 1000,
             encoder_hidden_states=self.conditioning(batch, "prompt_embeds"),
             encoder_hidden_states_mask=None if mask.all() else mask,
-            img_shapes=[[(1, height // 2, width // 2)]] * rows,
+            img_shapes=[[(1, each.shape[2] // 2, each.shape[3] // 2) for each in pictures]] * rows,
             return_dict=False,
         )[0]
-        return unpack(packed, height, width)
+        return unpack(packed[:, : height * width // 4], height, width)

@@ -13,6 +13,7 @@ from headrouter_editors.leditspp import LeditsPP
 from headrouter_editors.pipelines import PipelineEditor, SafetyError
 from headrouter_editors.qwen_image_edit import QwenImageEdit
 from headrouter_flux_kontext.testing import tiny_kontext
+from headrouter_qwen_image_edit.testing import tiny_qwen_image_edit
 from PIL import Image
 
 from editors import tiny
@@ -79,7 +80,7 @@ def test_ledits_leads_away_from_the_source_if_asked(folders: dict[str, Path]) ->
 def test_qwen_image_edit(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pipeline_qwenimage_edit.calculate_dimensions
     monkeypatch.setattr(pipeline_qwenimage_edit, "calculate_dimensions", lambda _, ratio: whole(64 * 64, ratio))
-    pipeline, editor = tiny.qwen_image_edit(), QwenImageEdit(steps=2)
+    pipeline, editor = tiny_qwen_image_edit(), QwenImageEdit(steps=2)
     noise = [torch.Generator().manual_seed(seed) for seed in (1, 1, 2)]
     first, again, other = (editor.run(pipeline, PICTURE, asked(), one).images[0] for one in noise)
     assert np.array_equal(first, again) and not np.array_equal(first, other)

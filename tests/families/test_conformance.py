@@ -15,6 +15,8 @@ import headrouter_ovis_image.backbone
 import headrouter_ovis_image.testing
 import headrouter_qwen_image.backbone
 import headrouter_qwen_image.testing
+import headrouter_qwen_image_edit.backbone
+import headrouter_qwen_image_edit.testing
 import headrouter_z_image.backbone
 import headrouter_z_image.testing
 import pytest
@@ -25,6 +27,7 @@ from headrouter.testing.checks.backbone import CHECKS
 
 MODULES = {
     "qwen-image": headrouter_qwen_image,
+    "qwen-image-edit": headrouter_qwen_image_edit,
     "z-image": headrouter_z_image,
     "ovis-image": headrouter_ovis_image,
     "chroma": headrouter_chroma,
@@ -33,11 +36,15 @@ MODULES = {
     "krea2": headrouter_krea2,
 }
 KLEIN = headrouter_flux2.testing.subjects_of_klein()
+EDIT_PLUS = headrouter_qwen_image_edit.testing.subjects_of_plus()
 SUBJECTS = {
     subject.name: subject
-    for subject in (*(each for module in MODULES.values() for each in module.testing.subjects()), *KLEIN)
+    for subject in (*(each for module in MODULES.values() for each in module.testing.subjects()), *KLEIN, *EDIT_PLUS)
 }
-DISTILLED = {name: SUBJECTS.pop(name) for name in ("flux2-klein-distilled", "krea2-turbo", "flux-kontext-true")}
+DISTILLED = {
+    name: SUBJECTS.pop(name)
+    for name in ("flux2-klein-distilled", "krea2-turbo", "flux-kontext-true", "qwen-image-edit")
+}
 """Models of which little differs from another's."""
 
 

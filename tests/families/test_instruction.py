@@ -8,6 +8,8 @@ import torch
 from headrouter_flux_kontext.backbone import KontextParameters
 from headrouter_flux_kontext.testing import tiny_kontext
 from headrouter_inversions.instruct import Instruct
+from headrouter_qwen_image_edit.backbone import EditParameters
+from headrouter_qwen_image_edit.testing import tiny_qwen_image_edit
 from PIL import Image
 
 from headrouter import Editor, replay
@@ -134,3 +136,18 @@ def test_a_saved_edit_runs_again_and_so_does_the_command_line(tmp_path):
     again = replay(tmp_path / "out", progress=False)
     with Image.open(tmp_path / "out" / "edit-0.png") as first:
         assert np.array_equal(again.image, first)
+
+
+def test_a_model_that_reads_the_picture_with_its_prompts():
+    """Prompts of pictures that run together belong to each of them, and a new picture has none to be read with."""
+    backbone = EditParameters(max_sequence_length=40).load("tiny", tiny_qwen_image_edit())
+    with pytest.raises(IncompatibleError, match="reads each prompt together with a picture, and draws none without"):
+        editor(backbone).generate("a cat", steps=2, size=SIZE)
+    asked = {**ASKED, "guidance": 3.0, "negative_prompt": "blue"}
+    together = editor(backbone, HeadRouter()).edit_together([picture(0), picture(1)], **asked)
+    for seed, found in enumerate(together):
+        alone = editor(backbone, HeadRouter()).edit(picture(seed), **asked)
+        assert np.abs(pixels(found.image) - pixels(alone.image)).max() <= 1
+    first, second = (found.prompts[0] for found in together)
+    assert first.find("cat") == second.find("cat") and first.positions[0] > 5
+    assert not torch.equal(first.tensors["prompt_embeds"], second.tensors["prompt_embeds"])

@@ -27,6 +27,7 @@ BILLIONS = {
     ("chroma", "hd"): 8.9,
     ("krea2", "turbo"): 12.9,
     ("flux-kontext", "dev"): 12,
+    ("qwen-image-edit-plus", "2511"): 20,
     ("qwen-image", "first"): 20,
     ("z-image", "base"): 6,
     ("ovis-image", "7b"): 7,

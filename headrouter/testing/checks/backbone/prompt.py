@@ -34,8 +34,8 @@ def prompts_are_encoded_one_by_one(subject: BackboneSubject) -> None:
     """
     backbone = subject.build()
     state = torch.random.get_rng_state()
-    [alone] = backbone.encode_prompts(["a cat"])
-    other, again = backbone.encode_prompts(["the red dog", "a cat"])
+    [alone] = encoded(backbone, "a cat")
+    other, again = encoded(backbone, "the red dog", "a cat")
     long = filling(backbone)
     third, *_ = encoded(backbone, "a cat", long)
     expect(torch.equal(torch.random.get_rng_state(), state), "`encode_prompts` draws from the global random generator")
@@ -78,7 +78,7 @@ def marks_are_not_read(subject: BackboneSubject) -> None:
     If this fails: encode the text of `headrouter.prompts.marks.without_marks`; its `origin` tells where a token stands in
     the user's text.
     """
-    plain, marked = subject.build().encode_prompts(["a red cat", "a [red] cat"])
+    plain, marked = encoded(subject.build(), "a red cat", "a [red] cat")
     for name, tensor in plain.tensors.items():
         expect(
             torch.equal(tensor, marked.tensors[name]), f"tensor {name!r} of 'a [red] cat' is not that of 'a red cat'"
@@ -129,7 +129,7 @@ def words_are_at_their_positions(subject: BackboneSubject) -> None:
     compared = set[str]()
     _last_word(backbone, names)
     for one, other in _SWAPS:
-        first, second = backbone.encode_prompts([f"a {one} of the", f"a {other} of the"])
+        first, second = encoded(backbone, f"a {one} of the", f"a {other} of the")
         for tokenizer in sorted({token.tokenizer for token in first.tokens} - compared):
             places = _positions(first, tokenizer)
             if places != _positions(second, tokenizer):
