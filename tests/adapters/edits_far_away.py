@@ -13,7 +13,7 @@ from headrouter_diffusers.testing import tiny_flux
 from headrouter_flux.backbone import FluxParameters
 
 from headrouter.attention.joint_attention import indices
-from headrouter.editing.assembly import inversion_of, methods_of
+from headrouter.editing.assembly import inversion_of, methods_of, operators_of
 from headrouter.editing.batch import Batch, Task
 from headrouter.editing.editor import Editor
 from headrouter.editing.tuning import Plan
@@ -23,7 +23,7 @@ from headrouter.sampling.engine import Engine
 STEPS, SIDE = 2, 32
 BUNDLED = ("sd3.5", "sd3", "flux")
 INVERSIONS: dict[str, Any] = {
-    **{name: {} for name in ("euler", "rf", "rf-sde", "rf-solver", "fireflow", "flowedit", "sdedit")},
+    **{name: {} for name in ("euler", "rf", "rf-sde", "rf-solver", "fireflow", "directedit", "flowedit", "sdedit")},
     "rf, hold_source": {"hold_source": True},
 }
 METHODS: dict[str, tuple[Any, ...]] = {
@@ -33,6 +33,7 @@ METHODS: dict[str, tuple[Any, ...]] = {
     "local-blend": methods_of("local-blend", {"blend": 1.0, "blocks": [0]}),
     "maps": methods_of("maps"),
 }
+OPERATORS = operators_of(["projection", "gate", "mimic-cfg", "veloedit"])
 METHODS["all"] = tuple(method for methods in METHODS.values() for method in methods)
 
 
@@ -92,7 +93,11 @@ def main() -> None:
             for inversion in INVERSIONS if kind in BUNDLED else ("euler",):
                 for method in METHODS if inversion == "euler" else ("none", "all"):
                     methods = METHODS[method]
-                    plan = Plan(inversion_of(inversion.partition(",")[0], INVERSIONS[inversion]), methods, STEPS, 3.0)
+                    chosen = inversion_of(inversion.partition(",")[0], INVERSIONS[inversion])
+                    operators = (
+                        (*OPERATORS, *operators_of("pmi" if chosen.inverts else None)) if method == "all" else ()
+                    )
+                    plan = Plan(chosen, methods, STEPS, 3.0, operators)
                     batch = Batch(backbone, plan, (task,), (SIDE, SIDE), **encoded)
                     encoded = {"encoded": batch.encoded, "latents": batch.latents}
                     misses = indices.cache_info().misses

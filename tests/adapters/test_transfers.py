@@ -27,12 +27,12 @@ def test_the_stand_in_counts_what_an_accelerator_is_waited_for(counted: Any) -> 
 
 
 def test_every_step_waits_at_most_once(counted: Any) -> None:
-    """Each method alone, and all of them together with every inversion.
+    """Each method alone, and all of them together, with velocity operators, with every inversion.
 
     Positions of words and rows are beside: the first step that needs them copies them to the device, once for all.
     """
     edits = counted["edits"]
-    assert len(edits) == 3 * (6 + 7 * 2) + 2 * 6
+    assert len(edits) == 3 * (6 + 8 * 2) + 2 * 6
     for *name, waits, positions in edits:
         assert len(waits) >= 1, name
         assert sum(waits) - positions <= len(waits), f"{name} waits {waits}, {positions} of them for positions"
