@@ -22,6 +22,7 @@ from headrouter.editing.assembly import (
     default_inversion,
     inversion_of,
     methods_of,
+    name_of,
     operators_of,
     refuse_misfits,
 )
@@ -93,7 +94,7 @@ class Editor:
         self.inversion = inversion_of(default_inversion(backbone) if inversion is None else inversion)
         self.operators = operators_of(operators)
         self.methods = methods_of(method)
-        refuse_without_source_velocity(self.operators, self.inversion)
+        refuse_without_source_velocity(self.operators, self.inversion, name_of)
         given: dict[str, Any] = {"device": device, "dtype": dtype, "offload": offload}
         given |= {"variant": variant, "base": base, "quantize": quantize, "max_sequence_length": max_sequence_length}
         values = {name: value for name, value in given.items() if value is not None}

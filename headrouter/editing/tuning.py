@@ -94,7 +94,7 @@ def settle(
         _refuse_idle("keep", knobs, {field_of("keep", inversion)}, inversion, only)
     inversion, chosen = with_knob("push", knobs.push, inversion, chosen)
     inversion.sampling_steps(steps)  # refuses what cannot be met, before a model runs
-    refuse_without_source_velocity(operators, inversion)
+    refuse_without_source_velocity(operators, inversion, name_of)
     wishes = (knobs.guidance, inversion.guidance, defaults.guidance)
     guidance = next(wish for wish in wishes if wish is not None)
     return Plan(inversion, chosen, steps, guidance, tuple(operators))

@@ -72,14 +72,18 @@ def require_number(description: Described, field: str) -> None:
 
 
 def require_values(description: Described, field: str) -> None:
-    """Refuse a field that does not map names to finite numbers, truth values or text."""
+    """Refuse a field that does not map names to finite numbers, truth values, text or lists of whole numbers."""
     values = getattr(description, field)
     fits = isinstance(values, Mapping) and all(
-        isinstance(name, str) and isinstance(value, bool | int | float | str) and not _is_endless(value)
+        isinstance(name, str)
+        and (isinstance(value, bool | int | float | str) or _are_whole(value))
+        and not _is_endless(value)
         for name, value in values.items()
     )
     if not fits:
-        raise _wrong(description, field, "names with finite numbers, truth values or text", values)
+        raise _wrong(
+            description, field, "names with finite numbers, truth values, text or lists of whole numbers", values
+        )
 
 
 def words_of(field: str, words: object) -> tuple[str, ...]:
@@ -102,6 +106,10 @@ def block_numbers_of(description: Described, field: str) -> tuple[int, ...]:
 def _several(some: object) -> tuple[Any, ...]:
     """Return the items of a list, tuple or set; None alone, which is no item of anything, for all else."""
     return tuple(some) if isinstance(some, Sequence | Set) and not isinstance(some, str | bytes) else (None,)
+
+
+def _are_whole(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(type(number) is int for number in value)
 
 
 def _is_endless(value: object) -> bool:

@@ -6,7 +6,7 @@ imported when it is first used; so this module and every plug-in module stay lig
 torch.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
@@ -251,7 +251,7 @@ class Preset:
     name: str
     component: tuple[Kind, str]
     reference_steps: int
-    values: Mapping[str, int | float | str] = field(hash=False)
+    values: Mapping[str, int | float | str | Sequence[int]] = field(hash=False)
     provenance: str
     summary: str = ""
 

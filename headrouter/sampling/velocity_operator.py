@@ -21,6 +21,7 @@ from headrouter.config.configuration import Parameters
 from headrouter.config.step_or_fraction import StepOrFraction, window
 from headrouter.errors import IncompatibleError
 from headrouter.methods.method import RunContext
+from headrouter.plugins.specifications import Kind
 from headrouter.sampling.inversion import Inversion, RunInputs, per_row
 
 
@@ -170,15 +171,25 @@ def begin_operators(
     return [(operator, operator.begin(context)) for operator in acting]
 
 
-def refuse_without_source_velocity(operators: Sequence[VelocityOperator], inversion: Inversion) -> None:
+def _class_name(kind: Kind, part: object) -> str:
+    return type(part).__name__
+
+
+def refuse_without_source_velocity(
+    operators: Sequence[VelocityOperator], inversion: Inversion, name_of: Callable[[Kind, object], str] = _class_name
+) -> None:
     """Refuse operators that an inversion cannot serve.
+
+    Args:
+        operators, inversion: The parts.
+        name_of: Gives the name of a part in messages.
 
     Raises:
         IncompatibleError: an operator compares with the source's velocity, and the inversion has none; or it acts while
             inverting, and there is no inversion.
     """
     for operator in operators:
-        name, other = type(operator).__name__, type(inversion).__name__
+        name, other = repr(name_of("operator", operator)), repr(name_of("inversion", inversion))
         if operator.needs_source and not inversion.has_source_velocity:
             raise IncompatibleError(
                 f"`operator` {name} changes an edit's velocity by how it differs from its source's, and `inversion` {other} with "

@@ -90,7 +90,9 @@ def test_an_inversion_that_an_operator_changed_is_kept_apart(tmp_path: Path) -> 
 
 
 def test_what_cannot_work_is_refused_by_name() -> None:
-    with pytest.raises(IncompatibleError, match="ProximalMean acts while the picture is taken to noise"):
+    with pytest.raises(
+        IncompatibleError, match=r"`operator` 'pmi' acts while the picture .* `inversion` 'sdedit' inverts nothing"
+    ):
         Editor(ToyMMDiT(), "sdedit", None, operators=[ProximalMean()])
     with pytest.raises(InvalidInputError, match="`operator` must be a name, a VelocityOperator object or a list"):
         Editor(ToyMMDiT(), "euler", None, operators=3)  # type: ignore[arg-type]

@@ -204,8 +204,8 @@ class Unknown(Euler):
 @pytest.mark.parametrize(
     ("inversion", "operator", "says"),
     [
-        (Unknown(), Projection(), "`inversion` Unknown with these parameters has no source velocity"),
-        (FlowEdit(), ProximalMean(), "`inversion` FlowEdit inverts nothing"),
+        (Unknown(), Projection(), "`inversion` 'Unknown' with these parameters has no source velocity"),
+        (FlowEdit(), ProximalMean(), "`inversion` 'FlowEdit' inverts nothing"),
         (SDEdit(strength=0.5), Gate(stop=1), "acts in none of the steps that are run"),
     ],
 )
