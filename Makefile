@@ -15,9 +15,15 @@ STAMP := $(VENV)/installed
 PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := test
-.PHONY: setup test canary lint demo format features benchmarks gpu clean
+.PHONY: setup browser test canary lint demo format features benchmarks gpu clean
 
-setup: $(STAMP)
+setup: $(STAMP) browser
+
+# Debian's Chromium and its driver, for the tests of pages; those fail with a sentence where it cannot be installed.
+browser:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || ( apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver fonts-dejavu-core ) >/dev/null || \
+		echo "Chromium is not installed, and apt-get cannot install it here: the tests of pages will fail."
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,7 +39,7 @@ lint: $(STAMP)
 
 test: export HF_HUB_OFFLINE := 1
 test: export OMP_NUM_THREADS := 1
-test: lint
+test: lint browser
 	$(BIN)/pytest -q -n 2 --durations=10
 
 # An environment of its own, brought up to date at each run. The second line may go past what pyproject.toml allows.

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from headrouter.cli.streams import say
 from headrouter.cli.table import table, terminal_width
 
 if TYPE_CHECKING:
@@ -14,6 +15,6 @@ def show(report: "Report") -> None:
         print(f"{section.title}\n\n{table(section.headings, section.rows, terminal_width())}\n")
     for name, count in report.failed.items():
         print(f"{name}: {count} edit{'s' if count > 1 else ''} failed; `headrouter experiment status` says why.")
-    if report.missing:
-        print(f"no sheet of pictures: {report.missing}")
+    for problem in report.problems:
+        say(problem)
     print("\n".join(map(str, report.files)))

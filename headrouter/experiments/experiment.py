@@ -12,6 +12,7 @@ from headrouter.errors import InvalidInputError
 from headrouter.experiments.configuration import AnyConfiguration, Configuration, OtherConfiguration, hash_of
 from headrouter.experiments.dataset import Dataset, Item
 from headrouter.experiments.metric import Metric
+from headrouter.experiments.running.small_maps import Diagnostic
 from headrouter.plugins.code import code_of
 
 SEED_STRIDE: Final = 1000
@@ -68,6 +69,7 @@ class Experiment:
         configurations: The ways of editing, those of one model one after the other; their keys differ.
         seeds: Of the noise, each a level of its own in the statistics.
         baseline: Name of the configuration that the others are compared with, ``rf``, or its key; empty for none.
+        diagnostics: Maps that are kept of each edit beside its picture, for the report; results do not depend on them.
         skipped: Combinations of the matrix that are left out.
 
     Raises:
@@ -80,6 +82,7 @@ class Experiment:
     configurations: tuple[AnyConfiguration, ...]
     seeds: tuple[int, ...] = (0,)
     baseline: str = ""
+    diagnostics: tuple[Diagnostic, ...] = ()
     skipped: tuple[Skipped, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -92,6 +95,13 @@ class Experiment:
         twice = [key for key, count in Counter(one.key for one in self.configurations).items() if count > 1]
         if twice:
             raise InvalidInputError(f"the name {twice[0]!r} stands for two configurations; give each its own.")
+        if self.diagnostics and not any(
+            isinstance(one, Configuration) and not one.still for one in self.configurations
+        ):
+            raise InvalidInputError(
+                f"`diagnostics` {list(self.diagnostics)} are recorded by methods, and no configuration is a composition of parts. "
+                "Leave them out."
+            )
         if self.baseline and not any(self.baseline in (one.name, one.key) for one in self.configurations):
             known = ", ".join(dict.fromkeys(one.name for one in self.configurations))
             raise InvalidInputError(f"`baseline` {self.baseline!r} is none of the configurations: {known}.")

@@ -53,6 +53,8 @@ class NoiseSet(Dataset):
     sizes: tuple[tuple[int, int], ...] = ((32, 32),)
     broken: tuple[int, ...] = ()
     salt: str = ""
+    suffix: str = ""
+    instruction: str = ""
 
     def items(self) -> Sequence[Item]:
         return [
@@ -62,7 +64,8 @@ class NoiseSet(Dataset):
                 number,
                 WORDS[edit % 4],
                 f"noise number {number}",
-                f"{WORDS[edit % 4]} noise number {number} {'very ' * (edit // 4)}".strip(),
+                f"{WORDS[edit % 4]} noise number {number} {'very ' * (edit // 4)}{self.suffix}".strip(),
+                self.instruction,
                 size=self.sizes[number % len(self.sizes)],
                 broken=number in self.broken,
             )
@@ -72,7 +75,9 @@ class NoiseSet(Dataset):
 
     @property
     def revision(self) -> str:
-        return hashlib.sha256(f"{self.pictures} {self.edits} {self.sizes} {self.salt}".encode()).hexdigest()[:12]
+        return hashlib.sha256(
+            f"{self.pictures} {self.edits} {self.sizes} {self.salt}{self.suffix}{self.instruction}".encode()
+        ).hexdigest()[:12]
 
 
 class Likeness(Metric):

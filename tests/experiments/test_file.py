@@ -207,6 +207,7 @@ def test_the_schema_knows_every_key_and_part() -> None:
             "dataset",
             "metrics",
             "seeds",
+            "diagnostics",
             "matrix",
             "configurations",
             "backbone",

@@ -54,10 +54,15 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     run.add_argument("--metrics-only", action="store_true", help="measure the edits that are there, and make none")
     status = command("status", _status, "show how far a run is")
     status.add_argument("folder", metavar="DIR", help="run folder")
-    report = command("report", _report, "write the tables and figures of a run")
+    report = command("report", _report, "write the tables, figures and the page of a run")
     report.add_argument("folder", metavar="DIR", help="run folder")
     report.add_argument(
         "--baseline", metavar="NAME", help="configuration that the others are compared with (default: the file's)"
+    )
+    report.add_argument(
+        "--page",
+        metavar="FOLDER",
+        help="write the page there, whole, with copies of all pictures (default: DIR/report)",
     )
     diff = command("diff", _diff, "compare two runs")
     diff.add_argument("folder", metavar="DIR", help="run folder")
@@ -74,6 +79,9 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="DIR", help="run folder, new or continued (default: runs/NAME, of the experiment)"
     )
     parser.add_argument("--limit", type=int, metavar="N", help="take the first N edits of the data set alone")
+    parser.add_argument(
+        "--item", action="append", default=[], metavar="KEY", help="take this edit alone; repeat for several"
+    )
     parser.add_argument("--shard", default="1/1", metavar="I/N", help="take share I of N, by pictures")
     parser.add_argument(
         "--set",
@@ -106,7 +114,7 @@ def _read(arguments: argparse.Namespace) -> "tuple[Experiment, list[Item], Path]
     from headrouter.experiments.selection import shard_of
 
     experiment = read_experiment(arguments.file, parse_overrides(arguments.set))
-    items = select(experiment.items, limit=arguments.limit, shard=shard_of(arguments.shard))
+    items = select(experiment.items, limit=arguments.limit, shard=shard_of(arguments.shard), keys=arguments.item)
     return experiment, items, Path(arguments.output or Path("runs") / experiment.name)
 
 
@@ -197,7 +205,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from headrouter.cli.report_text import show
     from headrouter.experiments.results.report import report
 
-    show(report(Path(arguments.folder), arguments.baseline))
+    show(report(Path(arguments.folder), arguments.baseline, page=arguments.page))
     return 0
 
 

@@ -22,6 +22,7 @@ from headrouter.experiments.file.options import Option, read_options, read_part
 from headrouter.experiments.file.references import Still, references_of
 from headrouter.experiments.file.sweep import MOST, short
 from headrouter.experiments.metric import Metric
+from headrouter.experiments.running.small_maps import Diagnostic
 from headrouter.plugins.specifications import KINDS, Kind
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
@@ -44,6 +45,7 @@ class ExperimentFile(Parameters):
         model: Weights of backbones that name none of their own.
         editors: Other editors: names, or mappings of name, parameters and a ``label``.
         baseline: Name of the configuration that the others are compared with.
+        diagnostics: Maps to keep of each edit for the report: ``mask``, ``words``, ``heads``.
         references: Pictures that are no edits, through each model's autoencoder: ``source`` and ``target``.
     """
 
@@ -57,6 +59,7 @@ class ExperimentFile(Parameters):
     model: Text | None = None
     editors: list[str | dict[str, Any]] = Field(default_factory=list)
     baseline: Text | None = None
+    diagnostics: tuple[Diagnostic, ...] = ()
     references: tuple[Still, ...] = ()
 
     @field_validator("metrics", "configurations", "editors", mode="before")
@@ -120,9 +123,11 @@ class _Reading:
             every += [OtherConfiguration(name, part) for name, part in editors.items()]
             named = {name: part for name, part in metrics.items() if isinstance(part, Metric)}
             name = head.name or Path(document.name).stem
-            return Experiment(name, dataset, named, tuple(every), head.seeds, head.baseline or "", tuple(skipped))
+            rest = head.diagnostics, tuple(skipped)
+            return Experiment(name, dataset, named, tuple(every), head.seeds, head.baseline or "", *rest)
         except InvalidInputError as error:
-            place = document.locate(("baseline",) if "`baseline`" in str(error) else ())
+            about = [key for key in ("baseline", "diagnostics") if f"`{key}`" in str(error)]
+            place = document.locate(tuple(about[:1]))
             raise InvalidInputError(f"{place}: {error}") from error
 
     def _configurations(self) -> tuple[list[Configuration], list[Skipped]]:

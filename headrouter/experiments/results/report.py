@@ -1,28 +1,25 @@
-"""Write the tables and pictures of a run folder."""
+"""Write the tables, pictures and the page of a run folder."""
 
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from headrouter.config.configuration import validate
-from headrouter.editing.assembly import part_class
 from headrouter.errors import HeadRouterError, InvalidInputError
-from headrouter.experiments.dataset import Dataset, Item
+from headrouter.experiments.dataset import Item
 from headrouter.experiments.metric import Column
+from headrouter.experiments.page.gathering import Gathered, gather
+from headrouter.experiments.page.writing import write_page
 from headrouter.experiments.results import tables
-from headrouter.experiments.results.paired import compare_all
+from headrouter.experiments.results.paired import Paired, compare_all
 from headrouter.experiments.results.plots import save_frontier
 from headrouter.experiments.results.rows import by_configuration, is_rate
 from headrouter.experiments.results.sheets import Line, save_comparison
-from headrouter.experiments.results.summary import summarise
+from headrouter.experiments.results.summary import Summary, summarise
 from headrouter.experiments.run_folder.cell import CellRecord
-from headrouter.experiments.run_folder.lock import read_all
-from headrouter.experiments.run_folder.reading import read_records
 from headrouter.files import write_whole
 from headrouter.imaging.picture import load_picture
 
@@ -42,88 +39,116 @@ class Report:
 
     Attributes:
         sections: Tables of all edits, and of the differences to the baseline, for each backbone.
-        files: Tables and pictures in the run folder.
+        files: Tables and pictures in the run folder, and the page.
         failed: Number of failed edits of each configuration that has some.
-        missing: Why there are no sheets of pictures; empty if there are.
+        problems: What is missing or damaged in the run folder, in sentences.
     """
 
     sections: Sequence[Section]
     files: Sequence[Path]
     failed: Mapping[str, int]
-    missing: str = ""
+    problems: Sequence[str] = ()
 
 
-def report(folder: str | Path, baseline: str | None = None, only: Sequence[str] = ()) -> Report:
-    """Write ``table.md``, ``table.csv``, ``summary.png`` and ``edits-BACKBONE.png`` into a run folder.
+@dataclass(frozen=True)
+class Results:
+    """Holds the finished edits of a run folder and what tables are made of.
+
+    Attributes:
+        gathered: All that the folder holds.
+        rows: The finished edits.
+        columns: Of all metrics.
+        rates: Columns of truths.
+        summaries: Of each configuration.
+        baseline: Name of the configuration that the others are compared with; empty for none.
+        paired: Differences to it.
+    """
+
+    gathered: Gathered
+    rows: Sequence[CellRecord]
+    columns: Mapping[str, Column]
+    rates: set[str]
+    summaries: Sequence[Summary]
+    baseline: str = ""
+    paired: Sequence[Paired] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, gathered: Gathered, baseline: str | None = None) -> "Results":
+        """Summarise what a run folder holds.
+
+        Raises:
+            InvalidInputError: no configuration is named ``baseline``.
+        """
+        rows, columns = [one for one in gathered.every if one.edited], gathered.columns
+        names = list(dict.fromkeys(one.configuration for one in rows))
+        if baseline and baseline not in names:
+            raise InvalidInputError(f"`baseline` {baseline!r} is none of the configurations: {', '.join(names)}.")
+        base = gathered.baseline if baseline is None else baseline
+        base = base if base in names else ""
+        rates = {name for name in columns if is_rate(rows, name)}
+        paired = compare_all(rows, base, columns) if base else []
+        return cls(gathered, rows, columns, rates, summarise(rows, columns), base, paired)
+
+
+def report(
+    folder: str | Path, baseline: str | None = None, only: Sequence[str] = (), page: str | Path | None = None
+) -> Report:
+    """Write tables, ``summary.png``, ``edits-BACKBONE.png`` and the page ``report/index.html`` into a run folder.
+
+    The tables are ``table.md`` and ``table.csv``.
 
     Args:
-        folder: Run folder, finished or not: what there is is shown.
+        folder: Run folder, finished or not, damaged or not: what there is is shown, and what is missing is named.
         baseline: Name of the configuration that the others are compared with; that of the experiment if None.
         only: Keys of the edits to be summarised; all if empty.
+        page: Folder for the page, with copies of all pictures, so that it can go without the run folder.
 
     Raises:
-        InvalidInputError: it is no run folder, damaged, or holds no finished edit, or no configuration is named ``baseline``.
+        InvalidInputError: it is no run folder, or no configuration is named ``baseline``.
     """
     folder = Path(folder)
-    known = read_all(folder)
-    order = {one["hash"]: place for place, one in enumerate(sorted(known.configurations.values(), key=_place))}
-    every = [one for one in read_records(folder) if not only or one.item in only]
-    every.sort(key=lambda one: (order[one.cell.configuration], one.seed, one.item))
-    rows = [one for one in every if one.edited]
-    if not rows:
-        raise InvalidInputError(f"'{folder}' holds no finished edit yet. Run the experiment first.")
-    columns = {
-        f"{label}.{name}": Column(**column)
-        for label, metric in known.metrics.items()
-        for name, column in metric["columns"].items()
-    }
-    base = known.top.get("baseline", "") if baseline is None else baseline
-    names = list(dict.fromkeys(one.configuration for one in rows))
-    if baseline and baseline not in names:
-        raise InvalidInputError(f"`baseline` {baseline!r} is none of the configurations: {', '.join(names)}.")
-    rates = {name for name in columns if is_rate(rows, name)}
-    summaries = summarise(rows, columns)
-    shown = tables.shown(summaries, columns)
-    paired = compare_all(rows, base, columns) if base in names else []
-    sections = []
-    for group, some in itertools.groupby(summaries, key=lambda one: one.backbone):
+    gathered = gather(folder, only)
+    results = Results.of(gathered, baseline)
+    files = _tables(folder, results) if results.rows else []
+    place = folder / "report" if page is None else Path(page)
+    files.append(write_page(gathered, place, results.baseline, whole=page is not None))
+    failed = Counter(one.configuration for one in gathered.every if not one.edited)
+    problems = [
+        *gathered.problems,
+        *([] if results.rows else ["There is no finished edit yet, so there are no tables."]),
+    ]
+    return Report(_sections(results), files, failed, problems)
+
+
+def _sections(results: Results) -> list[Section]:
+    sections, shown, rates = list[Section](), tables.shown(results.summaries, results.columns), results.rates
+    for group, some in itertools.groupby(results.summaries, key=lambda one: one.backbone):
         lines = [tables.cells(one, shown, rates) for one in some]
         sections.append(Section(f"{group or 'other editors'}", tables.headings(shown), lines))
-        if differences := [tables.paired_cells(one, shown, rates) for one in paired if one.backbone == group]:
-            title = f"minus {base}, edit by edit"
+        mine = [one for one in results.paired if one.backbone == group]
+        if differences := [tables.paired_cells(one, shown, rates) for one in mine]:
+            title = f"minus {results.baseline}, edit by edit"
             sections.append(Section(title, tables.paired_headings(shown, rates), differences))
-    title = f"{known.top['experiment']}, {known.top['dataset']['name']}"
+    return sections
+
+
+def _tables(folder: Path, results: Results) -> list[Path]:
+    """Write tables and pictures of finished edits into the run folder."""
+    top, columns, rates, summaries = results.gathered.top, results.columns, results.rates, results.summaries
+    title = f"{top.get('experiment', folder.name)}, {top.get('dataset', {}).get('name', 'unknown data')}"
     files = [folder / "table.md", folder / "table.csv"]
-    write_whole(files[0], tables.markdown(summaries, columns, rates, title, paired).encode())
-    write_whole(files[1], tables.as_csv(summaries, shown).encode())
+    write_whole(files[0], tables.markdown(summaries, columns, rates, title, results.paired).encode())
+    write_whole(files[1], tables.as_csv(summaries, tables.shown(summaries, columns)).encode())
     if save_frontier(summaries, columns, rates, folder / "summary.png"):
         files.append(folder / "summary.png")
-    failed, missing = Counter(one.configuration for one in every if not one.edited), ""
-    try:
-        items = _items(known.top["dataset"], {one.item for one in rows})
-    except HeadRouterError as error:
-        missing = str(error)
-    else:
-        files += _sheets(folder, rows, items, next((name for name in columns if name in rates), ""))
-    return Report(sections, files, failed, missing)
-
-
-def _place(configuration: Mapping[str, Any]) -> tuple[str, int, str]:
-    """Return a sort key: the backbone, then the place in the experiment."""
-    return configuration["group"], configuration.get("place", 0), configuration["name"]
-
-
-def _items(dataset: Mapping[str, Any], keys: set[str]) -> list[Item]:
-    """Return the items of a run's data set, read again, that have these keys.
-
-    Raises:
-        HeadRouterError: it is not there any more, or another one.
-    """
-    values = {name: value for name, value in dataset.items() if name not in ("name", "revision", "code")}
-    found: Dataset = validate(part_class("dataset", dataset["name"]), values)
-    if found.revision != dataset["revision"]:
-        raise InvalidInputError(f"the data set {dataset['name']!r} is not the one of the run any more.")
-    return [item for item in found.items() if item.key in keys]
+    done = {one.item for one in results.rows}
+    items = [item for item in results.gathered.items.values() if item.key in done]
+    if items:
+        try:
+            files += _sheets(folder, results.rows, items, next((name for name in columns if name in rates), ""))
+        except (HeadRouterError, OSError) as error:
+            results.gathered.problems.append(f"There is no sheet of pictures: {error}")
+    return files
 
 
 def _sheets(folder: Path, rows: Sequence[CellRecord], items: Sequence[Item], truth: str) -> list[Path]:
@@ -150,4 +175,7 @@ class _Pictures:
     def __call__(self, item: Item) -> Image.Image | None:
         saved = self.records[item.key].saved if item.key in self.records else None
         path = self.folder / saved.file if saved else None
-        return load_picture(path) if path and path.is_file() else None
+        try:
+            return load_picture(path) if path else None
+        except InvalidInputError:  # missing or damaged: a gap
+            return None

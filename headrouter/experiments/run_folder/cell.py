@@ -88,6 +88,7 @@ class CellRecord:
         measures: By metric, the columns.
         failures: By metric, or by ``edit``.
         diagnostics: Small tensors that methods recorded, as nested lists, by method and name.
+        maps: File of mask, word maps and head weights within the run folder; empty if none were asked for, or recorded.
         at: Seconds since 1970 when it was written.
         process: Process that wrote it.
         after: Process that had the cell before, and was taken for dead; its result gives way to this one.
@@ -103,6 +104,7 @@ class CellRecord:
     measures: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     failures: Mapping[str, Failure] = field(default_factory=dict)
     diagnostics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    maps: str = ""
     at: float = 0.0
     process: str = ""
     after: str = ""

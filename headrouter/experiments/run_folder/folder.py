@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from PIL import Image
 
@@ -25,6 +25,7 @@ from headrouter.files import refuse_occupied, remove_unfinished
 from headrouter.imaging.picture import load_picture, writable_folder
 
 CLAIMS, PROCESSES, UNFINISHED = "claims", "processes", "unfinished"
+DIAGNOSTICS: Final = "diagnostics"
 
 
 @final
@@ -36,12 +37,14 @@ class Done:
         record: Without what is said by the rest.
         key: Path of the cell in the folder, ``sd3.5/rf/0/KEY``.
         image: The edited picture, if one was made now.
+        maps: Content of the file of its maps; empty for none.
         tracebacks: Of the record's failures.
     """
 
     record: CellRecord
     key: str
     image: Image.Image | None = None
+    maps: bytes = b""
     tracebacks: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -80,6 +83,9 @@ class RunFolder:
                 file = f"pictures/{one.key}.png"
                 self.write(file, _png(one.image))
                 record = replace(record, saved=Saved(file, picture_hash(one.image)))
+            if one.maps:
+                record = replace(record, maps=f"{DIAGNOSTICS}/{one.key}.json")
+                self.write(record.maps, one.maps)
             failures = dict(record.failures)
             for during, text in one.tracebacks.items():
                 file = f"failures/{one.key}.{during}.txt"

@@ -96,6 +96,39 @@ def read_all(folder: Path) -> Origin:
     return Origin(_read(folder / LOCK), entries("configurations"), entries("metrics"))
 
 
+def read_whole_part(folder: Path) -> tuple[Origin, list[str]]:
+    """Return what can be read of what made the results of a run folder, and a sentence for each file that cannot.
+
+    Raises:
+        InvalidInputError: it is no run folder: it has neither a lock file nor records.
+    """
+    wrong: list[str] = []
+    if not (folder / LOCK).is_file() and (folder / "records").is_dir():
+        wrong.append(f"'{folder / LOCK}' is missing: name, data set and baseline of the experiment are not known.")
+        top: dict[str, Any] = {}
+    elif not (folder / LOCK).is_file():
+        return read_all(folder), []  # refuses it
+    else:
+        top = _attempted(folder / LOCK, wrong)
+
+    def entries(kind: str) -> dict[str, Any]:
+        paths = sorted((folder / kind).rglob("*.json"))
+        found = {
+            path.relative_to(folder / kind).as_posix().removesuffix(".json"): _attempted(path, wrong) for path in paths
+        }
+        return {key: plain for key, plain in found.items() if plain}
+
+    return Origin(top, entries("configurations"), entries("metrics")), wrong
+
+
+def _attempted(path: Path, wrong: list[str]) -> dict[str, Any]:
+    try:
+        return _read(path)
+    except InvalidInputError as error:
+        wrong.append(str(error))
+        return {}
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         plain = json.loads(read_file(path, "run folder", LARGEST_TEXT).decode())

@@ -13,6 +13,7 @@ from headrouter.imaging.picture import writable_folder
 
 _PARTS = (
     "pictures",
+    "diagnostics",
     "failures",
     "configurations",
     "metrics",

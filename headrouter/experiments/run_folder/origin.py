@@ -12,6 +12,7 @@ from headrouter.editing.record import differences
 from headrouter.editing.record_file import record_from
 from headrouter.errors import HeadRouterError
 from headrouter.experiments.experiment import Experiment
+from headrouter.experiments.file.entries import entry_of
 from headrouter.plugins import registry
 from headrouter.plugins.code import commit
 
@@ -25,7 +26,7 @@ class Origin:
     Attributes:
         top: Format, name of the experiment, number of items, baseline, data set with its revision and code, environment.
         configurations: By key, ``sd3.5/rf``: name, group, seeds, place among the others, hash, and what the hash is of, weights and
-            code included.
+            code included, and ``file``, as a file of an experiment describes it.
         metrics: By label: parameters, weights, code and columns.
     """
 
@@ -45,6 +46,7 @@ class Origin:
                 "seeds": list(experiment.seeds_of(one)),
                 "place": place,
                 "describes": one.describe(),
+                "file": entry_of(one),
             }
             for place, one in enumerate(experiment.configurations)
         }

@@ -24,14 +24,15 @@ class RecordLog:
     Args:
         folder: Of the files.
         name: Of this process.
+        damaged: Receives a sentence for each damaged line, which is left out then; without it such a line is an error.
 
     Raises:
         InvalidInputError: naming file and line that are damaged.
     """
 
-    def __init__(self, folder: Path, name: str = ""):
+    def __init__(self, folder: Path, name: str = "", damaged: list[str] | None = None):
         """Read what is there."""
-        self._folder, self._name = folder, name
+        self._folder, self._name, self._damaged = folder, name, damaged
         self._read: dict[str, tuple[int, int]] = {}  # by file: bytes, and lines
         self._records: dict[CellKey, CellRecord] = {}
         self._lock = threading.RLock()
@@ -115,9 +116,11 @@ class RecordLog:
             known = self._records.get(record.cell)
             self._records[record.cell] = record if known is None else known.joined(record)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidInputError(
-                f"{place}: damaged line: {error}. Nothing was overwritten: delete the line, and its cell is done again."
-            ) from error
+            sentence = f"{place}: damaged line: {error}."
+            if self._damaged is None:
+                advice = "Nothing was overwritten: delete the line, and its cell is done again."
+                raise InvalidInputError(f"{sentence} {advice}") from error
+            self._damaged.append(sentence)
 
 
 def named(record: CellRecord, configuration: str, backbone: str) -> CellRecord:

@@ -104,12 +104,17 @@ def status(folder: str | Path) -> Status:
             sentence = f"{during}: {found.sentence}"
             failures[sentence] = failures.get(sentence, 0) + 1
     everyone = Processes(path / PROCESSES).all()
-    processes = [_process(name, plain, now) for name, plain in everyone.items()]
+    processes = processes_in(path, now)
     begun = [plain.get("began", now) for name, plain in everyone.items() if died_here(name) is not True]
     since = min(begun, default=now)
     recent, left = sum(one.at >= since for one in records), sum(one.left for one in progress)
     seconds = left * (now - since) / recent if begun and recent else None
     return Status(path, str(origin.top.get("experiment")), progress, processes, failures, seconds)
+
+
+def processes_in(folder: Path, now: float) -> list[Process]:
+    """Return the processes that work in a run folder, or died there; ``now`` is the time, seconds since 1970."""
+    return [_process(name, plain, now) for name, plain in Processes(folder / PROCESSES).all().items()]
 
 
 def _progress(key: str, plain: Mapping[str, Any], records: Sequence[CellRecord], items: int) -> Progress:

@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypeAlias, final
 
 import torch
@@ -21,8 +21,10 @@ from headrouter.experiments.dataset import Item
 from headrouter.experiments.other_editor import EditRequest
 from headrouter.experiments.run_folder.cell import Spent
 from headrouter.experiments.running.inversions import KeptInversions
+from headrouter.experiments.running.small_maps import small_maps
 from headrouter.experiments.running.unit import Job, Unit
 from headrouter.imaging.picture import to_picture, to_tensor
+from headrouter.methods.word_maps import WordMaps
 from headrouter.models.backbone import Backbone
 from headrouter.models.surroundings import undisturbed
 from headrouter.sampling.cost import Cost
@@ -41,11 +43,12 @@ Pictures: TypeAlias = Mapping[str, Image.Image]
 @final
 @dataclass(frozen=True, eq=False)
 class Made:
-    """Holds an edited picture, of the size of the source, its cost, and small diagnostics by method and name."""
+    """Holds an edited picture, of the size of the source, its cost, small diagnostics by method and name, and maps."""
 
     image: Image.Image
     cost: Spent = field(default_factory=Spent)
     diagnostics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    maps: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Hand(Protocol):
@@ -165,19 +168,37 @@ class ModelHand:
         order = torch.tensor([place for places in some.by_picture.values() for place in places]).argsort()
         pictures = self._decoded(batch, edited.latents[order])
         diagnostics = _small(some.configuration, edited, order)
+        maps = self._maps(some, edited, order)
         return [
-            Made(picture, costs.get(item.picture_key, Spent()) + cost, found)
-            for item, picture, found in zip(some.items, pictures, diagnostics, strict=True)
+            Made(picture, costs.get(item.picture_key, Spent()) + cost, found, own)
+            for item, picture, found, own in zip(some.items, pictures, diagnostics, maps, strict=True)
+        ]
+
+    def _maps(self, some: "_Some", edited: Edited, order: Tensor) -> list[dict[str, Any]]:
+        """Return the maps of each edit that the experiment asks for."""
+        if not some.unit.diagnostics:
+            return [{} for _ in some.items]
+        return [
+            small_maps(
+                some.unit.diagnostics,
+                edited.diagnostics,
+                place,
+                self._texts[item.prompt],
+                self._texts[item.source_prompt],
+            )
+            for item, place in zip(some.items, order.tolist(), strict=True)
         ]
 
     def _batch(self, some: "_Some", keys: Sequence[str]) -> Batch:
         """Return the batch of some of the pictures, with what is known of them already."""
         tasks = tuple(some.task(key) for key in keys)
         known = [self._latents[f"{some.size} {key}"] for key in keys if f"{some.size} {key}" in self._latents]
-        one = some.configuration
+        one, plan = some.configuration, some.configuration.plan
+        if "words" in some.unit.diagnostics and "prompt-words" in self._backbone.provides:
+            plan = replace(plan, methods=(*plan.methods, WordMaps()))  # which changes nothing
         batch = Batch(
             self._backbone,
-            one.plan,
+            plan,
             tasks,
             some.size,
             one.negative_prompt,
@@ -279,7 +300,7 @@ def _small(configuration: Configuration, edited: Edited, order: Tensor) -> list[
     """Return for each edit those tensors of each method that are small, as lists; what is not finite is None."""
     names = names_of("method", configuration.methods)
     rows: list[dict[str, dict[str, Any]]] = [{} for _ in order]
-    for method, tensors in zip(names, edited.diagnostics, strict=True):
+    for method, tensors in zip(names, edited.diagnostics, strict=False):  # word maps may come behind
         for name, tensor in tensors.items():
             if tensor.ndim and tensor[0].numel() <= _SMALL:
                 for row, values in zip(rows, tensor[order].tolist(), strict=True):

@@ -9,6 +9,7 @@ from headrouter.experiments.configuration import AnyConfiguration, Configuration
 from headrouter.experiments.dataset import Item
 from headrouter.experiments.experiment import Cell, Experiment
 from headrouter.experiments.run_folder.cell import CellKey
+from headrouter.experiments.running.small_maps import Diagnostic
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Unit:
         jobs: The jobs.
         items: Edits of whole pictures.
         batch: Most edits in one model call.
+        diagnostics: Maps that are kept of each edit, see :mod:`headrouter.experiments.running.small_maps`.
     """
 
     sharing: str
@@ -51,6 +53,7 @@ class Unit:
     jobs: tuple[Job, ...]
     items: tuple[Item, ...]
     batch: int
+    diagnostics: tuple[Diagnostic, ...] = ()
 
     def claim(self, item: Item) -> str:
         """Return the name of the claim on a picture."""
@@ -74,7 +77,7 @@ def units_of(experiment: Experiment, hashes: dict[str, str], items: Sequence[Ite
             group.setdefault(_sharing(job), []).append(job)
     chunks = list(chunks_of(items, batch))
     return [
-        Unit(sharing, loading, tuple(jobs), chunk, batch)
+        Unit(sharing, loading, tuple(jobs), chunk, batch, experiment.diagnostics)
         for loading, group in groups.items()
         for chunk in chunks
         for sharing, jobs in group.items()

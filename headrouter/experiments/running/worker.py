@@ -16,6 +16,7 @@ from headrouter.experiments.run_folder.folder import Done, RunFolder
 from headrouter.experiments.running.editing import Hand, Made, PictureHand, attempted, load
 from headrouter.experiments.running.inversions import KeptInversions
 from headrouter.experiments.running.measuring import Metrics
+from headrouter.experiments.running.small_maps import as_bytes
 from headrouter.experiments.running.unit import Job, Unit, backbone_of
 
 
@@ -204,4 +205,5 @@ def _done(job: Job, item: Item, row: Mapping[str, Any], made: Made | None = None
         diagnostics={} if made is None else made.diagnostics,
     )
     texts = {during: "".join(traceback.format_exception(error)) for during, error in errors.items()}
-    return Done(record, job.cell(item).key, None if made is None else made.image, texts)
+    maps = as_bytes(made.maps) if made is not None and made.maps else b""
+    return Done(record, job.cell(item).key, None if made is None else made.image, maps, texts)
