@@ -1,6 +1,6 @@
 """Train the autoencoder, then text encoders and transformer together (``python -m headrouter_shapes.train``).
 
-Everything goes to ``--out``: ``vae/``, the finished pipelines ``flux/``, ``sd3/``, ``sd3.5/`` in bfloat16, checkpoints
+Everything goes to ``--out``: ``vae/``, the finished pipelines (``flux/``, ``flux-kontext/`` …) in bfloat16, checkpoints
 ``<model>.checkpoint`` and sample sheets ``<model>-<pictures>.png``. A run that is started again continues from its
 checkpoint; the same seed gives the same weights on the same machine, interrupted or not. One run at a time in a folder.
 """
@@ -18,7 +18,7 @@ from typing import Final
 import headrouter_diffusers.quiet  # noqa: F401
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, FluxKontextPipeline, FluxPipeline
 from tqdm import tqdm
 
 from headrouter.cli.options import refuse_below_one
@@ -29,18 +29,20 @@ from headrouter_shapes.claim import claimed
 from headrouter_shapes.command import exit_code
 from headrouter_shapes.files import finish, load_tensors, replacing, save_tensors
 from headrouter_shapes.pipelines.autoencoder import build_autoencoder, set_latent_scale
-from headrouter_shapes.pipelines.build import BACKBONES, ShapesPipeline, build_pipeline
+from headrouter_shapes.pipelines.build import BACKBONES, INSTRUCTED, ShapesPipeline, build_pipeline
 from headrouter_shapes.pipelines.folder import load_autoencoder, load_pipeline, save_pipeline
 from headrouter_shapes.pipelines.sampling import decode_latents, encode_pictures, integrate, starting_noise
 from headrouter_shapes.training import attention
 from headrouter_shapes.training.autoencoder import AutoencoderTraining
 from headrouter_shapes.training.flow import FlowTraining, Recipe, trained_parts
-from headrouter_shapes.training.transplant import transplant
+from headrouter_shapes.training.transplant import transplant, with_more_words
 from headrouter_shapes.world.caption import caption
-from headrouter_shapes.world.pool import draw, to_pictures, training_scenes
+from headrouter_shapes.world.instruction import Change, instruction, training_changes
+from headrouter_shapes.world.pool import draw, to_pictures, to_tensor, training_scenes
 from headrouter_shapes.world.render import render_array
-from headrouter_shapes.world.scene import sample_scene
+from headrouter_shapes.world.scene import edit, sample_scene
 from headrouter_shapes.world.sheet import save_sheet
+from headrouter_shapes.world.vocabulary import SEMANTICS
 
 SHEET_GUIDANCE: Final = 3.0
 _POOL_SLICE: Final = 128
@@ -50,8 +52,12 @@ _SAMPLE: Final = 8
 def latent_pool(
     pipeline: ShapesPipeline, recipe: Recipe, folder: Path, device: torch.device, workers: int = 1
 ) -> torch.Tensor:
-    """Return the scaled latents of the pool [N, 16, 16, 16] in bfloat16, from the cache in ``folder`` if there."""
-    digest = hashlib.sha256(f"{recipe.seed} {recipe.pool}".encode())
+    """Return the scaled latents of the pool [N, 16, 16, 16] in bfloat16, from the cache in ``folder`` if there.
+
+    Of a backbone of instructions [N, 32, 16, 16]: those of the drawing before each change, then those of the one after it.
+    """
+    changes = recipe.backbone == INSTRUCTED
+    digest = hashlib.sha256(f"{recipe.seed} {recipe.pool}{' changes' * changes}".encode())
     digest.update(
         draw(recipe.seed, 0, min(_SAMPLE, recipe.pool)).numpy().tobytes()
     )  # other drawing code, other latents
@@ -64,9 +70,13 @@ def latent_pool(
         return cached
 
     def encode(start: int) -> torch.Tensor:
-        pictures = draw(recipe.seed, start, min(_POOL_SLICE, recipe.pool - start)).to(device)
+        count = min(_POOL_SLICE, recipe.pool - start)
+        drawn = (
+            draw_changes(training_changes(recipe.seed, start, count)) if changes else (draw(recipe.seed, start, count),)
+        )
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
-            return encode_pictures(pipeline, pictures).to("cpu", torch.bfloat16)
+            parts = [encode_pictures(pipeline, pictures.to(device)).to("cpu", torch.bfloat16) for pictures in drawn]
+        return torch.cat(parts, dim=1)
 
     starts = range(0, recipe.pool, _POOL_SLICE)
     with ThreadPoolExecutor(workers) as threads:
@@ -74,6 +84,27 @@ def latent_pool(
     latents = torch.cat(parts)
     save_tensors({"latents": latents}, path)
     return latents
+
+
+def draw_changes(changes: Sequence[Change]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the drawings before and after changes, each [B, 3, H, W] in [-1, 1]."""
+    before, after = (render_array([getattr(one, name) for one in changes]) for name in ("source", "target"))
+    return to_tensor(before), to_tensor(after)
+
+
+def edit_sheet(pipeline: ShapesPipeline, path: Path, seed: int, count: int) -> None:
+    """Edit held-out drawings by instructions and save source, edit, and the drawing that it should be, above each other."""
+    generator, kinds = np.random.default_rng((seed, 1)), tuple(SEMANTICS)
+    scenes = [sample_scene(generator, held_out=True) for _ in range(count)]
+    changes = [Change(one, edit(one, kinds[number % len(kinds)], generator)) for number, one in enumerate(scenes)]
+    prompts = [instruction(change, number) for number, change in enumerate(changes)]
+    device = pipeline.transformer.device
+    before, after = draw_changes(changes)
+    noise, reference = starting_noise(seed, count).to(device), encode_pictures(pipeline, before.to(device))
+    made = decode_latents(pipeline, integrate(pipeline, noise, prompts, guidance=SHEET_GUIDANCE, reference=reference))
+    columns, drawn = 16, [to_pictures(one) for one in (before, made, after)]
+    rows = [batch[start : start + columns] for start in range(0, count, columns) for batch in drawn]
+    save_sheet(np.concatenate(rows), path, columns)
 
 
 def sample_sheet(pipeline: ShapesPipeline, path: Path, seed: int, count: int) -> None:
@@ -134,9 +165,8 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
     if arguments.start_from is not None:
         start_from(load_pipeline(arguments.start_from), pipeline)
     latents = latent_pool(pipeline, recipe, arguments.out, device, arguments.workers)
-    training = FlowTraining(
-        pipeline, recipe, training_scenes(recipe.seed, 0, recipe.pool), latents, device, arguments.workers
-    )
+    examples = (training_changes if backbone == INSTRUCTED else training_scenes)(recipe.seed, 0, recipe.pool)
+    training = FlowTraining(pipeline, recipe, examples, latents, device, arguments.workers)
     if arguments.compile:
         for name, block in pipeline.transformer.named_modules():
             if name.startswith(("transformer_blocks.", "single_transformer_blocks.")) and name.count(".") == 1:
@@ -150,7 +180,8 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
         training.swap_average()
         save_pipeline(pipeline, arguments.out / backbone)
         with torch.compiler.set_stance("force_eager"):
-            sample_sheet(pipeline, sheet(), recipe.seed, arguments.sheet)
+            draw_sheet = edit_sheet if backbone == INSTRUCTED else sample_sheet
+            draw_sheet(pipeline, sheet(), recipe.seed, arguments.sheet)
         training.swap_average()
         training.parts.train()
 
@@ -202,6 +233,8 @@ def _refuse_foreign(folder: Path, sign: str) -> None:
 def start_from(released: ShapesPipeline, fresh: ShapesPipeline) -> None:
     """Copy the weights of a released pipeline, or of a sibling what both have, into a fresh one.
 
+    A Flux pipeline of captions starts one of instructions: all its weights, and the embeddings of the words that it knows.
+
     Raises:
         WeightsError: a pipeline that ``fresh`` can use nothing of; nothing is copied.
     """
@@ -213,6 +246,8 @@ def start_from(released: ShapesPipeline, fresh: ShapesPipeline) -> None:
     if sizes(theirs) == sizes(ours):
         for name, part in ours.items():
             part.load_state_dict(theirs[name].state_dict())
+    elif isinstance(fresh, FluxKontextPipeline) and isinstance(released, FluxPipeline):
+        with_more_words(released, fresh)
     else:
         print(f"started from a sibling: {transplant(released, fresh):.0%} of the weights", file=sys.stderr)
 
@@ -220,7 +255,10 @@ def start_from(released: ShapesPipeline, fresh: ShapesPipeline) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m headrouter_shapes.train", description=__doc__)
     parser.add_argument(
-        "--model", choices=(*BACKBONES, "vae", "all"), required=True, help="what to train; the VAE comes first"
+        "--model",
+        choices=(*BACKBONES, INSTRUCTED, "vae", "all"),
+        required=True,
+        help="what to train; the VAE comes first",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for everything the run writes")
     parser.add_argument("--vae", type=Path, help="folder of a trained VAE or of a pipeline that has one")
@@ -255,7 +293,7 @@ def _train(chosen: argparse.Namespace) -> None:
         finish(chosen.out)
         autoencoder = run_autoencoder(chosen, device)
         with attention.everywhere() if device.type == "cpu" else contextlib.nullcontext():
-            for backbone in BACKBONES if chosen.model == "all" else {chosen.model} & set(BACKBONES):
+            for backbone in BACKBONES if chosen.model == "all" else {chosen.model} & {*BACKBONES, INSTRUCTED}:
                 run_model(backbone, autoencoder, chosen, device)
 
 

@@ -43,7 +43,13 @@ SUBJECTS = {
 }
 DISTILLED = {
     name: SUBJECTS.pop(name)
-    for name in ("flux2-klein-distilled", "krea2-turbo", "flux-kontext-true", "qwen-image-edit")
+    for name in (
+        "flux2-klein-distilled",
+        "krea2-turbo",
+        "flux-kontext-true",
+        "qwen-image-edit",
+        "qwen-image-edit-plus",
+    )
 }
 """Models of which little differs from another's."""
 
@@ -61,6 +67,24 @@ class TestFamilies(BackboneConformance):
 def test_a_distilled_model_is_the_stock_pipeline_too(name, check):
     """Beside the time grid, and guidance that one of them does without, nothing differs."""
     result = run(next(each for each in CHECKS if each.name == check), DISTILLED[name])
+    assert result.outcome == "passed", result.message
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "generation_with_pictures_is_the_references",
+        "reference_pictures_are_where_the_layout_says",
+        "each_reference_picture_matters",
+        "each_row_has_its_own_reference_pictures",
+        "prompts_say_whether_they_read_pictures",
+        "words_are_at_their_positions",
+        "no_joint_attention_is_missed",
+    ],
+)
+def test_a_model_that_reads_several_pictures(check):
+    """The rest of the kit is about what it shares with Qwen-Image."""
+    result = run(next(each for each in CHECKS if each.name == check), DISTILLED["qwen-image-edit-plus"])
     assert result.outcome == "passed", result.message
 
 

@@ -69,6 +69,7 @@ class Shapes(Dataset):
                 kind=case.kind,
                 source_prompt=case.source_prompt,
                 prompt=case.prompt,
+                instruction=case.instruction,
                 case=case,
             )
             for case in chosen_cases(self.set, self.count, self.kinds)

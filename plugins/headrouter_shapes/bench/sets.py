@@ -14,6 +14,7 @@ import numpy as np
 
 from headrouter.errors import InvalidInputError
 from headrouter_shapes.world.caption import VARIANTS, caption
+from headrouter_shapes.world.instruction import Change, instruction
 from headrouter_shapes.world.scene import Scene, edit, sample_scene
 from headrouter_shapes.world.vocabulary import SEMANTICS
 
@@ -60,6 +61,11 @@ class Case:
     def prompt(self) -> str:
         """Return the caption of the target: only the words of the changed semantic differ."""
         return caption(self.target, self.wording)
+
+    @property
+    def instruction(self) -> str:
+        """Return the edit as a request, for instance ``make the star red``."""
+        return instruction(Change(self.source, self.target), self.wording)
 
     @property
     def change(self) -> str:

@@ -7,6 +7,7 @@ import torch
 from diffusers import (
     AutoencoderKL,
     FlowMatchEulerDiscreteScheduler,
+    FluxKontextPipeline,
     FluxPipeline,
     FluxTransformer2DModel,
     SD3Transformer2DModel,
@@ -18,10 +19,15 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from headrouter.errors import InvalidInputError
 from headrouter_shapes.pipelines.autoencoder import LATENT_CHANNELS
 from headrouter_shapes.pipelines.tokenizer import PROMPT_TOKENS, build_clip_tokenizer, build_t5_tokenizer
+from headrouter_shapes.world.instruction import instruction_words
+from headrouter_shapes.world.vocabulary import world_words
 
-ShapesPipeline: TypeAlias = FluxPipeline | StableDiffusion3Pipeline
+ShapesPipeline: TypeAlias = FluxPipeline | FluxKontextPipeline | StableDiffusion3Pipeline
 
 BACKBONES: Final = ("flux", "sd3", "sd3.5")
+"""Backbones of captions."""
+INSTRUCTED: Final = "flux-kontext"
+"""The backbone of instructions: Flux, given the picture behind the new one."""
 SHIFT: Final = 3.0
 """Of the noise levels while sampling, as in SD3: σ ← 3σ/(1 + 2σ). Short steps at the end, where the flow bends most, hold
 a picture better through inversion and reconstruction; docs/shapes.md has the figures."""
@@ -114,6 +120,7 @@ def build_pipeline(backbone: str, autoencoder: AutoencoderKL, seed: int = 0) -> 
 
     Args:
         backbone: ``"flux"`` (4 double and 4 single blocks, no embedded guidance: prompts are guided by two calls),
+            ``"flux-kontext"`` (the same, with words of instructions beside those of captions),
             ``"sd3"`` (6 joint blocks) or ``"sd3.5"`` (the same with normalised queries and keys, and a second attention
             of the picture to itself in the first three blocks). All have 6 heads of 32 and 64 image tokens.
         autoencoder: shared by the three.
@@ -122,21 +129,23 @@ def build_pipeline(backbone: str, autoencoder: AutoencoderKL, seed: int = 0) -> 
     Raises:
         InvalidInputError: another name.
     """
-    if backbone not in BACKBONES:
-        raise InvalidInputError(f"`backbone` must be one of {', '.join(BACKBONES)}; got {backbone!r}.")
-    clip_tokenizer, t5_tokenizer = build_clip_tokenizer(), build_t5_tokenizer()
+    known = (*BACKBONES, INSTRUCTED)
+    if backbone not in known:
+        raise InvalidInputError(f"`backbone` must be one of {', '.join(known)}; got {backbone!r}.")
+    words = instruction_words() if backbone == INSTRUCTED else world_words()
+    clip_tokenizer, t5_tokenizer, flux = build_clip_tokenizer(words), build_t5_tokenizer(words), "flux" in backbone
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         t5 = _t5(len(t5_tokenizer))
-        if backbone == "flux":
+        if flux:
             transformer: nn.Module = _flux_transformer()
             encoders = [_clip(len(clip_tokenizer), CLIPTextModel)]
         else:
             transformer = _sd3_transformer(dual_attention=backbone == "sd3.5")
             encoders = [_clip(len(clip_tokenizer), CLIPTextModelWithProjection) for _ in range(2)]
     _start_as_identity(transformer)
-    if backbone == "flux":
-        return FluxPipeline(
+    if flux:
+        return (FluxKontextPipeline if backbone == INSTRUCTED else FluxPipeline)(
             scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
             vae=autoencoder,
             text_encoder=encoders[0],

@@ -7,10 +7,11 @@ from typing import Any
 
 import headrouter_diffusers.quiet  # noqa: F401
 import torch
-from diffusers import AutoencoderKL, FluxPipeline, StableDiffusion3Pipeline
+from diffusers import AutoencoderKL, FluxKontextPipeline, FluxPipeline, StableDiffusion3Pipeline
 from headrouter_diffusers import loading
 from headrouter_diffusers.components.index import INDEX, read_json
 from headrouter_flux.backbone import FluxParameters
+from headrouter_flux_kontext.backbone import KontextParameters
 from headrouter_sd3.backbone import SD3Parameters
 from transformers import PreTrainedTokenizerBase
 
@@ -20,6 +21,7 @@ from headrouter_shapes.pipelines.build import ShapesPipeline
 
 _PARAMETERS: dict[object, tuple[type, str, Any]] = {
     "FluxPipeline": (FluxPipeline, "flux", FluxParameters),
+    "FluxKontextPipeline": (FluxKontextPipeline, "flux-kontext", KontextParameters),
     "StableDiffusion3Pipeline": (StableDiffusion3Pipeline, "sd3", SD3Parameters),
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import headrouter_diffusers.quiet  # noqa: F401
 import torch
-from diffusers import FluxPipeline
+from diffusers import StableDiffusion3Pipeline
 from headrouter_diffusers.packing import pack, positions, unpack
 from jaxtyping import Float, Int
 from torch.nn import functional
@@ -30,7 +30,7 @@ def tokenize(
     pipeline: ShapesPipeline, prompts: Sequence[str]
 ) -> tuple[Int[torch.Tensor, "b t"], Int[torch.Tensor, "b t"]]:
     """Return the padded CLIP and T5 tokens of prompts, each int64 [B, PROMPT_TOKENS]."""
-    t5_tokenizer = pipeline.tokenizer_2 if isinstance(pipeline, FluxPipeline) else pipeline.tokenizer_3
+    t5_tokenizer = pipeline.tokenizer_3 if isinstance(pipeline, StableDiffusion3Pipeline) else pipeline.tokenizer_2
     clip, t5 = (
         tokenizer(
             list(prompts), padding="max_length", max_length=PROMPT_TOKENS, truncation=True, return_tensors="pt"
@@ -42,7 +42,7 @@ def tokenize(
 
 def encode_tokens(pipeline: ShapesPipeline, clip: Int[torch.Tensor, "b t"], t5: Int[torch.Tensor, "b t"]) -> Prompts:
     """Encode tokens as the pipeline's ``encode_prompt`` does: padding is not masked."""
-    if isinstance(pipeline, FluxPipeline):
+    if not isinstance(pipeline, StableDiffusion3Pipeline):
         return Prompts(pipeline.text_encoder_2(t5)[0], pipeline.text_encoder(clip).pooler_output)
     outputs = [encoder(clip, output_hidden_states=True) for encoder in (pipeline.text_encoder, pipeline.text_encoder_2)]
     beside = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
@@ -65,10 +65,14 @@ def velocity(
     latents: Float[torch.Tensor, "b c h w"],
     sigma: Float[torch.Tensor, " b"],
     prompts: Prompts,
+    reference: Float[torch.Tensor, "b c h w"] | None = None,
 ) -> Float[torch.Tensor, "b c h w"]:
-    """Return dx/dσ at scaled latents [B, 16, h, w] and noise level σ in [0, 1]."""
+    """Return dx/dσ at scaled latents [B, 16, h, w] and noise level σ in [0, 1].
+
+    ``reference`` holds the scaled latents of the picture that an instruction is about, for ``flux-kontext``.
+    """
     transformer = pipeline.transformer
-    if not isinstance(pipeline, FluxPipeline):
+    if isinstance(pipeline, StableDiffusion3Pipeline):
         predicted: torch.Tensor = transformer(
             hidden_states=latents,
             timestep=1000.0 * sigma,
@@ -78,13 +82,14 @@ def velocity(
         )[0]
         return predicted
     height, width = latents.shape[-2:]
+    pictures = [latents] if reference is None else [latents, reference]
     packed = transformer(
-        hidden_states=pack(latents),
+        hidden_states=pack(*pictures),
         timestep=sigma,
         encoder_hidden_states=prompts.hidden,
         pooled_projections=prompts.pooled,
-        img_ids=positions(height, width, latents),
+        img_ids=torch.cat([positions(height, width, latents, number) for number in range(len(pictures))]),
         txt_ids=latents.new_zeros(prompts.hidden.shape[1], 3),
         return_dict=False,
     )[0]
-    return unpack(packed, height, width)
+    return unpack(packed[:, : height * width // 4], height, width)

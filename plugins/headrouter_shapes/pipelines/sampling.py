@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import headrouter_diffusers.quiet  # noqa: F401
 import numpy as np
 import torch
-from diffusers import FluxPipeline
+from diffusers import StableDiffusion3Pipeline
 from jaxtyping import Float
 
 from headrouter_shapes.pipelines.build import ShapesPipeline
@@ -15,10 +15,10 @@ from headrouter_shapes.pipelines.prompting import Prompts, encode_prompts, veloc
 
 def noise_levels(pipeline: ShapesPipeline, steps: int) -> list[float]:
     """Return the noise levels of the pipeline's own scheduler from 1 down to 0: steps + 1 of them."""
-    if isinstance(pipeline, FluxPipeline):
-        pipeline.scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps).tolist())
-    else:
+    if isinstance(pipeline, StableDiffusion3Pipeline):
         pipeline.scheduler.set_timesteps(steps)
+    else:
+        pipeline.scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps).tolist())
     levels: list[float] = pipeline.scheduler.sigmas.tolist()
     return levels
 
@@ -31,14 +31,15 @@ def guided(
     prompts: Prompts,
     empty: Prompts,
     guidance: float,
+    reference: Float[torch.Tensor, "b c h w"] | None = None,
 ) -> Float[torch.Tensor, "b c h w"]:
     """Return ``v_empty + guidance · (v_prompt − v_empty)``, classifier-free guidance; 1 needs one call."""
     levels = torch.full((len(latents),), sigma, dtype=torch.float32, device=latents.device)
-    conditional = velocity(pipeline, latents, levels, prompts)
+    conditional = velocity(pipeline, latents, levels, prompts, reference)
     if guidance == 1.0:
         return conditional
     nothing = Prompts(empty.hidden.expand(len(latents), -1, -1), empty.pooled.expand(len(latents), -1))
-    unconditional = velocity(pipeline, latents, levels, nothing)
+    unconditional = velocity(pipeline, latents, levels, nothing, reference)
     return torch.lerp(unconditional, conditional, guidance)
 
 
@@ -51,18 +52,19 @@ def integrate(
     steps: int = 28,
     guidance: float = 1.0,
     invert: bool = False,
+    reference: Float[torch.Tensor, "b c h w"] | None = None,
 ) -> Float[torch.Tensor, "b c h w"]:
     """Integrate the flow from noise to latents, or with ``invert`` from latents to noise.
 
     ``x ← x + (σ_to − σ_from) · v(x, σ)``. Sampling tells the network the level it is at; inversion tells it the level
-    it goes to, the one at which sampling will undo the step.
+    it goes to, the one at which sampling will undo the step. ``reference`` goes to :func:`velocity`.
     """
     encoded, empty = encode_prompts(pipeline, prompts), encode_prompts(pipeline, [""])
     sigmas = noise_levels(pipeline, steps)
     path = sigmas[::-1] if invert else sigmas
     for here, there in itertools.pairwise(path):
         told = there if invert else here
-        latents = latents + (there - here) * guided(pipeline, latents, told, encoded, empty, guidance)
+        latents = latents + (there - here) * guided(pipeline, latents, told, encoded, empty, guidance, reference)
     return latents
 
 

@@ -45,18 +45,18 @@ def _apply(spelling: list[str], pair: tuple[str, str]) -> list[str]:
     return merged
 
 
-def build_clip_tokenizer() -> CLIPTokenizer:
+def build_clip_tokenizer(words: tuple[str, ...] = world_words()) -> CLIPTokenizer:
     """Return a byte-pair tokenizer that ends and pads with ``<|endoftext|>``, as FLUX.1's and SD3's do."""
     symbols = _byte_symbols()
-    merges = _merges(world_words())
+    merges = _merges(words)
     tokens = [*symbols, *(symbol + _WORD_END for symbol in symbols), *("".join(pair) for pair in merges), _BEGIN, _END]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=PROMPT_TOKENS)
 
 
-def build_t5_tokenizer() -> T5Tokenizer:
-    """Return a unigram tokenizer with a piece for each word of the world and for each character."""
+def build_t5_tokenizer(words: tuple[str, ...] = world_words()) -> T5Tokenizer:
+    """Return a unigram tokenizer with a piece for each word and for each character."""
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -4.0)]
-    pieces += [("▁" + word, -2.0) for word in world_words()]
+    pieces += [("▁" + word, -2.0) for word in words]
     pieces += [(character, -6.0) for character in _CHARACTERS]
     return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=PROMPT_TOKENS)

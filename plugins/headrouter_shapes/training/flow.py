@@ -3,13 +3,19 @@
 ``x_σ = (1 − σ)·x₀ + σ·ε`` and the network learns ``dx/dσ = ε − x₀`` with σ from a logit-normal distribution
 (arXiv:2403.03206, section 3.1). One caption in ten is replaced by the empty prompt, so classifier-free guidance has
 something to compare with.
+
+A backbone of instructions is given the latents of another drawing, too, and learns the velocity to the one that the instruction
+asks for. Changes are learnt both ways; one instruction in ten asks for no change, and one in ten is empty, with the change done all
+the same.
 """
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import nn
@@ -17,14 +23,17 @@ from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from headrouter.errors import InvalidInputError, WeightsError
-from headrouter_shapes.pipelines.build import ShapesPipeline
+from headrouter_shapes.pipelines.build import INSTRUCTED, ShapesPipeline
 from headrouter_shapes.pipelines.prompting import encode_tokens, tokenize, velocity
 from headrouter_shapes.training.optimiser import Optimiser, cosine
 from headrouter_shapes.training.parallel import Gradients
 from headrouter_shapes.world.caption import VARIANTS, caption
+from headrouter_shapes.world.instruction import Change, instruction, no_change
 from headrouter_shapes.world.scene import Scene
 
 CAPTION_DROPOUT: Final = 0.1
+UNCHANGED: Final = 0.1
+"""Share of instructions that ask for no change."""
 _AVERAGE_DECAY: Final = 0.99
 _TRAINED: Final = ("transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
 
@@ -69,8 +78,8 @@ class FlowTraining:
     Args:
         pipeline: trained in place.
         recipe: of the run.
-        scenes: the pool's scenes.
-        latents: their scaled latents [N, 16, h, w], any floating type, on any device.
+        scenes: the pool's scenes; of a backbone of instructions, changes.
+        latents: their scaled latents [N, 16, h, w], any floating type, on any device; of changes [N, 32, h, w], source and target.
         device: where to train.
         workers: CPU threads that share a batch, each slice by slice; with more than one, a batch is 2·workers slices.
 
@@ -82,7 +91,7 @@ class FlowTraining:
         self,
         pipeline: ShapesPipeline,
         recipe: Recipe,
-        scenes: list[Scene],
+        scenes: Sequence[Scene] | Sequence[Change],
         latents: Float[torch.Tensor, "n c h w"],
         device: torch.device,
         workers: int = 1,
@@ -114,18 +123,23 @@ class FlowTraining:
         rows = choice.integers(len(self.scenes), size=recipe.batch)
         variants = choice.integers(VARIANTS, size=recipe.batch)
         dropped = choice.random(recipe.batch) < CAPTION_DROPOUT
-        prompts = [
-            "" if drop else caption(self.scenes[row], int(variant))
-            for row, variant, drop in zip(rows, variants, dropped, strict=True)
-        ]
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
         clean = self.latents[torch.as_tensor(rows, device=self.latents.device)].to(self.device, torch.float32)
+        reference = None
+        if recipe.backbone == INSTRUCTED:
+            turned, kept = choice.random(recipe.batch) < 0.5, choice.random(recipe.batch) < UNCHANGED
+            reference, clean = _pairs(clean, turned, kept)
+            said = [self._instruction(*chosen) for chosen in zip(rows, variants, turned, kept, strict=True)]
+        else:
+            said = [self._caption(row, variant) for row, variant in zip(rows, variants, strict=True)]
+        prompts = ["" if drop else text for text, drop in zip(said, dropped, strict=True)]
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
         noise = torch.randn(clean.shape, generator=generator, dtype=torch.float32, device="cpu").to(self.device)
         sigma = torch.sigmoid(torch.randn(recipe.batch, generator=generator, dtype=torch.float32, device="cpu")).to(
             self.device
         )
         clip, t5 = (tokens.to(self.device) for tokens in tokenize(self.pipeline, prompts))
-        parts = list(zip(*(whole.chunk(self.slices) for whole in (clean, noise, sigma, clip, t5)), strict=True))
+        every = [clean, noise, sigma, clip, t5, *([] if reference is None else [reference])]
+        parts = list(zip(*(whole.chunk(self.slices) for whole in every), strict=True))
         loss = self.gradients(lambda number: self._loss(*parts[number]), len(parts))
         self.optimiser.step(cosine(self.step, recipe.steps))
         decay = min(_AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
@@ -135,13 +149,29 @@ class FlowTraining:
         self.step += 1
         return loss
 
+    def _caption(self, row: int, variant: int) -> str:
+        scene = self.scenes[row]
+        assert isinstance(scene, Scene), "a caption is of a scene"
+        return caption(scene, int(variant))
+
+    def _instruction(self, row: int, variant: int, turned: bool, kept: bool) -> str:
+        change = self.scenes[row]
+        assert isinstance(change, Change), "an instruction is of a change"
+        return no_change(int(variant)) if kept else instruction(change.turned if turned else change, int(variant))
+
     def _loss(
-        self, clean: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor, clip: torch.Tensor, t5: torch.Tensor
+        self,
+        clean: torch.Tensor,
+        noise: torch.Tensor,
+        sigma: torch.Tensor,
+        clip: torch.Tensor,
+        t5: torch.Tensor,
+        reference: torch.Tensor | None = None,
     ) -> torch.Tensor:
         noisy = torch.lerp(clean, noise, sigma[:, None, None, None])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=not self.recipe.float32, cache_enabled=False):
             encoded = encode_tokens(self.pipeline, clip, t5)
-            predicted = velocity(self.pipeline, noisy, sigma, encoded)
+            predicted = velocity(self.pipeline, noisy, sigma, encoded, reference)
         return functional.mse_loss(predicted.float(), noise - clean)
 
     @torch.no_grad()
@@ -191,3 +221,13 @@ class FlowTraining:
             self.average[name].copy_(weight)
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = int(state["step"])
+
+
+def _pairs(
+    latents: Float[torch.Tensor, "b two_c h w"], turned: npt.NDArray[np.bool_], kept: npt.NDArray[np.bool_]
+) -> tuple[Float[torch.Tensor, "b c h w"], Float[torch.Tensor, "b c h w"]]:
+    """Return the reference of each change and the latents to reach, turned round or kept as chosen."""
+    source, target = latents.chunk(2, dim=1)
+    back, still = (torch.as_tensor(one, device=latents.device)[:, None, None, None] for one in (turned, kept))
+    reference = torch.where(back, target, source)
+    return reference, torch.where(still, reference, torch.where(back, source, target))

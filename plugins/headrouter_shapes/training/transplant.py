@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 import headrouter_diffusers.quiet  # noqa: F401
 import torch
-from diffusers import FluxPipeline
+from diffusers import FluxKontextPipeline, FluxPipeline
 from torch import nn
 
 from headrouter.errors import WeightsError
@@ -87,6 +87,26 @@ def _as_flux(weights: Weights, projection: torch.Tensor) -> Weights:
 
 
 @torch.no_grad()
+def with_more_words(trained: ShapesPipeline, fresh: ShapesPipeline) -> None:
+    """Copy all weights of a trained pipeline into ``fresh``, whose tokenizers know more words.
+
+    Embeddings follow the tokens that both have; those of new words stay fresh.
+    """
+    fresh.transformer.load_state_dict(trained.transformer.state_dict())
+    pairs = (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2"))
+    for encoder, tokenizer in pairs:
+        theirs, ours = getattr(trained, encoder).state_dict(), getattr(fresh, encoder).state_dict()
+        known, words = getattr(trained, tokenizer).get_vocab(), getattr(fresh, tokenizer).get_vocab()
+        places = [(words[token], known[token]) for token in words if token in known]
+        for name, weight in ours.items():
+            if weight.shape == theirs[name].shape:
+                weight.copy_(theirs[name])
+            else:
+                to, there = (torch.tensor(each, dtype=torch.long, device="cpu") for each in zip(*places, strict=True))
+                weight[to] = theirs[name][there]
+
+
+@torch.no_grad()
 def transplant(trained: ShapesPipeline, fresh: ShapesPipeline) -> float:
     """Copy usable weights of a trained SD3 or SD3.5 pipeline into ``fresh``; return their share.
 
@@ -97,12 +117,12 @@ def transplant(trained: ShapesPipeline, fresh: ShapesPipeline) -> float:
     Raises:
         WeightsError: ``trained`` is a Flux pipeline; nothing is copied.
     """
-    if isinstance(trained, FluxPipeline):
+    if isinstance(trained, FluxPipeline | FluxKontextPipeline):
         raise WeightsError("`--start-from` must be a pipeline of the same backbone, or of sd3 or sd3.5; got flux.")
     normed = any("norm_q" in name for name in fresh.transformer.state_dict())
     weights: Weights = trained.transformer.state_dict() if normed else without_norms(trained)
     pairs = [(trained.text_encoder, fresh.text_encoder)]
-    if isinstance(fresh, FluxPipeline):
+    if isinstance(fresh, FluxPipeline | FluxKontextPipeline):
         weights = _as_flux(weights, trained.text_encoder.text_projection.weight)
         pairs.append((trained.text_encoder_3, fresh.text_encoder_2))
     else:

@@ -1,0 +1,89 @@
+"""Training a backbone of instructions: it starts as Flux, is given the reference, and one command makes a folder that edits."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from headrouter_shapes import model_path
+from headrouter_shapes.pipelines.build import build_pipeline
+from headrouter_shapes.pipelines.folder import load_autoencoder, load_pipeline
+from headrouter_shapes.pipelines.prompting import encode_prompts, velocity
+from headrouter_shapes.pipelines.sampling import starting_noise
+from headrouter_shapes.train import main
+from headrouter_shapes.training.flow import FlowTraining, Recipe, _pairs
+from headrouter_shapes.training.transplant import with_more_words
+from headrouter_shapes.world.instruction import training_changes
+from headrouter_shapes.world.render import render
+
+from headrouter import Editor
+
+
+@pytest.fixture(scope="module")
+def started():
+    """Flux as it is bundled, and a pipeline of instructions that starts from it."""
+    flux = load_pipeline(model_path("flux"))
+    fresh = build_pipeline("flux-kontext", load_autoencoder(model_path("flux")))
+    with_more_words(flux, fresh)
+    return flux, fresh
+
+
+@torch.no_grad()
+def test_without_a_reference_it_begins_as_the_flux_that_it_started_from(started) -> None:
+    _, fresh = started
+    latents, sigma, texts = starting_noise(0, 2), torch.tensor([0.3, 0.8]), ["a large red star on the left", ""]
+    wanted, found = (velocity(each, latents, sigma, encode_prompts(each, texts)) for each in started)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    prompts, reference = encode_prompts(fresh, ["make the star red", "keep it as it is"]), starting_noise(1, 2)
+    seen = velocity(fresh, latents, sigma, prompts, reference)
+    assert not torch.equal(seen, velocity(fresh, latents, sigma, prompts, reference + 1))
+    shape = (48, 32)
+    backbone = Editor("flux-kontext", pipeline=fresh, method=None, progress=False, max_sequence_length=20).backbone
+    assert backbone.latent_shape(*shape)[0] == 16
+
+
+def test_a_change_is_learnt_both_ways_and_no_change_gives_the_reference_back() -> None:
+    source, target = torch.zeros(4, 2, 1, 1), torch.ones(4, 2, 1, 1)
+    turned, kept = np.array([False, True, False, True]), np.array([False, False, True, True])
+    reference, reached = _pairs(torch.cat([source, target], dim=1), turned, kept)
+    assert reference[:, 0].flatten().tolist() == [0, 1, 0, 1]
+    assert reached[:, 0].flatten().tolist() == [1, 0, 0, 1]
+
+
+def test_what_a_step_is_asked_and_given(started, monkeypatch) -> None:
+    """The same instructions of the same changes, whatever the workers, and the loss of a fresh network that predicts zero."""
+    recipe = Recipe("flux-kontext", pictures=8, batch=4, pool=8, float32=True)
+    latents = torch.randn(8, 32, 16, 16, generator=torch.Generator().manual_seed(0))
+    given = []
+    monkeypatch.setattr(
+        "headrouter_shapes.training.flow.tokenize",
+        lambda pipeline, prompts: given.append(prompts) or tokens(pipeline, prompts),
+    )
+    losses = []
+    for workers in (1, 2):
+        pipeline = build_pipeline("flux-kontext", load_autoencoder(model_path("flux")))
+        training = FlowTraining(pipeline, recipe, training_changes(0, 0, 8), latents, torch.device("cpu"), workers)
+        losses.append([training.advance()])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert given[0] == given[1] and len(given[0]) == 4
+    assert losses[0][0] == pytest.approx(2.0, abs=0.1)
+
+
+def tokens(pipeline, prompts):
+    from headrouter_shapes.pipelines.prompting import tokenize
+
+    return tokenize(pipeline, prompts)
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+def test_one_command_trains_two_steps_from_the_bundled_flux_and_the_folder_edits(tmp_path: Path) -> None:
+    flux = str(model_path("flux"))
+    how = ["--pictures", "8", "--batch", "4", "--pool", "8", "--sheet", "1", "--float32"]
+    assert main(["--model", "flux-kontext", "--out", str(tmp_path), "--vae", flux, "--start-from", flux, *how]) == 0
+    assert (tmp_path / "flux-kontext-0000008.png").is_file()
+    change = training_changes(0, 0, 1)[0]
+    editor = Editor(
+        "flux-kontext", model=str(tmp_path / "flux-kontext"), progress=False, dtype="float32", max_sequence_length=20
+    )
+    result = editor.edit(render(change.source), "make it red", steps=2, size=(64, 64))
+    assert result.image.size == (64, 64) and result.head_weights.shape == (1, 2, 8, 6)
