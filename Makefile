@@ -4,6 +4,7 @@
 # make benchmarks  measure what steering costs, and write docs/benchmarks.md
 # make gpu     measure on a CUDA GPU; WHEELS=folder brings packages along (docs/benchmarks.md)
 # make canary  run the suite on the newest PyTorch, diffusers and transformers that pip finds; TESTS=folder for a part of it
+# make reports  run experiments/shapes-ablation.yaml, and write its page into docs/reports
 # make features  try every feature on every kind of model, and write docs/features.md
 #
 # PYTHON=python3.12 chooses the interpreter that .venv is made with.
@@ -15,7 +16,7 @@ STAMP := $(VENV)/installed
 PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := test
-.PHONY: setup browser test canary lint demo format features benchmarks gpu clean
+.PHONY: setup browser test canary lint demo format features reports benchmarks gpu clean
 
 setup: $(STAMP) browser
 
@@ -66,6 +67,13 @@ features: export HF_HUB_OFFLINE := 1
 features: export OMP_NUM_THREADS := 1
 features: $(STAMP)
 	cd tests && ../$(BIN)/python -W ignore -m features.test_features
+
+reports: export HF_HUB_OFFLINE := 1
+reports: export OMP_NUM_THREADS := 1
+reports: $(STAMP)
+	$(BIN)/headrouter experiment run experiments/shapes-ablation.yaml -o runs/shapes-ablation
+	rm -rf docs/reports/shapes-ablation
+	$(BIN)/headrouter experiment report runs/shapes-ablation --page docs/reports/shapes-ablation
 
 benchmarks: export HF_HUB_OFFLINE := 1
 benchmarks: export OMP_NUM_THREADS := 1

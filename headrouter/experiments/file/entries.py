@@ -27,7 +27,7 @@ def entry_of(configuration: AnyConfiguration) -> dict[str, Any]:
     operators = [_part("operator", operator) for operator in configuration.operators]
     if not all((backbone, inversion, *operators, *methods)):
         return {}
-    label = {"label": configuration.label} if configuration.label else {}
+    label = {"label": configuration.group} if configuration.group != backbone["name"] else {}
     one = {
         "name": "unedited" if configuration.still else configuration.name,
         "inversion": _short(inversion),

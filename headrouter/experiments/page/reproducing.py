@@ -28,7 +28,8 @@ def experiment_file(gathered: Gathered, ran: Ran) -> str:
     }
     commit = gathered.top.get("environment", {}).get("commit")
     versions = ran.plain.get("describes", {}).get("code", {})
-    known = ", ".join(f"{name} {code.get('version')}" for name, code in versions.items() if code.get("version"))
+    order = sorted(versions.items(), key=lambda one: one[0] != "headrouter")
+    known = ", ".join(f"{name} {code.get('version')}" for name, code in order if code.get("version"))
     head = f"# Made by {known or 'unknown versions'}{f', commit {commit}' if commit else ''}; hash {ran.hash}.\n"
     return head + yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=120)
 

@@ -33,9 +33,9 @@ const overlays = (data, cell) => {
   const found = [["", "nothing", () => null]];
   if (data.of.mask?.picture) found.push(["mask", "where the data set allows a change", () => make("img", { class: "over dim", src: data.of.mask.picture, alt: "" })]);
   const maps = cell.maps ?? {};
-  if (maps.mask) found.push(["blend", "mask of the edit", () => canvasOf(maps.mask, (value) => [0, 0, 0, value === null ? 0 : Math.round(190 * (1 - value))], { class: "over" })]);
+  if (maps.mask) found.push(["blend", "mask of the edit", () => canvasOf(maps.mask, (value) => [128, 128, 128, value === null ? 0 : Math.round(190 * (1 - value))], { class: "over" })]);
   for (const [word, map] of Object.entries(maps.words ?? {}))
-    found.push([`word ${word}`, `where “${word}” acts`, () => canvasOf(map, (value) => (value === null ? [0, 0, 0, 0] : [...heat(value), 190]), { class: "over smooth" })]);
+    found.push([`word ${word}`, `where “${word}” acts`, () => canvasOf(map, (value) => (value === null ? [0, 0, 0, 0] : [...heat(value), Math.round(50 + 160 * value)]), { class: "over smooth" })]);
   return found;
 };
 
