@@ -6,6 +6,7 @@ benchmarks and analyses with many.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, final
 
 import torch
@@ -17,7 +18,7 @@ from typing_extensions import Self
 from headrouter.attention.rows import Row, rows_at
 from headrouter.attention.step_info import Phase
 from headrouter.editing.assembly import name_of
-from headrouter.editing.request import Settled
+from headrouter.editing.request import Settled, reference_size
 from headrouter.editing.tuning import Plan
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.imaging.picture import to_picture, to_tensor
@@ -50,12 +51,14 @@ class Task:
         source: Prompt of the source's row, which describes the picture, or is the null instruction; None where there is no such
             row.
         pixels: The picture at the working size, in [−1, 1]; None for a new picture, from noise.
+        references: Reference pictures beside it, in [−1, 1], each at a size of its own; of the same sizes in all tasks.
     """
 
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
     source: str | None = None
     pixels: Float[Tensor, "1 3 height width"] | None = None
+    references: tuple[Float[Tensor, "1 3 height width"], ...] = ()
 
 
 @final
@@ -150,7 +153,8 @@ class Batch:
             plan = replace(plan, methods=(*plan.methods, WordMaps()))
         pixels = [to_tensor(given.picture, given.size) for given in every]
         source = plan.inversion.source_row_prompt(asked.source_prompt)
-        tasks = tuple(Task(asked.prompt, asked.seed, source, one) for one in pixels)
+        references = tuple(to_tensor(one, reference_size(one, backbone)) for one in first.references)
+        tasks = tuple(Task(asked.prompt, asked.seed, source, one, references) for one in pixels)
         size, negative = first.picture.size, asked.negative_prompt
         return cls(backbone, plan, tasks, first.size, negative, size, phase, max_rows, label, inverted=inverted)
 
@@ -288,10 +292,16 @@ class Batch:
         return rows
 
     def _references(self, place: int) -> tuple[Latents, ...]:
-        """Return the latents of a picture's references: of itself, where the inversion takes references."""
+        """Return the latents of a picture's references, itself first, where the inversion takes references."""
         if not self.plan.inversion.takes_references or self.latents is None:
             return ()
-        return (self.latents[place : place + 1],)
+        return self.latents[place : place + 1], *self._further_references[place]
+
+    @cached_property
+    def _further_references(self) -> list[tuple[Latents, ...]]:
+        """Encode the reference pictures beside each picture."""
+        encode, device = self.backbone.encode_image, self.backbone.device
+        return [tuple(encode(one.to(device)) for one in task.references) for task in self.tasks]
 
     def _inputs(self, places: Sequence[int], seed: int) -> RunInputs:
         """Return what is fixed for a run of some of the pictures, each with the noise of its ``seed``-th seed."""
@@ -317,9 +327,13 @@ class Batch:
 
     def _read(self, place: int) -> tuple[Tensor, ...] | None:
         """Return the pictures that a picture's prompts are encoded with; None where they depend on none."""
-        pixels = self.tasks[place].pixels
+        task, device = self.tasks[place], self.backbone.device
         reads = self.backbone.reads_references and self.plan.inversion.takes_references
-        return (pixels.to(self.backbone.device),) if reads and pixels is not None else None
+        return (
+            tuple(one.to(device) for one in (task.pixels, *task.references))
+            if reads and task.pixels is not None
+            else None
+        )
 
     def _key(self, place: int, text: str) -> Any:
         """Return a text, with the hash of the pictures that it is encoded with, if there are any."""

@@ -130,6 +130,7 @@ class Editor:
         seed: int | Sequence[int] = 0,
         size: Size = "auto",
         start: InvertedLatents | str | os.PathLike[str] | None = None,
+        references: Sequence[Source] = (),
         maps: bool = True,
     ) -> Result:
         """Edit a picture.
@@ -149,11 +150,13 @@ class Editor:
                 edit of its seed alone; the inversion is shared where it draws no noise.
             size: Width and height to work at, or ``auto``: the model's training area at the picture's aspect.
             start: Inverted latents of the same picture, prompt and settings, from :meth:`invert`, or the file they were saved in.
+            references: Further pictures for the model to look at, after the picture itself, where the inversion is ``instruct`` and
+                the model takes several: "put the cat of picture 2 on the chair".
             maps: Record where each word acts, for :meth:`Result.text_map`.
         """
         values: dict[str, Any] = {"negative_prompt": negative_prompt, "preset": preset, "keep": keep, "push": push}
         values |= {"steps": steps, "guidance": guidance, "seed": seed, "size": size, "maps": maps}
-        (result,) = self.edit_together([image], prompt, source_prompt, start=start, **values)
+        (result,) = self.edit_together([image], prompt, source_prompt, start=start, references=references, **values)
         return result
 
     @on_fitting_threads
@@ -165,6 +168,7 @@ class Editor:
         source_prompt: str = "",
         *,
         start: InvertedLatents | str | os.PathLike[str] | None = None,
+        references: Sequence[Source] = (),
         **asked: Any,
     ) -> list[Result]:
         """Edit pictures of one size together, in the same model calls as far as ``max_rows`` allows.
@@ -172,13 +176,14 @@ class Editor:
         Args:
             images, prompt, source_prompt: As in :meth:`edit`; the prompts are those of every picture.
             start: As in :meth:`edit`, for a single picture.
+            references: As in :meth:`edit`, the same for every picture.
             asked: Whatever else :meth:`edit` takes, for every picture.
 
         Raises:
             InvalidInputError: pictures of different sizes, or several and one ``start``.
         """
         values = {"prompt": prompt, "source_prompt": source_prompt, **asked}
-        every, weights = settled(images, values, *self._parts), self.backbone.fingerprint()
+        every, weights = settled(images, values, *self._parts, references=references), self.backbone.fingerprint()
         records = [Record.of(one, self.backbone, self._backbone_record, weights, self.max_rows) for one in every]
         kept = None if start is None else starts(start, every, self.backbone, self._backbone_record, weights)
         most, label = self.max_rows, self._label("edit")

@@ -25,6 +25,7 @@ SOURCE: Final = "source.png"
 _UNHASHED: Final[Any] = {
     "backbone": {"model", "pipeline", "device", "offload"},
     "source": {"file"},
+    "references": {"__all__": {"file"}},
     "preset": True,
     "max_rows": True,
 }
@@ -107,6 +108,7 @@ class Record(Parameters):
         backbone, inversion, operators, methods: The parts, with presets and knobs applied.
         weights: Fingerprint of what the backbone holds; empty if the record does not say.
         edit, source: Prompts, numbers and picture; without prompts and picture, the record says how edits are made.
+        references: Reference pictures beside the picture itself; left out of file and hash where there are none.
         code: Versions and hashes of the code that computed it.
         preset: Preset that values of the parts are from.
         max_rows: Most rows in one model call.
@@ -121,6 +123,7 @@ class Record(Parameters):
     operators: tuple[Part, ...] = ()
     methods: tuple[Part, ...]
     edit: Edit
+    references: tuple[Picture, ...] = ()
     preset: str | None = None
     max_rows: int | None = Field(ge=2)
     code: dict[str, Code]
@@ -173,7 +176,14 @@ class Record(Parameters):
         """
         asked = given.request
         edit = asked.model_dump(include={"source_prompt", "prompt", "negative_prompt", "seed", "maps"})
-        rest = {"source": {"sha256": picture_hash(given.picture)}, "preset": asked.preset, "max_rows": max_rows}
+        rest: dict[str, Any] = {
+            "source": {"sha256": picture_hash(given.picture)},
+            "preset": asked.preset,
+            "max_rows": max_rows,
+        }
+        if given.references:
+            hashes = [picture_hash(picture) for picture in given.references]
+            rest["references"] = [{"file": reference_file(n), "sha256": one} for n, one in enumerate(hashes, 1)]
         known = {**loaded, **backbone.settings}
         return cls.of_plan(given.plan, known, weights, {**edit, "size": given.size}, (backbone,), **rest)
 
@@ -202,6 +212,8 @@ class Record(Parameters):
     def hash(self) -> str:
         """Return the SHA-256 of all that decides the picture, 16 hexadecimal digits."""
         decides = self.model_dump(mode="json", by_alias=True, exclude=_UNHASHED)
+        if not self.references:
+            del decides["references"]
         text = json.dumps({"format": FORMAT, **decides}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -218,6 +230,11 @@ class Record(Parameters):
         """Return a part of :meth:`plain`; deprecated."""
         warnings.warn("records have attributes now; indices go with the next release.", DeprecationWarning, 2)
         return self.plain()[name]
+
+
+def reference_file(number: int) -> str:
+    """Return the name of the file of a reference picture, numbered from 1, beside the record."""
+    return f"reference-{number}.png"
 
 
 def picture_hash(picture: Image.Image) -> str:

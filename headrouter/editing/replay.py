@@ -3,6 +3,8 @@
 import warnings
 from pathlib import Path
 
+from PIL import Image
+
 from headrouter import renamed
 from headrouter.editing.assembly import (
     backbone_parameters_of,
@@ -13,7 +15,7 @@ from headrouter.editing.assembly import (
     registered_under,
 )
 from headrouter.editing.editor import Editor
-from headrouter.editing.record import Part, Record, picture_hash
+from headrouter.editing.record import Part, Picture, Record, picture_hash
 from headrouter.editing.record_file import part_of_record, read_record, record_file
 from headrouter.editing.result import Result
 from headrouter.errors import InvalidInputError, RecordWarning, WeightsError
@@ -52,12 +54,7 @@ def replay(path: str | Path, *, model: str | None = None, progress: bool = True,
     changing: _Named = [(_name("operator", part), part) for part in record.operators]
     with part_of_record(path):
         backbone, inversion, operators, methods = _parts(record, inversion_name, changing, named)
-    file = path.parent / record.source.file
-    picture = load_picture(file)
-    if picture_hash(picture) != record.source.sha256:
-        raise InvalidInputError(
-            f"'{file}' is not the picture that was edited: its hash differs. Put the original back, or edit anew."
-        )
+    picture, *references = (_picture(path.parent, one) for one in (record.source, *record.references))
     backbone = changed(backbone, {name: value for name, value in loading.items() if value is not None})
     editor = Editor(
         backbone,
@@ -69,7 +66,7 @@ def replay(path: str | Path, *, model: str | None = None, progress: bool = True,
         progress=progress,
     )
     _check_weights(editor, record, path, backbone.dtype)
-    result = editor.edit(picture, **dict(record.edit))
+    result = editor.edit(picture, references=references, **dict(record.edit))
     result.record = result.record.model_copy(update={"preset": record.preset})  # the parts have its values
     return result
 
@@ -78,6 +75,16 @@ __getattr__ = renamed.names(__name__, edit_again="replay")
 
 
 _Named = list[tuple[str, Part]]
+
+
+def _picture(folder: Path, named: Picture) -> Image.Image:
+    """Read a picture beside a record, and check that it is the one that was there."""
+    picture = load_picture(folder / named.file)
+    if picture_hash(picture) != named.sha256:
+        raise InvalidInputError(
+            f"'{folder / named.file}' is not the picture that was edited: its hash differs. Put the original back, or edit anew."
+        )
+    return picture
 
 
 def _parts(

@@ -82,12 +82,14 @@ class Settled:
         request: Request of the user.
         plan: Plan of the run.
         size: Width and height to work at.
+        references: Reference pictures beside the picture itself, as the user gave them.
     """
 
     picture: Image.Image
     request: Request
     plan: Plan
     size: tuple[int, int]
+    references: tuple[Image.Image, ...] = ()
 
 
 def request_of(**values: Any) -> Request:
@@ -117,6 +119,7 @@ def settled(
     methods: tuple[Method, ...],
     *,
     only: Only | None = None,
+    references: Sequence[Source] = (),
 ) -> list[Settled]:
     """Read pictures, and settle size, parts, steps and guidance of each; nothing of the model runs.
 
@@ -125,6 +128,7 @@ def settled(
         values: The request, see :func:`request_of`.
         backbone, inversion, operators, methods: The parts, as the user gave them.
         only: Part of the run if no edits are made, see :func:`~headrouter.editing.tuning.settle`.
+        references: Reference pictures beside each picture itself.
 
     Raises:
         HeadRouterError: what cannot be done.
@@ -134,7 +138,7 @@ def settled(
     sizes = [working_size_of(request.size, picture.size, backbone) for picture in pictures]
     plan = settle(request, inversion, methods, backbone.defaults, operators=operators, only=only)
     if plan.inversion.takes_references:
-        _refuse_unfit_references(request, plan.inversion, backbone)
+        _refuse_idle_or_large(request, plan.inversion, backbone)
     if only == "inversion" and not plan.inversion.inverts:
         raise IncompatibleError(
             f"`inversion` {name_of('inversion', plan.inversion)!r} inverts nothing, so that no latents can be kept. Choose "
@@ -145,10 +149,11 @@ def settled(
             f"`negative_prompt` {request.negative_prompt!r} would have no effect: `inversion` "
             f"{name_of('inversion', plan.inversion)!r} inverts without guidance. Give it to the edits that start from here."
         )
-    return [Settled(picture, request, plan, size) for picture, size in zip(pictures, sizes, strict=True)]
+    further = further_references(references, plan.inversion, name_of("inversion", plan.inversion), backbone)
+    return [Settled(picture, request, plan, size, further) for picture, size in zip(pictures, sizes, strict=True)]
 
 
-def _refuse_unfit_references(request: Request, inversion: Inversion, backbone: Backbone) -> None:
+def _refuse_idle_or_large(request: Request, inversion: Inversion, backbone: Backbone) -> None:
     """Refuse what does not go with a picture that the model is given as a reference.
 
     Raises:
@@ -199,3 +204,60 @@ def own_size(picture_size: tuple[int, int], backbone: Backbone) -> tuple[int, in
             "Give a width and height."
         )
     return working_size(picture_size, area, backbone.size_multiple)
+
+
+def further_references(
+    sources: Sequence[Source], inversion: Inversion, name: str, backbone: Backbone
+) -> tuple[Image.Image, ...]:
+    """Read the reference pictures that an edit is given beside the picture itself.
+
+    Args:
+        sources: The pictures, in the order in which the model is given them.
+        inversion, name: The inversion, and its registered name for messages.
+        backbone: The model.
+
+    Raises:
+        IncompatibleError: the inversion gives the model none.
+        InvalidInputError: more than the model takes, or one that is too large or too small.
+    """
+    if isinstance(sources, str | bytes) or not isinstance(sources, Sequence):
+        raise InvalidInputError("`references` must be a list of pictures; put a single one into a list.")
+    if not sources:
+        return ()
+    if not inversion.takes_references:
+        raise IncompatibleError(
+            f"`references` would have no effect: `inversion` {name!r} gives the model no pictures. Leave them out, or choose"
+            " 'instruct'."
+        )
+    if len(sources) >= backbone.most_references:
+        most = backbone.most_references
+        raise InvalidInputError(
+            f"`references` must be {most - 1} at most: {backbone.name} takes {most} reference picture{'s' * (most > 1)}, the edited"
+            f" one included, and there are {len(sources)} more. Leave some out."
+        )
+    pictures = tuple(load_picture(source) for source in sources)
+    for number, picture in enumerate(pictures, 1):
+        _refuse_size_of(number, picture, backbone)
+    return pictures
+
+
+def reference_size(picture: Image.Image, backbone: Backbone) -> tuple[int, int]:
+    """Return the width and height at which a further reference picture is given: its own, in multiples that the model takes."""
+    multiple = backbone.size_multiple
+    width, height = (max(1, side // multiple) * multiple for side in picture.size)
+    return width, height
+
+
+def _refuse_size_of(number: int, picture: Image.Image, backbone: Backbone) -> None:
+    width, height, most = *picture.size, backbone.largest_reference
+    if most and width * height > most:
+        fitting = working_size(picture.size, backbone.defaults.area, backbone.size_multiple)
+        raise InvalidInputError(
+            f"`references`: picture {number} is {width}x{height}, and {backbone.name} takes {most} pixels at most. Resize it to"
+            f" {fitting[0]}x{fitting[1]}."
+        )
+    if min(picture.size) < backbone.size_multiple:
+        raise InvalidInputError(
+            f"`references`: picture {number} is {width}x{height}, and a side must have {backbone.size_multiple} pixels at least."
+            " Enlarge it."
+        )

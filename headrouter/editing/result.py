@@ -16,7 +16,7 @@ from typing_extensions import Self
 from headrouter import renamed
 from headrouter.editing.assembly import names_of
 from headrouter.editing.batch import Batch, Edited
-from headrouter.editing.record import SOURCE, Record
+from headrouter.editing.record import SOURCE, Record, reference_file
 from headrouter.editing.record_file import RECORD, as_json, read_plain
 from headrouter.editing.request import Settled
 from headrouter.editing.saving import save_together
@@ -68,6 +68,7 @@ class Result:
         prompts: The target prompt of each of ``images``.
         seeds: The seed of each of ``images``.
         source_prompt: Prompt of the source's row.
+        references: Reference pictures beside the source.
         cost: Model calls, rows, seconds and peak memory, of inversion and sampling.
         record: All that the edit depends on, from which it can be run again.
         diagnostics: Tensors that each method recorded: a name of the method, then named tensors.
@@ -82,6 +83,7 @@ class Result:
     record: Record
     diagnostics: list[tuple[str, Mapping[str, Tensor]]]
     _reconstruct: "Later" = field(repr=False)
+    references: tuple[Image.Image, ...] = ()
 
     evidence = renamed.attribute("evidence", "diagnostics")
 
@@ -110,6 +112,7 @@ class Result:
                     record=record,
                     diagnostics=list(zip(names_of("method", batch.plan.methods), shares, strict=True)),
                     _reconstruct=Later(partial(_reconstructed, batch, place, edited.inverted[:1])),
+                    references=given.references,
                 )
             )
         return results
@@ -180,7 +183,11 @@ class Result:
         """
         target = writable_folder(folder)
         names = [f"edit-{number}.png" for number in range(len(self.images))]
-        pictures = {SOURCE: self.source, **dict(zip(names, self.images, strict=True))}
+        pictures = {
+            SOURCE: self.source,
+            **{reference_file(n): one for n, one in enumerate(self.references, 1)},
+            **dict(zip(names, self.images, strict=True)),
+        }
         pictures |= {f"mask-{number}.png": self.mask(number) for number in range(len(names)) if self.has_mask(number)}
         cost = {**asdict(self.cost), "seconds": round(self.cost.seconds, 3)}
         plain = {**self.record.plain(), "cost": cost, "images": names}

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from headrouter_flux2.backbone import KleinParameters
+from headrouter_flux2.testing import tiny_klein
 from headrouter_flux_kontext.backbone import KontextParameters
 from headrouter_flux_kontext.testing import tiny_kontext
 from headrouter_inversions.instruct import Instruct
@@ -14,6 +16,7 @@ from PIL import Image
 
 from headrouter import Editor, replay
 from headrouter.cli import main
+from headrouter.editing.record_file import record_from
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.experiments.composing import configure
 from headrouter.methods.head_router.head_routing import HeadRouting
@@ -151,3 +154,82 @@ def test_a_model_that_reads_the_picture_with_its_prompts():
     first, second = (found.prompts[0] for found in together)
     assert first.find("cat") == second.find("cat") and first.positions[0] > 5
     assert not torch.equal(first.tensors["prompt_embeds"], second.tensors["prompt_embeds"])
+
+
+@pytest.fixture(scope="module")
+def klein():
+    return KleinParameters(max_sequence_length=64).load("tiny", tiny_klein(distilled=True))
+
+
+def test_further_references_are_given_after_the_picture_and_are_on_record(klein, tmp_path):
+    """Of sizes of their own; what the stock pipeline makes of the list of pictures; other pictures, another edit and hash."""
+    others = [picture(1, (32, 48)), picture(2, (40, 40))]
+    asked = {"prompt": INSTRUCTION, "steps": 2, "size": SIZE, "seed": 1}
+    found = Editor(klein, "instruct", None, progress=False).edit(picture(), references=others, **asked)
+    [stock] = klein.pipeline(
+        image=[picture(), *others],
+        prompt=INSTRUCTION,
+        width=SIZE[0],
+        height=SIZE[1],
+        num_inference_steps=2,
+        guidance_scale=1.0,
+        max_sequence_length=64,
+        generator=torch.Generator().manual_seed(1),
+    ).images
+    assert np.abs(pixels(found.image) - pixels(stock)).max() <= 1
+    alone, turned = (
+        Editor(klein, "instruct", None, progress=False).edit(picture(), references=given, **asked)
+        for given in ([], others[::-1])
+    )
+    assert len({one.record.hash for one in (found, alone, turned)}) == 3
+    assert not np.array_equal(found.image, alone.image) and not np.array_equal(found.image, turned.image)
+    assert "references" not in alone.record.plain()
+    found.save(tmp_path)
+    assert record_from(json.loads((tmp_path / "result.json").read_text())).hash == found.record.hash
+    with Image.open(tmp_path / "reference-2.png") as kept:
+        assert np.array_equal(kept, others[1])
+
+
+def test_an_edit_with_references_runs_again(tmp_path):
+    tiny_klein(distilled=True).save_pretrained(tmp_path / "model")
+    for name, one in (("cat", picture()), ("dog", picture(1))):
+        one.save(tmp_path / f"{name}.png")
+    words = ["--backbone", "klein", "--model", str(tmp_path / "model"), "--inversion", "instruct", "--method", "grag"]
+    more = [
+        "--reference",
+        str(tmp_path / "dog.png"),
+        "--prompt",
+        "x",
+        "--steps",
+        "1",
+        "--size",
+        "48x32",
+        "--no-progress",
+    ]
+    assert main(["edit", str(tmp_path / "cat.png"), *words, *more, "-o", str(tmp_path / "out")]) == 0
+    again = replay(tmp_path / "out", progress=False)
+    with Image.open(tmp_path / "out" / "edit-0.png") as first:
+        assert np.array_equal(again.image, first)
+    picture(2).save(tmp_path / "out" / "reference-1.png")
+    with pytest.raises(InvalidInputError, match=r"reference-1.png' is not the picture that was edited"):
+        replay(tmp_path / "out", progress=False)
+
+
+def test_references_that_cannot_be_given_are_refused_by_name(klein, kontext):
+    edit = Editor(klein, "instruct", None, progress=False).edit
+    with pytest.raises(
+        InvalidInputError, match=r"`references` must be 0 at most: flux-kontext .* takes 1 reference picture, the"
+    ):
+        editor(kontext).edit(picture(), references=[picture(1)], **ASKED)
+    with pytest.raises(InvalidInputError, match=r"`references` must be 3 at most: flux2-klein .* and there are 4 more"):
+        edit(picture(), references=[picture(1)] * 4, **ASKED)
+    with pytest.raises(
+        InvalidInputError, match=r"picture 2 is 2000x1000, .* takes 1179648 pixels at most\. Resize it to 1448x728"
+    ):
+        edit(picture(), references=[picture(1), Image.new("RGB", (2000, 1000))], **ASKED)
+    with pytest.raises(InvalidInputError, match="must be a list of pictures"):
+        edit(picture(), references="dog.png", **ASKED)
+    with pytest.raises(
+        IncompatibleError, match="`references` would have no effect: `inversion` 'sdedit' gives the model no pictures"
+    ):
+        Editor(klein, "sdedit", None, progress=False).edit(picture(), references=[picture(1)], **ASKED)

@@ -52,6 +52,13 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument(
         "--negative", default="", metavar="TEXT", help="negative prompt, from which guidance steers away"
     )
+    parser.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        metavar="PICTURE",
+        help="further picture for the model to look at, on a model that takes several; repeat for more",
+    )
     parser.add_argument("-o", "--output", default="out", metavar="FOLDER", help="folder of the pictures (default: out)")
     parser.add_argument("--from", dest="record", metavar="RESULT.JSON", help="run an earlier edit again")
     parser.add_argument(
@@ -232,6 +239,7 @@ def _edit(editor: "Editor", pictures: "Sequence[Image.Image]", arguments: argpar
         guidance=arguments.guidance,
         seed=arguments.seed or 0,
         size=size_of(arguments.size),
+        references=arguments.reference,
     )
 
 
