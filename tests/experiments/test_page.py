@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import html
 import json
 import shutil
 import time
@@ -154,7 +155,9 @@ def test_a_page_of_its_own_needs_no_run_folder(made: Path, tmp_path: Path) -> No
 def test_texts_of_a_data_set_stay_texts(made: Path) -> None:
     rows = data(made / "report")["rows"]
     assert all(SHORT in row[5] and row[6] == STRANGE for row in rows)
-    assert "<img" not in (made / "report" / "index.html").read_text()
+    told = dataclasses.replace(gather(made), problems=[STRANGE])
+    text = write_page(told, made.parent / "told", "euler").read_text()
+    assert "<img" not in text and STRANGE in html.unescape(text)
 
 
 def _append(folder: Path, line: bytes) -> None:
@@ -206,6 +209,13 @@ def test_a_run_without_a_finished_edit_has_a_page_that_says_so(harmed: Path) -> 
     assert "0 cells are done, 0 failed, 112 are left" in text
     with pytest.raises(InvalidInputError, match="is no run folder"):
         report(harmed / "pictures")
+
+
+def test_a_run_that_goes_on_is_said_to(harmed: Path) -> None:
+    (harmed / "processes").mkdir(exist_ok=True)
+    (harmed / "processes" / "elsewhere+boot+1+2+3.json").write_text('{"host": "elsewhere", "number": 1}')
+    text = write_page(gather(harmed), harmed / "report", "euler").read_text()
+    assert "The run goes on:</b> 1 process at work" in text
 
 
 def test_published_figures_are_on_the_page_as_such(made: Path, tmp_path: Path) -> None:

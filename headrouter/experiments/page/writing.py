@@ -28,12 +28,12 @@ _LISTED: Final = 20
 
 
 class Line(Protocol):
-    """Describes a line of published figures beside ours."""
+    """Describes a line of published figures beside ours; a cell is its ``str``, with the marks of its notes."""
 
     @property
     def origin(self) -> str: ...
     @property
-    def cells(self) -> Sequence[str]: ...
+    def cells(self) -> Sequence[object]: ...
     @property
     def remark(self) -> str: ...
 
@@ -186,7 +186,10 @@ def _comparison(one: Comparison) -> dict[str, Any]:
         "title": one.title,
         "source": one.source,
         "headings": list(one.headings),
-        "lines": [{"origin": line.origin, "cells": list(line.cells), "remark": line.remark} for line in one.lines],
+        "lines": [
+            {"origin": line.origin, "cells": [str(cell) for cell in line.cells], "remark": line.remark}
+            for line in one.lines
+        ],
         "notes": [list(note) for note in one.notes],
     }
 

@@ -109,6 +109,7 @@ Report.radar = (group, column, which, chosen) => {
   const own = configurations.map((one, id) => ({ one, id })).filter(({ one }) => one.group === group && one.means);
   const figure = make("figure", { class: "chart" }, make("h3", {}, group));
   const lines = own.filter(({ id }) => chosen.includes(id));
+  const colour = (id) => { const place = lines.findIndex((one) => one.id === id); return place < 0 ? "var(--line)" : `var(--colour-${place % 9})`; };
   const all = own.flatMap(({ one }) => axes.map((kind) => of(one, kind)?.[0])).filter((one) => one !== undefined && one !== null);
   if (!all.length) {
     figure.append(make("p", { class: "none" }, "No edit is of any of these kinds."));
@@ -139,16 +140,16 @@ Report.radar = (group, column, which, chosen) => {
     const anchor = Math.abs(labelX - centre) < 12 ? "middle" : labelX > centre ? "start" : "end";
     svg.append(draw("text", { class: empty ? "axis none" : "axis", x: labelX, y: labelY + 4, "text-anchor": anchor }, kind.replace(/^change /, "").replace("add or delete object", "add or delete"), empty ? draw("title", {}, "no edit of this kind") : null));
   });
-  for (const { one } of lines) {
+  for (const { one, id } of lines) {
     const found = axes.map((kind, place) => { const value = of(one, kind)?.[0]; return value === undefined || value === null ? null : at(place, share(value)); });
-    const colour = colourOf(one), whole = found.every(Boolean);
+    const whole = found.every(Boolean);
     const sides = found.map((point, place) => [point, found[(place + 1) % axes.length]]).filter(([from, to]) => from && to);
-    svg.append(draw("g", { style: `--own: ${colour}`, class: "ring" }, draw("title", {}, one.name),
+    svg.append(draw("g", { style: `--own: ${colour(id)}`, class: "ring" }, draw("title", {}, one.name),
       whole ? draw("polygon", { points: found.map((point) => point.join(",")).join(" ") }) : null,
       sides.map(([[x1, y1], [x2, y2]]) => draw("line", { x1, y1, x2, y2 })),
       found.filter(Boolean).map(([x, y]) => draw("circle", { cx: x, cy: y, r: 3.5 }))));
   }
-  const legend = make("ul", { class: "legend" }, own.map(({ one, id }) => make("li", {}, make("label", { style: `--own: ${colourOf(one)}` },
+  const legend = make("ul", { class: "legend" }, own.map(({ one, id }) => make("li", {}, make("label", { style: `--own: ${colour(id)}` },
     make("input", { type: "checkbox", checked: chosen.includes(id), onchange: (event) => {
       const rest = chosen.filter((other) => other !== id);
       Report.go({ radar: (event.target.checked ? [...rest, id] : rest).join(".") || "none" }, true);
