@@ -28,7 +28,7 @@ from headrouter.sampling.inversion import Inversion
 
 STEPS, RELEASE = 28, 12
 _RF = RFInversion(eta=1.0, stop=RELEASE, hold_source=True)
-_BLEND = LocalBlend(mask_from="difference", blend=1.0)
+_BLEND = LocalBlend(mask="attention", blend=1.0)
 VARIANTS: dict[str, tuple[Inversion, list[Method]]] = {
     "euler": (Euler(), []),
     "+ injection": (Euler(), [Injection(tau=0.4)]),

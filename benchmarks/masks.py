@@ -8,7 +8,7 @@ covers, and intersection over union. Means with 95 % intervals over edits of the
 """
 
 import argparse
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from headrouter_blending.method import LocalBlend
@@ -26,7 +26,7 @@ INVERSIONS: Final[dict[str, Inversion]] = {
     "rf, held": RFInversion(eta=1.0, stop=14, hold_source=True),
     "flowedit": FlowEdit(last_steps=0.6),
 }
-KINDS: Final[tuple[Literal["words", "difference"], ...]] = ("words", "difference")
+KINDS: Final[tuple[str, ...]] = ("words", "attention")
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     print("| | masks of | covers | of what must change | overlap |\n|---|---|---|---|---|")
     for name, inversion in INVERSIONS.items():
         for kind in KINDS:
-            editor = Editor(backbone, inversion, LocalBlend(mask_from=kind, blend=1.0), progress=False)
+            editor = Editor(backbone, inversion, LocalBlend(mask=kind, blend=1.0), progress=False)
             found = []
             for case in tqdm(chosen, desc=f"{name}, {kind}", leave=False, disable=None):
                 result = editor.edit(

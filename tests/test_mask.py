@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from headrouter_analysis.analyses.masks import read_masks
 from headrouter_analysis.profile import Profile
-from headrouter_blending.given import mask_pixels
-from headrouter_blending.method import LocalBlend
 from PIL import Image, ImageDraw
 from test_picture import bomb
 
 from headrouter.editing.assembly import methods_of
 from headrouter.editing.record_file import read_record
 from headrouter.errors import InvalidInputError
-from headrouter.masks.mask import load_mask
+from headrouter.masks.part import mask_of
+from headrouter.masks.picture import PictureMask, pixels_of
+from headrouter.masks.reading import load_mask
 
 HALF = np.arange(32)[None].repeat(24, 0) < 12
 LEVELS = Image.fromarray(HALF.astype(np.uint8) * 255)
@@ -55,7 +55,7 @@ PLAIN = {
 def test_white_is_inside(name):
     assert np.array_equal(np.asarray(load_mask(PLAIN[name])) >= 128, HALF) or name == "soft"
     if name != "soft":
-        assert np.array_equal(mask_pixels(LocalBlend(mask=PLAIN[name]).mask).numpy(), HALF)
+        assert np.array_equal(pixels_of(mask_of(PLAIN[name]).picture).numpy() == 1, HALF)
 
 
 def labels(colours):
@@ -79,7 +79,10 @@ ASKED = {
     "a palette of dark red": (file_of(labels((128, 0, 0))), r"has colours. Which of them are inside\?"),
     "red on black": (strokes("black", "red"), "has colours"),
     "red on white": (strokes("white", "red"), "has colours"),
-    "painted in alpha": (strokes((0, 0, 0, 0), "black"), r"transparent in places\. Is what was painted inside, or"),
+    "painted in alpha": (
+        strokes((0, 0, 0, 0), "black"),
+        r"transparent in places\. Is what was painted inside, or what is transparent\? Say `inside='painted'`",
+    ),
     "wiped out in alpha": (strokes("white", (0, 0, 0, 0)), "transparent in places"),
     "strokes of white": (strokes((0, 0, 0, 0), "white"), "transparent in places"),
     "strokes of white on clear white": (strokes((255, 255, 255, 0), "white"), "transparent in places"),
@@ -100,7 +103,48 @@ def test_what_can_be_read_two_ways_is_asked(name):
         methods_of("local-blend", {"mask": mask})
 
 
-def test_a_black_mask_and_a_white_one_are_masks():
+ANSWERED = {
+    "0 and 1": ("nonzero", HALF),
+    "0 and 1 of int64": ("nonzero", HALF),
+    "a file of 0 and 1": ("nonzero", HALF),
+    "classes": ("nonzero", HALF),
+    "painted in alpha": ("painted", HALF),
+    "wiped out in alpha": ("transparent", HALF),
+    "strokes of white": ("white", HALF),
+    "gray with alpha": ("painted", HALF),
+    "an array with alpha": ("painted", HALF),
+    "uint8": ("black", ~HALF),
+    "opaque": ("black", ~HALF),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_the_question_can_be_answered(name):
+    inside, expected = ANSWERED[name]
+    given = ASKED[name][0] if name in ASKED else PLAIN[name]
+    mask = PictureMask(picture=given, inside=inside)
+    assert np.array_equal(pixels_of(mask.picture).numpy() == 1, expected)
+    assert mask == PictureMask(picture=HALF if expected is HALF else ~HALF), "the answer is not held, what it says is"
+
+
+def test_gray_is_a_share_or_is_not():
+    with pytest.raises(InvalidInputError, match=r"gray in [0-9]+ % of its pixels\. Is gray a share, .*soft=True"):
+        mask_of(PLAIN["soft"])
+    soft, hard = (PictureMask(picture=PLAIN["soft"], soft=soft) for soft in (True, False))
+    assert (soft.is_soft, hard.is_soft) == (True, False)
+    np.testing.assert_allclose(pixels_of(soft.picture), PLAIN["soft"], atol=1 / 255)
+    assert np.array_equal(pixels_of(hard.picture).numpy(), PLAIN["soft"] >= 0.5)
+
+
+def test_a_mask_of_one_colour_is_refused_with_what_it_would_mean():
+    for value, meaning in ((0, "black everywhere, .* the result would be the source"), (255, "as without a mask")):
+        with pytest.raises(InvalidInputError, match=f"`mask` is .*{meaning}"):
+            mask_of(np.full((24, 32), value, np.uint8))
+    with pytest.raises(InvalidInputError, match="reads the mask from transparency, and this picture has none"):
+        mask_of({"name": "picture", "picture": LEVELS, "inside": "painted"})
+
+
+def test_levels_may_be_all_black_or_all_white():
     for value in (0, 255):
         assert load_mask(np.full((24, 32), value, np.uint8)).getextrema() == (value, value)
 
@@ -124,11 +168,11 @@ def test_bombs_in_the_text_of_a_mask_are_refused():
         with pytest.raises(InvalidInputError, match=message):
             methods_of("local-blend", {"mask": text})
         with pytest.raises(InvalidInputError, match=message):
-            mask_pixels(text)
+            pixels_of(text)
 
 
 def ranking(path):
-    return methods_of("local-blend", {"ranking": path})
+    return methods_of("local-blend", {"mask": {"name": "words", "ranking": path}})
 
 
 def test_pipes_devices_and_holes_are_not_waited_for(tmp_path):

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from headrouter.config.configuration import Parameters, validate
 from headrouter.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from headrouter.files import path_of
+from headrouter.masks.mask import Mask
 from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone, BackboneParameters, Defaults
 from headrouter.models.known_models import defaults_of, known_defaults
@@ -69,8 +70,10 @@ def changed(part: Part, values: Mapping[str, Any]) -> Part:
     return validate(type(part), {**part.model_dump(exclude_unset=True), **values})
 
 
-def kind_of(part: Steering) -> Kind:
+def kind_of(part: Steering | Mask) -> Kind:
     """Return the kind of a part."""
+    if isinstance(part, Mask):
+        return "mask"
     return (
         "inversion" if isinstance(part, Inversion) else "operator" if isinstance(part, VelocityOperator) else "method"
     )
@@ -88,7 +91,7 @@ def default_inversion(backbone: str | Backbone | BackboneParameters) -> str:
     return "instruct" if "instructions" in provided else "rf"
 
 
-def refuse_misfits(provided: frozenset[str], backbone: str, parts: Sequence[Steering]) -> None:
+def refuse_misfits(provided: frozenset[str], backbone: str, parts: Sequence[Steering | Mask]) -> None:
     """Refuse parts that require what the backbone does not provide, and inversions of captions on a model of instructions.
 
     Raises:

@@ -4,7 +4,7 @@ This is the one place that builds rows, noise and inversions. :class:`~headroute
 benchmarks and analyses with many.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, final
@@ -22,6 +22,7 @@ from headrouter.editing.request import Settled, reference_size
 from headrouter.editing.tuning import Plan
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.imaging.picture import to_picture, to_tensor
+from headrouter.masks.context import Region
 from headrouter.methods.word_maps import WordMaps
 from headrouter.models.backbone import Backbone
 from headrouter.models.fingerprint import fingerprint
@@ -52,6 +53,8 @@ class Task:
             row.
         pixels: The picture at the working size, in [−1, 1]; None for a new picture, from noise.
         references: Reference pictures beside it, in [−1, 1], each at a size of its own; of the same sizes in all tasks.
+        picture: The user's picture, for masks.
+        regions: Where the right edit changes it, by prompt, for masks, as far as that is known.
     """
 
     prompts: tuple[str, ...]
@@ -59,6 +62,8 @@ class Task:
     source: str | None = None
     pixels: Float[Tensor, "1 3 height width"] | None = None
     references: tuple[Float[Tensor, "1 3 height width"], ...] = ()
+    picture: Image.Image | None = None
+    regions: Mapping[str, Region] = field(default_factory=dict)
 
 
 @final
@@ -72,6 +77,7 @@ class Edited:
         sources: Latents of the sources' rows that were kept to the end, by seed and picture.
         inverted: For each seed, the latents that its edits started from; empty without inversion.
         cost: Cost of sampling, and of the inversion if it was made for these edits.
+        masks: Of the edit's mask, see :class:`~headrouter.sampling.engine.Sampled`; each tensor has the edits first.
     """
 
     latents: Float[Tensor, "edits channels h w"]
@@ -79,6 +85,7 @@ class Edited:
     sources: Float[Tensor, "rows channels h w"]
     inverted: Sequence[StartLatents]
     cost: Cost
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @final
@@ -100,6 +107,7 @@ class Batch:
         label: Of the progress bar while sampling; None shows none.
         encoded: Prompts by :meth:`_key`, and the latents of the pictures; both are made where they are missing and used.
         inverted: Whether :meth:`edit` will be given inverted latents, so that no prompt is encoded for an inversion.
+        kept: What masks keep over the runs.
 
     Raises:
         IncompatibleError, InvalidInputError: a prompt or several seeds that would have no effect, before anything is encoded.
@@ -117,6 +125,7 @@ class Batch:
     encoded: Mapping[Any, Prompt] = field(default_factory=dict, repr=False)
     latents: Latents | None = field(default=None, repr=False)
     inverted: bool = False
+    kept: dict[Hashable, Tensor] = field(default_factory=dict, repr=False)
 
     @on_fitting_threads
     def __post_init__(self) -> None:
@@ -154,7 +163,10 @@ class Batch:
         pixels = [to_tensor(given.picture, given.size) for given in every]
         source = plan.inversion.source_row_prompt(asked.source_prompt)
         references = tuple(to_tensor(one, reference_size(one, backbone)) for one in first.references)
-        tasks = tuple(Task(asked.prompt, asked.seed, source, one, references) for one in pixels)
+        tasks = tuple(
+            Task(asked.prompt, asked.seed, source, one, references, given.picture)
+            for one, given in zip(pixels, every, strict=True)
+        )
         size, negative = first.picture.size, asked.negative_prompt
         return cls(backbone, plan, tasks, first.size, negative, size, phase, max_rows, label, inverted=inverted)
 
@@ -192,8 +204,9 @@ class Batch:
         engine = Engine(self.backbone)
         for group in groups:
             inputs = self._inputs([place for place, _ in group], 0)
-            parts: dict[str, Any] = {"phase": self.phase, "operators": self.plan.operators}
-            engine.begin(self.plan.inversion, self.plan.methods, self._rows(group), inputs, **parts)
+            plan = self.plan
+            parts: dict[str, Any] = {"phase": self.phase, "operators": plan.operators, "mask": plan.mask}
+            engine.begin(plan.inversion, plan.methods, self._rows(group), inputs, **parts)
         starts, cost = self.invert() if inverted is None else (inverted, Cost())
         seeds = range(len(self.tasks[0].seeds))
         runs = [
@@ -201,16 +214,17 @@ class Batch:
             for seed in seeds
             for group in groups
         ]
-        rows, latents = [row for run in runs for row in run.rows], torch.cat([run.latents for run in runs])
-        places = [place for place, row in enumerate(rows) if not row.is_source]
+        every, latents = [row for run in runs for row in run.rows], torch.cat([run.latents for run in runs])
+        places = [place for place, row in enumerate(every) if not row.is_source]
         edits = len(places) // len(seeds)
         order = [seed * edits + edit for edit in range(edits) for seed in seeds]  # they ran seed by seed
         return Edited(
             rows_at(latents, [places[one] for one in order]),
             tuple(_joined(parts, order) for parts in zip(*(run.diagnostics for run in runs), strict=True)),
-            rows_at(latents, [place for place, row in enumerate(rows) if row.is_source]),
+            rows_at(latents, [place for place, row in enumerate(every) if row.is_source]),
             starts,
             sum((run.cost for run in runs), cost),
+            _joined([run.masks for run in runs], order),
         )
 
     @on_fitting_threads
@@ -229,9 +243,8 @@ class Batch:
         """
         task, latents = self.tasks[place], None if self.latents is None else self.latents[place : place + 1]
         alone = replace(task, prompts=(task.source or "",), seeds=task.seeds[:1])
-        plan = replace(
-            self.plan, methods=(), operators=tuple(one for one in self.plan.operators if not one.needs_source)
-        )
+        operators = tuple(one for one in self.plan.operators if not one.needs_source)
+        plan = replace(self.plan, methods=(), operators=operators, mask=None)
         return replace(self, plan=plan, tasks=(alone,), latents=latents, label=self.label and "reconstruct")
 
     def prompt(self, place: int, text: str) -> Prompt:
@@ -261,6 +274,7 @@ class Batch:
             phase=self.phase,
             keep_source=keep_sources,
             operators=plan.operators,
+            mask=plan.mask,
         )
 
     def _groups(self) -> list["_Group"]:
@@ -310,7 +324,12 @@ class Batch:
         noise = Noise([self.tasks[place].seeds[seed] for place in places], shape, device)
         sigmas = tuple(self.backbone.sigmas(self.plan.steps, *self.size).tolist())
         source = noise("start", 0) if self.latents is None else rows_at(self.latents, places)
-        return RunInputs(sigmas, source, noise, size=self.picture_size)
+        tasks = [self.tasks[place] for place in places]
+        pictures = [task.picture for task in tasks if task.picture is not None]
+        regions = [task.regions for task in tasks]
+        return RunInputs(
+            sigmas, source, noise, size=self.picture_size, pictures=pictures, regions=regions, kept=self.kept
+        )
 
     def _newly_encoded(self) -> dict[Any, Prompt]:
         """Encode the prompts that are not there yet: together, or with the pictures that the model reads beside them."""

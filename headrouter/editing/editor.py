@@ -131,6 +131,9 @@ class Editor:
         size: Size = "auto",
         start: InvertedLatents | str | os.PathLike[str] | None = None,
         references: Sequence[Source] = (),
+        mask: Any = None,
+        paste: bool = False,
+        feather: float | None = None,
         maps: bool = True,
     ) -> Result:
         """Edit a picture.
@@ -152,10 +155,16 @@ class Editor:
             start: Inverted latents of the same picture, prompt and settings, from :meth:`invert`, or the file they were saved in.
             references: Further pictures for the model to look at, after the picture itself, where the inversion is ``instruct`` and
                 the model takes several: "put the cat of picture 2 on the chair".
+            mask: Where the edit may act, for the parts that take a mask: ``"words"``, ``"attention"``, ``"velocity"``, an
+                expression of such, a picture or array of the picture's size, or whatever else
+                :func:`~headrouter.masks.part.mask_of` reads.
+            paste: Put the original pixels back outside the mask, in the size of the picture.
+            feather: Width of the seam of ``paste`` beyond the mask, as a share of the picture's shorter side.
             maps: Record where each word acts, for :meth:`Result.text_map`.
         """
         values: dict[str, Any] = {"negative_prompt": negative_prompt, "preset": preset, "keep": keep, "push": push}
         values |= {"steps": steps, "guidance": guidance, "seed": seed, "size": size, "maps": maps}
+        values |= {"mask": mask, "paste": paste, "feather": feather}
         (result,) = self.edit_together([image], prompt, source_prompt, start=start, references=references, **values)
         return result
 

@@ -15,6 +15,8 @@ from headrouter.config.configuration import Parameters, validate
 from headrouter.editing.assembly import class_of, registered_under
 from headrouter.editing.request import Guidance, Seeds, Settled, Side, Steps, Text
 from headrouter.editing.tuning import Plan
+from headrouter.masks.mask import Mask
+from headrouter.masks.part import described
 from headrouter.models.backbone import Backbone
 from headrouter.plugins.code import LIBRARIES, Code, code_of
 from headrouter.plugins.specifications import Kind
@@ -81,6 +83,9 @@ class Edit(Parameters):
     seed: Seeds
     size: tuple[Side, Side]
     maps: bool
+    mask: dict[str, Any] | None = None
+    paste: bool = False
+    feather: float | None = None
 
     @field_serializer("seed")
     def _one_as_a_number(self, seed: tuple[int, ...]) -> int | list[int]:
@@ -149,6 +154,8 @@ class Record(Parameters):
             rest: Further fields of the record.
         """
         unknown = {"source_prompt": "", "prompt": (), "negative_prompt": "", "maps": False}
+        mask = {} if plan.mask is None else {"mask": described(plan.mask)}
+        pasting = {"paste": True, "feather": plan.feather} if plan.paste else {}
         values = {
             "source": None,
             "backbone": backbone,
@@ -156,9 +163,9 @@ class Record(Parameters):
             "inversion": Part.of("inversion", plan.inversion),
             "operators": [Part.of("operator", operator) for operator in plan.operators],
             "methods": [Part.of("method", method) for method in plan.methods],
-            "edit": {**unknown, "guidance": plan.guidance, "steps": plan.steps, **edit},
+            "edit": {**unknown, "guidance": plan.guidance, "steps": plan.steps, **mask, **pasting, **edit},
             "max_rows": None,
-            "code": code_of((plan.inversion, *plan.operators, *plan.methods, *code)),
+            "code": code_of((plan.inversion, *plan.operators, *plan.methods, *masks_of(plan), *code)),
         }
         return validate(cls, {**values, **rest})
 
@@ -235,6 +242,12 @@ class Record(Parameters):
 def reference_file(number: int) -> str:
     """Return the name of the file of a reference picture, numbered from 1, beside the record."""
     return f"reference-{number}.png"
+
+
+def masks_of(plan: Plan) -> list[Mask]:
+    """Return the masks of an edit, its own and those of its parts."""
+    found = [plan.mask, *(getattr(part, "mask", None) for part in (*plan.operators, *plan.methods))]
+    return [mask for mask in found if isinstance(mask, Mask)]
 
 
 def picture_hash(picture: Image.Image) -> str:

@@ -8,10 +8,11 @@ from PIL import Image
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from headrouter.config.configuration import validate
-from headrouter.editing.assembly import name_of
+from headrouter.editing.assembly import name_of, refuse_misfits
 from headrouter.editing.tuning import Guidance, Knobs, Only, Plan, Steps, settle
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.imaging.picture import Source, load_picture, working_size
+from headrouter.masks.part import MaskPart
 from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone
 from headrouter.sampling.inversion import Inversion
@@ -70,6 +71,7 @@ class Request(Knobs):
     seed: Seeds = (0,)
     size: Size = "auto"
     maps: bool = True
+    mask: MaskPart | None = None
 
 
 @final
@@ -136,7 +138,9 @@ def settled(
     request = request_of(**values)
     pictures = [load_picture(image) for image in images]
     sizes = [working_size_of(request.size, picture.size, backbone) for picture in pictures]
-    plan = settle(request, inversion, methods, backbone.defaults, operators=operators, only=only)
+    plan = settle(request, inversion, methods, backbone.defaults, operators=operators, only=only, mask=request.mask)
+    if plan.mask is not None:
+        refuse_misfits(backbone.provides, backbone.name, [*plan.operators, *plan.methods, plan.mask])
     if plan.inversion.takes_references:
         _refuse_idle_or_large(request, plan.inversion, backbone)
     if only == "inversion" and not plan.inversion.inverts:

@@ -7,7 +7,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import SupportsIndex, final
 
-import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -22,6 +21,7 @@ from headrouter.editing.request import Settled
 from headrouter.editing.saving import save_together
 from headrouter.errors import InvalidInputError
 from headrouter.imaging.measure import ssim
+from headrouter.imaging.pasting import pasted
 from headrouter.imaging.picture import psnr, writable_folder
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.cost import Cost
@@ -71,7 +71,7 @@ class Result:
         references: Reference pictures beside the source.
         cost: Model calls, rows, seconds and peak memory, of inversion and sampling.
         record: All that the edit depends on, from which it can be run again.
-        diagnostics: Tensors that each method recorded: a name of the method, then named tensors.
+        diagnostics: Tensors that each method recorded: a name of the method, then named tensors; those of the mask under ``mask``.
     """
 
     source: Image.Image
@@ -96,21 +96,30 @@ class Result:
             batch, edited: What was run, and what it gave.
         """
         asked, cost = every[0].request, edited.cost.share(len(every))
-        results = []
+        names, results = [*names_of("method", batch.plan.methods), "mask"], []
         for place, (given, record) in enumerate(zip(every, records, strict=True)):
             prompts = tuple(batch.prompt(place, text) for text in asked.prompt for _ in asked.seed)
             own = slice(place * len(prompts), (place + 1) * len(prompts))
-            shares = [{name: tensor[own] for name, tensor in one.items()} for one in edited.diagnostics]
+            shares = [
+                {name: tensor[own] for name, tensor in one.items()} for one in (*edited.diagnostics, edited.masks)
+            ]
+            images = batch.pictures(edited.latents[own])
+            if batch.plan.paste:
+                areas = edited.masks["areas"][own].numpy()
+                images = [
+                    pasted(one, given.picture, area, batch.plan.feather)
+                    for one, area in zip(images, areas, strict=True)
+                ]
             results.append(
                 Result(
                     source=given.picture,
-                    images=batch.pictures(edited.latents[own]),
+                    images=images,
                     prompts=prompts,
                     seeds=asked.seed * len(asked.prompt),
                     source_prompt=batch.prompt(place, batch.tasks[place].source or ""),
                     cost=cost,
                     record=record,
-                    diagnostics=list(zip(names_of("method", batch.plan.methods), shares, strict=True)),
+                    diagnostics=[one for one in zip(names, shares, strict=True) if one[1] or one[0] != "mask"],
                     _reconstruct=Later(partial(_reconstructed, batch, place, edited.inverted[:1])),
                     references=given.references,
                 )
@@ -144,20 +153,18 @@ class Result:
         return self.recorded("text_maps")[prompt, list(positions)].mean(dim=0)
 
     def mask(self, prompt: int = 0) -> Image.Image:
-        """Return the mask of an edit in the size of the source: white where it was let differ, black elsewhere.
+        """Return the mask of an edit in the size of the source: white where the edit may act, black elsewhere.
 
-        The mask of the last step that had one; a method that blends records ``masks`` [edit, step, row, column] of the latents,
-        1 inside, 0 outside, NaN in steps without a mask.
+        That of the edit, or else the first that a part has, as it was last. ``recorded("masks")`` has every step's, [edit, step,
+        row, column] of the latents, NaN in steps in which it was not known or no longer used.
 
         Raises:
-            InvalidInputError: no method blends, no step had a mask, or there is no such prompt.
+            InvalidInputError: no part has a mask, no step had one, or there is no such prompt.
         """
-        self.refuse_unknown(prompt)
-        masks = [mask for mask in self.recorded("masks")[prompt] if not mask.isnan().any()]
-        if not masks:
-            raise InvalidInputError("this edit has no mask: the model was not called in any of the blended steps.")
-        picture = Image.fromarray((masks[-1] * 255).to(torch.uint8).numpy())
-        return picture.resize(self.source.size, Image.Resampling.NEAREST)
+        if not self.has_mask(prompt) and self.has("masks"):
+            raise InvalidInputError("this edit has no mask: the model was not called in any of the steps that use it.")
+        self.recorded("masks")
+        return Image.fromarray(self.recorded("areas")[prompt].numpy())
 
     @cached_property
     def reconstruction(self) -> Image.Image:
@@ -173,7 +180,7 @@ class Result:
     def save(self, folder: str | Path) -> Path:
         """Write ``source.png``, ``edit-0.png`` …, and ``result.json``, from which the edit can be run again.
 
-        Where a method blends, also ``mask-0.png`` … of edits that have a mask.
+        Also ``mask-0.png`` … of edits that have a mask.
 
         An edit that is there is replaced, with its masks and sheets. At any moment, killed or not, a record has its own pictures
         beside it; if the disk is full, the earlier edit stays.

@@ -44,7 +44,7 @@ def edit_sheet(result: Result, prompt: int = 0, words: Sequence[str] | None = No
         chosen = once[:2] if words is None else words
         panels += [(f"where {word!r} acts", (result.images[prompt], result.text_map(word, prompt))) for word in chosen]
     if result.has_mask(prompt):
-        panels.append(("mask: outside it, the source", result.mask(prompt)))
+        panels.append(("mask: white where the edit may act", result.mask(prompt)))
     weights = result.head_weights[prompt] if result.has("head_weights") else None
     figure = Figure(
         figsize=(_SIDE * len(panels), _SIDE * (2.2 if weights is not None else 1.15)),

@@ -10,6 +10,8 @@ from headrouter.config.configuration import Parameters
 from headrouter.config.step_or_fraction import StepOrFraction
 from headrouter.editing.assembly import Part, changed, name_of
 from headrouter.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from headrouter.imaging.pasting import FEATHER
+from headrouter.masks.mask import Mask, NoMask
 from headrouter.methods.method import Method
 from headrouter.models.backbone import Defaults
 from headrouter.plugins import registry
@@ -31,6 +33,13 @@ class Knobs(Parameters):
     push: float | None = Field(None, description="Strength of the edit, γ of `headrouter`.")
     steps: Steps | None = Field(None, description="Steps of the time grid.")
     guidance: Guidance | None = Field(None, description="Guidance while sampling.")
+    paste: bool = Field(False, description="Put the original pixels back outside the mask, at full size.")
+    feather: float | None = Field(
+        None,
+        gt=0,
+        le=0.5,
+        description=f"Width of the seam of `paste`, as a share of the picture's shorter side; {FEATHER} if not given.",
+    )
 
 
 @final
@@ -44,6 +53,9 @@ class Plan:
         steps: Of the time grid.
         guidance: While sampling.
         operators: Velocity operators, in order.
+        mask: Mask of the edit, which the parts that take it have; None if the user gave none.
+        paste: Whether the original pixels are put back outside the mask.
+        feather: Width of the seam, as a share of the picture's shorter side.
     """
 
     inversion: Inversion
@@ -51,6 +63,9 @@ class Plan:
     steps: int
     guidance: float
     operators: tuple[VelocityOperator, ...] = ()
+    mask: Mask | None = None
+    paste: bool = False
+    feather: float = FEATHER
 
     @property
     def inversion_is_guided(self) -> bool:
@@ -71,6 +86,7 @@ def settle(
     *,
     operators: Sequence[VelocityOperator] = (),
     only: Only | None = None,
+    mask: Mask | None = None,
 ) -> Plan:
     """Apply preset and knobs, and fill in what the user left open.
 
@@ -79,13 +95,16 @@ def settle(
         inversion, methods, operators: With the parameters that the user gave.
         defaults: Of the model.
         only: Part of the run if no edits are made: the inversion, or it and sampling without methods.
+        mask: Where the edit may act.
 
     Raises:
-        HeadRouterError: what cannot be done, and a preset or knob that would have no effect.
+        HeadRouterError: what cannot be done, and a preset, mask or knob that would have no effect.
     """
     if knobs.steps is not None:
         inversion = changed(inversion, {"steps": knobs.steps})
-    steps, given, chosen = inversion.steps or defaults.steps, inversion, tuple(methods)
+    mask = None if isinstance(mask, NoMask) else mask
+    operators, chosen = with_mask(mask, operators, methods, knobs)
+    steps, given = inversion.steps or defaults.steps, inversion
     if knobs.preset is not None:
         inversion, chosen = with_preset(knobs.preset, inversion, chosen, steps)
         _refuse_idle("preset", knobs, inversion.model_fields_set - given.model_fields_set, inversion, only)
@@ -97,7 +116,42 @@ def settle(
     refuse_without_source_velocity(operators, inversion, name_of)
     wishes = (knobs.guidance, inversion.guidance, defaults.guidance)
     guidance = next(wish for wish in wishes if wish is not None)
-    return Plan(inversion, chosen, steps, guidance, tuple(operators))
+    return Plan(inversion, chosen, steps, guidance, tuple(operators), mask, knobs.paste, knobs.feather or FEATHER)
+
+
+def with_mask(
+    mask: Mask | None, operators: Sequence[VelocityOperator], methods: Sequence[Method], knobs: Knobs
+) -> tuple[tuple[VelocityOperator, ...], tuple[Method, ...]]:
+    """Give the mask of an edit to each part that takes it and has none that the user set.
+
+    Raises:
+        IncompatibleError: it would have no effect, or what needs a mask would have none.
+    """
+    changing, steering = [_masked(one, mask) for one in operators], [_masked(one, mask) for one in methods]
+    if knobs.feather is not None and not knobs.paste:
+        raise IncompatibleError(
+            f"`feather` {knobs.feather} would have no effect: it is the width of the seam of `paste`. Give `paste=True`, or "
+            "leave it out."
+        )
+    masks = [getattr(part, "mask", None) for part in (*changing, *steering)]
+    if knobs.paste and mask is None and not any(masks):
+        raise IncompatibleError(
+            "`paste` puts the original pixels back outside a mask, and there is none. Give a `mask`, such as a picture or "
+            "'velocity'."
+        )
+    if mask is not None and not knobs.paste and mask not in masks:
+        named = [*(name_of("operator", one) for one in operators), *(name_of("method", one) for one in methods)]
+        raise IncompatibleError(
+            f"`mask` would have no effect: no operator and no method takes it ({', '.join(named) or 'none'}), or each has its own. "
+            "Add the operator 'mask' or the method 'local-blend', which keep the source outside it, or `paste`, which puts the "
+            "original pixels back there."
+        )
+    return tuple(changing), tuple(steering)
+
+
+def _masked(part: Part, mask: Mask | None) -> Part:
+    field = field_of("mask", part)
+    return part if mask is None or field is None or field in part.model_fields_set else changed(part, {field: mask})
 
 
 def _refuse_idle(
@@ -202,5 +256,6 @@ def field_of(knob: str, part: Parameters) -> str | None:
     for field, info in type(part).model_fields.items():
         extra = info.json_schema_extra
         if isinstance(extra, dict) and extra.get("knob") == knob:
-            return field
+            when: Any = extra.get("when", {})
+            return field if all(getattr(part, name) == value for name, value in when.items()) else None
     return None

@@ -21,9 +21,12 @@ from headrouter.editing.assembly import (
     part_class,
     refuse_misfits,
 )
+from headrouter.editing.record import masks_of
 from headrouter.editing.request import Side, Text
 from headrouter.errors import InvalidInputError
 from headrouter.experiments.configuration import Configuration
+from headrouter.masks.mask import Mask
+from headrouter.masks.part import mask_of
 from headrouter.methods.head_router.method import NoMethod
 from headrouter.methods.method import Method
 from headrouter.models.backbone import BackboneParameters, Defaults
@@ -37,6 +40,7 @@ DEFAULTS: Final[Mapping[Kind, str]] = {
     "inversion": "rf",
     "operator": "none",
     "method": "headrouter",
+    "mask": "none",
 }
 """The parts of a configuration that does not name them."""
 SEVERAL: Final[frozenset[Kind]] = frozenset({"operator", "method"})
@@ -61,6 +65,7 @@ def configure(
     method: Methods = DEFAULTS["method"],
     *,
     operator: Operators = DEFAULTS["operator"],
+    mask: Any = DEFAULTS["mask"],
     model: str = "",
     fallback: Defaults | None = None,
     **knobs: Any,
@@ -70,6 +75,7 @@ def configure(
     Args:
         name: For tables and folders.
         backbone, inversion, operator, method: The parts.
+        mask: Where the edits may act, see :func:`~headrouter.masks.part.mask_of`.
         model: Weights: short name, hub id or folder; the backbone's own if empty.
         fallback: Steps, guidance and area of a model whose registration does not say.
         knobs: See :class:`Knobs`.
@@ -80,7 +86,8 @@ def configure(
     chosen = part_class("backbone", backbone)() if isinstance(backbone, str) else backbone
     given = validate(Knobs, knobs)
     operators, methods = operators_of(operator), methods_of(method)
-    return resolve(name, chosen, model, inversion_of(inversion), operators, methods, given, fallback=fallback)
+    rest: dict[str, Any] = {"fallback": fallback, "mask": mask_of(mask)}
+    return resolve(name, chosen, model, inversion_of(inversion), operators, methods, given, **rest)
 
 
 def read_configuration(
@@ -122,9 +129,8 @@ def read_configuration(
     given: Any = validate(_shape(tuple(classes)), place, [one for one in overrides if one not in whole])
     knobs = Knobs(**{field: getattr(given, field) for field in given.model_fields_set & set(Knobs.model_fields)})
     operators, methods = (one if isinstance(one, tuple) else (one,) for one in (given.operator, given.method))
-    return resolve(
-        name, given.backbone, model, given.inversion, operators, methods, knobs, label=label, fallback=fallback
-    )
+    rest: dict[str, Any] = {"label": label, "fallback": fallback, "mask": given.mask}
+    return resolve(name, given.backbone, model, given.inversion, operators, methods, knobs, **rest)
 
 
 @functools.lru_cache(maxsize=1000)
@@ -138,11 +144,14 @@ def _shape(classes: tuple[Any, ...]) -> type[Knobs]:
 
 
 def part_of(kind: Kind, value: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the class of a part, and its parameters without the name; None is the method or operator that does nothing."""
-    if value is None and kind in SEVERAL:
+    """Return the class of a part, and its parameters without the name; None is the part that does nothing."""
+    if value is None and (kind in SEVERAL or kind == "mask"):
         value = "none"
     values = dict(value) if isinstance(value, Mapping) else {"name": value}
     name = values.pop("name", None)
+    if kind == "mask" and isinstance(name, str) and not values:  # an expression, or the name of a file
+        found = mask_of(name)
+        return type(found), found.model_dump(mode="json", exclude_defaults=True)
     if not isinstance(name, str):
         raise InvalidInputError(f"`{kind}` must be a name, or a mapping with a `name` and parameters (got {value!r}).")
     return part_class(kind, name), values
@@ -159,6 +168,7 @@ def resolve(
     *,
     label: str = "",
     fallback: Defaults | None = None,
+    mask: Mask | None = None,
 ) -> Configuration:
     """Settle steps, guidance, presets and knobs as :class:`headrouter.editing.editor.Editor` does.
 
@@ -180,7 +190,9 @@ def resolve(
             f"`model` {model or spec.default_model!r} of `backbone` {kind!r} does not say its {', '.join(missing)} before it is "
             "loaded. Give them in the configuration."
         )
-    plan = tuning.settle(knobs, inversion, methods, defaults or Defaults(1, 1.0, 0), operators=operators)
+    none = defaults or Defaults(1, 1.0, 0)
+    plan = tuning.settle(knobs, inversion, methods, none, operators=operators, mask=mask)
+    refuse_misfits(frozenset(spec.provides), kind, masks_of(plan))
     acting = tuple(method for method in plan.methods if not isinstance(method, NoMethod))
     settled = type(inversion)(**{**plan.inversion.model_dump(), "steps": plan.steps, "guidance": None})
     if backbone.dtype == "auto":
@@ -199,6 +211,9 @@ def resolve(
         negative_prompt=knobs.negative_prompt,
         seed=knobs.seed,
         label=label,
+        mask=plan.mask,
+        paste=plan.paste,
+        feather=plan.feather,
     )
 
 

@@ -14,6 +14,8 @@ from headrouter.editing.assembly import model_of, name_of
 from headrouter.editing.record import Part, Record
 from headrouter.errors import InvalidInputError
 from headrouter.experiments.other_editor import OtherEditor
+from headrouter.imaging.pasting import FEATHER
+from headrouter.masks.mask import Mask
 from headrouter.methods.method import Method
 from headrouter.models.backbone import BackboneParameters
 from headrouter.models.fingerprint import folder_fingerprint
@@ -69,6 +71,9 @@ class Configuration(Named):
         seed: Of a single run; the seeds of an experiment are its own.
         still: Not an edit but a picture as it is: ``source``, or ``target``, the true one, through the autoencoder.
         label: Of the backbone in names and folders, where it is not the registered name.
+        mask: Where the edits may act; None for everywhere.
+        paste: Whether the original pixels are put back outside the mask.
+        feather: Width of the seam.
     """
 
     backbone: BackboneParameters
@@ -84,11 +89,15 @@ class Configuration(Named):
     seed: int = 0
     still: str = ""
     label: str = ""
+    mask: Mask | None = None
+    paste: bool = False
+    feather: float = FEATHER
 
     @property
     def plan(self) -> tuning.Plan:
         """Return the plan by which the edits are run."""
-        return tuning.Plan(self.inversion, self.methods, self.steps, self.guidance, self.operators)
+        parts = self.inversion, self.methods, self.steps, self.guidance, self.operators
+        return tuning.Plan(*parts, self.mask, self.paste, self.feather)
 
     @functools.cached_property
     def backbone_name(self) -> str:

@@ -1,1 +1,1 @@
-"""Read masks of the regions that an edit may change."""
+"""Say where an edit may act, by masks: the user's, from words, attention, velocities or a segmentation, and combined."""

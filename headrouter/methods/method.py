@@ -18,6 +18,8 @@ from headrouter.attention.rows import Row
 from headrouter.attention.step_info import Phase
 from headrouter.config.configuration import Parameters
 from headrouter.config.step_or_fraction import step_of
+from headrouter.masks.context import MaskContext
+from headrouter.masks.mask import Mask, MaskRun
 
 
 @final
@@ -66,6 +68,7 @@ class RunContext:
         size: Width and height of the user's picture in pixels, or None if there is no picture.
         image_sites: Sites where the model attends among image tokens alone; none in most models.
         packed_latents: Whether the model takes its latents packed into tokens, as Flux does, not as a grid.
+        masks: Masks of the run.
     """
 
     phase: Phase
@@ -78,6 +81,20 @@ class RunContext:
     size: tuple[int, int] | None = None
     image_sites: tuple[Site, ...] = ()
     packed_latents: bool = False
+    masks: MaskContext | None = None
+
+    def mask(self, mask: Mask, until: int | None = None) -> MaskRun:
+        """Return the run of a mask, which gives its value for each edit; parts with an equal mask share it.
+
+        Args:
+            mask: The mask.
+            until: First step in which it is no longer used; the end of the run if None.
+
+        Raises:
+            HeadRouterError: the mask cannot be made in this run.
+        """
+        assert self.masks is not None, "the engine gives the masks of a run"
+        return self.masks.of(mask, until)
 
     @property
     def edits(self) -> int:
@@ -130,6 +147,9 @@ class MethodRun(renamed.Renamed, ABC, renamed={"evidence": "diagnostics"}):
     def text(self, stream: TextStream) -> Float[Tensor, "rows tokens channels"]:
         """Return the text stream that enters a block."""
         return stream.hidden
+
+    def end_forward(self) -> None:
+        """End a forward pass."""
 
     def end_step(
         self, step: int, latents: Float[Tensor, "rows channels h w"], rows: Sequence[Row]

@@ -15,6 +15,7 @@ from headrouter.plugins.specifications import (
     DatasetSpec,
     EditorSpec,
     InversionSpec,
+    MaskSpec,
     MethodSpec,
     MetricSpec,
     Model,
@@ -43,6 +44,11 @@ def register_velocity_operators(register: Callable[[OperatorSpec], None]) -> Non
 @hookspec
 def register_methods(register: Callable[[MethodSpec], None]) -> None:
     """Call ``register`` with each method the plug-in brings."""
+
+
+@hookspec
+def register_masks(register: Callable[[MaskSpec], None]) -> None:
+    """Call ``register`` with each mask the plug-in brings."""
 
 
 @hookspec

@@ -32,8 +32,8 @@ hookimpl = pluggy.HookimplMarker("headrouter")
 SUPPORTED_API: Final[frozenset[int]] = frozenset({1})
 """The values of a plug-in's ``headrouter_api`` that this headrouter understands."""
 
-Kind = Literal["backbone", "inversion", "operator", "method", "dataset", "metric", "editor"]
-KINDS: Final[tuple[Kind, ...]] = ("backbone", "inversion", "operator", "method")
+Kind = Literal["backbone", "inversion", "operator", "method", "mask", "dataset", "metric", "editor"]
+KINDS: Final[tuple[Kind, ...]] = ("backbone", "inversion", "operator", "method", "mask")
 """The kinds of which an edit is composed; the others are parts of experiments."""
 
 _BASES: Final[Mapping[Kind, str]] = {
@@ -41,6 +41,7 @@ _BASES: Final[Mapping[Kind, str]] = {
     "inversion": "headrouter.sampling.inversion:Inversion",
     "operator": "headrouter.sampling.velocity_operator:VelocityOperator",
     "method": "headrouter.methods.method:Method",
+    "mask": "headrouter.masks.mask:Mask",
     "dataset": "headrouter.experiments.dataset:Dataset",
     "metric": "headrouter.experiments.metric:Metric",
     "editor": "headrouter.experiments.other_editor:OtherEditor",
@@ -58,6 +59,7 @@ class ComponentSpec:
             derives from :class:`~headrouter.models.backbone.BackboneParameters`,
             :class:`~headrouter.sampling.inversion.Inversion`,
             :class:`~headrouter.sampling.velocity_operator.VelocityOperator`, :class:`~headrouter.methods.method.Method`,
+            :class:`~headrouter.masks.mask.Mask`,
             :class:`~headrouter.experiments.dataset.Dataset`, :class:`~headrouter.experiments.metric.Metric` or
             :class:`~headrouter.experiments.other_editor.OtherEditor`.
         aliases: further names, weaker than any name.
@@ -144,6 +146,13 @@ class MethodSpec(ComponentSpec):
     """Describes a method that steers attention."""
 
     kind: ClassVar[Kind] = "method"
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSpec(ComponentSpec):
+    """Describes a mask, which says where an edit may act."""
+
+    kind: ClassVar[Kind] = "mask"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ model-specific is behind :class:`~headrouter.models.backbone.Backbone`, everythi
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import final
 
@@ -19,7 +19,10 @@ from headrouter import renamed
 from headrouter.attention.rows import Row
 from headrouter.attention.step_info import Phase, StepInfo
 from headrouter.errors import IncompatibleError, NonFiniteError
+from headrouter.masks.context import MaskContext
+from headrouter.masks.mask import Mask
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
+from headrouter.methods.running_masks import RunningMasks
 from headrouter.models.backbone import Backbone
 from headrouter.models.surroundings import undisturbed
 from headrouter.sampling.cost import Cost, Meter
@@ -43,13 +46,16 @@ class Sampled:
         latents: Final latents of the rows that were kept to the end.
         rows: Those rows.
         diagnostics: Tensors that each method recorded, in the order of the methods.
-        cost: Cost of the run.
+        cost: Cost of the run, of scout passes too.
+        masks: Of the edit's mask, ``masks`` [edit, step, row, column] of the latents, NaN where it was not known or used, and
+            ``areas`` [edit, height, width] of the picture at the end, 0 to 255; empty without a mask.
     """
 
     latents: Float[Tensor, "rows channels h w"]
     rows: tuple[Row, ...]
     diagnostics: tuple[dict[str, Tensor], ...]
     cost: Cost
+    masks: dict[str, Tensor] = field(default_factory=dict)
 
     evidence = renamed.attribute("evidence", "diagnostics")
 
@@ -113,21 +119,27 @@ class Engine:
         phase: Phase = "sample",
         keep_source: bool = False,
         operators: Sequence[VelocityOperator] = (),
+        mask: Mask | None = None,
     ) -> Sampled:
         """Take rows from noise to pictures, steered by ``methods``, along velocities that ``operators`` change.
 
-        The source's rows run only as long as the inversion or a method needs them, or to the end with ``keep_source``.
+        The source's rows run only as long as the inversion, a method or a mask needs them, or to the end with ``keep_source``.
+        Masks that scout ahead do so first.
         """
         steps = inversion.sampling_steps(inputs.steps)
-        runs = self.begin(inversion, methods, rows, inputs, phase=phase)
-        acting = begin_operators(operators, inversion, self._context(phase, steps, rows, inputs))
+        begun = self._begun(inversion, methods, rows, inputs, phase, operators, mask)
+        masks, acting = begun.masks, begun.operators
+        runs = [*masks.listeners, *begun.methods]
         last_need = self._last_step_with_source(inversion, runs, acting, steps, inputs.steps, keep_source)
         rows = _without_source(rows) if last_need < steps.start else tuple(rows)
         occupation, device = Occupation(self.backbone), inputs.source.device
         finite, unguided = FiniteCheck(late=device.type == "cuda"), self._unguided(rows)
         dispatcher = Dispatcher(occupation.over) if _any_attention(runs, steps) else None
-        attached = nullcontext() if dispatcher is None else self.backbone.attach(dispatcher)
-        with occupation, Meter(device) as meter, attached:
+        with occupation, Meter(device) as meter, ExitStack() as attached:
+            scout = Evaluation(self.backbone, meter, finite, StepInfo(phase, steps.start, inputs.steps, 0, 0.0, 0))
+            masks.scout(scout)
+            if dispatcher is not None:
+                attached.enter_context(self.backbone.attach(dispatcher))
             state = inversion.initial_state(rows, inputs)
             for done, step in enumerate(steps, 1):
                 if step > last_need and any(row.is_source for row in rows):
@@ -141,7 +153,8 @@ class Engine:
                     self.backbone, meter, finite, step_info, dispatcher, active, sources, unguided, changing
                 )
                 state = inversion.sample_step(step, state, rows, velocity, inputs)
-                for run in runs:
+                masks.record(step)
+                for run in begun.methods:
                     if run.needs(step).latents:
                         changed = run.end_step(step, state.latents, rows)
                         state = state if changed is state.latents else state.with_latents(changed)
@@ -149,8 +162,8 @@ class Engine:
                 finite.end_step()
                 self._report(phase, done, len(steps))
             finite.end()
-        diagnostics = tuple(dict(run.diagnostics()) for run in runs)
-        return Sampled(state.latents, tuple(rows), diagnostics, meter.cost())
+        diagnostics = tuple(dict(run.diagnostics()) for run in begun.methods)
+        return Sampled(state.latents, tuple(rows), diagnostics, meter.cost(), masks.recorded())
 
     def begin(
         self,
@@ -161,24 +174,44 @@ class Engine:
         *,
         phase: Phase = "sample",
         operators: Sequence[VelocityOperator] = (),
+        mask: Mask | None = None,
     ) -> list[MethodRun]:
-        """Begin each method's run, without running the model; methods and operators refuse what cannot work.
+        """Begin each method's run, without running the model; methods, operators and masks refuse what cannot work.
 
         Raises:
             IncompatibleError: a method or operator that would act in none of the steps that are run.
         """
+        return list(self._begun(inversion, methods, rows, inputs, phase, operators, mask).methods)
+
+    def _begun(
+        self,
+        inversion: Inversion,
+        methods: Sequence[Method],
+        rows: Sequence[Row],
+        inputs: RunInputs,
+        phase: Phase,
+        operators: Sequence[VelocityOperator] = (),
+        mask: Mask | None = None,
+    ) -> "_Begun":
         steps = inversion.sampling_steps(inputs.steps)
         context = self._context(phase, steps, rows, inputs)
-        begin_operators(operators, inversion, context)
+        assert context.masks is not None
+        own = None if mask is None else context.masks.of(mask)
+        changing = begin_operators(operators, inversion, context)
         runs = [method.begin(context) for method in methods]
         for method, run in zip(methods, runs, strict=True):
             _refuse_idle(method, run, steps, inputs.steps)
-        return runs
+        return _Begun(RunningMasks(context.masks, inputs.steps, own), runs, changing)
 
     def _context(self, phase: Phase, steps: range, rows: Sequence[Row], inputs: RunInputs) -> RunContext:
         known, sites, sigmas = self.backbone.defaults.word_blocks, self.backbone.sites, inputs.sigmas
         size, image_sites, packed = inputs.size, self.backbone.image_sites, self.backbone.packs_latents
-        return RunContext(phase, inputs.steps, sites, tuple(rows), sigmas, steps, known, size, image_sites, packed)
+        pictures = inputs.pictures, inputs.regions, inputs.kept
+        given = inputs.source, inputs.noise, known, packed, size, *pictures
+        masks = MaskContext(tuple(rows), sites, steps, sigmas, *given)
+        return RunContext(
+            phase, inputs.steps, sites, tuple(rows), sigmas, steps, known, size, image_sites, packed, masks
+        )
 
     def _last_step_with_source(
         self,
@@ -212,6 +245,16 @@ class Engine:
 
 
 _Acting = tuple[VelocityOperator, OperatorRun]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """Holds all that takes part in a run: masks, methods and velocity operators."""
+
+    masks: RunningMasks
+    methods: Sequence[MethodRun]
+    operators: Sequence[_Acting]
 
 
 def _active_operators(

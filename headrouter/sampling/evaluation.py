@@ -80,6 +80,8 @@ class Evaluation:
                 f"{self.backbone.device} ran out of memory at step {step_info.step} with {len(rows)} rows. Save memory by a "
                 "smaller `size`, `max_rows=2` (edits one by one), `offload='model'` or `'group'`, `dtype='bfloat16'`."
             ) from error
+        for run in self.active:
+            run.end_forward()
         self.finite.note(velocity, lambda: self._broken(step_info, latents, sigma, rows))
         return velocity
 

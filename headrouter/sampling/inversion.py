@@ -5,17 +5,19 @@ An inversion is a frozen set of parameters with two pure step functions. Memory 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, final
 
 from jaxtyping import Float
+from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
 from headrouter import renamed
 from headrouter.attention.rows import Row, rows_at
 from headrouter.config.configuration import Parameters
+from headrouter.masks.context import Region
 
 
 @final
@@ -66,6 +68,9 @@ class RunInputs:
         inverted: Latents that the inversion reached, ``[images, channels, h, w]``, or None if there was none; of an inversion
             that keeps its walk ``[images, steps + 1, channels, h, w]``, from the picture to noise.
         size: Width and height of the user's picture in pixels, or None if there is no picture.
+        pictures: The user's pictures, for masks; empty if they are not at hand.
+        regions: For each picture, where the right edit changes it, by the text of the edit's prompt; empty if it is not known.
+        kept: What masks keep over the runs of a batch.
     """
 
     sigmas: tuple[float, ...]
@@ -73,6 +78,9 @@ class RunInputs:
     noise: Callable[[str, int], Tensor]
     inverted: Float[Tensor, "images *kept"] | None = None
     size: tuple[int, int] | None = None
+    pictures: Sequence[Image.Image] = ()
+    regions: Sequence[Mapping[str, Region]] = ()
+    kept: dict[Hashable, Tensor] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:

@@ -12,6 +12,7 @@ from headrouter.testing.subjects import (
     BackboneSubject,
     DatasetSubject,
     InversionSubject,
+    MaskSubject,
     MethodSubject,
     MetricSubject,
     OperatorSubject,
@@ -132,6 +133,16 @@ class OperatorConformance(Conformance):
     def operator(self) -> OperatorSubject:
         """Return the operator under test; a subclass gives it."""
         raise NotImplementedError("give a fixture `operator` that returns an OperatorSubject")
+
+
+@_with_tests(checks.mask.CHECKS, "mask")
+class MaskConformance(Conformance):
+    """Collects the checks of a mask."""
+
+    @pytest.fixture
+    def mask(self) -> MaskSubject:
+        """Return the mask under test; a subclass gives it."""
+        raise NotImplementedError("give a fixture `mask` that returns a MaskSubject")
 
 
 @_with_tests(checks.dataset.CHECKS, "dataset")

@@ -13,7 +13,14 @@ from headrouter.plugins.specifications import KINDS, BackboneSpec, Kind
 from headrouter.plugins.targets import call_target
 from headrouter.testing import checks
 from headrouter.testing.check import Check
-from headrouter.testing.subjects import BackboneSubject, InversionSubject, MethodSubject, OperatorSubject, PluginSubject
+from headrouter.testing.subjects import (
+    BackboneSubject,
+    InversionSubject,
+    MaskSubject,
+    MethodSubject,
+    OperatorSubject,
+    PluginSubject,
+)
 
 Checked = tuple[Any, tuple[Check[Any], ...]]
 
@@ -65,7 +72,7 @@ def _backbones(name: str, model: str | None) -> Iterator[Checked]:
 
 
 def _parts(name: str) -> Iterator[Checked]:
-    inversion, operator, method = (_entry(kind, name) for kind in KINDS[1:])
+    inversion, operator, method, mask = (_entry(kind, name) for kind in KINDS[1:])
     if operator is not None:
         made: Any = operator.item
         acts = "acts" in made.provides
@@ -76,6 +83,16 @@ def _parts(name: str) -> Iterator[Checked]:
     if method is not None:
         spec = method.item
         yield MethodSubject(spec.name, validate(spec.load(), {}), acts="acts" in spec.provides), checks.method.CHECKS
+    if mask is not None:
+        spec = mask.item
+        try:
+            made = validate(spec.load(), {}, prefix="mask.")
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"the mask {spec.name!r} has no use without parameters: {error} Check it with some in a test file, by "
+                "`MaskConformance`."
+            ) from error
+        yield MaskSubject(spec.name, made), checks.mask.CHECKS
 
 
 def _plugins(name: str) -> Iterator[Checked]:

@@ -16,6 +16,7 @@ from headrouter.sampling.noise import Noise
 from headrouter.testing.toy import ToyMMDiT
 
 STEPS = 4
+SIZE = (24, 16)
 
 
 @final
@@ -75,8 +76,8 @@ def sample(
 
     Where ``known`` is given sources stay where they are; where it is True the engine may leave them out of model calls.
     """
-    noise = Noise(seeds, toy.latent_shape(24, 16), toy.device)
-    inputs = RunInputs(tuple(toy.sigmas(STEPS, 24, 16).tolist()), noise("y0", 0), noise)
+    noise = Noise(seeds, toy.latent_shape(*SIZE), toy.device)
+    inputs = RunInputs(tuple(toy.sigmas(STEPS, *SIZE).tolist()), noise("y0", 0), noise, size=SIZE)
     return Engine(toy).sample(_Plain(known=known), methods, rows, inputs, **asked)
 
 

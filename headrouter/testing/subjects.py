@@ -10,6 +10,7 @@ from torch import Tensor
 
 from headrouter.experiments.dataset import Dataset
 from headrouter.experiments.metric import Measured, Metric
+from headrouter.masks.mask import Mask
 from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone
 from headrouter.plugins.status import PluginStatus
@@ -147,6 +148,27 @@ class OperatorSubject:
     def provides(self) -> frozenset[str]:
         """Return ``acts`` where it applies."""
         return frozenset({"acts"} if self.acts else ())
+
+
+@final
+@dataclass(eq=False)
+class MaskSubject:
+    """Describes a mask under test.
+
+    Attributes:
+        name: For tables.
+        mask: Its parameters.
+        known_failures: Names of checks that fail, with reasons.
+    """
+
+    name: str
+    mask: Mask
+    known_failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Return nothing: every check applies."""
+        return frozenset()
 
 
 @final

@@ -15,8 +15,7 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
             name="local-blend",
             target="headrouter_blending.method:LocalBlend",
             provides={"acts"},
-            requires={"joint-attention"},
-            summary="Keeps the source outside a mask that attention to the changed words, or the user, gives (arXiv:2508.07519).",
+            summary="Keeps the source outside a mask, by default of attention to the changed words (arXiv:2508.07519).",
         )
     )
 
@@ -29,7 +28,7 @@ def register_presets(register: Callable[[Preset], None]) -> None:
             name="release",
             component=("method", "local-blend"),
             reference_steps=28,
-            values={"edges": "zeros"},
+            values={"mask": "words(edges='zeros')"},
             provenance="code released with arXiv:2508.07519",
             summary="Smooth maps as if zeros lay beyond their edges.",
         )

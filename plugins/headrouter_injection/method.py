@@ -14,8 +14,10 @@ from headrouter.attention.joint_attention import JointAttention
 from headrouter.config.one_or_more import OneOrMore
 from headrouter.config.step_or_fraction import StepOrFraction
 from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.masks.grids import blended
+from headrouter.masks.part import MaskPart
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
-from headrouter_injection.parts import PROJECTIONS, REGIONS, Name, positions
+from headrouter_injection.parts import OF_THE_IMAGE, PROJECTIONS, REGIONS, Name, positions
 
 
 @final
@@ -53,18 +55,31 @@ class Injection(Method):
         None, ge=1, description="Replace in the first n joint blocks only. Published: 38 for schnell, 30 for turbo."
     )
 
+    mask: MaskPart | None = Field(
+        None,
+        json_schema_extra={"knob": "mask"},
+        description="Mask outside which it replaces, in image tokens alone: inside, the edit attends as it likes.",
+    )
+
     @model_validator(mode="after")
     def _choices(self) -> Self:
         if not self.replace:
             raise ValueError("`replace` names nothing; leave the method out, or use `tau` 0")
         if self.blocks is not None and self.first is not None:
             raise ValueError(f"`blocks` and `first` both choose blocks; give one, got {self.blocks} and {self.first}")
+        if self.mask is not None and (elsewhere := [name for name in self.replace if name not in OF_THE_IMAGE]):
+            raise ValueError(
+                f"`mask` says where in the picture, and `replace` {', '.join(elsewhere)} concerns more than queries, keys and "
+                "values "
+                f"of image tokens; choose of {', '.join(OF_THE_IMAGE)}"
+            )
         return self
 
     @property
     def requires(self) -> frozenset[str]:
         """Return the capability words that the backbone must provide."""
-        return frozenset({"joint-attention", "image-attention"} if self.image_attention else {"joint-attention"})
+        words = {"joint-attention", "image-attention"} if self.image_attention else {"joint-attention"}
+        return frozenset(words) | (frozenset() if self.mask is None else self.mask.requires)
 
     def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
@@ -99,6 +114,7 @@ class _InjectionRun(MethodRun):
         self._needs = Needs(
             attention=frozenset(blocks), image_attention=frozenset(alone & {*blocks}), pair=self._both or "conditional"
         )
+        self._mask = None if method.mask is None else context.mask(method.mask, until=self._steps.stop)
         parts = [part for name in method.replace for part in PROJECTIONS.get(name, ())]
         self._parts = list(dict.fromkeys(parts))
         self._regions = list(dict.fromkeys(REGIONS[name] for name in method.replace if name in REGIONS))
@@ -114,22 +130,31 @@ class _InjectionRun(MethodRun):
         ]
         if not pairs:
             return
+        masks = {place: self._own(event, place) for place, _ in pairs}
         for name, tokens in self._parts:
-            setattr(event, name, _copied(getattr(event, name), pairs, positions(event.layout, tokens)))
+            setattr(event, name, _copied(getattr(event, name), pairs, positions(event.layout, tokens), masks))
         for names in self._regions:
             queries, keys = (getattr(event.layout, name) for name in names)
             if queries.stop > queries.start and keys.stop > keys.start:  # image tokens alone have no regions of text
                 for place, source in pairs:
                     event.overrides = event.overrides.taking(place, source, queries, keys)
 
+    def _own(self, event: JointAttention, place: int) -> Tensor | None:
+        """Return the edit's own share in each image token, None where it has none."""
+        found = None if self._mask is None else self._mask.on_tokens(event.rows[place].row, event.layout.grid)
+        return None if found is None else found.flatten()[:, None]
+
     def diagnostics(self) -> Mapping[str, Tensor]:
         """Return no diagnostics: the effect is given by the parameters."""
         return {}
 
 
-def _copied(tensor: Tensor, pairs: Sequence[tuple[int, int]], tokens: slice) -> Tensor:
-    """Return ``tensor`` with some tokens of the first of each pair of rows copied from the second."""
+def _copied(
+    tensor: Tensor, pairs: Sequence[tuple[int, int]], tokens: slice, masks: Mapping[int, Tensor | None]
+) -> Tensor:
+    """Return ``tensor`` with tokens of the first of each pair of rows copied from the second, outside its mask."""
     copied = tensor.clone()
     for place, source in pairs:
-        copied[place, :, tokens] = tensor[source, :, tokens]
+        own, found = masks[place], tensor[source, :, tokens]
+        copied[place, :, tokens] = found if own is None else blended(found, tensor[place, :, tokens], own)
     return copied

@@ -20,6 +20,9 @@ PROJECTIONS: Final[dict[str, tuple[tuple[Tensors, Tokens], ...]]] = {
 }
 """Which tokens of which tensors each name means. ``qk`` means every token, learnt ones (registers) too."""
 
+OF_THE_IMAGE: Final = ("qi", "ki", "qiki", "kivi")
+"""The names that concern image tokens alone, which have a place in the picture."""
+
 REGIONS: Final[dict[str, tuple[Literal["image", "text"], Literal["image", "text"]]]] = {
     "I2I": ("image", "image"),
     "T2I": ("image", "text"),

@@ -30,7 +30,7 @@ RELEASE: Final = {
 KEPT: Final = "drawn-kept"
 FLOW: Final = "drawn-flow"
 GAMMA: Final = 0.5
-_BLEND: Final[Values] = {"mask_from": "difference", "blend": 1.0}
+_BLEND: Final[Values] = {"mask": "attention", "blend": 1.0}
 
 
 def presets() -> list[Preset]:

@@ -30,7 +30,7 @@ METHODS: dict[str, tuple[Any, ...]] = {
     "none": (),
     "headrouter": methods_of("headrouter"),
     "injection": methods_of("injection", {"tau": 1.0}),
-    "local-blend": methods_of("local-blend", {"blend": 1.0, "blocks": [0]}),
+    "local-blend": methods_of("local-blend", {"blend": 1.0, "mask": {"name": "words", "blocks": [0]}}),
     "maps": methods_of("maps"),
 }
 OPERATORS = operators_of(["projection", "gate", "mimic-cfg", "veloedit"])

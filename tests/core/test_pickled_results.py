@@ -17,7 +17,7 @@ from headrouter.errors import InvalidInputError
 from headrouter.testing.toy import ToyMMDiT
 
 PICTURE = Image.fromarray((np.random.default_rng(0).random((32, 32, 3)) * 255).astype(np.uint8))
-METHODS = [["headrouter"], [LocalBlend(mask_from="difference"), "headrouter"], ["maps", "injection"], None]
+METHODS = [["headrouter"], [LocalBlend(mask="attention"), "headrouter"], ["maps", "injection"], None]
 
 
 def edit(method: object = None) -> Result:

@@ -36,7 +36,7 @@ def unpacked(found: dict[str, object]) -> np.ndarray:
 
 
 def test_the_maps_are_the_editors_and_change_no_picture(tmp_path: Path) -> None:
-    one = light.toy("one", "rf", ["headrouter", LocalBlend(mask_from="difference", blend=1.0)], steps=4)
+    one = light.toy("one", "rf", ["headrouter", LocalBlend(mask="attention", blend=1.0)], steps=4)
     plain = light.experiment(one, pictures=2)
     asked = replace(plain, diagnostics=("mask", "words", "heads"))
     without = run(plain, tmp_path / "without", progress=False)

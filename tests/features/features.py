@@ -55,6 +55,9 @@ from headrouter_z_image.testing import tiny_z_image
 from headrouter import Editor, replay
 from headrouter.editing.editor import Methods
 from headrouter.errors import IncompatibleError
+from headrouter.masks.attention import AttentionMask
+from headrouter.masks.mask import NoMask
+from headrouter.masks.words import WordsMask
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.testing import Generation
 
@@ -247,7 +250,7 @@ def blends(parts: Parts) -> None:
 
     Within a level: with a mask the source's row stays in the batch, and kernels may round by the size of the batch.
     """
-    white, black = (np.full((32, 48), level) for level in (True, False))
+    white, black = NoMask(), ~NoMask()
     assert np.abs(latents(parts, method=LocalBlend(mask=white)) - latents(parts)).max() <= 1
     kept = latents(parts, method=LocalBlend(mask=black, blend=1.0))
     source = editor(parts).edit(PICTURE, SOURCE, SOURCE, size=SIZE)
@@ -256,7 +259,7 @@ def blends(parts: Parts) -> None:
 
 def blends_by_words(parts: Parts) -> None:
     """With injection, in either order: the same masks, each edit its own."""
-    methods = [Injection(), LocalBlend(blocks=(0, 1), theta=0.95, blend=1.0)]
+    methods = [Injection(), LocalBlend(mask=WordsMask(blocks=(0, 1), theta=0.95), blend=1.0)]
     results = [
         editor(parts, method=order).edit(PICTURE, [TARGET, "a red cat"], SOURCE, size=SIZE)
         for order in (methods, methods[::-1])
@@ -270,7 +273,7 @@ def blends_by_words(parts: Parts) -> None:
 def blends_by_differences(parts: Parts) -> None:
     """Another prompt differs in places; the source's own nowhere, and the edit is the picture as the autoencoder returns it."""
     held = RFInversion(steps=4, stop=1, hold_source=True)
-    tool = editor(parts, held, LocalBlend(mask_from="difference", theta=0.95, blend=1.0))
+    tool = editor(parts, held, LocalBlend(mask=AttentionMask(theta=0.95), blend=1.0))
     other, same = (tool.edit(PICTURE, prompt, SOURCE, size=SIZE) for prompt in (TARGET, SOURCE))
     (mask,) = other.recorded("masks")[0][-1:]
     assert bool(((mask == 0) | (mask == 1)).all()) and 0 < float(mask.mean()) < 0.5

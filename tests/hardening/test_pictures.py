@@ -331,8 +331,8 @@ def test_what_a_record_names_is_not_waited_for(name: str, tmp_path: Path) -> Non
     parameter, value = NAMED[name]
     document = json.loads(record.read_text())
     method = document["methods"][0]
-    method.update(mask=None, ranking=None)
-    method[parameter] = str(tmp_path / value) if value in ("pipe", "hole") else value
+    named = str(tmp_path / value) if value in ("pipe", "hole") else value
+    method["mask"] = named if parameter == "mask" else {"name": "words", parameter: named}
     record.write_text(json.dumps(document))
     output, before = tmp_path / "out", uses["evaluated"]
     code, told = command("edit", "--from", record, "-o", output, output=output)

@@ -37,16 +37,16 @@ def test_both_methods_with_their_parameters_and_again(model: Path, photo: Path, 
     mask = tmp_path / "mask.png"
     Image.fromarray(np.arange(48)[None].repeat(32, 0).astype(np.uint8) // 24 * 255).save(mask)
     for more, words in (
-        (["method.1.blocks=[0, 1]", "method.1.target_words=dog"], ["dog"]),
+        (["method.1.mask=words(blocks=[0, 1], target_words='dog')"], ["dog"]),
         ([f"method.1.mask={mask}"], None),
     ):
-        chosen = ["method.0.replace=[I2I, qk]", "method.0.tau=2", "method.1.theta=0.3", *more]
+        chosen = ["method.0.replace=[I2I, qk]", "method.0.tau=2", *more]
         sets = [text for one in chosen for text in ("--set", one)]
         assert edit(model, photo, *sets, "-o", tmp_path / "out") == 0
         record = json.loads((tmp_path / "out" / "result.json").read_text())
         first, second = record["methods"]
         assert (first["name"], first["replace"], first["tau"]) == ("injection", ["I2I", "qk"], 2)
-        assert (second["name"], second["target_words"], second["theta"]) == ("local-blend", words, 0.3)
+        assert (second["name"], second["mask"].get("target_words")) == ("local-blend", words)
         assert pixels(tmp_path / "out" / "mask-0.png").shape == (32, 48)
         if words is None:
             mask.unlink()
@@ -60,13 +60,14 @@ def test_both_methods_with_their_parameters_and_again(model: Path, photo: Path, 
     ("sets", "message"),
     [
         (
-            ["method.1.blocks=[0]", "method.1.target_words=fox"],
-            "`method.target_words` 'fox' is not in the prompt 'a red dog'",
+            ["method.1.mask=words(blocks=[0], target_words='fox')"],
+            "`mask.target_words` 'fox' is not in the prompt 'a red dog'",
         ),
-        (["method.1.blocks=[0]", "method.0.blocks=[9]"], "`method.blocks` [9] do not exist"),
+        (["method.1.mask=words(blocks=[0])", "method.0.blocks=[9]"], "`method.blocks` [9] do not exist"),
         ([], "this model has no ranking of blocks"),
         (["method.0.replace=I3I"], "`method.0.replace`: "),
         (["method.1.mask=MASK", "method.1.top=2", "method.1.blocks=[0]"], "`mask` leaves no use for `blocks`"),
+        (["method.1.mask=words &"], "cannot be read: join masks by '|' (union)"),
     ],
 )
 def test_what_is_wrong_is_said(
@@ -80,6 +81,6 @@ def test_what_is_wrong_is_said(
 
 
 def test_a_mask_of_another_size(model: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Image.new("L", (47, 32)).save(tmp_path / "mask.png")
+    Image.fromarray(np.eye(32, 47, dtype=bool)).save(tmp_path / "mask.png")
     assert edit(model, photo, "--set", f"method.1.mask={tmp_path / 'mask.png'}", "-o", tmp_path / "out") == 2
     assert "must have the size of the picture, 48x32 pixels, got 47x32" in capsys.readouterr().err

@@ -97,7 +97,7 @@ def backgrounds(backbone: Backbone) -> dict[str, np.ndarray[Any, Any]]:
     variants: dict[str, list[Method]] = {
         "plain": [],
         "words": [LocalBlend(blend=1.0)],
-        "difference": [LocalBlend(blend=1.0, mask_from="difference")],
+        "difference": [LocalBlend(blend=1.0, mask="attention")],
     }
     found: dict[str, list[float]] = {name: [] for name in variants}
     for scene, target in scenes():

@@ -14,6 +14,7 @@ from headrouter.plugins.specifications import (
     DatasetSpec,
     EditorSpec,
     InversionSpec,
+    MaskSpec,
     MethodSpec,
     MetricSpec,
     Model,
@@ -52,7 +53,9 @@ def test_the_examples_on_the_page_are_a_plugin(monkeypatch, capsys):
     )
     module = type(inspect)("headrouter_acme")
     exec(first, module.__dict__)
-    specifications = (InversionSpec, OperatorSpec, MethodSpec, Model, Preset, DatasetSpec, MetricSpec, EditorSpec)
+    specifications = (
+        InversionSpec, OperatorSpec, MethodSpec, MaskSpec, Model, Preset, DatasetSpec, MetricSpec, EditorSpec,
+    )  # fmt: skip
     module.__dict__.update({kind.__name__: kind for kind in specifications})
     for other in others:
         exec(other, module.__dict__)
@@ -63,7 +66,8 @@ def test_the_examples_on_the_page_are_a_plugin(monkeypatch, capsys):
     preset = registry.presets("method")[0]
     assert registry.inversion("heun").target == "headrouter_acme.heun:Heun"
     assert registry.method("louder").requires == {"joint-attention"}
-    assert status.registers[6:] == (
+    assert registry.entry("mask", "acme-centre").item.target == "headrouter_acme.centre:CentreMask"
+    assert status.registers[7:] == (
         "preset acme-colour",
         "dataset acme-photos",
         "metric sharpness-1",

@@ -13,7 +13,7 @@ from headrouter.editing.tuning import with_preset
 from headrouter.errors import HeadRouterError, InvalidInputError, PluginError, PluginWarning
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.plugins.schema import schema
-from headrouter.plugins.specifications import BackboneSpec, InversionSpec, MethodSpec
+from headrouter.plugins.specifications import KINDS, BackboneSpec, InversionSpec, MethodSpec
 
 SPECS = {"backbone": BackboneSpec, "inversion": InversionSpec, "method": MethodSpec}
 NO_CLASS = (
@@ -87,7 +87,7 @@ def test_commands_go_on_without_them(broken, capsys, tmp_path, monkeypatch):
     for command in ("plugins", "presets"):
         assert main([command]) == 0
     with pytest.warns(PluginWarning) as caught:
-        assert schema()["properties"] == {"backbone": False, "inversion": False, "method": False}
+        assert schema()["properties"] == dict.fromkeys(KINDS, False)
     assert [str(warning.message).partition(" is ")[0] for warning in caught] == [
         entry.qualified_name for kind in SPECS for entry in broken.entries(kind)
     ]

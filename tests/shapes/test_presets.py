@@ -28,7 +28,7 @@ def test_one_of_them_blends() -> None:
     made = record("rf", ["local-blend", "headrouter"], preset="drawn-kept", steps=14)
     blend, router = made["methods"]
     assert (made["inversion"]["hold_source"], made["inversion"]["stop"]) == (True, 7)
-    assert (blend["mask_from"], blend["blend"]) == ("difference", 1.0)
+    assert (blend["mask"], blend["blend"]) == ({"name": "attention"}, 1.0)
     assert (router["image_tokens"], router["gamma"], router["start"], router["stop"]) == ("off", 0.5, 7, 9)
     assert record("rf", "headrouter", preset="drawn", steps=28)["inversion"]["hold_source"] is False
 
@@ -36,7 +36,7 @@ def test_one_of_them_blends() -> None:
 def test_one_of_them_is_for_flowedit() -> None:
     made = record("flowedit", ["local-blend", "headrouter"], preset="drawn-flow", steps=14)
     blend, router = made["methods"]
-    assert (made["inversion"]["last_steps"], blend["mask_from"], blend["blend"]) == (0.6, "difference", 1.0)
+    assert (made["inversion"]["last_steps"], blend["mask"], blend["blend"]) == (0.6, {"name": "attention"}, 1.0)
     assert (router["image_tokens"], router["gamma"], router["start"], router["stop"]) == ("off", 0.1, 0, 1.0)
 
 

@@ -96,6 +96,17 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     knobs.add_argument("--size", default="auto", metavar="WxH", help="size to work at, or auto (default)")
     knobs.add_argument(
+        "--mask",
+        metavar="FILE|NAME",
+        help="where the edit may act: a picture, white there; words, attention or velocity; or an expression, 'words | velocity'",
+    )
+    knobs.add_argument(
+        "--paste", action="store_true", help="put the original pixels back outside the mask, at full size"
+    )
+    knobs.add_argument(
+        "--feather", type=float, metavar="0..0.5", help="width of the seam of --paste, share of the shorter side"
+    )
+    knobs.add_argument(
         "--set",
         action="append",
         default=[],
@@ -240,6 +251,9 @@ def _edit(editor: "Editor", pictures: "Sequence[Image.Image]", arguments: argpar
         seed=arguments.seed or 0,
         size=size_of(arguments.size),
         references=arguments.reference,
+        mask=arguments.mask,
+        paste=arguments.paste,
+        feather=arguments.feather,
     )
 
 

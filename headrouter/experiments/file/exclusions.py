@@ -10,6 +10,8 @@ from headrouter.errors import HeadRouterError, InvalidInputError
 from headrouter.experiments.composing import Knobs, part_of
 from headrouter.experiments.file.options import Option
 from headrouter.experiments.file.sweep import short
+from headrouter.masks.mask import Mask
+from headrouter.masks.part import described
 from headrouter.plugins.specifications import KINDS, Kind
 
 
@@ -93,4 +95,6 @@ def _is(part: Parameters, kind: type[Parameters], values: Mapping[str, Any]) -> 
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, Mask):
+        return described(value)
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value

@@ -118,10 +118,11 @@ def _expanded(
 
 def _composed(options: Mapping[Kind, Option], words: str, knobs: Knobs, model: str) -> Configuration:
     backbone = options["backbone"]
-    (loaded,), (inversion,) = backbone.parts, options["inversion"].parts
+    (loaded,), (inversion,), (mask,) = backbone.parts, options["inversion"].parts, options["mask"].parts
     operators, methods = options["operator"].parts, options["method"].parts
     name, weights = _name(options, words), backbone.model or model
-    return resolve(name, loaded, weights, inversion, operators, methods, knobs, label=backbone.label)
+    rest: dict[str, Any] = {"label": backbone.label, "mask": mask}
+    return resolve(name, loaded, weights, inversion, operators, methods, knobs, **rest)
 
 
 def _name(options: Mapping[Kind, Option], words: str) -> str:

@@ -94,6 +94,7 @@ def _choices(kind: Kind, known: Registry, definitions: dict[str, Any]) -> dict[s
         swept = {} if kind == "dataset" else {"sweep": _SWEEP}
         definitions[key] = {**own, "properties": {**own["properties"], **beside, **swept}}
         found += [{"enum": names_of(entry)}, {"$ref": f"#/$defs/{key}"}]
+    found += [{"type": "string"}] if kind == "mask" else []  # an expression, or a file
     return {"anyOf": found} if found else {"not": {}}
 
 

@@ -12,7 +12,10 @@ from torch import Tensor
 from headrouter.attention.joint_attention import Site
 from headrouter.attention.rows import Row
 from headrouter.editing.batch import Batch, Task
+from headrouter.editing.record import masks_of
 from headrouter.editing.tuning import Plan
+from headrouter.masks.combined import Union
+from headrouter.masks.mask import Mask
 from headrouter.models.backbone import AttentionListener, Backbone, Defaults
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.inversion import Inversion
@@ -48,17 +51,20 @@ class Calls:
 def rehearse(plan: Plan) -> Calls:
     """Count the calls of a plan.
 
-    Its methods and velocity operators are not run: where there are some, the picture's own row counts to the end, which is more
-    than it may take.
+    Scout passes of masks are run; methods and velocity operators are not: where there are some, the picture's own row counts to
+    the end, which is more than it may take.
     """
-    return _rehearsed(plan.inversion, plan.steps, plan.guidance, bool(plan.methods or plan.operators))
+    leaves = {leaf for mask in masks_of(plan) for leaf in mask.leaves()}
+    scouts = frozenset(leaf for leaf in leaves if leaf.scouts)
+    return _rehearsed(plan.inversion, plan.steps, plan.guidance, bool(plan.methods or plan.operators), scouts)
 
 
 @functools.lru_cache(maxsize=10_000)
-def _rehearsed(inversion: Inversion, steps: int, guidance: float, steered: bool) -> Calls:
+def _rehearsed(inversion: Inversion, steps: int, guidance: float, steered: bool, scouts: frozenset[Mask]) -> Calls:
     model = _Rehearsal(steps, guidance)
     pixels = torch.zeros(1, 3, _SIDE, _SIDE, dtype=torch.float32, device=_HOST)
-    batch = Batch(model, Plan(inversion, (), steps, guidance), (Task(("",), (0,), "", pixels),), (_SIDE, _SIDE))
+    plan = Plan(inversion, (), steps, guidance, mask=Union(of=tuple(scouts)) if scouts else None)
+    batch = Batch(model, plan, (Task(("",), (0,), "", pixels),), (_SIDE, _SIDE))
     start, inverting = batch.invert()
     model.source_rows = model.edit_rows = 0
     sampling = batch.edit(start, keep_sources=steered).cost

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from headrouter.editing.assembly import Steering, backbone_of, names_of
 from headrouter.editing.batch import Batch, Edited, Task
-from headrouter.editing.record import Record
+from headrouter.editing.record import Record, masks_of
 from headrouter.editing.request import Request, Settled, working_size_of
 from headrouter.errors import InvalidInputError
 from headrouter.experiments.configuration import AnyConfiguration, Configuration, OtherConfiguration
@@ -23,7 +23,9 @@ from headrouter.experiments.run_folder.cell import Spent
 from headrouter.experiments.running.inversions import KeptInversions
 from headrouter.experiments.running.small_maps import small_maps
 from headrouter.experiments.running.unit import Job, Unit
+from headrouter.imaging.pasting import pasted
 from headrouter.imaging.picture import to_picture, to_tensor
+from headrouter.masks.segmentation import RegionMask
 from headrouter.methods.word_maps import WordMaps
 from headrouter.models.backbone import Backbone
 from headrouter.models.surroundings import undisturbed
@@ -167,6 +169,11 @@ class ModelHand:
         cost = _spent(edited.cost, time.thread_time() - seconds).share(len(some.items))
         order = torch.tensor([place for places in some.by_picture.values() for place in places]).argsort()
         pictures = self._decoded(batch, edited.latents[order])
+        if batch.plan.paste:
+            areas = edited.masks["areas"][order].numpy()
+            originals = [some.pictures[item.picture_key] for item in some.items]
+            together = zip(pictures, originals, areas, strict=True)
+            pictures = [pasted(one, original, area, batch.plan.feather) for one, original, area in together]
         diagnostics = _small(some.configuration, edited, order)
         maps = self._maps(some, edited, order)
         return [
@@ -181,7 +188,7 @@ class ModelHand:
         return [
             small_maps(
                 some.unit.diagnostics,
-                edited.diagnostics,
+                (*edited.diagnostics, edited.masks),
                 place,
                 self._texts[item.prompt],
                 self._texts[item.source_prompt],
@@ -281,7 +288,12 @@ class _Some:
         own, inversion = [item for item in self.items if item.picture_key == key], self.configuration.inversion
         prompts = tuple(item.instruction if inversion.takes_references else item.prompt for item in own)
         seeds, source = (self.job.cell(own[0]).noise_seed,), inversion.source_row_prompt(own[0].source_prompt)
-        return Task(prompts, seeds, source, to_tensor(self.pictures[key], self.size))
+        picture = self.pictures[key]
+        masks = [leaf for mask in masks_of(self.configuration.plan) for leaf in mask.leaves()]
+        asked = any(isinstance(mask, RegionMask) for mask in masks)
+        found = {prompt: item.mask() for prompt, item in zip(prompts, own, strict=True)} if asked else {}
+        regions = {prompt: mask for prompt, mask in found.items() if mask is not None}
+        return Task(prompts, seeds, source, to_tensor(picture, self.size), picture=picture, regions=regions)
 
     def identity(self, key: str, backbone: Backbone, loaded: Mapping[str, Any]) -> Record:
         """Return all that the inversion of a picture depends on."""

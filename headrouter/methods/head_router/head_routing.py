@@ -11,11 +11,14 @@ from typing import ClassVar, Literal, final
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
+from typing_extensions import Self
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.config.configuration import Parameters
+from headrouter.errors import InvalidInputError
+from headrouter.masks.part import MaskPart
 from headrouter.methods.head_router.head_weights import dissimilarity, head_weights, normalised
 from headrouter.methods.head_router.pass_over_edits import steered
 from headrouter.methods.head_router.rows import Edits, changed_positions
@@ -43,10 +46,21 @@ class RoutingParameters(Parameters):
         description="Multiply a head's output (eq. 18), or only what it differs by from the source's: "
         "v_e + (w − 1)·(v_e − v_r), which leaves alone what the branches agree on.",
     )
-    where: Literal["everywhere", "image", "words"] = Field(
+    where: Literal["everywhere", "image", "words", "mask"] = Field(
         "image",
-        description="Weigh heads in all tokens (paper), in image tokens, or there as far as the changed words reach.",
+        description="Weigh heads in all tokens (paper), in image tokens, or there as far as the changed words, or a mask, reach.",
     )
+    mask: MaskPart | None = Field(
+        None,
+        json_schema_extra={"knob": "mask", "when": {"where": "mask"}},
+        description="Mask for `where` 'mask', the edit's if not given.",
+    )
+
+    @model_validator(mode="after")
+    def _mask_is_used(self) -> Self:
+        if self.mask is not None and self.where != "mask":
+            raise ValueError(f"`mask` has an effect with `where` 'mask' alone, got {self.where!r}")
+        return self
 
 
 class ScoringParameters(Parameters):
@@ -143,7 +157,8 @@ class HeadRouting(ScoringParameters, RoutingParameters, Window, Method):
 def routing_requires(parameters: RoutingParameters) -> frozenset[str]:
     """Return the capability words that head routing needs."""
     words = {"prompt-words"} if parameters.gamma > 0 and parameters.where == "words" else set()
-    return frozenset({"joint-attention", *words})
+    mask = parameters.mask.requires if parameters.mask is not None else set()
+    return frozenset({"joint-attention", *words, *mask})
 
 
 @final
@@ -166,6 +181,12 @@ class HeadRoutingRun(MethodRun):
             refuse_without_source(context, "`method.where` 'words'", "where='image'")
         self._needs = Needs(attention=sites, pair="conditional" if acts and self._compares else False)
         self._changed = changed_positions(context)
+        if acts and parameters.where == "mask" and parameters.mask is None:
+            raise InvalidInputError(
+                "`method.where` 'mask' needs a mask, and there is none. Give the edit a `mask`, or `method.mask`."
+            )
+        mask = parameters.mask if acts else None
+        self._mask = None if mask is None else context.mask(mask, until=self._steps.stop)
 
     def needs(self, step: int) -> Needs:
         return self._needs if step in self._steps else Needs()
@@ -194,11 +215,17 @@ class HeadRoutingRun(MethodRun):
         for row, own in zip(edits.rows, weights, strict=True):
             self._means.add("head_weights", event, row, own)
         tokens = slice(0, event.layout.length) if chosen.where == "everywhere" else event.layout.image
-        reach = self._reach(event, edits) if chosen.where == "words" else None
+        reach = self._reach(event, edits) if chosen.where == "words" else self._masked(event, edits)
         if chosen.where == "words" and reach is None:
             return None
         source = output[edits.source] if chosen.amplify == "difference" and edits.pair is not None else None
         return Amplification(weights - 1, tokens, reach, source)
+
+    def _masked(self, event: JointAttention, edits: Edits) -> Float[Tensor, "edits image_tokens"] | None:
+        """Return the mask of each edit in each image token; None, which is everywhere, while there is none."""
+        found = [None if self._mask is None else self._mask.on_tokens(row, event.layout.grid) for row in edits.rows]
+        known = [one.flatten() for one in found if one is not None]
+        return torch.stack(known) if len(known) == len(found) else None
 
     def diagnostics(self) -> Mapping[str, Tensor]:
         """Return ``head_weights`` and, of the instance-adaptive scorer, ``dissimilarity``, [edit, step, layer, head].

@@ -11,12 +11,12 @@ from headrouter.attention.joint_attention import JointAttention
 from headrouter.errors import HeadRouterError
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.testing.check import check, collect, expect
+from headrouter.testing.checks.watched import Watched
 from headrouter.testing.method_runs import edited, method_rows, references_for, sample
 from headrouter.testing.probe import distance
 from headrouter.testing.snapshot import differences, snapshot
 from headrouter.testing.subjects import MethodSubject
 from headrouter.testing.toy import ToyMMDiT
-from headrouter.testing.watched import Watched
 
 
 @check(since="0.1")

@@ -10,7 +10,7 @@ from headrouter.config.configuration import Parameters, validate
 from headrouter.config.yaml_document import read_yaml
 from headrouter.errors import InvalidInputError
 from headrouter.imaging.picture import load_picture
-from headrouter.masks.mask import load_mask
+from headrouter.masks.reading import load_mask
 from headrouter_analysis.analyses.blocks import Masked
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from headrouter.errors import InvalidInputError
 from headrouter.experiments.dataset import Mask
-from headrouter.masks.mask import load_mask
+from headrouter.masks.reading import load_mask
 
 _INSIDE: Final = 128
 
