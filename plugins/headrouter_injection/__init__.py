@@ -34,6 +34,20 @@ def register_presets(register: Callable[[Preset], None]) -> None:
             summary="Replace in the conditional branch of guidance only.",
         )
     )
+    for name, steps, blocks, everywhere, model in (
+        ("layerverse-flux", 15, (1, 2, *range(51, 57)), (2,), "FLUX.1-dev"),
+        ("layerverse-sd35-medium", 28, (0, 1, 3, 4, 12, 14, *range(17, 24)), (20, 21, 22, 23), "SD3.5-medium"),
+    ):
+        register(
+            Preset(
+                name=name,
+                component=("method", "injection"),
+                reference_steps=steps,
+                values={"replace": "kivi", "tau": 1.0, "blocks": blocks, "everywhere": everywhere},
+                provenance=f"the authors' release of LayerVerse (v-gen-ai/LayerVerse), on {model}",
+                summary=f"Replace keys and values outside a mask in calibrated blocks, in some of them everywhere, on {model}.",
+            )
+        )
     for name, first, model in (
         ("injection-schnell", 38, "FLUX.1-schnell"),
         ("injection-turbo", 30, "SD3.5-large turbo"),

@@ -12,6 +12,12 @@ def register_velocity_operators(register: Callable[[OperatorSpec], None]) -> Non
     """Register the published operators, and the one that stands for none."""
     for name, target, provides, summary in (
         (
+            "mask",
+            "headrouter_operators.mask:MaskOperator",
+            {"acts"},
+            "Lets an edit's velocity differ from its source's inside a mask alone (arXiv:2609.34237).",
+        ),
+        (
             "projection",
             "headrouter_operators.projection:Projection",
             {"acts"},

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from headrouter_operators.gate import Gate
+from headrouter_operators.mask import MaskOperator
 from headrouter_operators.mimic_cfg import MimicCfg
 from headrouter_operators.pmi import ProximalMean
 from headrouter_operators.projection import Projection
@@ -13,11 +14,13 @@ from headrouter_operators.veloedit import VeloEdit
 from headrouter.sampling.velocity_operator import NoOperator, OperatorRun, VelocityOperator
 from headrouter.testing import OperatorConformance, OperatorSubject, checks
 from headrouter.testing.check import run
+from headrouter.testing.masks import ConstantMask
 
 
 class TestOperators(OperatorConformance):
     @pytest.fixture(
         params=[
+            OperatorSubject("mask", MaskOperator(mask=ConstantMask(value=0.3))),
             OperatorSubject("projection", Projection()),
             OperatorSubject("projection-place", Projection(within="place", strength=0.5)),
             OperatorSubject("gate", Gate()),
