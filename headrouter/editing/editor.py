@@ -39,7 +39,7 @@ from headrouter.models.backbone import Backbone, BackboneParameters
 from headrouter.models.surroundings import undisturbed
 from headrouter.models.threads import on_fitting_threads
 from headrouter.sampling.inversion import Inversion
-from headrouter.sampling.velocity_operator import VelocityOperator, refuse_without_source_velocity
+from headrouter.sampling.velocity_operator import VelocityOperator, refuse_misfit_operators
 
 
 @final
@@ -94,7 +94,7 @@ class Editor:
         self.inversion = inversion_of(default_inversion(backbone) if inversion is None else inversion)
         self.operators = operators_of(operators)
         self.methods = methods_of(method)
-        refuse_without_source_velocity(self.operators, self.inversion, name_of)
+        refuse_misfit_operators(self.operators, self.inversion, name_of=name_of)
         given: dict[str, Any] = {"device": device, "dtype": dtype, "offload": offload}
         given |= {"variant": variant, "base": base, "quantize": quantize, "max_sequence_length": max_sequence_length}
         values = {name: value for name, value in given.items() if value is not None}

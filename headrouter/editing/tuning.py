@@ -18,7 +18,7 @@ from headrouter.plugins import registry
 from headrouter.plugins.names import fold, resolve
 from headrouter.plugins.specifications import Kind, Preset
 from headrouter.sampling.inversion import Inversion
-from headrouter.sampling.velocity_operator import VelocityOperator, refuse_without_source_velocity
+from headrouter.sampling.velocity_operator import VelocityOperator, refuse_misfit_operators
 
 Steps = Annotated[int, Field(ge=1, le=10_000)]
 Guidance = Annotated[float, Field(ge=0, lt=1000)]
@@ -113,7 +113,7 @@ def settle(
         _refuse_idle("keep", knobs, {field_of("keep", inversion)}, inversion, only)
     inversion, chosen = with_knob("push", knobs.push, inversion, chosen)
     inversion.sampling_steps(steps)  # refuses what cannot be met, before a model runs
-    refuse_without_source_velocity(operators, inversion, name_of)
+    refuse_misfit_operators(operators, inversion, steps, name_of)
     wishes = (knobs.guidance, inversion.guidance, defaults.guidance)
     guidance = next(wish for wish in wishes if wish is not None)
     return Plan(inversion, chosen, steps, guidance, tuple(operators), mask, knobs.paste, knobs.feather or FEATHER)

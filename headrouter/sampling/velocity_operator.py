@@ -152,21 +152,15 @@ def begin_operators(
     """Begin the run of each operator that acts in the phase of a run; they refuse what cannot work.
 
     Raises:
-        IncompatibleError: an operator without a source to compare with, or all of whose steps are left out.
+        IncompatibleError: an operator that the inversion cannot serve, or without a source to compare with.
     """
-    refuse_without_source_velocity(operators, inversion)
+    refuse_misfit_operators(operators, inversion, context.steps)
     acting = [operator for operator in operators if (operator.acts_in == "invert") == (context.phase == "invert")]
     for operator in acting:
-        name, steps = type(operator).__name__, context.run
+        name = type(operator).__name__
         if operator.needs_source and not any(row.is_source for row in context.rows):
             raise IncompatibleError(
                 f"{name} compares an edit's velocity with its source's, and this run has no source. Edit a picture."
-            )
-        mine = operator.steps(context.steps)
-        if mine and not set(mine) & set(steps):
-            raise IncompatibleError(
-                f"{name} acts in none of the steps that are run: the inversion runs steps {steps.start} to {steps.stop - 1} of 0 "
-                f"to {context.steps - 1}. Let it act later (`start`, `stop`), or run more steps."
             )
     return [(operator, operator.begin(context)) for operator in acting]
 
@@ -175,18 +169,22 @@ def _class_name(kind: Kind, part: object) -> str:
     return type(part).__name__
 
 
-def refuse_without_source_velocity(
-    operators: Sequence[VelocityOperator], inversion: Inversion, name_of: Callable[[Kind, object], str] = _class_name
+def refuse_misfit_operators(
+    operators: Sequence[VelocityOperator],
+    inversion: Inversion,
+    steps: int | None = None,
+    name_of: Callable[[Kind, object], str] = _class_name,
 ) -> None:
     """Refuse operators that an inversion cannot serve.
 
     Args:
         operators, inversion: The parts.
+        steps: Steps of the time grid; None where they are not known yet.
         name_of: Gives the name of a part in messages.
 
     Raises:
         IncompatibleError: an operator compares with the source's velocity, and the inversion has none; or it acts while
-            inverting, and there is no inversion.
+            inverting, and there is no inversion; or in steps that are all left out.
     """
     for operator in operators:
         name, other = repr(name_of("operator", operator)), repr(name_of("inversion", inversion))
@@ -200,3 +198,13 @@ def refuse_without_source_velocity(
                 f"`operator` {name} acts while the picture is taken to noise, and `inversion` {other} inverts nothing. Choose an "
                 "inversion that inverts, such as 'euler' or 'rf'."
             )
+        if steps is not None:
+            inverting = operator.acts_in == "invert"
+            run = inversion.inversion_steps(steps) if inverting else inversion.sampling_steps(steps)
+            mine = operator.steps(steps)
+            if mine and not set(mine) & set(run):
+                raise IncompatibleError(
+                    f"`operator` {name} acts in none of the steps that are run: `inversion` {other} runs steps {run.start} to "
+                    f"{run.stop - 1} of 0 to {steps - 1}, and it acts in {mine.start} to {mine.stop - 1}. Let it act later "
+                    "(`start`, `stop`), or run more steps."
+                )

@@ -57,7 +57,7 @@ def test_operators_are_an_axis_of_experiments() -> None:
     text = (
         "dataset: {name: shapes, count: 8}\nmodel: shapes\n"
         "matrix:\n  inversion: [flowedit, euler]\n  method: none\n"
-        "  operator: [none, {name: gate, sweep: {threshold: [1.2, 2.0]}}, [projection, gate], pmi]\n"
+        "  operator: [none, {name: gate, sweep: {threshold: [1.2, 2.0]}}, [projection, gate], pmi, {name: veloedit, stop: 1}]\n"
     )
     experiment = read_experiment(parse_yaml(text, "x.yaml"))
     configurations = [one for one in experiment.configurations if isinstance(one, Configuration)]
@@ -69,12 +69,14 @@ def test_operators_are_an_axis_of_experiments() -> None:
             "euler + gate threshold=2.0",
             "euler + projection + gate",
             "euler + pmi",
+            "euler + veloedit stop=1",
         ),
     ]
     assert configurations[3].operators == (Projection(), Gate()) and configurations[0].operators == ()
     assert len({one.hash for one in configurations}) == len(configurations)
-    (skipped,) = experiment.skipped
-    assert skipped.name == "flowedit + pmi" and "inverts nothing" in skipped.reason
+    inverting, early = experiment.skipped
+    assert inverting.name == "flowedit + pmi" and "inverts nothing" in inverting.reason
+    assert early.name == "flowedit + veloedit stop=1" and "acts in none of the steps" in early.reason
 
 
 def test_an_inversion_that_an_operator_changed_is_kept_apart(tmp_path: Path) -> None:

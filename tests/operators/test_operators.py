@@ -219,7 +219,11 @@ class Unknown(Euler):
     [
         (Unknown(), Projection(), "`inversion` 'Unknown' with these parameters has no source velocity"),
         (FlowEdit(), ProximalMean(), "`inversion` 'FlowEdit' inverts nothing"),
-        (SDEdit(strength=0.5), Gate(stop=1), "acts in none of the steps that are run"),
+        (
+            SDEdit(strength=0.5),
+            Gate(stop=1),
+            "acts in none of the steps that are run: `inversion` 'SDEdit' runs steps 2 to 3",
+        ),
     ],
 )
 def test_an_operator_without_effect_is_refused_by_name(
