@@ -32,6 +32,7 @@ def every() -> list[AnyConfiguration]:
         one,
         light.toy("flowedit", "flowedit", negative_prompt="grey"),
         light.toy("operated", "euler", operator="gate"),
+        light.toy("masked", "rf", "local-blend", mask="attention | words", paste=True),
         light.toy("preset", "rf", "headrouter", preset="stylization"),
         *references_of([one], ("source", "target")),
         OtherConfiguration("upside", light.Upside(fails_on="blue")),

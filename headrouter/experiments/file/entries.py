@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from headrouter.editing.assembly import class_of, model_of, registered_under
 from headrouter.experiments.configuration import AnyConfiguration, Configuration, OtherConfiguration
+from headrouter.masks.part import described
 from headrouter.plugins.specifications import Kind
 
 _MACHINE: Final = {"device", "offload"}
@@ -27,12 +28,16 @@ def entry_of(configuration: AnyConfiguration) -> dict[str, Any]:
     operators = [_part("operator", operator) for operator in configuration.operators]
     if not all((backbone, inversion, *operators, *methods)):
         return {}
+    mask = {} if configuration.mask is None else described(configuration.mask)
+    if "class" in mask:
+        return {}
     label = {"label": configuration.group} if configuration.group != backbone["name"] else {}
     one = {
         "name": "unedited" if configuration.still else configuration.name,
         "inversion": _short(inversion),
         **({"operator": [_short(operator) for operator in operators]} if operators else {}),
         "method": [_short(method) for method in methods] or "none",
+        **({"mask": _short(mask)} if mask else {}),
         **_knobs(configuration),
     }
     found: dict[str, Any] = {"model": configuration.model, "backbone": [_short({**backbone, **label})]}
@@ -46,6 +51,8 @@ def _knobs(configuration: Configuration) -> dict[str, Any]:
     defaults = model_of(configuration.backbone_name, configuration.model)[1]
     if configuration.size or defaults is None:  # the model does not say the size that it works at
         knobs["size"] = list(configuration.record.edit.size)
+    if configuration.paste:
+        knobs |= {"paste": True, "feather": configuration.feather}
     if configuration.negative_prompt:
         knobs["negative_prompt"] = configuration.negative_prompt
     return knobs
