@@ -15,7 +15,7 @@ from headrouter.imaging.measure import ssim
 from headrouter.imaging.picture import psnr
 from headrouter.plugins.specifications import InversionSpec, hookimpl
 
-ALL = ["euler", "fireflow", "flowedit", "rf", "rf-sde", "rf-solver", "sdedit"]
+ALL = ["directedit", "euler", "fireflow", "flowedit", "rf", "rf-sde", "rf-solver", "sdedit"]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,16 @@ def test_every_inversion_side_by_side(
     assert printed.err == ""
     table = table_of(printed.out)
     assert sorted(table) == ALL
-    calls = {"euler": 8, "rf": 8, "rf-sde": 8, "rf-solver": 16, "fireflow": 10, "flowedit": 3, "sdedit": 3}
+    calls = {
+        "directedit": 8,
+        "euler": 8,
+        "rf": 8,
+        "rf-sde": 8,
+        "rf-solver": 16,
+        "fireflow": 10,
+        "flowedit": 3,
+        "sdedit": 3,
+    }
     assert {name: int(row[2]) for name, row in table.items()} == calls
     assert sorted(path.name for path in out.iterdir()) == sorted(f"{name}.png" for name in ALL)
     for name, row in table.items():

@@ -40,7 +40,10 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--negative", default="", metavar="TEXT", help="negative prompt, from which guidance steers away"
     )
     parser.add_argument(
-        "--inversion", action="append", metavar="NAME", help="name of an inversion; repeat for several (default: all)"
+        "--inversion",
+        action="append",
+        metavar="NAME",
+        help="name of an inversion; repeat for several (default: all that suit the model's prompts)",
     )
     parser.add_argument("-o", "--output", metavar="FOLDER", help="also write each reconstruction there, as NAME.png")
     parts = parser.add_argument_group("parts and knobs")
@@ -56,10 +59,11 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Reconstruct by each inversion in turn, on one loaded model, and print the table."""
-    from headrouter.editing.assembly import inversion_of
+    from headrouter.editing.assembly import default_inversion, inversion_of
     from headrouter.imaging.picture import output_folder, save_picture
 
-    inversions = {name: inversion_of(name) for name in arguments.inversion or _all()}
+    instructed = default_inversion(arguments.backbone) == "instruct"
+    inversions = {name: inversion_of(name) for name in arguments.inversion or _all(instructed)}
     rows = []
     with output_folder(arguments.output) if arguments.output else nullcontext() as folder:
         for name, found in _reconstructed(arguments, inversions):
@@ -128,8 +132,8 @@ def _sorted(
     return fitting, refused
 
 
-def _all() -> "Iterator[str]":
-    """Yield every inversion whose class can be used; warn of the others."""
+def _all(instructed: bool = False) -> "Iterator[str]":
+    """Yield every inversion for captions, or for instructions, whose class can be used; warn of the others."""
     from headrouter.editing.assembly import inversion_of
     from headrouter.plugins import registry
     from headrouter.plugins.names import BUILT_IN
@@ -137,11 +141,12 @@ def _all() -> "Iterator[str]":
     for entry in registry().entries("inversion"):
         name = entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name
         try:
-            inversion_of(name)
+            suits = inversion_of(name).takes_references == instructed
         except Exception as error:  # of a plug-in's class
             warnings.warn(f"{name} is left out: {reason_of(error)}", PluginWarning, stacklevel=2)
         else:
-            yield name
+            if suits:
+                yield name
 
 
 def _numbers(found: "Reconstruction") -> list[str]:
