@@ -152,6 +152,16 @@ def test_a_page_of_its_own_needs_no_run_folder(made: Path, tmp_path: Path) -> No
         report(made, page=tmp_path / "full")
 
 
+def test_the_page_in_the_documentation_is_whole_and_small() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reports" / "shapes-ablation"
+    files = [path for path in page.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 3_000_000
+    assert {path.relative_to(page).as_posix() for path in files if path.parent.name == "pictures"} == addresses(page)
+    summary = data(page)
+    assert {len(summary["rows"]), *(one["done"] for one in summary["configurations"])} == {16}
+    assert not [path for path in files if path.suffix != ".png" and "/tmp/" in path.read_text()]
+
+
 def test_texts_of_a_data_set_stay_texts(made: Path) -> None:
     rows = data(made / "report")["rows"]
     assert all(SHORT in row[5] and row[6] == STRANGE for row in rows)

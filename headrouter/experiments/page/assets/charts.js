@@ -75,11 +75,14 @@ Report.pareto = (group, across, up, kind) => {
   svg.append(draw("polyline", { class: "frontier", "clip-path": `url(#${clip})`, points: front.map((one) => `${px(one.x[0])},${py(one.y[0])}`).join(" ") }));
   const says = make("figcaption", { class: "says", "aria-live": "polite" }, "The dashed line joins what nothing surpasses in both. A point leads to its pictures.");
   const legend = make("ol", { class: "legend" }), labels = [];
-  const labelled = (x0, y0) => { // below those that would lie under it
-    let at = y0;
-    while (labels.some(([x1, y1]) => Math.abs(x1 - x0) < 16 && Math.abs(y1 - at) < 11)) at += 11;
-    labels.push([x0, at]);
-    return { x: x0, y: at };
+  const taken = drawn.map((one) => [px(one.x[0]), py(one.y[0])]);
+  const near = (places, x0, y0, wide, high) => places.some(([x1, y1]) => Math.abs(x1 - x0) < wide && Math.abs(y1 - y0) < high);
+  const labelled = (number, x0, y0) => { // at a corner of the point where nothing is covered, or not at all
+    const corners = [[8, -7], [8, 15], [-8 - 7 * String(number).length, -7], [-8 - 7 * String(number).length, 15]];
+    const free = corners.map(([right, down]) => [x0 + right, y0 + down]).find(([x1, y1]) => !near(labels, x1, y1, 15, 11) && !near(taken, x1 + 5, y1 - 4, 10, 9));
+    if (!free) return null;
+    labels.push(free);
+    return draw("text", { x: free[0], y: free[1] }, String(number));
   };
   for (const { one, id, number, text, x: a, y: b } of points) {
     const colour = colourOf(one), there = drawn.some((other) => other.id === id);
@@ -95,7 +98,7 @@ Report.pareto = (group, across, up, kind) => {
       bars.map(([at, place]) => draw("line", { class: "bar", "clip-path": `url(#${clip})`, ...place(at) })),
       draw("circle", { cx: px(a[0]), cy: py(b[0]), r: 6 }),
       draw("circle", { class: "target", cx: px(a[0]), cy: py(b[0]), r: 14 }),
-      draw("text", labelled(px(a[0]) + 9, py(b[0]) - 7), String(number)), draw("title", {}, sentence)));
+      labelled(number, px(a[0]), py(b[0])), draw("title", {}, sentence)));
   }
   figure.append(svg, says, legend);
   return figure;

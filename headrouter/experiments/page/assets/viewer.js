@@ -175,7 +175,7 @@ Report.viewer = {
     facts.append(listOf([...columns.map((one, place) => [one.heading, shown(one, cell.values?.[place])]), ...Object.entries(cell.texts ?? {}), ...costs]));
     if (cell.maps?.heads) {
       const map = cell.maps.heads;
-      facts.append(make("figure", { class: "heads" }, canvasOf(map, (value) => (value === null ? [128, 128, 128, 60] : [...heat(value), 255]), { role: "img", "aria-label": "weight of each head" }),
+      facts.append(make("figure", { class: "heads" }, canvasOf(map, (value) => (value === null ? [128, 128, 128, 60] : [...heat(value), 255]), { role: "img", "aria-label": "weight of each head", style: `width: min(100%, ${20 * map.shape[1]}px)` }),
         make("figcaption", {}, `Weight of each head, mean over the steps: a row for each of ${map.shape[0]} layers, a column for each of ${map.shape[1]} heads; dark ${map.low}, bright ${map.high}, grey where none acted.`)));
     }
     const command = configuration.command.replace("ITEM", row[0]).replace("SEED", row[3]);

@@ -4,7 +4,7 @@
 Report.views.overview = {
   title: "Overview",
   build(root, state) {
-    const { columns, kinds, axes, configurations } = Report.data.summary;
+    const { columns, kinds, axes, configurations, radarKinds } = Report.data.summary;
     const options = columns.map((one, place) => [place, one.heading]);
     this.pareto = make("div", { class: "charts" });
     this.radar = make("div", { class: "charts" });
@@ -13,6 +13,7 @@ Report.views.overview = {
       return;
     }
     const eight = Object.keys(Report.data.summary.radarOf).length > 0;
+    this.axes = radarKinds.every((kind) => configurations.some((one) => one.radar?.[kind])) ? "eight" : "own";
     const [left, right] = [make("section", {}), make("section", {})];
     root.append(make("div", { class: groupsOf().length === 1 ? "halves" : null }, left, right));
     left.append(
@@ -25,11 +26,11 @@ Report.views.overview = {
       make("h2", {}, "By kind of edit"),
       make("form", { class: "tools", onsubmit: (event) => event.preventDefault() },
         choice("column", "column", options, state.column ?? axes?.[0] ?? 0),
-        choice("axes", "axes", [...(eight ? [["eight", "the eight kinds of all data sets"]] : []), ["own", "kinds of this data set"]], state.axes ?? (eight ? "eight" : "own"))),
+        choice("axes", "axes", [...(eight ? [["eight", "the eight kinds of all data sets"]] : []), ["own", "kinds of this data set"]], state.axes ?? this.axes)),
       this.radar);
   },
   update(state) {
-    const { axes, configurations, radarOf, baseline } = Report.data.summary;
+    const { axes, configurations, baseline } = Report.data.summary;
     if (!this.radar.isConnected) return;
     const groups = groupsOf(), across = Number(state.across ?? axes?.[0] ?? 0), up = Number(state.up ?? axes?.[1] ?? 0);
     const column = Number(state.column ?? axes?.[0] ?? 0);
@@ -41,7 +42,7 @@ Report.views.overview = {
       return [...own.filter(({ one }) => one.name === baseline), ...best.filter(({ one }) => one.name !== baseline)].slice(0, 4).map(({ id }) => id);
     };
     const chosen = state.radar ? state.radar.split(".").map(Number) : groups.flatMap(some);
-    const which = state.axes ?? (Object.keys(radarOf).length ? "eight" : "own");
+    const which = state.axes ?? this.axes;
     this.radar.replaceChildren(...groups.filter((group) => configurations.some((one) => one.group === group && one.means)).map((group) => Report.radar(group, column, which, chosen)));
   },
 };
