@@ -11,6 +11,7 @@ from headrouter.editing.assembly import name_of
 from headrouter.errors import InvalidInputError
 from headrouter.experiments.configuration import AnyConfiguration, Configuration, OtherConfiguration, hash_of
 from headrouter.experiments.dataset import Dataset, Item
+from headrouter.experiments.executor import Executor
 from headrouter.experiments.metric import Metric
 from headrouter.experiments.running.small_maps import Diagnostic
 from headrouter.plugins.code import code_of
@@ -71,6 +72,7 @@ class Experiment:
         baseline: Name of the configuration that the others are compared with, ``rf``, or its key; empty for none.
         diagnostics: Maps that are kept of each edit beside its picture, for the report; results do not depend on them.
         skipped: Combinations of the matrix that are left out.
+        executor: Of the file; results do not depend on it. None for workers on this machine.
 
     Raises:
         InvalidInputError: no configuration, two with one key, or a baseline that is none of them.
@@ -84,6 +86,7 @@ class Experiment:
     baseline: str = ""
     diagnostics: tuple[Diagnostic, ...] = ()
     skipped: tuple[Skipped, ...] = field(default=(), compare=False)
+    executor: Executor | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse an experiment without configurations, with equal keys or an unknown baseline."""

@@ -14,6 +14,7 @@ from headrouter.plugins.specifications import (
     BackboneSpec,
     DatasetSpec,
     EditorSpec,
+    ExecutorSpec,
     InversionSpec,
     MaskSpec,
     MethodSpec,
@@ -74,6 +75,11 @@ def register_metrics(register: Callable[[MetricSpec], None]) -> None:
 @hookspec
 def register_editors(register: Callable[[EditorSpec], None]) -> None:
     """Call ``register`` with each editor the plug-in brings to compare with."""
+
+
+@hookspec
+def register_executors(register: Callable[[ExecutorSpec], None]) -> None:
+    """Call ``register`` with each executor of experiments the plug-in brings."""
 
 
 @hookspec

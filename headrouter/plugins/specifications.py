@@ -32,7 +32,7 @@ hookimpl = pluggy.HookimplMarker("headrouter")
 SUPPORTED_API: Final[frozenset[int]] = frozenset({1})
 """The values of a plug-in's ``headrouter_api`` that this headrouter understands."""
 
-Kind = Literal["backbone", "inversion", "operator", "method", "mask", "dataset", "metric", "editor"]
+Kind = Literal["backbone", "inversion", "operator", "method", "mask", "dataset", "metric", "editor", "executor"]
 KINDS: Final[tuple[Kind, ...]] = ("backbone", "inversion", "operator", "method", "mask")
 """The kinds of which an edit is composed; the others are parts of experiments."""
 
@@ -45,6 +45,7 @@ _BASES: Final[Mapping[Kind, str]] = {
     "dataset": "headrouter.experiments.dataset:Dataset",
     "metric": "headrouter.experiments.metric:Metric",
     "editor": "headrouter.experiments.other_editor:OtherEditor",
+    "executor": "headrouter.experiments.executor:Executor",
 }
 """The class that a component's class derives from; named as text, since importing it imports torch."""
 
@@ -60,8 +61,9 @@ class ComponentSpec:
             :class:`~headrouter.sampling.inversion.Inversion`,
             :class:`~headrouter.sampling.velocity_operator.VelocityOperator`, :class:`~headrouter.methods.method.Method`,
             :class:`~headrouter.masks.mask.Mask`,
-            :class:`~headrouter.experiments.dataset.Dataset`, :class:`~headrouter.experiments.metric.Metric` or
-            :class:`~headrouter.experiments.other_editor.OtherEditor`.
+            :class:`~headrouter.experiments.dataset.Dataset`, :class:`~headrouter.experiments.metric.Metric`,
+            :class:`~headrouter.experiments.other_editor.OtherEditor` or
+            :class:`~headrouter.experiments.executor.Executor`.
         aliases: further names, weaker than any name.
         summary: one line for tables.
         provides: capability words that other parts may ask for: of a backbone, all that any of its models provides.
@@ -174,6 +176,13 @@ class EditorSpec(ComponentSpec):
     """Describes an editor that is no composition of headrouter's parts, to compare with."""
 
     kind: ClassVar[Kind] = "editor"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorSpec(ComponentSpec):
+    """Describes an executor: where the workers of an experiment are."""
+
+    kind: ClassVar[Kind] = "executor"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from headrouter.plugins.specifications import (
     ComponentSpec,
     DatasetSpec,
     EditorSpec,
+    ExecutorSpec,
     InversionSpec,
     Kind,
     MaskSpec,
@@ -45,6 +46,7 @@ REGISTERS: Final[Mapping[str, type[ComponentSpec] | type[Model] | type[Preset]]]
     "register_datasets": DatasetSpec,
     "register_metrics": MetricSpec,
     "register_editors": EditorSpec,
+    "register_executors": ExecutorSpec,
 }
 """The hooks that collect descriptions, in the order they are called, and what each collects."""
 

@@ -13,6 +13,7 @@ from headrouter.plugins import Registry, hookspecs
 from headrouter.plugins.specifications import (
     DatasetSpec,
     EditorSpec,
+    ExecutorSpec,
     InversionSpec,
     MaskSpec,
     MethodSpec,
@@ -55,6 +56,7 @@ def test_the_examples_on_the_page_are_a_plugin(monkeypatch, capsys):
     exec(first, module.__dict__)
     specifications = (
         InversionSpec, OperatorSpec, MethodSpec, MaskSpec, Model, Preset, DatasetSpec, MetricSpec, EditorSpec,
+        ExecutorSpec,
     )  # fmt: skip
     module.__dict__.update({kind.__name__: kind for kind in specifications})
     for other in others:
@@ -72,6 +74,7 @@ def test_the_examples_on_the_page_are_a_plugin(monkeypatch, capsys):
         "dataset acme-photos",
         "metric sharpness-1",
         "editor acme-instruct",
+        "executor acme-queue",
         "identify_backbone",
         "register_commands",
     )

@@ -47,9 +47,13 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     plan = command("plan", _plan, "show cells, model calls, skipped pairs, time, and all that is missing")
     _add_file(plan)
     plan.add_argument("--measure", action="store_true", help="run an edit or two of each model to estimate the time")
+    plan.add_argument(
+        "--constants",
+        metavar="FILE",
+        help="simulate the schedule of --workers with the times in a YAML file, docs/machines.md",
+    )
     run = command("run", _run, "run the cells that are missing, measure and record them")
     _add_file(run)
-    run.add_argument("--batch", type=int, default=8, metavar="N", help="number of edits in one model call (default: 8)")
     run.add_argument("--retry-failed", action="store_true", help="run cells again that failed")
     run.add_argument("--metrics-only", action="store_true", help="measure the edits that are there, and make none")
     status = command("status", _status, "show how far a run is")
@@ -90,7 +94,18 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
         metavar="PATH=VALUE",
         help="value of anything in the file, such as dataset.count=8, seeds=[0,1] or steps=10",
     )
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="edits at a time, each with its own model")
+    parser.add_argument(
+        "--executor", metavar="NAME", help="where the workers are: local or ray (default: the file's, else local)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of workers, each with its own model (default: one for each GPU)",
+    )
+    parser.add_argument(
+        "--batch", type=int, default=8, metavar="N", help="number of edits in one model call (default: 8)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--no-progress", action="store_true", help="no progress bars")
 
@@ -110,10 +125,14 @@ def _init(arguments: argparse.Namespace) -> int:
 def _read(arguments: argparse.Namespace) -> "tuple[Experiment, list[Item], Path]":
     """Read the experiment, and the items of the limit and share that are asked for."""
     from headrouter.cli.overrides import parse_overrides
+    from headrouter.config.configuration import Placed
     from headrouter.experiments import read_experiment, select
     from headrouter.experiments.selection import shard_of
 
-    experiment = read_experiment(arguments.file, parse_overrides(arguments.set))
+    overrides = parse_overrides(arguments.set)
+    if arguments.executor is not None:
+        overrides.insert(0, Placed(("executor",), {"name": arguments.executor}, "--executor"))
+    experiment = read_experiment(arguments.file, overrides)
     items = select(experiment.items, limit=arguments.limit, shard=shard_of(arguments.shard), keys=arguments.item)
     return experiment, items, Path(arguments.output or Path("runs") / experiment.name)
 
@@ -121,8 +140,10 @@ def _read(arguments: argparse.Namespace) -> "tuple[Experiment, list[Item], Path]
 def _planned(arguments: argparse.Namespace, measure: bool = False) -> "tuple[Experiment, list[Item], Path, Plan]":
     from headrouter.experiments.planning.estimates import measured, pace_of
     from headrouter.experiments.planning.plan import plan
+    from headrouter.experiments.running.local import executor_of
 
     experiment, items, folder = _read(arguments)
+    executor_of(experiment, workers=arguments.workers).check(arguments.device)
     pace = None
     if measure:
         plan(experiment, items).refuse_missing()
@@ -150,10 +171,21 @@ def _runner(arguments: argparse.Namespace) -> "Callable[[Experiment, Path, Seque
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from headrouter.cli.commands.experiment_plan import print_plan
+    from headrouter.cli.commands.experiment_plan import print_plan, print_simulation
+    from headrouter.errors import InvalidInputError
+    from headrouter.experiments.planning.simulation import read_constants, simulate
+    from headrouter.experiments.running.local import executor_of
+    from headrouter.experiments.running.runner import weights_of
 
-    *_, plan = _planned(arguments, arguments.measure)
-    print_plan(plan, arguments.workers)
+    experiment, items, folder, plan = _planned(arguments, arguments.measure)
+    workers = executor_of(experiment, workers=arguments.workers).count(arguments.device)
+    print_plan(plan, workers or 1)
+    if arguments.constants is not None:
+        weights = weights_of(experiment, _records(folder))
+        constants = read_constants(arguments.constants, experiment)
+        if arguments.batch < 1:
+            raise InvalidInputError(f"`--batch` must be at least 1 (got {arguments.batch}).")
+        print_simulation(simulate(experiment, items, workers or 1, constants, weights=weights, batch=arguments.batch))
     plan.refuse_missing()
     return 0
 

@@ -7,6 +7,7 @@ from headrouter.cli.table import table, terminal_width
 
 if TYPE_CHECKING:
     from headrouter.experiments.planning.plan import Plan
+    from headrouter.experiments.planning.simulation import Simulation
 
 _HEADINGS = ("group", "configuration", "cells", "model calls", "rows ≤", "time")
 
@@ -54,6 +55,28 @@ def _lines(plan: "Plan", workers: int) -> Iterator[str]:
     if experiment.skipped:
         yield f"\n{len(experiment.skipped)} of the matrix cannot be run, and are left out:"
         yield from (f"- {one.group} {one.name}: {one.reason}" for one in experiment.skipped)
+
+
+def print_simulation(found: "Simulation") -> None:
+    """Print what becomes of the workers' time in a simulated run."""
+    print("\n".join(_simulated(found)))
+
+
+def _simulated(found: "Simulation") -> Iterator[str]:
+    workers = "1 worker" if found.workers == 1 else f"{found.workers} workers"
+    loads = sum(slot.loading > 0 for slot in found.slots)
+    yield f"\nSimulated with {workers}, {len(found.slots):,} shares, {loads} loads of a model:\n"
+    total = found.workers * found.seconds
+    rows = [
+        [name, f"{seconds / 3600:,.2f}", f"{seconds / total:.2%}"]
+        for name, seconds in sorted(found.shares.items(), key=lambda one: -one[1])
+    ]
+    yield table(
+        ("spent on", "hours of workers", "share"), [*rows, ["all", f"{found.hours:,.2f}", ""]], terminal_width()
+    )
+    price = f", at {found.price:g} an hour {found.price * found.hours:,.0f}" if found.price else ""
+    yield f"\nEfficiency {found.efficiency:.3f}; {duration(found.seconds)} for all; {found.hours:,.1f} hours of workers{price}."
+    yield f"Most of the time beside model calls goes into {found.bottleneck}."
 
 
 def duration(seconds: float | None) -> str:

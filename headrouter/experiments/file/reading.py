@@ -46,6 +46,7 @@ class ExperimentFile(Parameters):
         editors: Other editors: names, or mappings of name, parameters and a ``label``.
         baseline: Name of the configuration that the others are compared with.
         diagnostics: Maps to keep of each edit for the report: ``mask``, ``words``, ``heads``.
+        executor: Where the workers are: a name, or a mapping of name and parameters. Results do not depend on it.
         references: Pictures that are no edits, through each model's autoencoder: ``source`` and ``target``.
     """
 
@@ -60,6 +61,7 @@ class ExperimentFile(Parameters):
     editors: list[str | dict[str, Any]] = Field(default_factory=list)
     baseline: Text | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
+    executor: str | dict[str, Any] | None = None
     references: tuple[Still, ...] = ()
 
     @field_validator("metrics", "configurations", "editors", mode="before")
@@ -107,6 +109,9 @@ class _Reading:
         """
         head, document = self.head, self.document
         dataset = self._try(lambda: read_part("dataset", document.at("dataset")), "dataset")
+        executor = (
+            self._try(lambda: read_part("executor", document.at("executor")), "executor") if head.executor else None
+        )
         metrics = self._labelled("metric", self._metrics())
         editors = self._labelled("editor", (("editors", index) for index in range(len(head.editors))))
         configurations, skipped = self._configurations()
@@ -123,7 +128,7 @@ class _Reading:
             every += [OtherConfiguration(name, part) for name, part in editors.items()]
             named = {name: part for name, part in metrics.items() if isinstance(part, Metric)}
             name = head.name or Path(document.name).stem
-            rest = head.diagnostics, tuple(skipped)
+            rest = head.diagnostics, tuple(skipped), executor
             return Experiment(name, dataset, named, tuple(every), head.seeds, head.baseline or "", *rest)
         except InvalidInputError as error:
             about = [key for key in ("baseline", "diagnostics") if f"`{key}`" in str(error)]

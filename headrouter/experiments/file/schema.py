@@ -22,10 +22,11 @@ _BESIDE: Mapping[str, Mapping[str, Any]] = {
         "model": {"type": "string", "description": "Weights: short name, hub id or folder."},
     },
     "dataset": {},
+    "executor": {},
 }
 _LABEL = {"label": {"type": "string", "description": "In names and tables."}}
 
-_DATASET: Final[tuple[Kind, ...]] = ("dataset",)
+_ONE: Final[tuple[Kind, ...]] = ("dataset", "executor")
 LISTED: Final[tuple[Kind, ...]] = ("metric", "editor")
 
 
@@ -33,9 +34,7 @@ def experiment_schema(known: Registry | None = None) -> dict[str, Any]:
     """Return the schema of an experiment file; a part whose class cannot be used is left out, with a warning."""
     known = registry() if known is None else known
     definitions: dict[str, Any] = {}
-    parts: dict[Kind, dict[str, Any]] = {
-        kind: _choices(kind, known, definitions) for kind in (*KINDS, *_DATASET, *LISTED)
-    }
+    parts: dict[Kind, dict[str, Any]] = {kind: _choices(kind, known, definitions) for kind in (*KINDS, *_ONE, *LISTED)}
     knobs = Knobs.model_json_schema()["properties"]
     head = ExperimentFile.model_json_schema()
     one = {kind: _one_or_together(kind, parts[kind]) for kind in KINDS}
@@ -60,7 +59,7 @@ def experiment_schema(known: Registry | None = None) -> dict[str, Any]:
     metrics, editors = ({"type": "array", "items": parts[kind]} for kind in LISTED)
     properties = {
         **head["properties"],
-        "dataset": parts["dataset"],
+        **{kind: parts[kind] for kind in _ONE},
         "metrics": {"anyOf": [parts["metric"], metrics]},
         "editors": editors,
         "backbone": options["backbone"],
@@ -91,7 +90,7 @@ def _choices(kind: Kind, known: Registry, definitions: dict[str, Any]) -> dict[s
         except PluginError as error:
             warnings.warn(f"{entry.qualified_name} is left out: {error}", PluginWarning, stacklevel=2)
             continue
-        swept = {} if kind == "dataset" else {"sweep": _SWEEP}
+        swept = {} if kind in _ONE else {"sweep": _SWEEP}
         definitions[key] = {**own, "properties": {**own["properties"], **beside, **swept}}
         found += [{"enum": names_of(entry)}, {"$ref": f"#/$defs/{key}"}]
     found += [{"type": "string"}] if kind == "mask" else []  # an expression, or a file

@@ -114,7 +114,9 @@ def plan(experiment: Experiment, items: Sequence[Item] | None = None, pace: Pace
             rows = _rows(found, edits, seeds) + new * runs * len(edits) * found.inversion_rows
         seconds = None if pace is None else 0.0 if _is_still(one) else pace.seconds(one, cells, rows)
         planned.append(Planned(one, cells, calls, rows, seconds))
-    return Plan(experiment, chosen, len(edits), tuple(planned), _memory(experiment), tuple(_missing(experiment)), pace)
+    return Plan(
+        experiment, chosen, len(edits), tuple(planned), _memory(experiment), tuple(missing_of(experiment)), pace
+    )
 
 
 def _rows(found: Calls, edits: Sequence[int], seeds: int) -> int:
@@ -147,7 +149,7 @@ def _memory(experiment: Experiment) -> dict[str, int]:
     return {one.group: weight_bytes(one) for one in models.values()}
 
 
-def _missing(experiment: Experiment) -> list[str]:
+def missing_of(experiment: Experiment) -> list[str]:
     """Return a sentence for each metric's network, editor and set of weights that is not here."""
     missing: list[str] = []
     for label, metric in experiment.metrics.items():

@@ -183,6 +183,7 @@ def opened(
         with heartbeat:
             opened_folder = RunFolder(folder, name, agreement, processes, heartbeat)
             opened_folder.claims.tidy()
+            processes.forget_buried(opened_folder.claims.owners().values())
             _tidy(folder)
             try:
                 yield opened_folder

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,8 @@ INTERVAL: Final = 10.0
 """Seconds between heartbeats."""
 PATIENCE: Final = 300.0
 """Seconds without a heartbeat after which a process of another machine is taken for dead."""
+_BURIED: Final = ".dead"
+"""Ending of the file by which a process is known to be dead."""
 
 
 def new_name() -> str:
@@ -113,10 +115,12 @@ class Processes:
         self._seen: dict[str, tuple[bytes, float]] = {}
 
     def dead(self, name: str) -> bool:
-        """Return whether a process is dead: for sure on this machine, otherwise if its heartbeat stood still."""
+        """Return whether a process is dead: for sure on this machine, otherwise if it is buried, or its heartbeat stood still."""
         here = died_here(name)
         if here is not None:
             return here
+        if (self._folder / f"{name}{_BURIED}").exists():
+            return True
         try:
             now = (self._folder / f"{name}.json").read_bytes()
         except OSError:
@@ -126,6 +130,19 @@ class Processes:
             self._seen[name] = now, time.monotonic()
             return False
         return time.monotonic() - since > self._patience
+
+    def bury(self, name: str) -> None:
+        """Note that a process of any machine is dead, so that others do not wait for its heartbeat."""
+        with suppress(OSError):
+            (self._folder / f"{name}{_BURIED}").touch()
+            (self._folder / f"{name}.json").unlink(missing_ok=True)
+
+    def forget_buried(self, owners: Iterable[str]) -> None:
+        """Remove the notes on dead processes that own no claim any more."""
+        needed = set(owners)
+        for path in self._folder.glob(f"*{_BURIED}"):
+            if path.name.removesuffix(_BURIED) not in needed:
+                path.unlink(missing_ok=True)
 
     def all(self) -> Mapping[str, Mapping[str, Any]]:
         """Return what each process says of itself, by its name."""

@@ -43,12 +43,13 @@ class RecordLog:
         """Return what is on record of each cell; read it, do not change it."""
         return self._records
 
-    def refresh(self, *, certain: bool = False) -> None:
-        """Read what other processes have written since.
+    def refresh(self, *, certain: bool = False) -> list[CellRecord]:
+        """Read and return what other processes have written since.
 
         Args:
             certain: Make a file beside theirs and remove it, so that a network's file system forgets what it knew.
         """
+        found: list[CellRecord] = []
         with self._lock:
             try:
                 if certain:
@@ -61,7 +62,8 @@ class RecordLog:
             except OSError as error:
                 raise InvalidInputError(f"cannot read '{self._folder}': {error.strerror or error}.") from error
             for name in names:
-                self._refresh(name)
+                found += self._refresh(name)
+        return found
 
     def append(self, records: Iterable[CellRecord]) -> None:
         """Write lines behind those of this process, to the disk, and take back what a full disk cut off.
@@ -92,35 +94,36 @@ class RecordLog:
                 self._add(line, path, number)
             self._read[path.name] = whole + len(content), lines + len(every)
 
-    def _refresh(self, name: str) -> None:
+    def _refresh(self, name: str) -> list[CellRecord]:
         path = self._folder / name
         begin, lines = self._read.get(name, (0, 0))
         try:
             with path.open("rb") as file:  # a network's file system says the true size on opening
                 if os.fstat(file.fileno()).st_size <= begin:
-                    return
+                    return []
                 file.seek(begin)
                 content = file.read()
         except OSError as error:
             raise InvalidInputError(f"cannot read '{path}': {error.strerror or error}.") from error
         whole = content[: content.rfind(b"\n") + 1]
-        for number, line in enumerate(whole.splitlines(), lines + 1):
-            self._add(line, path, number)
-            lines = number
-        self._read[name] = begin + len(whole), lines
+        read = [self._add(line, path, number) for number, line in enumerate(whole.splitlines(), lines + 1)]
+        self._read[name] = begin + len(whole), lines + len(read)
+        return [one for one in read if one is not None]
 
-    def _add(self, line: bytes, path: Path, number: int) -> None:
+    def _add(self, line: bytes, path: Path, number: int) -> CellRecord | None:
         place = f"{path}:{number}"
         try:
             record = CellRecord.read(line, path.stem)
             known = self._records.get(record.cell)
             self._records[record.cell] = record if known is None else known.joined(record)
+            return record
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             sentence = f"{place}: damaged line: {error}."
             if self._damaged is None:
                 advice = "Nothing was overwritten: delete the line, and its cell is done again."
                 raise InvalidInputError(f"{sentence} {advice}") from error
             self._damaged.append(sentence)
+            return None
 
 
 def named(record: CellRecord, configuration: str, backbone: str) -> CellRecord:

@@ -28,12 +28,12 @@ class KeptInversions:
 
     Args:
         folder: The run folder.
-        limit: Bytes of all files; those that were written first go first. 0 keeps none.
+        limit: Bytes of all files, also an attribute; those that were written first go first. 0 keeps none.
     """
 
     def __init__(self, folder: RunFolder, limit: int = LIMIT):
         """Look at what is there."""
-        self._folder, self._limit = folder, limit
+        self._folder, self.limit = folder, limit
         self._place = folder.path / "inversions"
         self._bytes = sum(size for _, size, _ in self._files())
 
@@ -58,10 +58,10 @@ class KeptInversions:
         """
         cost = Cost(round(spent.calls), round(spent.rows), spent.seconds, spent.peak_memory)
         content = InvertedLatents(latents, identity, cost).packed({_SPENT: json.dumps(asdict(spent))})
-        if len(content) > self._limit:
+        if len(content) > self.limit:
             return
-        if self._bytes + len(content) > self._limit:
-            self._make_room(self._limit - len(content))
+        if self._bytes + len(content) > self.limit:
+            self._make_room(self.limit - len(content))
         self._bytes += len(content)
         self._folder.write(f"inversions/{self._path(identity).name}", content)
 

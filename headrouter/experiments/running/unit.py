@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrouter.editing.assembly import name_of
 from headrouter.experiments.configuration import AnyConfiguration, Configuration
@@ -58,6 +58,12 @@ class Unit:
     def claim(self, item: Item) -> str:
         """Return the name of the claim on a picture."""
         return _hash(self.sharing, item.picture_key)
+
+    def part(self, pictures: Sequence[str]) -> "Unit":
+        """Return the unit of some of its pictures alone."""
+        if len(pictures) == len({item.picture_key for item in self.items}):
+            return self
+        return replace(self, items=tuple(item for item in self.items if item.picture_key in pictures))
 
 
 def units_of(experiment: Experiment, hashes: dict[str, str], items: Sequence[Item], batch: int) -> list[Unit]:

@@ -1,6 +1,7 @@
 """Do units of work: claim pictures, edit, measure, and keep the results."""
 
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from PIL import Image
 
 from headrouter.errors import reason_of
 from headrouter.experiments.dataset import Item
+from headrouter.experiments.executor import Report, Share
 from headrouter.experiments.metric import Measured
 from headrouter.experiments.run_folder.cell import EDIT, CellRecord, Failure, Spent
 from headrouter.experiments.run_folder.folder import Done, RunFolder
@@ -82,6 +84,23 @@ class Worker:
         self._work, self._stop, self._report = work, stop, report
         self._loading: tuple[str, ...] | None = None
         self._hand: Hand = PictureHand()
+        self._loaded_in = 0.0
+
+    def report(self, unit: Unit, share: Share) -> Report:
+        """Do what is left of a share of a unit, and say how long it took.
+
+        Raises:
+            HeadRouterError: results cannot be written.
+        """
+        began, self._loaded_in = time.perf_counter(), 0.0
+        error: Exception | None = None
+        self._work.metrics.load(self._work.metrics.labels - self._work.folder.agreement.frozen)
+        try:
+            self.do(unit.part(share.pictures))
+        except NotLoadedError as found:
+            assert isinstance(found.__cause__, Exception)
+            error = found.__cause__
+        return Report(time.perf_counter() - began, self._loaded_in, error)
 
     def do(self, unit: Unit) -> bool:
         """Do what is left of a unit; return whether it is whole now, no part being left to another process."""
@@ -150,14 +169,16 @@ class Worker:
         self._report(self._work.folder.keep(results))
 
     def _loaded(self, unit: Unit) -> Hand:
+        if unit.loading is None:
+            return PictureHand()
         if unit.loading != self._loading:
-            self._hand = PictureHand()  # before the next model is loaded, this one goes
-            if unit.loading is not None:
-                try:
-                    self._hand = load(unit.jobs[0].configuration, unit.jobs, self._work.device, self._work.kept)
-                except Exception as error:
-                    raise NotLoadedError from error
-            self._loading = unit.loading
+            self._hand, self._loading = PictureHand(), None  # before the next model is loaded, this one goes
+            began = time.perf_counter()
+            try:
+                self._hand = load(unit.jobs[0].configuration, unit.jobs, self._work.device, self._work.kept)
+            except Exception as error:
+                raise NotLoadedError from error
+            self._loaded_in, self._loading = time.perf_counter() - began, unit.loading
         return self._hand
 
 

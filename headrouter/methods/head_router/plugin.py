@@ -1,8 +1,8 @@
-"""Registers what the core itself brings: the HeadRouter method and the absence of a method."""
+"""Registers the parts of the core itself: the HeadRouter method, the absence of a method, the executor of this machine."""
 
 from collections.abc import Callable
 
-from headrouter.plugins.specifications import MethodSpec, Preset, hookimpl
+from headrouter.plugins.specifications import ExecutorSpec, MethodSpec, Preset, hookimpl
 
 headrouter_api = 1
 
@@ -58,6 +58,13 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
             summary="Changes nothing; records where in the picture each word of the prompt acts.",
         )
     )
+
+
+@hookimpl
+def register_executors(register: Callable[[ExecutorSpec], None]) -> None:
+    """Register the executor of this machine."""
+    target = "headrouter.experiments.running.local:LocalExecutor"
+    register(ExecutorSpec("local", target, summary="Workers on this machine: one for each GPU, or some on the CPU."))
 
 
 @hookimpl
