@@ -14,6 +14,7 @@ _SETS: Final = (
     ("tedbench-pp", "tedbench:TEdBenchPlusPlus", "TEdBench, revised by the authors of LEDITS++ (arXiv:2311.16711)."),
     ("editeval", "editeval:EditEval", "50 edits of seven kinds, version 1 (arXiv:2402.17525)."),
     ("flowedit-yaml", "flowedit_yaml:FlowEditYaml", "Edits in the YAML form of FlowEdit's authors (arXiv:2412.08629)."),
+    ("together", "together:Together", "Several data sets as one."),
     ("pictures", "pictures:Pictures", "Pictures of your own, and a CSV or JSONL file of edits."),
 )
 

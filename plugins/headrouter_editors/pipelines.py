@@ -20,7 +20,7 @@ from headrouter.models.fingerprint import folder_fingerprint
 from headrouter.models.surroundings import undisturbed
 from headrouter.models.weights import find_weights
 
-Text = Literal["instruction", "prompt"]
+Text = Literal["instruction", "prompt", "either"]
 
 
 class PipelineEditor(OtherEditor, abc.ABC):
@@ -126,7 +126,7 @@ class InstructedEditor(PipelineEditor, abc.ABC):
     """Holds the parameters of a pipeline that edits by one text.
 
     Attributes:
-        text: The text of an item that it is given.
+        text: The text of an item that it is given; ``either`` is the instruction where an item has one, and else the prompt.
     """
 
     text: Text = "instruction"
@@ -134,7 +134,7 @@ class InstructedEditor(PipelineEditor, abc.ABC):
     @property
     def needs(self) -> frozenset[str]:
         """Return the text that it edits by."""
-        return frozenset({self.text})
+        return frozenset({"prompt"} if self.text == "either" else {self.text})
 
     def asked(self, request: EditRequest) -> str:
         """Return the text of a request that the pipeline is given.
@@ -142,7 +142,8 @@ class InstructedEditor(PipelineEditor, abc.ABC):
         Raises:
             InvalidInputError: the request has none.
         """
-        text = request.instruction if self.text == "instruction" else request.prompt
+        texts = {"instruction": request.instruction, "prompt": request.prompt}
+        text = request.instruction or request.prompt if self.text == "either" else texts[self.text]
         if not text:
             raise InvalidInputError(f"this editor works by the `{self.text}`, and the edit has none.")
         return text
