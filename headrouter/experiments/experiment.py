@@ -13,6 +13,7 @@ from headrouter.experiments.configuration import AnyConfiguration, Configuration
 from headrouter.experiments.dataset import Dataset, Item
 from headrouter.experiments.executor import Executor
 from headrouter.experiments.metric import Metric
+from headrouter.experiments.published.choice import Chosen
 from headrouter.experiments.running.small_maps import Diagnostic
 from headrouter.plugins.code import code_of
 
@@ -73,6 +74,7 @@ class Experiment:
         diagnostics: Maps that are kept of each edit beside its picture, for the report; results do not depend on them.
         skipped: Combinations of the matrix that are left out.
         executor: Of the file; results do not depend on it. None for workers on this machine.
+        published: Tables of published figures that the report prints beside the results; no result depends on them.
 
     Raises:
         InvalidInputError: no configuration, two with one key, or a baseline that is none of them.
@@ -87,6 +89,7 @@ class Experiment:
     diagnostics: tuple[Diagnostic, ...] = ()
     skipped: tuple[Skipped, ...] = field(default=(), compare=False)
     executor: Executor | None = field(default=None, compare=False)
+    published: tuple[Chosen, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Refuse an experiment without configurations, with equal keys or an unknown baseline."""

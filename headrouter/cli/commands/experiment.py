@@ -68,6 +68,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         metavar="FOLDER",
         help="write the page there, whole, with copies of all pictures (default: DIR/report)",
     )
+    report.add_argument("--paper", action="store_true", help="write LaTeX tables and figures for papers, too")
     diff = command("diff", _diff, "compare two runs")
     diff.add_argument("folder", metavar="DIR", help="run folder")
     diff.add_argument("other", metavar="OTHER", help="run folder to compare it with")
@@ -237,7 +238,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from headrouter.cli.report_text import show
     from headrouter.experiments.results.report import report
 
-    show(report(Path(arguments.folder), arguments.baseline, page=arguments.page))
+    show(report(Path(arguments.folder), arguments.baseline, page=arguments.page, paper=arguments.paper))
     return 0
 
 

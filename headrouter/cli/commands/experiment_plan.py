@@ -52,6 +52,9 @@ def _lines(plan: "Plan", workers: int) -> Iterator[str]:
     known = [f"{group} {bytes_ / 2**30:.2f} GiB" for group, bytes_ in plan.memory.items() if bytes_]
     if known:
         yield f"Memory of the weights alone, for each worker: {', '.join(known)}."
+    for one in experiment.published:
+        for row, reason in one.choice.missing.items():
+            yield f"Missing of {one.table.title}: {one.table.rows[row].system}: {reason}"
     if experiment.skipped:
         yield f"\n{len(experiment.skipped)} of the matrix cannot be run, and are left out:"
         yield from (f"- {one.group} {one.name}: {one.reason}" for one in experiment.skipped)

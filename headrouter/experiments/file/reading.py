@@ -22,6 +22,7 @@ from headrouter.experiments.file.options import Option, read_options, read_part
 from headrouter.experiments.file.references import Still, references_of
 from headrouter.experiments.file.sweep import MOST, short
 from headrouter.experiments.metric import Metric
+from headrouter.experiments.published.choice import Chosen, PublishedChoice, chosen_tables
 from headrouter.experiments.running.small_maps import Diagnostic
 from headrouter.plugins.specifications import KINDS, Kind
 
@@ -48,6 +49,7 @@ class ExperimentFile(Parameters):
         diagnostics: Maps to keep of each edit for the report: ``mask``, ``words``, ``heads``.
         executor: Where the workers are: a name, or a mapping of name and parameters. Results do not depend on it.
         references: Pictures that are no edits, through each model's autoencoder: ``source`` and ``target``.
+        published: Tables of published figures that the report prints beside the results.
     """
 
     name: Text | None = None
@@ -63,8 +65,9 @@ class ExperimentFile(Parameters):
     diagnostics: tuple[Diagnostic, ...] = ()
     executor: str | dict[str, Any] | None = None
     references: tuple[Still, ...] = ()
+    published: list[PublishedChoice] = Field(default_factory=list)
 
-    @field_validator("metrics", "configurations", "editors", mode="before")
+    @field_validator("metrics", "configurations", "editors", "published", mode="before")
     @classmethod
     def _none_where_all_are_comments(cls, value: Any) -> Any:
         return [] if value is None else value
@@ -91,14 +94,14 @@ def read_experiment(path: str | Path | Document, overrides: Sequence[Override] =
     for override in overrides:
         if override not in every:
             document = overridden(document, override)
-    return _Reading(document, every).experiment()
+    return _Reading(document, every, as_written=not overrides).experiment()
 
 
 class _Reading:
     """Reads the parts of one file, and collects what is wrong."""
 
-    def __init__(self, document: Document, overrides: Sequence[Override]):
-        self.document, self.overrides, self.wrong = document, overrides, list[str]()
+    def __init__(self, document: Document, overrides: Sequence[Override], as_written: bool):
+        self.document, self.overrides, self.as_written, self.wrong = document, overrides, as_written, list[str]()
         self.head = validate(ExperimentFile, document)
 
     def experiment(self) -> Experiment:
@@ -128,12 +131,21 @@ class _Reading:
             every += [OtherConfiguration(name, part) for name, part in editors.items()]
             named = {name: part for name, part in metrics.items() if isinstance(part, Metric)}
             name = head.name or Path(document.name).stem
-            rest = head.diagnostics, tuple(skipped), executor
+            rest = head.diagnostics, tuple(skipped), executor, tuple(self._published(every))
             return Experiment(name, dataset, named, tuple(every), head.seeds, head.baseline or "", *rest)
         except InvalidInputError as error:
             about = [key for key in ("baseline", "diagnostics") if f"`{key}`" in str(error)]
             place = document.locate(tuple(about[:1]))
-            raise InvalidInputError(f"{place}: {error}") from error
+            raise InvalidInputError("\n".join(placed(document.name, place, str(error).splitlines()))) from error
+
+    def _published(self, configurations: Sequence[AnyConfiguration]) -> list[Chosen]:
+        found = list[Chosen]()
+        for index, choice in enumerate(self.head.published):
+            part = functools.partial(chosen_tables, [choice], configurations, all_there=self.as_written)
+            found += self._try(part, "published", index) or []
+        if self.wrong:
+            raise InvalidInputError("\n".join(self.wrong))
+        return found
 
     def _configurations(self) -> tuple[list[Configuration], list[Skipped]]:
         head, document = self.head, self.document

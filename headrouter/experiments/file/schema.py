@@ -37,6 +37,7 @@ def experiment_schema(known: Registry | None = None) -> dict[str, Any]:
     parts: dict[Kind, dict[str, Any]] = {kind: _choices(kind, known, definitions) for kind in (*KINDS, *_ONE, *LISTED)}
     knobs = Knobs.model_json_schema()["properties"]
     head = ExperimentFile.model_json_schema()
+    definitions |= head.get("$defs", {})
     one = {kind: _one_or_together(kind, parts[kind]) for kind in KINDS}
     shared = {name: value for name, value in knobs.items() if name != "seed"}
     options = {kind: {"anyOf": [one[kind], {"type": "array", "minItems": 1, "items": one[kind]}]} for kind in KINDS}

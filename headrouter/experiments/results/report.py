@@ -13,8 +13,11 @@ from headrouter.experiments.dataset import Item
 from headrouter.experiments.metric import Column
 from headrouter.experiments.page.gathering import Gathered, gather
 from headrouter.experiments.page.writing import write_page
+from headrouter.experiments.published import comparison
+from headrouter.experiments.published.comparison import Comparison, comparisons
 from headrouter.experiments.results import tables
 from headrouter.experiments.results.paired import Paired, compare_all
+from headrouter.experiments.results.paper.writing import write_paper
 from headrouter.experiments.results.plots import save_frontier
 from headrouter.experiments.results.rows import by_configuration, is_rate
 from headrouter.experiments.results.sheets import Line, save_comparison
@@ -42,12 +45,14 @@ class Report:
         files: Tables and pictures in the run folder, and the page.
         failed: Number of failed edits of each configuration that has some.
         problems: What is missing or damaged in the run folder, in sentences.
+        comparisons: Published figures with ours beside them.
     """
 
     sections: Sequence[Section]
     files: Sequence[Path]
     failed: Mapping[str, int]
     problems: Sequence[str] = ()
+    comparisons: Sequence[Comparison] = ()
 
 
 @dataclass(frozen=True)
@@ -91,17 +96,22 @@ class Results:
 
 
 def report(
-    folder: str | Path, baseline: str | None = None, only: Sequence[str] = (), page: str | Path | None = None
+    folder: str | Path,
+    baseline: str | None = None,
+    only: Sequence[str] = (),
+    page: str | Path | None = None,
+    paper: bool = False,
 ) -> Report:
     """Write tables, ``summary.png``, ``edits-BACKBONE.png`` and the page ``report/index.html`` into a run folder.
 
-    The tables are ``table.md`` and ``table.csv``.
+    The tables are ``table.md`` and ``table.csv``, and ``published.csv`` where the experiment names published figures.
 
     Args:
         folder: Run folder, finished or not, damaged or not: what there is is shown, and what is missing is named.
         baseline: Name of the configuration that the others are compared with; that of the experiment if None.
         only: Keys of the edits to be summarised; all if empty.
         page: Folder for the page, with copies of all pictures, so that it can go without the run folder.
+        paper: Write LaTeX tables and figures for papers, too, into ``paper/``.
 
     Raises:
         InvalidInputError: it is no run folder, or no configuration is named ``baseline``.
@@ -109,15 +119,34 @@ def report(
     folder = Path(folder)
     gathered = gather(folder, only)
     results = Results.of(gathered, baseline)
-    files = _tables(folder, results) if results.rows else []
+    compared = _compared(folder, results)
+    files = _tables(folder, results, compared) if results.rows else []
+    if paper and results.rows:
+        shown = tables.shown(results.summaries, results.columns)
+        title = _title(folder, results)
+        files += write_paper(folder, title, results.summaries, shown, results.rates, results.paired, compared)
     place = folder / "report" if page is None else Path(page)
-    files.append(write_page(gathered, place, results.baseline, whole=page is not None))
+    files.append(write_page(gathered, place, results.baseline, compared, whole=page is not None))
     failed = Counter(one.configuration for one in gathered.every if not one.edited)
     problems = [
         *gathered.problems,
         *([] if results.rows else ["There is no finished edit yet, so there are no tables."]),
     ]
-    return Report(_sections(results), files, failed, problems)
+    return Report(_sections(results), files, failed, problems, compared)
+
+
+def _compared(folder: Path, results: Results) -> list[Comparison]:
+    """Return published figures with ours beside them; a damaged file with them is a problem to be named."""
+    try:
+        return comparisons(folder, results.gathered.origin, results.summaries, results.columns, results.rates)
+    except HeadRouterError as error:
+        results.gathered.problems.append(f"There are no published figures: {error}")
+        return []
+
+
+def _title(folder: Path, results: Results) -> str:
+    top = results.gathered.top
+    return f"{top.get('experiment', folder.name)}, {top.get('dataset', {}).get('name', 'unknown data')}"
 
 
 def _sections(results: Results) -> list[Section]:
@@ -132,13 +161,15 @@ def _sections(results: Results) -> list[Section]:
     return sections
 
 
-def _tables(folder: Path, results: Results) -> list[Path]:
+def _tables(folder: Path, results: Results, compared: Sequence[Comparison]) -> list[Path]:
     """Write tables and pictures of finished edits into the run folder."""
-    top, columns, rates, summaries = results.gathered.top, results.columns, results.rates, results.summaries
-    title = f"{top.get('experiment', folder.name)}, {top.get('dataset', {}).get('name', 'unknown data')}"
+    columns, rates, summaries = results.columns, results.rates, results.summaries
     files = [folder / "table.md", folder / "table.csv"]
-    write_whole(files[0], tables.markdown(summaries, columns, rates, title, results.paired).encode())
+    text = tables.markdown(summaries, columns, rates, _title(folder, results), results.paired)
+    write_whole(files[0], (text + comparison.as_markdown(compared)).encode())
     write_whole(files[1], tables.as_csv(summaries, tables.shown(summaries, columns)).encode())
+    if compared:
+        files.append(write_whole(folder / "published.csv", comparison.as_csv(compared).encode()))
     if save_frontier(summaries, columns, rates, folder / "summary.png"):
         files.append(folder / "summary.png")
     done = {one.item for one in results.rows}

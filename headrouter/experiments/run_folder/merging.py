@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headrouter.errors import InvalidInputError
+from headrouter.experiments.published.choice import FILE
 from headrouter.experiments.run_folder.lock import LOCK, read_all
 from headrouter.experiments.run_folder.origin import contradictions
 from headrouter.experiments.run_folder.record_log import SUFFIX, RecordLog
@@ -44,8 +45,9 @@ def merge(folders: Sequence[str | Path], into: str | Path) -> Path:
         RecordLog(folder / "records")  # refuses damaged ones
         if folder.resolve() == target.resolve():
             continue
-        if not (target / LOCK).is_file():
-            write_whole(target / LOCK, (folder / LOCK).read_bytes())
+        for file in (LOCK, FILE):
+            if (folder / file).is_file() and not (target / file).is_file():
+                write_whole(target / file, (folder / file).read_bytes())
         for part in _PARTS:
             _copy(folder / part, target / part)
     RecordLog(target / "records")

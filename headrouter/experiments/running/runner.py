@@ -16,6 +16,7 @@ from headrouter.experiments.dataset import Item
 from headrouter.experiments.executor import Crew, Executor, Member, Report, Share, WorkerLostError
 from headrouter.experiments.experiment import Experiment
 from headrouter.experiments.planning.estimates import pace_of
+from headrouter.experiments.published.choice import FILE, as_file
 from headrouter.experiments.run_folder.cell import CellKey, CellRecord
 from headrouter.experiments.run_folder.folder import opened
 from headrouter.experiments.run_folder.process import PATIENCE
@@ -90,6 +91,8 @@ def run(
     chosen_executor.check(device)
     chosen = list(experiment.items if items is None else items)
     with opened(folder, experiment, edits=not metrics_only, patience=patience) as place:
+        if experiment.published or (place.path / FILE).exists():
+            place.write(FILE, as_file(experiment.published))
         units = units_of(experiment, dict(place.agreement.hashes), chosen, batch)
         metrics, kept = Metrics(experiment.metrics, device), KeptInversions(place, keep_inversions)
         retry = time.time() if retry_failed else 0
