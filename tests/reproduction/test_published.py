@@ -121,16 +121,16 @@ def test_the_report_marks_what_is_published_and_by_another_protocol(compared: Pa
     (one,) = report(compared, paper=True).comparisons
     assert one.headings == ["whose", "system", "model", "PSNR, dB ↑", "same ↑"]
     published, ours, *rest = one.lines
-    assert [str(cell) for cell in published.cells] == ["published", "Toy_1 a", "toy", "21.50", "0.400 b"]
+    assert [str(cell) for cell in published.cells] == ["published", "Toy_1 a", "toy", "21.50", "40.0 b"]
     assert ours.origin == "ours" and not ours.cells[1].marks  # the same data, and all of it
     assert [line.origin for line in rest] == ["published", "missing"] and rest[1].remark == "100 % & more"
     assert dict(one.notes) == {"a": "By hand.", "b": "Another protocol than ours. Of the edited part."}
     text = (compared / "table.md").read_text()
-    assert "| published | Toy_1 a | toy | 21.50 | 0.400 b |" in text and "- b: Another protocol than ours." in text
+    assert "| published | Toy_1 a | toy | 21.50 | 40.0 b |" in text and "- b: Another protocol than ours." in text
     written = (compared / "published.csv").read_text().splitlines()
-    assert any(",published,Toy_1,toy," in line and ",0.400,By hand. Another protocol" in line for line in written)
+    assert any(",published,Toy_1,toy," in line and ",40.0,By hand. Another protocol" in line for line in written)
     latex = (compared / "paper" / "published-1.tex").read_text()
-    assert r"Toy\_1\textsuperscript{a} & toy & 21.50 & 0.400\textsuperscript{b} \\" in latex
+    assert r"Toy\_1\textsuperscript{a} & toy & 21.50 & 40.0\textsuperscript{b} \\" in latex
     assert r"Other \textless{}b\textgreater{}" in latex and r"Missing: Other" in latex and r"100 \% \& more" in latex
 
 

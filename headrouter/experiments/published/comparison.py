@@ -81,6 +81,7 @@ class _Place:
         name, published: Of the published table.
         ours: Name of our column in summaries; empty if we did not measure it.
         column: How it is shown.
+        scale: Factor of our values in a table: 100 for rates.
         differs: In what our metric's parameters are not those of the published figure; empty if in nothing.
     """
 
@@ -88,11 +89,12 @@ class _Place:
     published: PublishedColumn
     ours: str
     column: Column
+    scale: float = 1.0
     differs: str = ""
 
     def printed(self, value: float) -> str:
         """Return a published value in the unit that our column is shown in, with no more digits than were printed."""
-        factor = self.published.factor * self.column.scale if self.ours else 1.0
+        factor = self.published.factor * self.scale if self.ours else 1.0
         digits = max(0, self.published.digits - round(math.log10(factor)))
         return f"{value * factor:.{digits}f}"
 
@@ -136,7 +138,7 @@ def _compared(
     chosen: Chosen, known: Origin, summaries: Sequence[Summary], columns: Mapping[str, Column], rates: set[str]
 ) -> Comparison:
     table, choice, notes = chosen.table, chosen.choice, _Notes()
-    places = list(_places(chosen, known, columns))
+    places = list(_places(chosen, known, columns, rates))
     lines = []
     for name, row in table.rows.items():
         lines.append(_published(row, places, notes))
@@ -153,7 +155,7 @@ def _compared(
     )
 
 
-def _places(chosen: Chosen, known: Origin, columns: Mapping[str, Column]) -> Iterator[_Place]:
+def _places(chosen: Chosen, known: Origin, columns: Mapping[str, Column], rates: set[str]) -> Iterator[_Place]:
     """Yield a place for each of our columns beside which a published one stands; one alone where we have none."""
     for name, published in chosen.table.columns.items():
         found = []
@@ -161,8 +163,9 @@ def _places(chosen: Chosen, known: Origin, columns: Mapping[str, Column]) -> Ite
             metric, _, column = wanted.rpartition(".")
             for label, made in known.metrics.items():
                 ours = f"{label}.{column}"
-                if made.get("name") == metric and ours in columns:
-                    found.append(_Place(name, published, ours, columns[ours], _differing(published, made)))
+                if str(made.get("name")).rpartition(":")[2] == metric and ours in columns:
+                    scale = 100.0 if ours in rates else columns[ours].scale
+                    found.append(_Place(name, published, ours, columns[ours], scale, _differing(published, made)))
         alone = Column(published.title, published.unit, published.better, published.digits)
         yield from found or [_Place(name, published, "", alone)]
 
@@ -202,7 +205,7 @@ def _ours(
 def _other_data(summary: Summary, chosen: Chosen, known: Origin) -> str:
     """Return a sentence that says over which data our figures are, where that is not the data of the published ones."""
     data = known.top.get("dataset") or {}
-    ours = sorted(str(one["name"]) for one in data.get("sets", [data]) if "name" in one)
+    ours = sorted(str(one["name"]).rpartition(":")[2] for one in data.get("sets", [data]) if "name" in one)
     if ours == sorted(chosen.table.datasets) and summary.edits == chosen.table.edits:
         return ""
     return f"Ours over {summary.edits} edits of {' and '.join(ours) or 'unknown data'}."
