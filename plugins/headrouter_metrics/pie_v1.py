@@ -83,9 +83,9 @@ def _unedited(
     if ssim_border:
         from torchmetrics.functional.image import structural_similarity_index_measure
 
-        similarity = float(structural_similarity_index_measure(*exactly, data_range=1.0))
+        similarity: float | None = float(structural_similarity_index_measure(*exactly, data_range=1.0))
     else:  # the same away from the border, by two passes of 11 places instead of one of 121
-        similarity = ssim_where(*(pixels * background[..., None] for pixels in (source, edit)), None)
+        similarity = ssim_where(source * background[..., None], edit * background[..., None], None)
     values = (
         min(CAP, -10 * math.log10(error)) if error else CAP,
         networks.lpips.distance(*(2 * picture - 1 for picture in both)),

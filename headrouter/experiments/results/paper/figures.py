@@ -15,7 +15,11 @@ from headrouter.files import write_whole
 
 WIDTH: Final = 3.35
 """Inches: 85 mm, the column of a page in two columns."""
-FORMATS: Final = {"svg": {"metadata": {"Date": None}}, "pdf": {"metadata": {"CreationDate": None}}, "png": {"dpi": 600}}
+FORMATS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "svg": {"metadata": {"Date": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
+    "png": {"dpi": 600},
+}
 _STYLE: Final = {
     "font.size": 7,
     "axes.linewidth": 0.5,
