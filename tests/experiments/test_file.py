@@ -191,7 +191,8 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 @pytest.mark.parametrize("dataset", [entry.item.name for entry in registry().entries("dataset")])
 def test_the_file_to_begin_with_can_be_read(dataset: str, tmp_path: Path) -> None:
-    text = new_file(dataset).replace("FILL-IN", f"'{tmp_path}'")
+    sets = "[{name: pictures, folder: a}, {name: tedbench, folder: b}]"
+    text = new_file(dataset).replace("FILL-IN", sets if dataset == "together" else f"'{tmp_path}'")
     write_new(tmp_path / "x.yaml", text)
     experiment = read_experiment(tmp_path / "x.yaml")
     assert experiment.dataset_name == dataset and experiment.baseline_of(experiment.configurations[0]) is not None
@@ -214,6 +215,7 @@ def test_the_schema_knows_every_key_and_part() -> None:
             "model",
             "editors",
             "baseline",
+            "published",
         ),
         "references",
     }

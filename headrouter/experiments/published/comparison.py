@@ -1,4 +1,4 @@
-"""Put published figures and our own into one table, which says of each figure whose it is and by which protocol."""
+"""Put published figures and our own into one table, each with its protocol."""
 
 import csv
 import io

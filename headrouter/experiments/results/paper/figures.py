@@ -1,4 +1,4 @@
-"""Draw figures for papers: a column wide, as vectors, told apart without colour, without a title."""
+"""Draw figures for papers. They are a column wide, vectors, legible without colour, and have no title."""
 
 import io
 import math
@@ -61,7 +61,7 @@ def trade_off(summaries: Sequence[Summary], columns: Mapping[str, Column], rates
 
 
 def by_kind(summaries: Sequence[Summary], columns: Mapping[str, Column], rates: set[str], stem: Path) -> list[Path]:
-    """Draw the column of the edit for each kind of edit, a mark for each configuration; nothing if there is but one kind."""
+    """Draw the column of the edit for each kind of edit, and return the files; none for a single kind."""
     chosen = axes_of(columns, rates)
     kinds = list(summaries[0].by_kind)
     if chosen is None or len(kinds) < 2:

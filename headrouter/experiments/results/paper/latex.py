@@ -138,7 +138,7 @@ def _marks(marks: Sequence[str]) -> str:
 
 
 def _best(estimates: Sequence[Estimate], column: Column) -> float | None:
-    """Return the best mean of a column; None where neither side is the better one, or there is nothing to choose from."""
+    """Return the best mean of a column; None where no side is better, or there is one value alone."""
     values = [one.value for one in estimates if one.count]
     if not column.better or len(values) < 2:
         return None
