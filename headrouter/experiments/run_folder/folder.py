@@ -96,6 +96,12 @@ class RunFolder:
             self.log.append(records)
         return records
 
+    def tidy(self) -> None:
+        """Remove the claims, signs of life and unfinished files of dead processes."""
+        self.claims.tidy()
+        self.processes.forget_buried(self.claims.owners().values())
+        _tidy(self.path)
+
     def write(self, file: str, content: bytes) -> Path:
         """Write a file of the folder, whole or not at all, to the disk.
 
@@ -182,9 +188,7 @@ def opened(
             heartbeat.beat()
         with heartbeat:
             opened_folder = RunFolder(folder, name, agreement, processes, heartbeat)
-            opened_folder.claims.tidy()
-            processes.forget_buried(opened_folder.claims.owners().values())
-            _tidy(folder)
+            opened_folder.tidy()
             try:
                 yield opened_folder
             finally:

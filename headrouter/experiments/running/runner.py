@@ -163,6 +163,8 @@ class _Run:
                     self._bar.set_description("waiting for other processes", refresh=True)
                     time.sleep(pause)
                     pause = min(_LONGEST_WAIT, 1.5 * pause)
+        if self._deaths:
+            self._work.folder.tidy()
         for error in self._not_loaded.values():
             raise error
 
