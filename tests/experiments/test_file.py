@@ -218,6 +218,7 @@ def test_the_schema_knows_every_key_and_part() -> None:
             "published",
         ),
         "references",
+        "executor",
     }
     parts = {key for key in schema["$defs"] if "." in key}
     assert {"dataset.headrouter:shapes", "metric.headrouter:shapes-1", "editor.headrouter:command"} <= parts

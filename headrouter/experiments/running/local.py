@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -123,31 +124,32 @@ class _Processes(Crew):
     """
 
     def __init__(self, joining: Joining, devices: Sequence[str]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._stop = context.Event()
-        self._joining, self._context = joining, context
+        self._joining = joining
         self._all: list[_Process] = []
         self.members = [self._new(device) for device in devices]
 
     def _new(self, device: str) -> "_Process":
-        self._all.append(_Process(replace(self._joining, device=device), device, self._context, self._stop))
+        self._all.append(_Process(replace(self._joining, device=device), device))
         return self._all[-1]
 
     def replacement(self, lost: Member) -> Member:
         return self._new(lost.name)
 
     def end(self) -> None:
-        self._stop.set()
         for member in self._all:
             member.end()
 
 
 @final
 class _Process(Member):
-    def __init__(self, joining: Joining, name: str, context: Any, stop: Any) -> None:
-        self.name, self._stop = name, stop
-        self._pool = ProcessPoolExecutor(1, context, _begin, (stop,))
+    """Is one process. A pipe tells it to stop; where the other end is gone, so is the run, and it ends at once."""
+
+    def __init__(self, joining: Joining, name: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        there, self._pipe = context.Pipe(duplex=False)
+        self.name, self._pool = name, ProcessPoolExecutor(1, context, _begin, (there,))
         self.joined = _watched(self._pool.submit(_join, joining))
+        self.joined.add_done_callback(lambda _: there.close())
 
     def start(self, share: Share) -> "Future[Report]":
         try:
@@ -158,12 +160,14 @@ class _Process(Member):
             return future
 
     def stop(self) -> None:
-        self._stop.set()
+        with contextlib.suppress(OSError):
+            self._pipe.send(None)
 
     def end(self) -> None:
         with contextlib.suppress(BrokenProcessPool):
             self._pool.submit(_leave)
         self._pool.shutdown()
+        self._pipe.close()
 
 
 def _watched(future: "Future[Any]") -> "Future[Any]":
@@ -182,22 +186,25 @@ def _watched(future: "Future[Any]") -> "Future[Any]":
 
 
 _here: dict[str, Any] = {}
-"""The station of a worker's process, and its event to stop."""
+"""The station of a worker's process, and the pipe by which it is stopped."""
 
 
-def _begin(stop: Any) -> None:
+def _begin(pipe: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all: the first process decides
-    _here["stop"] = stop
+    _here["pipe"] = pipe
 
 
 def _join(joining: Joining) -> str:
     station = _here["station"] = Station(joining)
-    threading.Thread(target=_stop_when_asked, args=(station,), daemon=True).start()
+    threading.Thread(target=_stop_when_asked, args=(station, _here["pipe"]), daemon=True).start()
     return station.process
 
 
-def _stop_when_asked(station: Station) -> None:
-    _here["stop"].wait()
+def _stop_when_asked(station: Station, pipe: Any) -> None:
+    try:
+        pipe.recv()
+    except EOFError:
+        os.kill(os.getpid(), signal.SIGTERM)  # which nothing handles
     station.stop()
 
 

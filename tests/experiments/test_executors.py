@@ -1,4 +1,4 @@
-"""Ray: actors do the cells of a run, survive deaths, and write the folder that local workers write. See ``ray_runs.py``."""
+"""Executors whose workers are in other processes survive deaths and write the same folder. See ``executor_runs.py``."""
 
 import json
 import os
@@ -14,10 +14,12 @@ from headrouter.cli import main
 from headrouter.errors import InvalidInputError
 
 
-def test_two_actors_one_of_them_killed(tmp_path: Path) -> None:
-    """Nothing is lost or done twice, the folder is that of local workers, and nothing is left behind."""
-    pytest.importorskip("ray")
-    command = [sys.executable, str(Path(__file__).with_name("ray_runs.py")), str(tmp_path)]
+@pytest.mark.parametrize("kind", ["ray", "processes"])
+def test_two_workers_one_of_them_killed(kind: str, tmp_path: Path) -> None:
+    """Nothing is lost or done twice, the folder is that of threads in one process, and nothing is left behind."""
+    if kind == "ray":
+        pytest.importorskip("ray")
+    command = [sys.executable, str(Path(__file__).with_name("executor_runs.py")), kind, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])  # Ray says above it that an actor died

@@ -1,6 +1,6 @@
-"""Run experiments on a Ray cluster of this machine: a script, since Ray leaves warnings and processes to whoever starts it.
+"""Run an experiment by workers in other processes, one of which is killed: a script, since processes are started anew.
 
-    python ray_runs.py FOLDER
+    python executor_runs.py ray|processes FOLDER
 
 Prints JSON: what became of the run.
 """
@@ -16,8 +16,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from headrouter_ray.executor import RayExecutor
 
 from experiments import kills, light
+from headrouter.experiments.executor import Executor
 from headrouter.experiments.run_folder.cell import CellRecord
 from headrouter.experiments.run_folder.difference import difference
+from headrouter.experiments.running.local import LocalExecutor
 from headrouter.experiments.running.runner import run
 from headrouter.plugins import reload
 
@@ -42,8 +44,15 @@ def installed(place: Path) -> None:
     reload()
 
 
-def killed(root: Path) -> dict[str, Any]:
-    """Kill one of two actors as soon as a record of it is seen; compare with a run of this machine alone."""
+class TwoProcesses(LocalExecutor):
+    """Has a process for each of two devices, as on two GPUs."""
+
+    def devices(self, device: str) -> list[str]:
+        return ["cpu", "cpu:0"]
+
+
+def killed(root: Path, executor: Executor) -> dict[str, Any]:
+    """Kill one of two workers as soon as a record of it is seen; compare with a run of this machine alone."""
     experiment, folder = light.experiment(pictures=12), root / "killed"
     reported: list[CellRecord] = []
     victims: list[int] = []
@@ -57,7 +66,7 @@ def killed(root: Path) -> dict[str, Any]:
             os.kill(number, signal.SIGKILL)
             victims.append(number)
 
-    records = run(experiment, folder, executor=RayExecutor(), progress=False, batch=4, report=kill)
+    records = run(experiment, folder, executor=executor, progress=False, batch=4, report=kill)
     run(experiment, root / "local", batch=4, progress=False)
     told = difference(folder, root / "local")
     return {
@@ -72,9 +81,8 @@ def killed(root: Path) -> dict[str, Any]:
     }
 
 
-def main(root: Path) -> None:
+def on_ray(root: Path) -> dict[str, Any]:
     """Start a cluster, run the experiment, and stop it."""
-    installed(root / "installed")
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     import ray
 
@@ -95,11 +103,12 @@ def main(root: Path) -> None:
             if not rest:
                 raise
     try:
-        found = killed(root)
+        return killed(root, RayExecutor())
     finally:
         ray.shutdown()
-    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    place = Path(sys.argv[2])
+    installed(place / "installed")
+    print(json.dumps(on_ray(place) if sys.argv[1] == "ray" else killed(place, TwoProcesses())))
