@@ -78,10 +78,10 @@ class Stock:
     def condition(self, prompt: str) -> Condition:
         """Encode a prompt."""
         if self.flux:
-            tokens, pooled, _ = self.pipeline.encode_prompt(prompt, None, max_sequence_length=self.length)
+            tokens, pooled, _ = self.pipeline.encode_prompt(prompt, None, "cpu", max_sequence_length=self.length)
         else:
             guided = {"do_classifier_free_guidance": False, "max_sequence_length": self.length}
-            tokens, _, pooled, _ = self.pipeline.encode_prompt(prompt, None, None, **guided)
+            tokens, _, pooled, _ = self.pipeline.encode_prompt(prompt, None, None, "cpu", **guided)
         return tokens, pooled
 
     def velocity(self, latents: Tensor, sigma: float, tokens: Tensor, pooled: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ of it, and so says which versions will do.
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import headrouter_diffusers.quiet  # noqa: F401
@@ -152,7 +153,7 @@ def hooks_of(module: Module) -> Mapping[str, Any]:
 
     Instead: nothing public lists them; a forward pass that attends too often or too seldom is refused as well.
     """
-    registry: Any = getattr(module, "_diffusers_hook", None)
+    registry: Any = vars(module).get("_diffusers_hook")
     return getattr(registry, "hooks", {})
 
 
@@ -181,6 +182,15 @@ def execution_device(pipeline: Any) -> torch.device:
     Instead: the ``execution_device`` of accelerate's hooks, or the device of the weights.
     """
     return torch.device(pipeline._execution_device)
+
+
+def past_autograd() -> AbstractContextManager[None]:
+    """Let operations go straight to their kernels: nothing that needs gradients, and no step of PyTorch that asks whether any does.
+
+    Instead: ``torch.inference_mode``, whose tensors a model may keep (tables of rotary embedding) and could not be trained with later.
+    """
+    guard: AbstractContextManager[None] = torch._C._AutoDispatchBelowAutograd()
+    return guard
 
 
 def optional_components(pipeline: Any) -> frozenset[str]:

@@ -92,6 +92,7 @@ class DiffusersBackbone(Backbone, ABC):
         self.pipeline = pipeline
         self._source = source
         self._placed: dict[Any, tuple[torch.device, torch.dtype]] = {}
+        self._within: tuple[torch.device, torch.dtype] | None = None
         with blaming(self._which, "be set up"):
             self._tap = Tap(pipeline.transformer, self.rules)
             self.parts = tuple(self.text_parts())
@@ -336,8 +337,10 @@ class DiffusersBackbone(Backbone, ABC):
         """Return the device and the number type of the transformer's inputs.
 
         Both are walks over all modules, so they are kept until ``device`` is asked, or the transformer's first weight is
-        moved, converted or given hooks.
+        moved, converted or given hooks; within one call of the transformer they stay.
         """
+        if self._within is not None:
+            return self._within
         transformer = self.pipeline.transformer
         weight = next(transformer.parameters())
         where = (weight.device, weight.dtype, compat.placement_of(transformer))
@@ -451,7 +454,11 @@ class DiffusersBackbone(Backbone, ABC):
         def predict(branches: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
             layout = self._layout(branches, text_length([item.prompt for item in batch]), *batch[0].row.references)
             with exclusively(self.pipeline.transformer), self._tap.forward(batch, layout):
-                return self.predict(branches.to(device, dtype), sigma, batch)
+                self._within = device, dtype
+                try:
+                    return self.predict(branches.to(device, dtype), sigma, batch)
+                finally:
+                    self._within = None
 
         def combine(unconditional: Tensor, conditional: Tensor, guidance: float) -> Tensor:
             return self.combine(unconditional, conditional, guidance, sigma)

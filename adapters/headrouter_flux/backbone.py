@@ -93,7 +93,8 @@ class FluxBackbone(DiffusersBackbone):
         return clip, self.parameters.part(self.pipeline.tokenizer_2, 0, 512)
 
     def encode_prompt(self, text: str) -> Mapping[str, Tensor]:
-        embeds, pooled, _ = self.pipeline.encode_prompt(text, text, max_sequence_length=self._length)
+        how = {"device": self._placement()[0], "max_sequence_length": self._length}
+        embeds, pooled, _ = self.pipeline.encode_prompt(text, text, **how)
         return {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
 
     def set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:

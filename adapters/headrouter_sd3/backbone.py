@@ -113,9 +113,8 @@ class SD3Backbone(DiffusersBackbone):
         return (("clip", length - self._length), ("t5", self._length))
 
     def encode_prompt(self, text: str) -> Mapping[str, Tensor]:
-        embeds, _, pooled, _ = self.pipeline.encode_prompt(
-            text, text, text, do_classifier_free_guidance=False, max_sequence_length=self._length
-        )
+        how = {"do_classifier_free_guidance": False, "max_sequence_length": self._length}
+        embeds, _, pooled, _ = self.pipeline.encode_prompt(text, text, text, device=self._placement()[0], **how)
         return {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
 
     def set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:

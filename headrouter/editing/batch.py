@@ -132,7 +132,7 @@ class Batch:
         """Refuse what would have no effect, and encode."""
         if self.phase != "invert":
             self._refuse_idle()
-        object.__setattr__(self, "encoded", {**self.encoded, **self._newly_encoded()})
+        self._encode(sources=self._reads_sources())
         pixels = [task.pixels for task in self.tasks if task.pixels is not None]
         if pixels and self.latents is None:
             object.__setattr__(self, "latents", self.backbone.encode_image(torch.cat(pixels).to(self.backbone.device)))
@@ -200,6 +200,8 @@ class Batch:
             inverted: Inverted latents of :meth:`invert`, or kept ones for each seed; made here if None.
             keep_sources: Run the sources' rows to the end, whether anything needs them or not.
         """
+        if keep_sources:
+            self._encode(sources=True)
         groups = self._groups()
         engine = Engine(self.backbone)
         for group in groups:
@@ -331,9 +333,20 @@ class Batch:
             sigmas, source, noise, size=self.picture_size, pictures=pictures, regions=regions, kept=self.kept
         )
 
-    def _newly_encoded(self) -> dict[Any, Prompt]:
+    def _encode(self, *, sources: bool) -> None:
+        """Encode the prompts that are not there yet, those of the sources' rows if the rows run."""
+        object.__setattr__(self, "encoded", {**self.encoded, **self._newly_encoded(sources)})
+
+    def _reads_sources(self) -> bool:
+        """Return whether a method, or a step of the inversion, may look at the sources' rows."""
+        inversion, steps = self.plan.inversion, self.plan.steps
+        if self.plan.methods or self.phase == "invert":
+            return True
+        return any(inversion.needs_source(step, steps) for step in inversion.sampling_steps(steps))
+
+    def _newly_encoded(self, sources: bool) -> dict[Any, Prompt]:
         """Encode the prompts that are not there yet: together, or with the pictures that the model reads beside them."""
-        wanted = {self._key(place, text): (place, text) for place, text in self._texts()}
+        wanted = {self._key(place, text): (place, text) for place, text in self._texts(sources)}
         missing = {key: own for key, own in wanted.items() if key not in self.encoded}
         pictures = self._read(0)
         if pictures is None:
@@ -359,11 +372,11 @@ class Batch:
         pictures = self._read(place)
         return text if pictures is None else (text, fingerprint(("picture", each) for each in pictures))
 
-    def _texts(self) -> Iterator[tuple[int, str]]:
+    def _texts(self, sources: bool) -> Iterator[tuple[int, str]]:
         """Yield the prompts that the model, or a method, is asked with, some more than once, each with its picture's number."""
         inversion, guidances = self.plan.inversion, set[float]()
         for place, task in enumerate(self.tasks if self.phase != "invert" else ()):
-            own = () if task.source is None else (task.source,)
+            own = (task.source,) if sources and task.source is not None else ()
             yield from ((place, text) for text in (*own, *task.prompts))
             guidances |= {
                 inversion.sampling_guidance(is_source, self.plan.guidance) for is_source in {bool(own), False}

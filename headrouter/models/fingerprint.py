@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,8 +36,16 @@ def fingerprint(tensors: Iterable[tuple[str, Tensor]], settings: object = None) 
     False
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=lambda thing: type(thing).__name__).encode())
-    plain = (part for name, tensor in tensors for part in _parts(name, tensor))
-    for name, content in sorted((name, _digest(tensor)) for name, tensor in plain):
+    digests, small = list[tuple[str, bytes]](), defaultdict[object, list[tuple[str, Tensor]]](list)
+    for name, tensor in (part for pair in tensors for part in _parts(*pair)):
+        if tensor.numel() * (2 if tensor.is_floating_point() else tensor.element_size()) <= _WHOLE:
+            small[tensor.dtype, tensor.device].append((name, tensor))
+        else:
+            digests.append((name, _digest(tensor)))
+    for alike in small.values():
+        names, every = zip(*alike, strict=True)
+        digests += zip(names, _digests(every), strict=True)
+    for name, content in sorted(digests):
         digest.update(f"{name}\n".encode() + content)
     return digest.hexdigest()[:16]
 
@@ -101,13 +110,36 @@ def _parts(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
         yield from _parts(f"{name}.{inner}", getattr(tensor, inner))
 
 
-def _digest(tensor: Tensor) -> bytes:
+def _plain(tensor: Tensor) -> Tensor:
+    """Return the numbers of a tensor in a row, those with a point as bfloat16."""
     real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-    plain = real.to(torch.bfloat16) if real.is_floating_point() else real
-    if plain.device.type not in ("cpu", "cuda"):
-        plain = plain.cpu()
-    digest = hashlib.sha256(f"{list(tensor.shape)} {plain.dtype}\n".encode())
-    flat = plain.reshape(-1)
+    return (real.to(torch.bfloat16) if real.is_floating_point() else real).reshape(-1)
+
+
+def _begun(tensor: Tensor, plain: Tensor) -> "hashlib._Hash":
+    return hashlib.sha256(f"{list(tensor.shape)} {plain.dtype}\n".encode())
+
+
+def _digests(tensors: Sequence[Tensor]) -> Iterator[bytes]:
+    """Yield the digest of each of some small tensors of one number type and device, converted and fetched together."""
+    joined = tensors[0].element_size() > 1  # PyTorch cannot join numbers of eight bits everywhere
+    parts = [torch.cat([tensor.reshape(-1) for tensor in tensors])] if joined else tensors
+    content = b"".join(_bytes(_plain(part)) for part in parts)
+    numbers = sum(tensor.numel() for tensor in tensors)
+    size, place, like = len(content) // max(numbers, 1), 0, _plain(tensors[0])
+    for tensor in tensors:
+        digest, end = _begun(tensor, like), place + size * tensor.numel()
+        digest.update(memoryview(content)[place:end])
+        yield digest.digest()
+        place = end
+
+
+def _digest(tensor: Tensor) -> bytes:
+    """Return the digest of a tensor; of a large one, by the sums of its rows and of its columns."""
+    flat = _plain(tensor)
+    if flat.device.type not in ("cpu", "cuda"):
+        flat = flat.cpu()
+    digest = _begun(tensor, flat)
     if flat.numel() * flat.element_size() <= _WHOLE:
         digest.update(_bytes(flat))
         return digest.digest()

@@ -22,6 +22,9 @@ def undisturbed() -> Iterator[None]:
     ...     torch.is_autocast_enabled("cpu")
     False
     """
+    if _is_undisturbed():
+        yield
+        return
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
@@ -33,6 +36,18 @@ def undisturbed() -> Iterator[None]:
         if _Float32.inside or torch.get_default_dtype() != torch.float32:
             stack.enter_context(_Float32())
         yield
+
+
+def _is_undisturbed() -> bool:
+    """Return whether all is already as :func:`undisturbed` makes it, as in most of its calls, which are within one another."""
+    return not (
+        torch.is_grad_enabled()
+        or torch.is_inference_mode_enabled()
+        or _Float32.inside
+        or torch.get_default_dtype() != torch.float32
+        or torch.get_default_device().type != "cpu"
+        or any(map(torch.is_autocast_enabled, _DEVICES))
+    )
 
 
 @final

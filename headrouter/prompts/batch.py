@@ -25,7 +25,8 @@ def stacked(prompts: Sequence[Prompt], name: str) -> Tensor:
     >>> stacked([one, two], "e").flatten(1).tolist()
     [[1.0, 0.0], [1.0, 1.0]]
     """
-    return torch.cat([_filled(prompt, name, text_length(prompts)) for prompt in prompts])
+    length = text_length(prompts)
+    return torch.cat([_filled(prompt, name, length) for prompt in prompts])
 
 
 def text_mask(prompts: Sequence[Prompt], device: torch.device | str = "cpu") -> Bool[Tensor, "rows tokens"]:

@@ -1,8 +1,9 @@
 """Hash a pipeline by content: its weights wherever they are kept, and the settings beside them."""
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 from accelerate.utils import align_module_device
@@ -46,7 +47,7 @@ def _settings(part: Any) -> dict[str, Any]:
     if hasattr(configuration, "to_diff_dict"):
         found["configuration"] = settings_of(configuration.to_diff_dict())
     elif configuration is not None:
-        usual = signature(type(part)).parameters
+        usual = _parameters(type(part))
         given = {name: _plain(value) for name, value in configuration.items()}
         unusual = {name for name, value in given.items() if name not in usual or value != _plain(usual[name].default)}
         found["configuration"] = settings_of({name: given[name] for name in unusual})
@@ -58,13 +59,18 @@ def _settings(part: Any) -> dict[str, Any]:
     return found
 
 
+@functools.cache
+def _parameters(component: type) -> Mapping[str, Parameter]:
+    return signature(component).parameters
+
+
 def _plain(value: Any) -> str:
     """Return a value as text, equal for a tuple and for the list that it becomes in a file."""
     return json.dumps(value, sort_keys=True, default=str)
 
 
 def _has_adapters(module: Module) -> bool:
-    return isinstance(getattr(module, "scaling", None), Mapping) and hasattr(module, "active_adapters")
+    return isinstance(vars(module).get("scaling"), Mapping) and hasattr(module, "active_adapters")
 
 
 def _adapters(layer: Any) -> dict[str, Any]:
