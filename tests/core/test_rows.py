@@ -103,8 +103,8 @@ def test_a_held_source_that_is_kept_is_the_picture() -> None:
         (Euler(), {}, {"a red cat", "a blue dog", ""}),
         (Euler(), {"guidance": 1.0}, {"a red cat", "a blue dog"}),
         (Euler(), {"negative": "fog"}, {"a red cat", "a blue dog", "fog"}),
-        (RFInversion(), {"negative": "fog"}, {"a red cat", "a blue dog", "fog", ""}),
-        (RFInversion(), {"negative": "fog", "inverted": True}, {"a red cat", "a blue dog", "fog"}),
+        (RFInversion(), {"negative": "fog"}, {"a blue dog", "fog", ""}),
+        (RFInversion(), {"negative": "fog", "inverted": True}, {"a blue dog", "fog"}),
         (RFInversion(), {"phase": "invert"}, {""}),
         (Euler(), {"phase": "invert"}, {"a red cat"}),
         (FlowEdit(), {"guidance": 1.0}, {"a red cat", "a blue dog", ""}),
@@ -129,6 +129,15 @@ def test_a_model_with_embedded_guidance_encodes_no_negative_prompt() -> None:
     assert sorted(toy.encoded) == ["a blue dog", "a red cat"]
     toy = Watched("negative-prompt")
     batch(toy, RFInversion())
+    assert sorted(toy.encoded) == ["", "a blue dog"]
+
+
+def test_a_sources_prompt_is_encoded_where_its_row_runs() -> None:
+    toy = Watched()
+    batch(toy, RFInversion(), HeadRouter())
+    assert sorted(toy.encoded) == ["", "a blue dog", "a red cat"]
+    toy = Watched()
+    batch(toy, RFInversion()).edit(keep_sources=True)
     assert sorted(toy.encoded) == ["", "a blue dog", "a red cat"]
 
 
