@@ -185,9 +185,9 @@ def execution_device(pipeline: Any) -> torch.device:
 
 
 def past_autograd() -> AbstractContextManager[None]:
-    """Let operations go straight to their kernels: nothing that needs gradients, and no step of PyTorch that asks whether any does.
+    """Let operations go straight to their kernels, past the step of PyTorch that asks whether any needs gradients.
 
-    Instead: ``torch.inference_mode``, whose tensors a model may keep (tables of rotary embedding) and could not be trained with later.
+    Instead: ``torch.inference_mode``, whose tensors a model may keep, as tables of rotary embedding, and never be trained with.
     """
     guard: AbstractContextManager[None] = torch._C._AutoDispatchBelowAutograd()
     return guard

@@ -8,7 +8,16 @@ import torch
 from headrouter.models import fingerprint as module
 from headrouter.models.fingerprint import fingerprint
 
-DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.uint8, torch.bool, torch.complex64]
+DTYPES = [
+    torch.float32,
+    torch.float64,
+    torch.bfloat16,
+    torch.float16,
+    torch.int64,
+    torch.uint8,
+    torch.bool,
+    torch.complex64,
+]
 
 
 def weights(dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
