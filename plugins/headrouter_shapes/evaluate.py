@@ -30,15 +30,12 @@ from headrouter_shapes.weights import model_path
 from headrouter_shapes.world.caption import VARIANTS, caption
 from headrouter_shapes.world.oracle import Reading, read
 from headrouter_shapes.world.pool import to_pictures, to_tensor
-from headrouter_shapes.world.render import render_array
+from headrouter_shapes.world.render import CAP, render_array
 from headrouter_shapes.world.scene import Scene, sample_scene
 from headrouter_shapes.world.sheet import save_sheet
 from headrouter_shapes.world.vocabulary import SEMANTICS
 
 Pictures = npt.NDArray[np.uint8]
-
-CAP = 99.0
-"""PSNR of equal pictures, dB, so that means of it exist."""
 
 GOALS = {
     "round trip, dB": 32.0,

@@ -25,11 +25,10 @@ from headrouter_shapes.bench.batch import edit_cases
 from headrouter_shapes.bench.sets import EDITS_PER_SOURCE, SIZES, Case, cases
 from headrouter_shapes.bench.study import configure
 from headrouter_shapes.command import exit_code
-from headrouter_shapes.evaluate import CAP
 from headrouter_shapes.files import replacing
 from headrouter_shapes.pipelines.build import BACKBONES
 from headrouter_shapes.world.pool import to_pictures, to_tensor
-from headrouter_shapes.world.render import render_array
+from headrouter_shapes.world.render import CAP, render_array
 
 _TWO_CALLS: Final = (2, 4, 7, 14, 28, 60)
 STEPS: Final = {

@@ -11,9 +11,8 @@ import numpy.typing as npt
 from headrouter.errors import InvalidInputError
 from headrouter.imaging.picture import psnr
 from headrouter_shapes.bench.sets import Case
-from headrouter_shapes.evaluate import CAP
 from headrouter_shapes.world.oracle import Reading, read
-from headrouter_shapes.world.render import changed_region, render_array
+from headrouter_shapes.world.render import CAP, changed_region, render_array
 
 Pictures = npt.NDArray[np.uint8]
 SMALLEST_REGION: Final = 64

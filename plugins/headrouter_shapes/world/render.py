@@ -6,6 +6,7 @@ same two halves, so what it compares with is the renderer itself.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from headrouter.errors import InvalidInputError
 from headrouter_shapes.world.drawing import Array, layers
 from headrouter_shapes.world.scene import Scene, variation_of
 from headrouter_shapes.world.vocabulary import BACKGROUND_COLOURS, INK_COLOURS, OBJECT_COLOURS
+
+CAP: Final = 99.0
+"""PSNR of equal pictures, dB, so that means of it exist."""
 
 
 def render_array(scenes: Sequence[Scene]) -> npt.NDArray[np.uint8]:
