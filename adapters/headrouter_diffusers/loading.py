@@ -68,7 +68,7 @@ def load_pipeline(
     formats = formats_of(parameters, large, device)
     order = _Order(wanted, parameters, formats, dtype, backbone, optional, without, released)
     file = single_file.single_file(source)
-    with ONE_AT_A_TIME, while_loading(), undisturbed(), loading_on(device):
+    with ONE_AT_A_TIME, while_loading(), undisturbed(loading=True), loading_on(device):
         folder, parts = order.from_folder(source) if file is None else order.from_file(source, file)
         try:
             pipeline = order.wanted.from_pretrained(folder, **parts)
@@ -90,7 +90,7 @@ def load_model(kind: type, folder: Path, dtype: torch.dtype) -> Any:
     Raises:
         WeightsError: weights missing, damaged, incomplete, or pickled.
     """
-    with ONE_AT_A_TIME, while_loading(), undisturbed():
+    with ONE_AT_A_TIME, while_loading(), undisturbed(loading=True):
         check_files(str(folder), folder, kind)
         return load_part(str(folder), folder, kind, dtype).eval().requires_grad_(False)
 

@@ -160,4 +160,4 @@ class NoMask(Mask):
 @final
 class _Everywhere(MaskRun):
     def on_latents(self, row: Row) -> Tensor | None:
-        return torch.ones(self.context.grid, device=self.context.source.device)
+        return torch.ones(self.context.grid, dtype=torch.float32, device=self.context.source.device)

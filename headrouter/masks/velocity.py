@@ -126,7 +126,7 @@ def difference_sums(
 def velocity_mask(difference: Float[Tensor, "channels h w"], mask: VelocityMask) -> Float[Tensor, "h w"]:
     """Return M of the summed difference of velocities; 0 where it is the same everywhere, as for equal prompts."""
     size = difference.norm(dim=0)
-    even = convolved(size, torch.full((mask.window,), 1 / mask.window, device=size.device))
+    even = convolved(size, torch.full((mask.window,), 1 / mask.window, dtype=size.dtype, device=size.device))
     low, high = torch.quantile(
         even.flatten(), torch.tensor([mask.low, mask.high], device=even.device, dtype=even.dtype)
     )

@@ -13,16 +13,20 @@ _DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def undisturbed(*, loading: bool = False) -> Iterator[None]:
     """Compute without autocast, inference mode and gradients, new tensors being float32 on the CPU unless they say otherwise.
 
     All but the default number type, which PyTorch keeps for the whole process, are this thread's own. A decorator too.
+
+    Args:
+        loading: Whether code within sets the default number type for a while, as transformers does while it loads, which a run that
+            begins meanwhile in another thread must not take for the caller's.
 
     >>> with torch.autocast("cpu", torch.bfloat16), undisturbed():
     ...     torch.is_autocast_enabled("cpu")
     False
     """
-    if _is_undisturbed():
+    if not loading and _is_undisturbed():
         yield
         return
     with ExitStack() as stack:
@@ -33,7 +37,7 @@ def undisturbed() -> Iterator[None]:
                 stack.enter_context(torch.autocast(device, enabled=False))
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        if _Float32.inside or torch.get_default_dtype() != torch.float32:
+        if loading or _Float32.inside or torch.get_default_dtype() != torch.float32:
             stack.enter_context(_Float32())
         yield
 
@@ -63,9 +67,10 @@ class _Float32:
 
     def __enter__(self) -> None:
         with self.lock:
+            given, is_first = torch.get_default_dtype(), not self.inside
             self.inside.add(self)
-            if torch.get_default_dtype() != torch.float32:
-                _Float32.outside = torch.get_default_dtype()
+            if given != torch.float32:
+                _Float32.outside = given if is_first else self.outside
                 torch.set_default_dtype(torch.float32)
 
     def __exit__(self, *_: object) -> None:

@@ -32,4 +32,4 @@ class _ConstantRun(MaskRun):
     mask: ConstantMask
 
     def on_latents(self, row: Row) -> Tensor | None:
-        return torch.full(self.context.grid, self.mask.value, device=self.context.source.device)
+        return torch.full(self.context.grid, self.mask.value, dtype=torch.float32, device=self.context.source.device)

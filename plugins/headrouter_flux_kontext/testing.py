@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import headrouter_diffusers.quiet  # noqa: F401
 from diffusers import FluxKontextPipeline
 from headrouter_diffusers.packing import unpack
 from headrouter_diffusers.testing import stock, subject, tiny_flux

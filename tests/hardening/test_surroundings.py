@@ -1,6 +1,7 @@
 """What a caller set for its own torch code does not change an edit, and an edit leaves it, and all random state, as it was."""
 
 import random
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -121,3 +122,27 @@ def test_float32_is_the_default_until_the_last_run_ends() -> None:
         assert torch.get_default_dtype() == torch.float32
         other.__exit__(None, None, None)
         assert torch.get_default_dtype() == torch.float64
+
+
+def test_a_run_does_not_take_the_number_type_of_loading_for_the_callers() -> None:
+    """Loading sets the process's number type for a while; a run of another thread may begin then, and end before or after it."""
+    for ends_first in (True, False):
+        begun, may_end = threading.Event(), threading.Event()
+
+        def run(begun: threading.Event = begun, may_end: threading.Event = may_end) -> None:
+            with undisturbed():
+                begun.set()
+                may_end.wait(10)
+
+        thread = threading.Thread(target=run)
+        with undisturbed(loading=True):
+            torch.set_default_dtype(torch.bfloat16)
+            thread.start()
+            begun.wait(10)
+            if ends_first:
+                may_end.set()
+                thread.join()
+            torch.set_default_dtype(torch.float32)
+        may_end.set()
+        thread.join()
+        assert torch.get_default_dtype() == torch.float32

@@ -89,8 +89,8 @@ def _parameters(subject: PluginSubject) -> Iterator[tuple[Entry, ComponentSpec, 
 
 
 def _has_defaults(spec: ComponentSpec, loaded: type[Parameters]) -> bool:
-    """Return whether parameters need not be given; a part of an experiment may have some that must, such as a folder."""
-    return spec.kind in KINDS or not any(info.is_required() for info in loaded.model_fields.values())
+    """Return whether parameters need not be given; a mask or a part of an experiment may have some that must, such as a picture."""
+    return spec.kind in {*KINDS} - {"mask"} or not any(info.is_required() for info in loaded.model_fields.values())
 
 
 @check(since="0.1")
