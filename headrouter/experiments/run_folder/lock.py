@@ -48,7 +48,7 @@ def agree(folder: Path, room: Path, experiment: Experiment, *, edits: bool = Tru
     ours, found = Origin.of(experiment), read_all(folder) if (folder / LOCK).exists() else None
     if found is None:
         for name in _REMAINS:
-            if (folder / name).exists():
+            if (folder / name).exists() and not (folder / LOCK).exists():  # by now another process may have begun
                 raise InvalidInputError(
                     f"'{folder / name}' has no {LOCK} beside it, so that nothing says what made it. Move it away."
                 )
