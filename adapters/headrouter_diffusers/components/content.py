@@ -47,8 +47,7 @@ def _settings(part: Any) -> dict[str, Any]:
     if hasattr(configuration, "to_diff_dict"):
         found["configuration"] = settings_of(configuration.to_diff_dict())
     elif configuration is not None:
-        kind: type[object] = type(part)
-        usual = _parameters(kind)
+        usual = _parameters(type(part))  # type: ignore[arg-type]
         given = {name: _plain(value) for name, value in configuration.items()}
         unusual = {name for name, value in given.items() if name not in usual or value != _plain(usual[name].default)}
         found["configuration"] = settings_of({name: given[name] for name in unusual})
