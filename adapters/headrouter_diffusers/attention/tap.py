@@ -76,7 +76,7 @@ class Tap:
             )
         listener = listener_at(self._found)
         if listener is None:
-            with self._unheard():
+            with self._unsteered():
                 yield
             return
         run = Forward(listener, rows, layout, self._by_module)
@@ -91,7 +91,7 @@ class Tap:
                     " parallelism over devices does that; switch it off."
                 )
 
-    def _unheard(self) -> AbstractContextManager[None]:
+    def _unsteered(self) -> AbstractContextManager[None]:
         """Enter around a call without a listener: past autograd, which only a method could need.
 
         Compiled blocks run the graphs that they have with a listener, so that they are not compiled twice.

@@ -89,7 +89,7 @@ def _parameters(subject: PluginSubject) -> Iterator[tuple[Entry, ComponentSpec, 
 
 
 def _has_defaults(spec: ComponentSpec, loaded: type[Parameters]) -> bool:
-    """Return whether parameters need not be given; a mask or a part of an experiment may have some that must, such as a picture."""
+    """Return whether parameters need not be given; a mask or a part of an experiment may have some that must."""
     return spec.kind in {*KINDS} - {"mask"} or not any(info.is_required() for info in loaded.model_fields.values())
 
 
