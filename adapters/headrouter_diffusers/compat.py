@@ -6,7 +6,6 @@ of it, and so says which versions will do.
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import headrouter_diffusers.quiet  # noqa: F401
@@ -182,15 +181,6 @@ def execution_device(pipeline: Any) -> torch.device:
     Instead: the ``execution_device`` of accelerate's hooks, or the device of the weights.
     """
     return torch.device(pipeline._execution_device)
-
-
-def past_autograd() -> AbstractContextManager[None]:
-    """Let operations go straight to their kernels, past the step of PyTorch that asks whether any needs gradients.
-
-    Instead: ``torch.inference_mode``, whose tensors a model may keep, as tables of rotary embedding, and never be trained with.
-    """
-    guard: AbstractContextManager[None] = torch._C._AutoDispatchBelowAutograd()
-    return guard
 
 
 def optional_components(pipeline: Any) -> frozenset[str]:

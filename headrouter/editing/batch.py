@@ -338,9 +338,9 @@ class Batch:
         object.__setattr__(self, "encoded", {**self.encoded, **self._newly_encoded(sources)})
 
     def _reads_sources(self) -> bool:
-        """Return whether a method, or a step of the inversion, may look at the sources' rows."""
-        inversion, steps = self.plan.inversion, self.plan.steps
-        if self.plan.methods or self.phase == "invert":
+        """Return whether a method, an operator, a mask, or a step of the inversion may look at the sources' rows."""
+        plan, inversion, steps = self.plan, self.plan.inversion, self.plan.steps
+        if plan.methods or plan.operators or plan.mask is not None or self.phase == "invert":
             return True
         return any(inversion.needs_source(step, steps) for step in inversion.sampling_steps(steps))
 

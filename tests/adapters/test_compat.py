@@ -70,16 +70,6 @@ def test_compiled_code():
     assert compat.compiled_code(module) is code
 
 
-def test_past_autograd_is_the_same_without_gradients():
-    layer, given = nn.Linear(3, 3), torch.randn(2, 3)
-    expected = functional.silu(layer(given))
-    with torch.no_grad(), compat.past_autograd():
-        found = functional.silu(layer(given))
-    assert torch.equal(found, expected) and not found.requires_grad and not found.is_inference()
-    (found * layer(given)).sum().backward()
-    assert layer.weight.grad is not None, "what was made there can be trained with"
-
-
 def test_uncompiled():
     module = nn.Identity()
     assert compat.uncompiled(torch.compile(module, backend="eager")) is module

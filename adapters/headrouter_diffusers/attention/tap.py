@@ -6,7 +6,7 @@ chosen kernels and compiled blocks.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import final
 
 from torch.nn import Module
@@ -76,7 +76,7 @@ class Tap:
             )
         listener = listener_at(self._found)
         if listener is None:
-            with self._unsteered():
+            with self._traced_once():
                 yield
             return
         run = Forward(listener, rows, layout, self._by_module)
@@ -91,11 +91,7 @@ class Tap:
                     " parallelism over devices does that; switch it off."
                 )
 
-    def _unsteered(self) -> AbstractContextManager[None]:
-        """Enter around a call without a listener: past autograd, which only a method could need.
-
-        Compiled blocks run the graphs that they have with a listener, so that they are not compiled twice.
-        """
-        if any(compat.compiled_code(found.block) is not None for found in self._found):
-            return Attachment(self._model, self._found, None)
-        return compat.past_autograd()
+    def _traced_once(self) -> AbstractContextManager[None]:
+        """Let compiled blocks run the graphs that they have with a listener, so that they are not compiled twice."""
+        compiled = any(compat.compiled_code(found.block) is not None for found in self._found)
+        return Attachment(self._model, self._found, None) if compiled else nullcontext()
