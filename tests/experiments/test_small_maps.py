@@ -75,3 +75,11 @@ def test_a_large_map_is_averaged_down_and_gaps_stay() -> None:
 def test_maps_that_nothing_could_record_are_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"`diagnostics` \['mask'\] are recorded by methods"):
         replace(light.experiment(OtherConfiguration("upside", light.Upside())), diagnostics=("mask",))
+
+
+def test_maps_are_asked_for_where_no_row_needs_the_source(tmp_path: Path) -> None:
+    steered, plain = light.toy("steered", "rf", "headrouter", steps=4), light.toy("plain", "rf", "none", steps=4)
+    asked = replace(light.experiment(plain, steered, pictures=1), diagnostics=("heads",))
+    records = run(asked, tmp_path / "run", progress=False)
+    assert not [record.failures for record in records if record.failures]
+    assert {record.configuration for record in records if record.maps} == {"steered"}

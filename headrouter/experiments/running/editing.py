@@ -175,26 +175,23 @@ class ModelHand:
             together = zip(pictures, originals, areas, strict=True)
             pictures = [pasted(one, original, area, batch.plan.feather) for one, original, area in together]
         diagnostics = _small(some.configuration, edited, order)
-        maps = self._maps(some, edited, order)
+        maps = self._maps(some, batch, edited, order)
         return [
             Made(picture, costs.get(item.picture_key, Spent()) + cost, found, own)
             for item, picture, found, own in zip(some.items, pictures, diagnostics, maps, strict=True)
         ]
 
-    def _maps(self, some: "_Some", edited: Edited, order: Tensor) -> list[dict[str, Any]]:
+    def _maps(self, some: "_Some", batch: Batch, edited: Edited, order: Tensor) -> list[dict[str, Any]]:
         """Return the maps of each edit that the experiment asks for."""
         if not some.unit.diagnostics:
             return [{} for _ in some.items]
-        return [
-            small_maps(
-                some.unit.diagnostics,
-                (*edited.diagnostics, edited.masks),
-                place,
-                self._texts[item.prompt],
-                self._texts[item.source_prompt],
-            )
-            for item, place in zip(some.items, order.tolist(), strict=True)
+        prompts = [
+            (batch.prompt(place, text), batch.prompt(place, task.source or ""))
+            for place, task in enumerate(batch.tasks)
+            for text in task.prompts
         ]
+        every = (*edited.diagnostics, edited.masks)
+        return [small_maps(some.unit.diagnostics, every, place, *prompts[place]) for place in order.tolist()]
 
     def _batch(self, some: "_Some", keys: Sequence[str]) -> Batch:
         """Return the batch of some of the pictures, with what is known of them already."""
