@@ -4,37 +4,31 @@ For each reference picture and head, with k̄ the mean of its keys over tokens: 
 """
 
 from collections.abc import Mapping
-from typing import Literal, final
+from typing import ClassVar, final
 
 from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
-from headrouter.methods.head_router.window import Window
-from headrouter.methods.method import Method, MethodRun, Needs, RunContext
-from headrouter_references.groups import refuse_without_references
+from headrouter.methods.method import MethodRun, RunContext
+from headrouter_references.acting import Branches, OnReferences, WindowRun
 
 
 @final
-class GroupGuidance(Window, Method):
+class GroupGuidance(OnReferences):
     """Raises or lowers the hold of reference pictures on each edit, by the spread of their keys.
 
     A larger δ lets the tokens of a reference differ more from each other, so that the edit follows it more closely; b moves all of
     them together. The source's row never changes. Published: δ 0.8 to 1.7, b 1, in every block and step.
     """
 
+    label: ClassVar[str] = "grag"
+
     spread: float = Field(
         1.1, ge=0, le=10, description="δ, factor of what a key differs by from its picture's mean; 1 changes nothing."
     )
     mean: float = Field(1.0, ge=0, le=10, description="b, factor of the mean; 1 changes nothing.")
-    branches: Literal["both", "conditional"] = Field(
-        "both", description="Branches of guidance in which it acts: both, as published, or the conditional one alone."
-    )
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """Require attention and reference pictures."""
-        return frozenset({"joint-attention", "reference-pictures"})
+    branches: Branches = "both"
 
     def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
@@ -43,19 +37,15 @@ class GroupGuidance(Window, Method):
             IncompatibleError: there are no reference pictures.
             InvalidInputError: a layer that the model does not have.
         """
-        refuse_without_references(context, "grag")
+        self.refuse_without_references(context)
         return _GroupGuidanceRun(self, context)
 
 
 @final
-class _GroupGuidanceRun(MethodRun):
+class _GroupGuidanceRun(WindowRun):
     def __init__(self, method: GroupGuidance, context: RunContext):
-        self._method, self._steps = method, method.steps(context)
-        acts = (method.spread, method.mean) != (1, 1)
-        self._needs = Needs(attention=frozenset(site.index for site in method.sites(context)) if acts else frozenset())
-
-    def needs(self, step: int) -> Needs:
-        return self._needs if step in self._steps else Needs()
+        super().__init__(method, context, acts=(method.spread, method.mean) != (1, 1))
+        self._method = method
 
     def before(self, event: JointAttention) -> None:
         method, key = self._method, event.key.clone()

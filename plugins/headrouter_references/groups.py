@@ -12,8 +12,6 @@ from torch import Tensor
 
 from headrouter.attention import kernels
 from headrouter.attention.joint_attention import JointAttention, TokenLayout
-from headrouter.errors import IncompatibleError
-from headrouter.methods.method import RunContext
 
 Group = Literal["text", "image", "reference"]
 GROUPS: Final[tuple[Group, ...]] = ("text", "image", "reference")
@@ -64,19 +62,6 @@ def attended_reference(
     """Return what :func:`attended` returns, from the explicit softmax in float64: the specification."""
     attention = _explicit(event, place)[:, event.layout.image] * _bias(event, weights)[0].double().exp()
     return attention / attention.sum(-1, keepdim=True) @ event.value[place].double()
-
-
-def refuse_without_references(context: RunContext, name: str) -> None:
-    """Refuse a run without reference pictures.
-
-    Raises:
-        IncompatibleError: naming the method, and what gives the picture to the model.
-    """
-    if not all(row.references for row in context.rows):
-        raise IncompatibleError(
-            f"`method` {name!r} acts on reference pictures, and this run has none. Edit with `inversion='instruct'`, on a model"
-            " that takes them."
-        )
 
 
 def _log_sum_exp(event: JointAttention, place: int, part: slice) -> Float[Tensor, "heads image_tokens"]:

@@ -5,7 +5,7 @@ k_i ← (1 − α·g_h)·k_i + α·g_h·k_ref(i), and the same for values.
 """
 
 from collections.abc import Mapping
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 from jaxtyping import Float
 from pydantic import Field
@@ -15,19 +15,21 @@ from headrouter.attention.joint_attention import JointAttention
 from headrouter.config.step_or_fraction import StepOrFraction
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.methods.head_router.head_weights import normalised
-from headrouter.methods.head_router.window import Window
-from headrouter.methods.method import Method, MethodRun, Needs, RunContext
+from headrouter.methods.method import MethodRun, RunContext
 from headrouter.methods.step_means import StepMeans
-from headrouter_references.groups import GROUPS, refuse_without_references, shares
+from headrouter_references.acting import Branches, OnReferences, WindowRun
+from headrouter_references.groups import GROUPS, shares
 
 
 @final
-class ReferenceInjection(Window, Method):
+class ReferenceInjection(OnReferences):
     """Holds the new picture to the first reference picture, the edited one, token by token.
 
     Keys are those of attention, after rotary embedding, so that the reference's carry its own positions. The source's row never
     changes.
     """
+
+    label: ClassVar[str] = "reference-injection"
 
     stop: StepOrFraction = Field(8, description="First step after the steered ones, or fraction; published: 8.")
     alpha: float = Field(0.3, ge=0, le=1, description="α, largest share of the reference; 0 changes nothing.")
@@ -37,14 +39,7 @@ class ReferenceInjection(Window, Method):
         "heads of the layer, or numbers in [0, 1], one for each head.",
     )
     what: Literal["keys", "values", "both"] = Field("both", description="Blended parts; published: both.")
-    branches: Literal["both", "conditional"] = Field(
-        "both", description="Branches of guidance in which it acts: both, as published, or the conditional one alone."
-    )
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """Require attention and reference pictures."""
-        return frozenset({"joint-attention", "reference-pictures"})
+    branches: Branches = "both"
 
     def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
@@ -53,7 +48,7 @@ class ReferenceInjection(Window, Method):
             IncompatibleError: there are no reference pictures.
             InvalidInputError: a layer that the model does not have, or gains that are not one number for each head.
         """
-        refuse_without_references(context, "reference-injection")
+        self.refuse_without_references(context)
         if isinstance(self.gains, tuple):
             heads = {site.heads for site in self.sites(context)}
             if heads != {len(self.gains)} or not all(0 <= gain <= 1 for gain in self.gains):
@@ -65,14 +60,10 @@ class ReferenceInjection(Window, Method):
 
 
 @final
-class _ReferenceInjectionRun(MethodRun):
+class _ReferenceInjectionRun(WindowRun):
     def __init__(self, method: ReferenceInjection, context: RunContext):
-        self._method, self._steps, self._means = method, method.steps(context), StepMeans(context)
-        sites = frozenset(site.index for site in method.sites(context)) if method.alpha > 0 else frozenset()
-        self._needs = Needs(attention=sites)
-
-    def needs(self, step: int) -> Needs:
-        return self._needs if step in self._steps else Needs()
+        super().__init__(method, context, acts=method.alpha > 0)
+        self._method, self._means = method, StepMeans(context)
 
     def before(self, event: JointAttention) -> None:
         method, layout = self._method, event.layout

@@ -11,7 +11,7 @@ output departs from that of the source's row under the null instruction (eq. 12�
 """
 
 from collections.abc import Mapping
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from jaxtyping import Float
@@ -21,19 +21,22 @@ from typing_extensions import Self
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.methods.head_router.head_weights import dissimilarity, head_weights, normalised
-from headrouter.methods.head_router.window import Window, refuse_without_source
-from headrouter.methods.method import Method, MethodRun, Needs, RunContext
+from headrouter.methods.head_router.window import refuse_without_source
+from headrouter.methods.method import MethodRun, RunContext
 from headrouter.methods.step_means import StepMeans
-from headrouter_references.groups import GROUPS, attended, refuse_without_references, shares
+from headrouter_references.acting import OnReferences, WindowRun
+from headrouter_references.groups import GROUPS, attended, shares
 
 
 @final
-class GroupRouting(Window, Method):
+class GroupRouting(OnReferences):
     """Amplifies or damps, by head, the attention of image tokens to text, new picture and references.
 
     It acts in the conditional row of each edit. Its outputs of image tokens are made anew from query, key and value, so methods
     that change outputs come after it in the list.
     """
+
+    label: ClassVar[str] = "group-routing"
 
     text: float = Field(0.0, ge=-1, le=10, description="γ of the text: above 0 amplifies, below 0 damps.")
     image: float = Field(0.0, gt=-1, le=10, description="γ of the new picture's own tokens.")
@@ -58,11 +61,6 @@ class GroupRouting(Window, Method):
         return self
 
     @property
-    def requires(self) -> frozenset[str]:
-        """Require attention and reference pictures."""
-        return frozenset({"joint-attention", "reference-pictures"})
-
-    @property
     def gammas(self) -> dict[str, float]:
         """Return γ by group, in the order of the groups."""
         return {"text": self.text, "image": self.image, "reference": self.reference}
@@ -74,23 +72,18 @@ class GroupRouting(Window, Method):
             IncompatibleError: there are no reference pictures, or no source's row to compare with.
             InvalidInputError: a layer that the model does not have.
         """
-        refuse_without_references(context, "group-routing")
+        self.refuse_without_references(context)
         if self.score == "dissimilarity" and any(self.gammas.values()):
             refuse_without_source(context, "`method.score` 'dissimilarity'", "score='share'")
         return _GroupRoutingRun(self, context)
 
 
 @final
-class _GroupRoutingRun(MethodRun):
+class _GroupRoutingRun(WindowRun):
     def __init__(self, method: GroupRouting, context: RunContext):
-        self._method, self._steps, self._means = method, method.steps(context), StepMeans(context)
         acts = any(method.gammas.values())
-        sites = frozenset(site.index for site in method.sites(context)) if acts else frozenset()
-        compares = acts and method.score == "dissimilarity"
-        self._needs = Needs(attention=sites, pair="conditional" if compares else False)
-
-    def needs(self, step: int) -> Needs:
-        return self._needs if step in self._steps else Needs()
+        super().__init__(method, context, acts=acts, compares=acts and method.score == "dissimilarity")
+        self._method, self._means = method, StepMeans(context)
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
         places = [place for place, item in enumerate(event.rows) if item.is_edit]
@@ -138,13 +131,10 @@ class _GroupRoutingRun(MethodRun):
 
 
 @final
-class GroupShares(Window, Method):
+class GroupShares(OnReferences):
     """Records how much of each head's attention goes to text, new picture and reference pictures, and changes nothing."""
 
-    @property
-    def requires(self) -> frozenset[str]:
-        """Require attention and reference pictures."""
-        return frozenset({"joint-attention", "reference-pictures"})
+    label: ClassVar[str] = "group-shares"
 
     def begin(self, context: RunContext) -> MethodRun:
         """Take part in a run.
@@ -153,18 +143,15 @@ class GroupShares(Window, Method):
             IncompatibleError: there are no reference pictures.
             InvalidInputError: a layer that the model does not have.
         """
-        refuse_without_references(context, "group-shares")
+        self.refuse_without_references(context)
         return _GroupSharesRun(self, context)
 
 
 @final
-class _GroupSharesRun(MethodRun):
+class _GroupSharesRun(WindowRun):
     def __init__(self, method: GroupShares, context: RunContext):
-        self._steps, self._means = method.steps(context), StepMeans(context)
-        self._needs = Needs(attention=frozenset(site.index for site in method.sites(context)))
-
-    def needs(self, step: int) -> Needs:
-        return self._needs if step in self._steps else Needs()
+        super().__init__(method, context)
+        self._means = StepMeans(context)
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
         original = event.original()
