@@ -30,7 +30,7 @@ from headrouter.models.surroundings import undisturbed
 from headrouter.models.threads import on_fitting_threads
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.cost import Cost
-from headrouter.sampling.engine import Engine, Sampled
+from headrouter.sampling.engine import Engine, Sampled, may_need_sources
 from headrouter.sampling.guidance import refuse_idle_prompts
 from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
@@ -132,7 +132,9 @@ class Batch:
         """Refuse what would have no effect, and encode."""
         if self.phase != "invert":
             self._refuse_idle()
-        self._encode(sources=self._reads_sources())
+        plan = self.plan
+        parts = plan.inversion, plan.methods, plan.operators, plan.mask
+        self._encode(sources=self.phase == "invert" or may_need_sources(*parts, steps=plan.steps))
         pixels = [task.pixels for task in self.tasks if task.pixels is not None]
         if pixels and self.latents is None:
             object.__setattr__(self, "latents", self.backbone.encode_image(torch.cat(pixels).to(self.backbone.device)))
@@ -336,13 +338,6 @@ class Batch:
     def _encode(self, *, sources: bool) -> None:
         """Encode the prompts that are not there yet, those of the sources' rows if the rows run."""
         object.__setattr__(self, "encoded", {**self.encoded, **self._newly_encoded(sources)})
-
-    def _reads_sources(self) -> bool:
-        """Return whether a method, an operator, a mask, or a step of the inversion may look at the sources' rows."""
-        plan, inversion, steps = self.plan, self.plan.inversion, self.plan.steps
-        if plan.methods or plan.operators or plan.mask is not None or self.phase == "invert":
-            return True
-        return any(inversion.needs_source(step, steps) for step in inversion.sampling_steps(steps))
 
     def _newly_encoded(self, sources: bool) -> dict[Any, Prompt]:
         """Encode the prompts that are not there yet: together, or with the pictures that the model reads beside them."""

@@ -8,10 +8,8 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import Row
-from headrouter.attention.step_mean import Mean, StepMean
+from headrouter.attention.step_mean import Mean
 from headrouter.methods.method import RunContext
-
-__all__ = ["Mean", "StepMean", "StepMeans"]
 
 
 @final

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import Row
+from headrouter.attention.step_mean import StepMean
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
-from headrouter.methods.step_means import StepMean
 
 
 @final

@@ -244,6 +244,20 @@ class Engine:
             self.progress(phase, done, total)
 
 
+def may_need_sources(
+    inversion: Inversion,
+    methods: Sequence[Method],
+    operators: Sequence[VelocityOperator] = (),
+    mask: Mask | None = None,
+    *,
+    steps: int,
+) -> bool:
+    """Return whether a part of a run may look at the sources' rows, as far as can be said before it begins."""
+    if methods or operators or mask is not None:
+        return True
+    return any(inversion.needs_source(step, steps) for step in inversion.sampling_steps(steps))
+
+
 _Acting = tuple[VelocityOperator, OperatorRun]
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from headrouter.attention.rows import Row
-from headrouter.methods.step_means import Mean, StepMean, StepMeans
+from headrouter.attention.step_mean import Mean, StepMean
+from headrouter.methods.step_means import StepMeans
 from headrouter.prompts.prompt import Prompt
 
 

@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,6 +23,7 @@ from headrouter.experiments.configuration import OtherConfiguration
 from headrouter.experiments.experiment import Experiment
 from headrouter.experiments.page.gathering import gather
 from headrouter.experiments.page.writing import write_page
+from headrouter.experiments.published.comparison import Cell, Comparison, Line
 from headrouter.experiments.results.paired import compare_all
 from headrouter.experiments.results.report import Results, report
 from headrouter.experiments.results.tables import cell
@@ -229,10 +229,8 @@ def test_a_run_that_goes_on_is_said_to(harmed: Path) -> None:
 
 
 def test_published_figures_are_on_the_page_as_such(made: Path, tmp_path: Path) -> None:
-    line = SimpleNamespace(origin="published", cells=["theirs", "0.9 a"], remark="")
-    one = SimpleNamespace(
-        title="Table 1", source="a paper", headings=["system", "PSNR"], lines=[line], notes=[("a", "of 8 bits")]
-    )
+    line = Line("published", [Cell("theirs"), Cell("0.9", ("a",))])
+    one = Comparison("Table 1", "a paper", ["system", "PSNR"], [line], [("a", "of 8 bits")])
     write_page(gather(made), tmp_path / "page", "euler", [one])
     (found,) = data(tmp_path / "page")["published"]
     assert found["lines"] == [{"origin": "published", "cells": ["theirs", "0.9 a"], "remark": ""}]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -15,6 +15,7 @@ from headrouter.experiments.page.gathering import Gathered, Ran
 from headrouter.experiments.page.numbers import numbers_of
 from headrouter.experiments.page.pictures import PictureShelf, write_text
 from headrouter.experiments.page.reproducing import command, experiment_file, file_name
+from headrouter.experiments.published.comparison import Comparison
 from headrouter.experiments.radar import KINDS
 from headrouter.experiments.results.plots import axes_of
 from headrouter.imaging.picture import writable_folder
@@ -25,32 +26,6 @@ SCRIPTS: Final = ("elements.js", "charts.js", "tables.js", "pictures.js", "viewe
 """In the order in which they are loaded."""
 _LISTED: Final = 20
 """Missing pictures that are named one by one."""
-
-
-class Line(Protocol):
-    """Describes a line of published figures beside ours; a cell is its ``str``, with the marks of its notes."""
-
-    @property
-    def origin(self) -> str: ...
-    @property
-    def cells(self) -> Sequence[object]: ...
-    @property
-    def remark(self) -> str: ...
-
-
-class Comparison(Protocol):
-    """Describes a table of published figures beside ours."""
-
-    @property
-    def title(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def headings(self) -> Sequence[str]: ...
-    @property
-    def lines(self) -> Sequence[Line]: ...
-    @property
-    def notes(self) -> Sequence[tuple[str, str]]: ...
 
 
 def write_page(

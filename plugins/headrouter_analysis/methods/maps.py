@@ -15,10 +15,10 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention, TokenLayout
 from headrouter.attention.rows import Row
+from headrouter.attention.step_mean import StepMean
 from headrouter.config.step_or_fraction import StepOrFraction, window
 from headrouter.errors import InvalidInputError
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
-from headrouter.methods.step_means import StepMean
 from headrouter_analysis.methods.choice import chosen_blocks
 
 Direction = Literal["T2I", "I2T"]
