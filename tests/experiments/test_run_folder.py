@@ -14,7 +14,7 @@ from experiments import light
 from headrouter.errors import InvalidInputError
 from headrouter.experiments.configuration import OtherConfiguration
 from headrouter.experiments.experiment import Experiment
-from headrouter.experiments.run_folder import claims, process
+from headrouter.experiments.run_folder import claims, lock, process
 from headrouter.experiments.run_folder import folder as folders
 from headrouter.experiments.run_folder.cell import CellKey, CellRecord, Failure, Saved
 from headrouter.experiments.run_folder.lock import read_all
@@ -206,6 +206,20 @@ def test_a_folder_without_a_lock_is_refused(done: Path, tmp_path: Path) -> None:
     (tmp_path / "new/records").write_text("mine")
     with pytest.raises(InvalidInputError, match="must be a folder, or not be there yet"):
         quietly(small(), tmp_path / "new")
+
+
+def test_two_processes_may_begin_a_folder_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other begins it after this one saw no lock file, and before it looks for what else is there."""
+    names = lock._REMAINS
+
+    class Meanwhile:
+        def __iter__(self) -> Iterator[str]:
+            monkeypatch.setattr(lock, "_REMAINS", names)
+            quietly(small(), tmp_path / "run")
+            return iter(names)
+
+    monkeypatch.setattr(lock, "_REMAINS", Meanwhile())
+    assert len(quietly(small(), tmp_path / "run")) == len(list(small().cells()))
 
 
 def test_a_picture_that_was_exchanged_is_not_measured(done: Path) -> None:
