@@ -22,6 +22,7 @@ from headrouter.experiments.published.table import known_tables, published_table
 from headrouter.experiments.results.paper.figures import WIDTH, by_kind, trade_off
 from headrouter.experiments.results.paper.latex import escaped, summary_table
 from headrouter.experiments.results.paper.latex import published_table as latex_of_published
+from headrouter.experiments.results.plots import axes_of
 from headrouter.experiments.results.summary import summarise
 from headrouter.experiments.run_folder.origin import Origin
 from headrouter.plugins import reload
@@ -196,6 +197,13 @@ def test_figures_are_a_column_wide_without_a_title_and_in_grey(tmp_path: Path) -
     assert np.ptp(small, axis=-1).max() == 0
     again = trade_off(summaries, COLUMNS, RATES, tmp_path / "u")[0].read_text()
     assert again == svg  # to the bit, so that a paper's repository sees no change
+    preservation = axes_of(COLUMNS, RATES)[1]
+    still = [replace(row, configuration="unchanged", values={**row.values, preservation: 99.0}) for row in CAREFUL]
+    more = [*summaries, *summarise(still, COLUMNS)]
+    assert trade_off(more, COLUMNS, RATES, tmp_path / "v")[0].read_text() == svg, (
+        "an unchanged picture squeezes the others"
+    )
+    assert by_kind(more, COLUMNS, RATES, tmp_path / "w")[0].read_text() == files[3].read_text()
 
 
 def test_the_constants_of_the_files_are_those_of_the_presets() -> None:

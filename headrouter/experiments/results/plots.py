@@ -63,12 +63,12 @@ def _panel(
     axes: Any, members: Sequence[Summary], chosen: tuple[str, str], columns: Mapping[str, Column], rates: set[str]
 ) -> None:
     scales = [100.0 if name in rates else columns[name].scale for name in chosen]
-    drawn = [one for one in members if all(_fits(one.values[name], columns[name]) for name in chosen)]
+    drawn = [one for one in members if fits(one, chosen, columns)]
     families = list(dict.fromkeys(_family(one.configuration) for one in drawn))
     for one in drawn:
         family = _family(one.configuration)
         colour = "grey" if family.startswith("reference ") else f"C{families.index(family) % 10}"
-        (x, across), (y, up) = (_bar(one.values[name], scale) for name, scale in zip(chosen, scales, strict=True))
+        (x, across), (y, up) = (bar(one.values[name], scale) for name, scale in zip(chosen, scales, strict=True))
         label = f"{one.number}  {one.configuration}"
         axes.errorbar(x, y, xerr=across, yerr=up, fmt="o", color=colour, alpha=0.8, linewidth=0.8, label=label)
         axes.annotate(str(one.number), (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
@@ -77,11 +77,13 @@ def _panel(
     axes.grid(alpha=0.3)
 
 
-def _fits(estimate: Estimate, column: Column) -> bool:
-    return bool(estimate.count) and not (column.unit == "dB" and estimate.value >= _UNCHANGED)
+def fits(one: Summary, chosen: Sequence[str], columns: Mapping[str, Column]) -> bool:
+    """Return whether a configuration has values of the chosen columns, none of them that of an unchanged picture."""
+    values = [(one.values[name], columns[name]) for name in chosen]
+    return all(found.count and not (column.unit == "dB" and found.value >= _UNCHANGED) for found, column in values)
 
 
-def _bar(estimate: Estimate, scale: float) -> tuple[float, list[list[float]]]:
+def bar(estimate: Estimate, scale: float) -> tuple[float, list[list[float]]]:
     """Return a value and how far its interval reaches to both sides; an infinite one is not drawn."""
     ends = [end if math.isfinite(end) else estimate.value for end in (estimate.low, estimate.high)]
     reach = [[scale * (estimate.value - ends[0])], [scale * (ends[1] - estimate.value)]]

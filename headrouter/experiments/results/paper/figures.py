@@ -1,16 +1,14 @@
 """Draw figures for papers. They are a column wide, vectors, legible without colour, and have no title."""
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from headrouter.experiments.metric import Column
-from headrouter.experiments.results.plots import axes_of
+from headrouter.experiments.results.plots import axes_of, bar, fits
 from headrouter.experiments.results.summary import Summary
 from headrouter.experiments.results.tables import heading
-from headrouter.experiments.statistics import Estimate
 from headrouter.files import write_whole
 
 WIDTH: Final = 3.35
@@ -38,6 +36,8 @@ _GREYS: Final = ("black", "white", "0.65")
 def trade_off(summaries: Sequence[Summary], columns: Mapping[str, Column], rates: set[str], stem: Path) -> list[Path]:
     """Draw the edit across and preservation up, with 95 % intervals, and return the files; none without two columns.
 
+    A picture that has not changed at all is left out: it would squeeze all others.
+
     Args:
         summaries: Of one backbone, or of the other editors.
         columns: Those that are shown.
@@ -48,11 +48,11 @@ def trade_off(summaries: Sequence[Summary], columns: Mapping[str, Column], rates
     if chosen is None:
         return []
     scales = [100.0 if name in rates else columns[name].scale for name in chosen]
-    drawn = [one for one in summaries if all(one.values[name].count for name in chosen)]
+    drawn = [one for one in summaries if fits(one, chosen, columns)]
 
     def draw(axes: Any) -> None:
         for number, one in enumerate(drawn):
-            (x, across), (y, up) = (_bar(one.values[name], scale) for name, scale in zip(chosen, scales, strict=True))
+            (x, across), (y, up) = (bar(one.values[name], scale) for name, scale in zip(chosen, scales, strict=True))
             axes.errorbar(x, y, xerr=across, yerr=up, ecolor="0.6", label=one.configuration, **_mark(number))
         names = [f"{heading(name, columns[name])}{', per cent' if name in rates else ''}" for name in chosen]
         axes.set(xlabel=names[0], ylabel=names[1])
@@ -61,17 +61,20 @@ def trade_off(summaries: Sequence[Summary], columns: Mapping[str, Column], rates
 
 
 def by_kind(summaries: Sequence[Summary], columns: Mapping[str, Column], rates: set[str], stem: Path) -> list[Path]:
-    """Draw the column of the edit for each kind of edit, and return the files; none for a single kind."""
+    """Draw the column of the edit for each kind, and return the files; none for a single kind.
+
+    A picture that has not changed at all is left out.
+    """
     chosen = axes_of(columns, rates)
     kinds = list(summaries[0].by_kind)
     if chosen is None or len(kinds) < 2:
         return []
-    name = chosen[0]
+    name, drawn = chosen[0], [one for one in summaries if fits(one, chosen, columns)]
     scale = 100.0 if name in rates else columns[name].scale
 
     def draw(axes: Any) -> None:
-        for number, one in enumerate(summaries):
-            shift = 0.6 * ((number + 0.5) / len(summaries) - 0.5)
+        for number, one in enumerate(drawn):
+            shift = 0.6 * ((number + 0.5) / len(drawn) - 0.5)
             there = [
                 (place, one.by_kind[kind][name]) for place, kind in enumerate(kinds) if one.by_kind[kind][name].count
             ]
@@ -82,7 +85,7 @@ def by_kind(summaries: Sequence[Summary], columns: Mapping[str, Column], rates: 
         axes.grid(axis="x", color="0.85", linewidth=0.4)
         axes.set(xlabel=f"{heading(name, columns[name])}{', per cent' if name in rates else ''}")
 
-    return _saved(draw, len(summaries), stem, height=0.9 + 0.28 * len(kinds))
+    return _saved(draw, len(drawn), stem, height=0.9 + 0.28 * len(kinds))
 
 
 def _mark(number: int) -> dict[str, Any]:
@@ -109,9 +112,3 @@ def _saved(draw: Any, lines: int, stem: Path, height: float = 2.4) -> list[Path]
             figure.savefig(buffer, format=ending, **options)
             files.append(write_whole(stem.with_name(f"{stem.name}.{ending}"), buffer.getvalue()))
     return files
-
-
-def _bar(estimate: Estimate, scale: float) -> tuple[float, list[list[float]]]:
-    """Return a value and how far its interval reaches to both sides; an infinite one is not drawn."""
-    ends = [end if math.isfinite(end) else estimate.value for end in (estimate.low, estimate.high)]
-    return scale * estimate.value, [[scale * (estimate.value - ends[0])], [scale * (ends[1] - estimate.value)]]
