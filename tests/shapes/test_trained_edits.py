@@ -1,8 +1,8 @@
 """Edits of the bundled model, steered as the benchmark found best, against the truth; and the same with a part broken.
 
 Twenty edits of backgrounds and places, which need steering most. Measured: 17 are right, 16 keep all other attributes, and
-30.3 dB is kept of what must not change. Without head weights 10 are right; without the controller 19.3 dB is kept; paired with
-another picture's source 10 are right.
+30.3 dB is kept of what must not change. Of the first ten 8 are right; without head weights 5; without the controller 19.7 dB is
+kept; paired with another picture's source 4 are right.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from headrouter.methods.head_router.method import HeadRouter
 from headrouter.models.backbone import Backbone
 
 KINDS, EDITS, BATCH = ("background", "position"), 20, 10
-LEAST_RIGHT, LEAST_OTHERS, LEAST_KEPT = 14, 13, 26.0
+LEAST_RIGHT, LEAST_OTHERS, LEAST_KEPT = 0.7, 0.6, 26.0
 CONTROLLED = RFInversion(eta=1.0, stop=14)
 STEERED = HeadRouter(
     gamma=0.5, amplify="difference", where="image", image_tokens="off", rho=0.0, start=14, stop=18
@@ -44,12 +44,12 @@ def backbone() -> Backbone:
     return Editor("sd3.5", "rf", model="shapes", device="cpu", dtype="float32", progress=False).backbone
 
 
-def edited(backbone: Backbone) -> list[Measures]:
+def edited(backbone: Backbone, edits: int = EDITS) -> list[Measures]:
     configuration = configure("steered", "sd3.5", CONTROLLED, STEERED, steps=28, guidance=3)
     some = [case for case in cases("tune", 80) if case.kind in KINDS]
     assert len(some) == EDITS
     found: list[Measures] = []
-    for first in range(0, EDITS, BATCH):
+    for first in range(0, edits, BATCH):
         chosen = some[first : first + BATCH]
         found += measure(edit_cases(backbone, configuration, chosen)[0], chosen)
     return found
@@ -57,11 +57,11 @@ def edited(backbone: Backbone) -> list[Measures]:
 
 def check(measures: list[Measures]) -> None:
     """What an edit of the bundled model must reach."""
-    right = sum(one.success for one in measures)
-    others = sum(one.others_unchanged for one in measures)
+    right = float(np.mean([one.success for one in measures]))
+    others = float(np.mean([one.others_unchanged for one in measures]))
     kept = float(np.nanmean([one.preservation for one in measures]))
-    assert right >= LEAST_RIGHT, f"{right} of {EDITS} edits are right"
-    assert others >= LEAST_OTHERS, f"{others} of {EDITS} edits keep all other attributes"
+    assert right >= LEAST_RIGHT, f"{right:.0%} of the edits are right"
+    assert others >= LEAST_OTHERS, f"{others:.0%} of the edits keep all other attributes"
     assert kept >= LEAST_KEPT, f"{kept:.1f} dB of what must not change"
 
 
@@ -103,4 +103,4 @@ def test_a_broken_part_is_noticed(
 ) -> None:
     breakage(monkeypatch)
     with pytest.raises(AssertionError, match=said):
-        check(edited(backbone))
+        check(edited(backbone, EDITS // 2))
