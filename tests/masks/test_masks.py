@@ -102,6 +102,32 @@ def test_text_and_operators_say_the_same(text: str, expected: Any) -> None:
     assert hash(mask_of(text)) == hash(expected)
 
 
+TOP = np.arange(48)[:, None].repeat(64, 1) < 30
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        (mask_of(HALF) | mask_of(TOP), HALF | TOP),
+        (mask_of(HALF) & mask_of(TOP), HALF & TOP),
+        (~mask_of(HALF), ~HALF),
+        (mask_of(HALF).grown(0.1), np.arange(64)[None].repeat(48, 0) < 25),
+        (mask_of(HALF).grown(-0.1), np.arange(64)[None].repeat(48, 0) < 15),
+        (mask_of(HALF).smoothed(0.05), None),
+    ],
+    ids=["union", "intersection", "complement", "grown", "shrunk", "smoothed"],
+)
+def test_masks_combine_pixel_by_pixel(mask: Any, expected: Any) -> None:
+    found = np.asarray(edit(mask=mask, paste=True, steps=1).mask())
+    if expected is None:  # half at the edge, nearly all and nothing four σ away from it, and softer on the way
+        levels = found[24].astype(int)
+        assert levels[:10].min() >= 250 and levels[30:].max() <= 5 and (np.diff(levels) <= 0).all()
+        assert levels[19] + levels[20] == pytest.approx(255, abs=4)
+    else:
+        np.testing.assert_array_equal(found >= 128, expected)
+        assert set(np.unique(found)) <= {0, 255}
+
+
 def test_a_name_that_is_a_file_too_is_asked_about(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("words", "region1"):
