@@ -1,7 +1,8 @@
 """What all tests share: patience with busy machines, and a processor whose rounding depends on the batch."""
 
 import functools
-from collections.abc import Iterator
+import gc
+from collections.abc import Generator, Iterator
 
 import pytest
 import torch
@@ -19,6 +20,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Round products of matrices by the number of rows in the batch, as some processors' kernels do: what is asserted "
         "equal to the bit must be so within one batch, not between batches.",
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leave the million objects that collecting makes out of garbage collection, which checks of methods ask for at each step."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let the interpreter free them when it ends."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
