@@ -52,7 +52,10 @@ INVERSIONS: list[Inversion] = [
 
 def name(inversion: Inversion) -> str:
     return " ".join(
-        [type(inversion).__name__, *(f"{field}={getattr(inversion, field)}" for field in sorted(inversion.model_fields_set))]
+        [
+            type(inversion).__name__,
+            *(f"{field}={getattr(inversion, field)}" for field in sorted(inversion.model_fields_set)),
+        ]
     )
 
 
