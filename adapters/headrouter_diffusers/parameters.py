@@ -38,17 +38,14 @@ NeededT5 = Annotated[bool, BeforeValidator(_never_off)]
 
 
 class DiffusersParameters(BackboneParameters, ABC):
-    """Sets how a diffusers pipeline is loaded.
-
-    Attributes:
-        variant: Variant of the weights, where a folder or repository holds several, such as ``fp16``. A component that has
-            none of this variant loads its plain weights.
-        base: Source of the configuration and missing components of a single file (.safetensors, .gguf): hub
-            id, folder or short name of a whole pipeline. By default the released model that the file is recognised as.
-        quantize: Format of the weights, quantised while they load: ``nf4`` or ``int8`` (bitsandbytes), ``int8-torchao`` or
-            ``fp8`` (torchao), for the transformer and T5; or a mapping from components to formats.
-    """
+    """Sets how a diffusers pipeline is loaded."""
 
     variant: str | None = Field(default=None, pattern=r"^[\w-]+$")
+    """Variant of the weights, where a folder or repository holds several, such as ``fp16``. A component that has none of this
+    variant loads its plain weights."""
     base: str | None = Field(default=None, min_length=1)
+    """Source of the configuration and missing components of a single file (.safetensors, .gguf): hub id, folder or short name of a
+    whole pipeline. By default the released model that the file is recognised as."""
     quantize: Annotated[Format | dict[str, Format] | None, BeforeValidator(_known)] = None
+    """Format of the weights, quantised while they load: ``nf4`` or ``int8`` (bitsandbytes), ``int8-torchao`` or ``fp8`` (torchao),
+    for the transformer and T5; or a mapping from components to formats."""

@@ -30,7 +30,7 @@ from headrouter.models.surroundings import undisturbed
 from headrouter.models.threads import on_fitting_threads
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.cost import Cost
-from headrouter.sampling.engine import Engine, Sampled, may_need_sources
+from headrouter.sampling.engine import Engine, Progress, Sampled, may_need_sources
 from headrouter.sampling.guidance import refuse_idle_prompts
 from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
@@ -105,6 +105,7 @@ class Batch:
         phase: ``sample`` for edits, ``generate`` for new pictures, ``invert`` if there is no sampling.
         max_rows: Most rows in one model call: pictures, and edits of one picture, beyond them run one group after the other.
         label: Of the progress bar while sampling; None shows none.
+        progress: Function that is called after each step, in place of a bar.
         encoded: Prompts by :meth:`_key`, and the latents of the pictures; both are made where they are missing and used.
         inverted: Whether :meth:`edit` will be given inverted latents, so that no prompt is encoded for an inversion.
         kept: What masks keep over the runs.
@@ -126,6 +127,7 @@ class Batch:
     latents: Latents | None = field(default=None, repr=False)
     inverted: bool = False
     kept: dict[Hashable, Tensor] = field(default_factory=dict, repr=False)
+    progress: Progress | None = field(default=None, repr=False)
 
     @on_fitting_threads
     def __post_init__(self) -> None:
@@ -149,6 +151,7 @@ class Batch:
         phase: Phase = "sample",
         max_rows: int | None = None,
         inverted: bool = False,
+        progress: Progress | None = None,
     ) -> Self:
         """Return the batch of pictures of which the same is asked.
 
@@ -170,7 +173,8 @@ class Batch:
             for one, given in zip(pixels, every, strict=True)
         )
         size, negative = first.picture.size, asked.negative_prompt
-        return cls(backbone, plan, tasks, first.size, negative, size, phase, max_rows, label, inverted=inverted)
+        shown: dict[str, Any] = {"label": label, "progress": progress}
+        return cls(backbone, plan, tasks, first.size, negative, size, phase, max_rows, inverted=inverted, **shown)
 
     @on_fitting_threads
     @undisturbed()
@@ -384,7 +388,7 @@ class Batch:
             yield from ((place, self.negative) for place in range(len(self.tasks)))
 
     def _engine(self, label: str) -> Engine:
-        return Engine(self.backbone, None if self.label is None else progress_bar(label))
+        return Engine(self.backbone, self.progress or (None if self.label is None else progress_bar(label)))
 
     def _refuse_idle(self) -> None:
         inversion = self.plan.inversion

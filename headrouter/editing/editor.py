@@ -38,6 +38,7 @@ from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone, BackboneParameters
 from headrouter.models.surroundings import undisturbed
 from headrouter.models.threads import on_fitting_threads
+from headrouter.sampling.engine import Progress
 from headrouter.sampling.inversion import Inversion
 from headrouter.sampling.velocity_operator import VelocityOperator, refuse_misfit_operators
 
@@ -58,7 +59,8 @@ class Editor:
         variant, base, quantize: Variant of the weights, pipeline that completes a single file, and format, of backbones that have
             such parameters: ``variant="fp16"``, ``quantize="nf4"``; see docs/models.md.
         max_rows: Most rows of the picture (its source and edits) in one model call; more edits run one group after the other.
-        progress: Show progress bars.
+        progress: Show progress bars; or a function to call after each step with the phase (``"invert"``, ``"sample"``), the steps
+            done and the steps in all. An error that it raises ends the run there.
 
     Raises:
         UnknownNameError, IncompatibleError, WeightsError, InvalidInputError: before any model is loaded, where possible.
@@ -81,7 +83,7 @@ class Editor:
         base: str | None = None,
         quantize: str | Mapping[str, str] | None = None,
         max_rows: int | None = None,
-        progress: bool = True,
+        progress: bool | Progress = True,
     ):
         """Compose the parts and load the model."""
         max_rows = python_number(max_rows)
@@ -90,6 +92,10 @@ class Editor:
         if model is not None and not isinstance(model, str):
             raise InvalidInputError(
                 f"`model` must be a short name, a hub id or the path of a folder or file, got {model!r}."
+            )
+        if not isinstance(progress, bool) and not callable(progress):
+            raise InvalidInputError(
+                f"`progress` must be True, False, or a function of phase, steps done and steps in all, got {progress!r}."
             )
         self.inversion = inversion_of(default_inversion(backbone) if inversion is None else inversion)
         self.operators = operators_of(operators)
@@ -195,8 +201,8 @@ class Editor:
         every, weights = settled(images, values, *self._parts, references=references), self.backbone.fingerprint()
         records = [Record.of(one, self.backbone, self._backbone_record, weights, self.max_rows) for one in every]
         kept = None if start is None else starts(start, every, self.backbone, self._backbone_record, weights)
-        most, label = self.max_rows, self._label("edit")
-        batch = Batch.of(self.backbone, every, label, max_rows=most, inverted=kept is not None)
+        given: dict[str, Any] = {"max_rows": self.max_rows, "inverted": kept is not None}
+        batch = Batch.of(self.backbone, every, **self._shown("edit"), **given)
         return Result.of(every, records, batch, batch.edit(kept))
 
     @on_fitting_threads
@@ -221,7 +227,7 @@ class Editor:
         values: dict[str, Any] = {"negative_prompt": negative_prompt, "preset": preset, "keep": keep, "steps": steps}
         values |= {"source_prompt": source_prompt, "seed": seed, "size": size}
         (given,) = settled([image], values, *self._parts, only="inversion")
-        (latents,), cost = Batch.of(self.backbone, [given], self._label("invert"), phase="invert").invert()
+        (latents,), cost = Batch.of(self.backbone, [given], **self._shown("invert"), phase="invert").invert()
         loaded, weights = self._backbone_record, self.backbone.fingerprint()
         identity = Record.of_inversion(given, given.request.seed[0], self.backbone, loaded, weights)
         return InvertedLatents(latents, identity, cost)
@@ -245,7 +251,7 @@ class Editor:
         values: dict[str, Any] = {"negative_prompt": negative_prompt, "preset": preset, "keep": keep, "steps": steps}
         values |= {"source_prompt": source_prompt, "guidance": guidance, "seed": seed, "size": size}
         (given,) = settled([image], values, *self._parts, only="reconstruction")
-        batch = Batch.of(self.backbone, [given], self._label("reconstruct")).reconstruction()
+        batch = Batch.of(self.backbone, [given], **self._shown("reconstruct")).reconstruction()
         edited = batch.edit()
         return Reconstruction.compare(batch.pictures(edited.latents)[0], given.picture, edited.cost)
 
@@ -283,7 +289,7 @@ class Editor:
         plan = settle(asked, inversion_of("euler"), methods, self.backbone.defaults)
         tasks = (Task(asked.prompt, asked.seed),)
         size = working_size_of(asked.size, (1, 1), self.backbone)
-        limits: dict[str, Any] = {"max_rows": self.max_rows, "label": self._label("generate")}
+        limits: dict[str, Any] = {"max_rows": self.max_rows, **self._shown("generate")}
         batch = Batch(self.backbone, plan, tasks, size, asked.negative_prompt, phase="generate", **limits)
         return batch.pictures(batch.edit().latents)
 
@@ -291,5 +297,8 @@ class Editor:
     def _parts(self) -> tuple[Backbone, Inversion, tuple[VelocityOperator, ...], tuple[Method, ...]]:
         return self.backbone, self.inversion, self.operators, self.methods
 
-    def _label(self, label: str) -> str | None:
-        return label if self.progress else None
+    def _shown(self, label: str) -> dict[str, Any]:
+        """Return how a batch shows its progress: a function to call, a bar of this label, or not at all."""
+        if callable(self.progress):
+            return {"progress": self.progress}
+        return {"label": label if self.progress else None}

@@ -23,17 +23,20 @@ from headrouter.imaging.picture import load_picture
 from headrouter.methods.method import Method
 from headrouter.models.backbone import BackboneParameters
 from headrouter.plugins.specifications import Kind
+from headrouter.sampling.engine import Progress
 from headrouter.sampling.inversion import Inversion
 from headrouter.sampling.velocity_operator import VelocityOperator
 
 
-def replay(path: str | Path, *, model: str | None = None, progress: bool = True, **loading: str | None) -> Result:
+def replay(
+    path: str | Path, *, model: str | None = None, progress: bool | Progress = True, **loading: str | None
+) -> Result:
     """Run the edit again that a ``result.json``, or the folder that holds it, describes.
 
     Args:
         path: Folder or file that :meth:`Result.save` wrote.
         model: Place of the weights on this machine, if not that of the record. They must be the same weights.
-        progress: Show progress bars.
+        progress: Show progress bars, or a function to call after each step, see :class:`~headrouter.editing.editor.Editor`.
         loading: ``device``, ``dtype``, ``offload``, ``variant`` or ``base``, where this machine needs others than the record's.
 
     Raises:

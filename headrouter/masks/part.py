@@ -15,6 +15,7 @@ from PIL import Image
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from headrouter.config.configuration import validate
+from headrouter.config.controls import MASK
 from headrouter.errors import HeadRouterError, InvalidInputError, UnknownNameError
 from headrouter.masks.mask import Mask
 from headrouter.masks.picture import PictureMask, read_picture
@@ -165,7 +166,11 @@ MaskPart = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "description": "Name, expression such as 'words | velocity', or file of a mask."},
+                {
+                    "type": "string",
+                    "format": MASK,
+                    "description": "Name, expression such as 'words | velocity', or file of a mask.",
+                },
                 {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
             ]
         }

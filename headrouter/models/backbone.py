@@ -213,18 +213,15 @@ class Backbone(ABC):
 
 
 class BackboneParameters(Parameters, ABC):
-    """Sets how a backbone is loaded. A subclass may add fields of its own; :meth:`load` gives the backbone.
-
-    Attributes:
-        device: ``auto`` (CUDA, then MPS, then CPU) or a device of PyTorch.
-        dtype: Precision of the weights; ``auto`` is bfloat16 on an accelerator and float32 on the CPU.
-        offload: ``model`` and ``group`` keep the weights in main memory and bring each model, or each group of layers, to the
-            device when it runs.
-    """
+    """Sets how a backbone is loaded. A subclass may add fields of its own; :meth:`load` gives the backbone."""
 
     device: str = "auto"
+    """``auto`` (CUDA, then MPS, then CPU) or a device of PyTorch."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the weights; ``auto`` is bfloat16 on an accelerator and float32 on the CPU."""
     offload: Literal["none", "model", "group"] = "none"
+    """``model`` and ``group`` keep the weights in main memory and bring each model, or each group of layers, to the device when
+    it runs."""
 
     @abstractmethod
     def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:

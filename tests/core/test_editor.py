@@ -242,3 +242,30 @@ def test_misfits_are_refused_by_name(picture: Image.Image) -> None:
 def test_max_rows_holds_a_source_and_an_edit() -> None:
     with pytest.raises(InvalidInputError, match="`max_rows` must be at least 2"):
         editor(max_rows=1)
+
+
+class Cancelled(Exception):
+    pass
+
+
+def test_a_function_is_called_after_each_step_and_may_end_the_run(picture: Image.Image) -> None:
+    calls: list[Any] = []
+    editor = Editor(ToyMMDiT(), "rf", "none", progress=lambda *step: calls.append(step))
+    asked: dict[str, Any] = {"prompt": "a red square", "source_prompt": "a square", "steps": 2, "maps": False}
+    whole = editor.edit(picture, **asked)
+    assert calls == [("invert", 1, 2), ("invert", 2, 2), ("sample", 1, 2), ("sample", 2, 2)]
+
+    def cancel(phase: str, done: int, total: int) -> None:
+        if phase == "sample":
+            raise Cancelled
+
+    editor.progress = cancel
+    with pytest.raises(Cancelled):
+        editor.edit(picture, **asked)
+    editor.progress = False
+    assert editor.edit(picture, **asked).image.tobytes() == whole.image.tobytes()
+
+
+def test_progress_is_a_truth_value_or_a_function() -> None:
+    with pytest.raises(InvalidInputError, match="`progress` must be True, False, or a function"):
+        Editor(ToyMMDiT(), "rf", "none", progress="yes")  # type: ignore[arg-type]
