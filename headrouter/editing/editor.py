@@ -9,6 +9,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any, final
 
 from PIL import Image
@@ -18,6 +19,7 @@ from headrouter.config.configuration import python_number
 from headrouter.editing.assembly import (
     Methods,
     Operators,
+    Steering,
     backbone_of,
     default_inversion,
     inversion_of,
@@ -108,6 +110,32 @@ class Editor:
             backbone, (self.inversion, *self.operators, *self.methods), model=model, pipeline=pipeline, values=values
         )
         self.max_rows, self.progress = max_rows, progress
+
+    def with_parts(
+        self,
+        inversion: str | Inversion | None = None,
+        method: Methods = "headrouter",
+        *,
+        operators: Operators = None,
+        progress: bool | Progress | None = None,
+    ) -> "Editor":
+        """Return an editor of the same loaded model with other parts.
+
+        Args:
+            inversion, method, operators: As of the class.
+            progress: As of the class; this editor's if None.
+
+        Raises:
+            UnknownNameError, IncompatibleError: a part that is not installed, or that does not fit the model.
+        """
+        other = copy(self)
+        other.inversion = inversion_of(default_inversion(self.backbone) if inversion is None else inversion)
+        other.operators, other.methods = operators_of(operators), methods_of(method)
+        refuse_misfit_operators(other.operators, other.inversion, name_of=name_of)
+        parts: tuple[Steering, ...] = (other.inversion, *other.operators, *other.methods)
+        refuse_misfits(self.backbone.provides, self._backbone_record["name"] or self.backbone.name, parts)
+        other.progress = self.progress if progress is None else progress
+        return other
 
     def __repr__(self) -> str:
         """Return the parts as text.

@@ -65,13 +65,17 @@ class Request(Knobs):
     See :meth:`headrouter.editing.editor.Editor.edit`.
     """
 
-    prompt: tuple[Text, ...] = ()
-    source_prompt: Text = ""
-    negative_prompt: Text = ""
-    seed: Seeds = (0,)
-    size: Size = "auto"
-    maps: bool = True
-    mask: MaskPart | None = None
+    prompt: tuple[Text, ...] = Field(
+        (), description="Text of the edit, or several: what the edited picture shows, or an instruction."
+    )
+    source_prompt: Text = Field("", description="Text that describes the picture; may be empty.")
+    negative_prompt: Text = Field("", description="Text to steer away from, where the model guides in two passes.")
+    seed: Seeds = Field((0,), description="Number that all noise is drawn from, or several, for an edit each.")
+    size: Size = Field(
+        "auto", description="Width and height to work at, or auto: the model's training area at the picture's aspect."
+    )
+    maps: bool = Field(True, description="Record where each word of the prompt acts.")
+    mask: MaskPart | None = Field(None, description="Where the edit may act.")
 
 
 @final

@@ -4,7 +4,9 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
+import numpy.typing as npt
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -17,6 +19,8 @@ from headrouter.prompts.words import fold
 
 _SIDE = 3.0
 """Inches of a panel."""
+_OPACITY = 0.75
+"""Share of a map over the picture under it."""
 
 
 def edit_sheet(result: Result, prompt: int = 0, words: Sequence[str] | None = None) -> Image.Image:
@@ -55,6 +59,46 @@ def edit_sheet(result: Result, prompt: int = 0, words: Sequence[str] | None = No
         _picture(axes, title, content)
     if weights is not None:
         _heads(lower[0], weights, result.recorded("dissimilarity")[prompt])
+    return _drawn(figure)
+
+
+def word_shares(result: Result, word: str, prompt: int = 0) -> npt.NDArray[np.float32]:
+    """Return how much a word acts on each pixel of the picture, as a share of the largest.
+
+    Raises:
+        InvalidInputError: a word that is not in the prompt, no such prompt, or an edit without maps.
+    """
+    grid = Image.fromarray(result.text_map(word, prompt).numpy())
+    pixels = np.asarray(grid.resize(result.source.size, Image.Resampling.BILINEAR))
+    shares: npt.NDArray[np.float32] = pixels / pixels.max()
+    return shares
+
+
+def word_picture(result: Result, word: str, prompt: int = 0) -> Image.Image:
+    """Draw the map of a word over its edit, in the size of the picture: bright where the word acts.
+
+    Raises:
+        InvalidInputError: see :func:`word_shares`.
+    """
+    colours = matplotlib.colormaps["magma"](word_shares(result, word, prompt))[..., :3]
+    return Image.blend(
+        result.images[prompt].convert("RGB"), Image.fromarray((colours * 255).astype(np.uint8)), _OPACITY
+    )
+
+
+def heads_picture(result: Result, prompt: int = 0) -> Image.Image:
+    """Draw the weight of each attention head of one edit, and how far its source and edit are apart.
+
+    Raises:
+        InvalidInputError: no such prompt, or no method weighed heads.
+    """
+    result.refuse_unknown(prompt)
+    figure = Figure(figsize=(3 * _SIDE, 1.3 * _SIDE), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.12))
+    _heads(figure, result.head_weights[prompt], result.recorded("dissimilarity")[prompt])
+    return _drawn(figure)
+
+
+def _drawn(figure: Figure) -> Image.Image:
     canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
     canvas.print_png(buffer)
     return Image.open(buffer).convert("RGB")
@@ -68,7 +112,13 @@ def _picture(axes: Any, title: str, content: Any) -> None:
     if grid is not None:
         share = (grid / grid.max()).numpy()
         axes.imshow(
-            share, extent=(0, width, height, 0), interpolation="bilinear", cmap="magma", alpha=0.75, vmin=0, vmax=1
+            share,
+            extent=(0, width, height, 0),
+            interpolation="bilinear",
+            cmap="magma",
+            alpha=_OPACITY,
+            vmin=0,
+            vmax=1,
         )
     axes.set_title(_wrapped(title), fontsize=9, parse_math=False)  # a prompt may have dollar signs
     axes.set(xticks=[], yticks=[])

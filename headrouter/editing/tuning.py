@@ -29,8 +29,8 @@ class Knobs(Parameters):
     """Holds the values that a user sets beside the parameters of the parts."""
 
     preset: str | None = Field(None, description="Name of published or measured values, see `headrouter presets`.")
-    keep: float | None = Field(None, description="Share of the source to keep, η of `rf`.")
-    push: float | None = Field(None, description="Strength of the edit, γ of `headrouter`.")
+    keep: float | None = Field(None, ge=0, description="Share of the source to keep, η of `rf`.")
+    push: float | None = Field(None, ge=0, description="Strength of the edit, γ of `headrouter`.")
     steps: Steps | None = Field(None, description="Steps of the time grid.")
     guidance: Guidance | None = Field(None, description="Guidance while sampling.")
     paste: bool = Field(False, description="Put the original pixels back outside the mask, at full size.")

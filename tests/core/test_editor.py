@@ -269,3 +269,16 @@ def test_a_function_is_called_after_each_step_and_may_end_the_run(picture: Image
 def test_progress_is_a_truth_value_or_a_function() -> None:
     with pytest.raises(InvalidInputError, match="`progress` must be True, False, or a function"):
         Editor(ToyMMDiT(), "rf", "none", progress="yes")  # type: ignore[arg-type]
+
+
+def test_an_editor_with_other_parts_shares_the_model(picture: Image.Image) -> None:
+    first = editor("rf", "headrouter")
+    other = first.with_parts("euler", None)
+    assert (
+        other.backbone is first.backbone and first.inversion != other.inversion and first.methods and not other.methods
+    )
+    asked: dict[str, Any] = {"prompt": "a blue dog", "source_prompt": "a red cat", "steps": 2}
+    expected = Editor(first.backbone, "euler", None, progress=False).edit(picture, **asked)
+    assert np.array_equal(pixels(other.edit(picture, **asked).image), pixels(expected.image))
+    with pytest.raises(IncompatibleError, match="`method` 'grag'"):
+        first.with_parts("euler", "grag")

@@ -6,7 +6,7 @@ from PIL import Image
 
 from headrouter.editing.editor import Editor
 from headrouter.editing.result import Result
-from headrouter.editing.sheet import edit_sheet
+from headrouter.editing.sheet import edit_sheet, heads_picture, word_picture, word_shares
 from headrouter.errors import InvalidInputError
 from headrouter.prompts.prompt import Prompt
 from headrouter.testing.toy import ToyMMDiT
@@ -57,3 +57,21 @@ def test_a_new_word_that_is_there_twice_has_one_panel() -> None:
     twice = Editor(ToyMMDiT(), "euler", "none", progress=False).edit(picture, "dog and Dog", steps=1)
     assert edit_sheet(twice).size == edit_sheet(twice, words=["dog", "and"]).size
     assert np.array_equal(np.asarray(edit_sheet(twice)), np.asarray(edit_sheet(twice, words=["dog", "and"])))
+
+
+def test_a_map_lies_over_the_edit_and_is_brightest_where_the_word_acts() -> None:
+    routed = result("headrouter")
+    shares, shown = word_shares(routed, "dog", 1), np.asarray(word_picture(routed, "dog", 1)).astype(int)
+    assert shares.shape == shown.shape[:2] == (32, 32)
+    assert shares.max() == 1 and shares.min() >= 0
+    added = (shown - np.asarray(routed.images[1]).astype(int) * 0.25).sum(axis=2)
+    assert added.flat[shares.argmax()] > added.flat[shares.argmin()]
+    with pytest.raises(InvalidInputError, match="'blue' is not in the prompt"):
+        word_shares(routed, "blue", 1)
+
+
+def test_head_weights_are_drawn_of_one_edit() -> None:
+    routed = result("headrouter")
+    assert not np.array_equal(np.asarray(heads_picture(routed, 0)), np.asarray(heads_picture(routed, 1)))
+    with pytest.raises(InvalidInputError, match="`head_weights`"):
+        heads_picture(result("none"))
