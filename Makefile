@@ -5,6 +5,8 @@
 # make gpu     measure on a CUDA GPU; WHEELS=folder brings packages along (docs/benchmarks.md)
 # make canary  run the suite on the newest PyTorch, diffusers and transformers that pip finds; TESTS=folder for a part of it
 # make reports  run experiments/shapes-ablation.yaml, and write its page into docs/reports
+# make docs    build the site into out/site, strictly
+# make gallery  draw the pictures of docs/gallery.md and of the how-to pages
 # make features  try every feature on every kind of model, and write docs/features.md
 #
 # PYTHON=python3.12 chooses the interpreter that .venv is made with.
@@ -16,7 +18,7 @@ STAMP := $(VENV)/installed
 PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := test
-.PHONY: setup browser test canary lint demo format features reports benchmarks gpu clean
+.PHONY: setup browser test canary lint demo docs gallery format features reports benchmarks gpu clean
 
 setup: $(STAMP) browser
 
@@ -62,6 +64,16 @@ demo: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/ruff format --quiet .
+
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict
+
+gallery: export HF_HUB_OFFLINE := 1
+gallery: export OMP_NUM_THREADS := 1
+gallery: $(STAMP)
+	$(BIN)/python -W ignore -m benchmarks.gallery
+	$(BIN)/python -W ignore -m benchmarks.howto
 
 features: export HF_HUB_OFFLINE := 1
 features: export OMP_NUM_THREADS := 1
