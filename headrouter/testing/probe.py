@@ -99,7 +99,7 @@ def encoded(backbone: Backbone, *texts: str, pictures: Sequence[Tensor] | None =
 
 
 def filling(backbone: Backbone) -> str:
-    """Return a prompt that fills the limit of a backbone: a word more is refused."""
+    """Return a prompt that fills the limit of a backbone: a word more is refused, or it has thousands of words."""
 
     def text(count: int) -> str:
         return " ".join(_WORDS[place % len(_WORDS)] for place in range(count))
@@ -119,7 +119,7 @@ def filling(backbone: Backbone) -> str:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(text(middle)) else (low, middle)
     longest = text(low)
-    while fits(f"{longest} a") and len(longest) < 20_000:  # some take anything
+    while low < 4095 and fits(f"{longest} a"):  # one that takes all 4095 words takes anything
         longest += " a"
     return longest
 

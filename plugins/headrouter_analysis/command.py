@@ -67,6 +67,17 @@ def add_analysis(
     return parser
 
 
+def add_semantics(parser: "argparse._ActionsContainer") -> None:
+    """Add the option that names semantics, the same for every analysis."""
+    parser.add_argument(
+        "--semantic",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="semantic to use; repeat for more (default: all)",
+    )
+
+
 def load(arguments: argparse.Namespace, methods: "Sequence[Method]") -> "Runs":
     """Load the model and the settings of its runs; refuse an unfit model before loading, where possible."""
     from headrouter.editing.assembly import backbone_of

@@ -79,7 +79,7 @@ WORDS = st.one_of(
 
 
 @given(st.lists(st.tuples(st.sampled_from(OPTIONS), WORDS), min_size=1, max_size=3))
-@cases(350)
+@cases(200)
 def test_any_option_with_any_value(here: Path, options: list[tuple[str, str]]) -> None:
     output = here / "out"
     code, _ = command(*edit(here, *(each for pair in options for each in pair)), "-o", output, output=output)
@@ -209,7 +209,7 @@ def test_records_with_anything_anywhere(here: Path) -> None:
 
 
 @given(st.floats(0, 1), st.sampled_from(DAMAGES), st.binary(min_size=1, max_size=8))
-@cases(250)
+@cases(150)
 def test_damaged_records_are_run_or_refused(here: Path, place: float, how: str, noise: bytes) -> None:
     changed, output = here / "made" / "damaged.json", here / "again"
     data = damaged((here / "made" / "result.json").read_bytes(), place, how, noise)
@@ -308,7 +308,7 @@ def test_whatever_an_editor_is_made_of(name: str) -> None:
 
 
 @given(st.text(max_size=120))
-@cases(150)
+@cases(100)
 def test_any_prompt(text: str) -> None:
     told, result = refused(lambda: Editor(Fake(), "euler", "none", progress=False).edit(PICTURE, text, text, steps=1))
     assert told or json.loads(json.dumps(result.record.plain()))["edit"]["prompt"] == [text]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from headrouter.cli.options import refuse_below_one
 from headrouter.errors import InvalidInputError
-from headrouter_analysis.command import add_analysis, load, model_of, record
+from headrouter_analysis.command import add_analysis, add_semantics, load, model_of, record
 
 if TYPE_CHECKING:
     from headrouter_analysis.profile import Profile
@@ -35,13 +35,7 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument(
         "--draws", type=int, default=2, metavar="N", help="number of random sets of heads for each batch (default: 2)"
     )
-    parser.add_argument(
-        "--semantic",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="semantic to use; repeat for more (default: all)",
-    )
+    add_semantics(parser)
     parser.set_defaults(run=run, parser=parser)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from headrouter.cli.options import refuse_below_one
 from headrouter.errors import InvalidInputError
-from headrouter_analysis.command import add_analysis, load, model_of, record
+from headrouter_analysis.command import add_analysis, add_semantics, load, model_of, record
 
 if TYPE_CHECKING:
     from headrouter_analysis.analyses.pairs import Pair
@@ -34,13 +34,7 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     pairs.add_argument(
         "--pairs", type=int, default=500, metavar="N", help="number of pairs of each semantic (default: 500)"
     )
-    pairs.add_argument(
-        "--semantic",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="semantic to use; repeat for more (default: all)",
-    )
+    add_semantics(pairs)
     pairs.add_argument("--vocabulary", metavar="FILE", help="YAML or JSON with the words of each semantic")
     pairs.add_argument(
         "--form",

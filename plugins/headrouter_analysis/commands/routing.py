@@ -3,7 +3,7 @@
 import argparse
 
 from headrouter.cli.options import refuse_below_one
-from headrouter_analysis.command import add_analysis, load, model_of, record
+from headrouter_analysis.command import add_analysis, add_semantics, load, model_of, record
 from headrouter_analysis.commands.drop import add_profile, drawn_world_profile
 
 TEXT = """Whether head weights from a measured profile edit better than those from the edit at hand, on the drawn world.
@@ -37,13 +37,7 @@ def add(analyses: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument(
         "--push", type=float, metavar="0..", help="γ, largest increment (default: the preset's, or 0.2)"
     )
-    parser.add_argument(
-        "--semantic",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="semantic to use; repeat for more (default: all)",
-    )
+    add_semantics(parser)
     parser.set_defaults(run=run, parser=parser)
 
 
