@@ -8,9 +8,9 @@ from typing import Any, final
 import torch
 from diffusers import FluxTransformer2DModel, SD3Transformer2DModel
 from headrouter_diffusers.testing import tiny_autoencoder, tiny_flux, tiny_sd35
-from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.parameters import FluxParameters
 from headrouter_inversions.euler import Euler
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_sd3.parameters import SD3Parameters
 from torch import Tensor
 
 from headrouter.attention.rows import Row

@@ -10,7 +10,7 @@ import pytest
 import torch
 from builders import photo_in, sd35_in
 from headrouter_diffusers.testing import tiny_flux
-from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.parameters import FluxParameters
 from PIL import Image
 
 from headrouter.cli import main

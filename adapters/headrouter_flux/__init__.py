@@ -15,7 +15,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
     register(
         BackboneSpec(
             name="flux",
-            target="headrouter_flux.backbone:FluxParameters",
+            target="headrouter_flux.parameters:FluxParameters",
             default_model="dev",
             testing="headrouter_flux.testing:subjects",
             provides={

@@ -1,44 +1,23 @@
 """Drive Flux: text first, dual then single blocks, latents in packets of 2 × 2, two kinds of guidance."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import FluxPipeline
 from headrouter_diffusers.components.schedulers import set_shifted_steps
 from headrouter_diffusers.packing import pack, positions, unpack
-from headrouter_diffusers.parameters import NeededT5
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
-from headrouter_diffusers.t5 import T5Parameters
 from headrouter_diffusers.text_parts import TextPart
-from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.rows import BatchRow
 from headrouter.errors import IncompatibleError
-from headrouter.models.backbone import Backbone, Defaults
+from headrouter.models.backbone import Defaults
 from headrouter_flux import RELEASED
-
-
-class FluxParameters(T5Parameters):
-    """Sets how Flux is loaded and guided.
-
-    Attributes:
-        guidance_kind: ``embedded`` tells the model the guidance, ``two-pass`` evaluates prompt and negative prompt;
-            ``auto`` is embedded where the model is made for it.
-        embedded_guidance: Guidance given to a model with embedded guidance while ``guidance_kind`` is ``two-pass``.
-        t5: Always true: Flux reads the words of a prompt through T5 alone.
-    """
-
-    guidance_kind: Literal["auto", "embedded", "two-pass"] = "auto"
-    embedded_guidance: float = Field(default=3.5, ge=0)
-    t5: NeededT5 = True
-
-    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        return FluxBackbone.load(self, source, pipeline, defaults)
+from headrouter_flux.parameters import FluxParameters
 
 
 class FluxBackbone(DiffusersBackbone):

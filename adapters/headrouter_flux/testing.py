@@ -7,7 +7,7 @@ from headrouter_diffusers.testing import stock, subject, tiny_flux
 from torch import Tensor
 
 from headrouter.testing import BackboneSubject, Generation
-from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.parameters import FluxParameters
 
 
 def subjects() -> list[BackboneSubject]:

@@ -19,7 +19,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
     register(
         BackboneSpec(
             name="sd3",
-            target="headrouter_sd3.backbone:SD3Parameters",
+            target="headrouter_sd3.parameters:SD3Parameters",
             testing="headrouter_sd3.testing:subjects",
             default_model="medium",
             provides=_PROVIDES,
@@ -29,7 +29,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
     register(
         BackboneSpec(
             name="sd3.5",
-            target="headrouter_sd3.backbone:SD35Parameters",
+            target="headrouter_sd3.parameters:SD35Parameters",
             testing="headrouter_sd3.testing:subjects_35",
             aliases=("sd35",),
             default_model="medium",

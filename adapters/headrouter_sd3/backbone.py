@@ -1,7 +1,7 @@
 """Drive Stable Diffusion 3 and 3.5: image first, dual blocks only, CLIP and T5 in one text."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import headrouter_diffusers.quiet  # noqa: F401
 import torch
@@ -10,50 +10,14 @@ from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import c
 from headrouter_diffusers.loading import LOADING, given_pipeline, load_pipeline
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
-from headrouter_diffusers.t5 import T5Parameters
 from headrouter_diffusers.text_parts import TextPart
 from torch import Tensor
 
 from headrouter.attention.rows import BatchRow
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.models.backbone import Backbone, Defaults
+from headrouter.models.backbone import Defaults
 from headrouter_sd3 import RELEASED
-
-
-class SD3Parameters(T5Parameters):
-    """Sets how Stable Diffusion 3 is loaded.
-
-    Attributes:
-        t5: Whether to load T5, the largest text encoder. Without it a prompt has 77 tokens, and memory need falls by
-        half.
-    """
-
-    backbone: ClassVar[str] = "sd3"
-    t5: bool = True
-
-    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        wanted, name = StableDiffusion3Pipeline, self.backbone
-        if pipeline is None:
-            pipeline = load_pipeline(
-                wanted,
-                source,
-                self,
-                backbone=name,
-                optional=SD3Backbone.optional,
-                without=() if self.t5 else SD3Backbone.optional,
-                large=("transformer", "text_encoder_3"),
-                released=RELEASED[name],
-            )
-        else:
-            pipeline = given_pipeline(wanted, pipeline, self, backbone=name, loading=(*LOADING, "t5"))
-        return SD3Backbone(source, pipeline, self, defaults)
-
-
-class SD35Parameters(SD3Parameters):
-    """Sets how Stable Diffusion 3.5 is loaded; the same code drives both, their names differ in records."""
-
-    backbone: ClassVar[str] = "sd3.5"
+from headrouter_sd3.parameters import SD3Parameters
 
 
 @final
@@ -142,3 +106,22 @@ class SD3Backbone(DiffusersBackbone):
             pooled_projections=self.conditioning(batch, "pooled_prompt_embeds"),
             return_dict=False,
         )[0]
+
+
+def load(parameters: SD3Parameters, source: str, pipeline: object | None, defaults: Defaults | None) -> SD3Backbone:
+    """Load the pipeline that ``source`` names, without T5 if so asked, or take one that is given loaded."""
+    wanted, name = SD3Backbone.kind, parameters.backbone
+    if pipeline is None:
+        pipeline = load_pipeline(
+            wanted,
+            source,
+            parameters,
+            backbone=name,
+            optional=SD3Backbone.optional,
+            without=() if parameters.t5 else SD3Backbone.optional,
+            large=("transformer", "text_encoder_3"),
+            released=RELEASED[name],
+        )
+    else:
+        pipeline = given_pipeline(wanted, pipeline, parameters, backbone=name, loading=(*LOADING, "t5"))
+    return SD3Backbone(source, pipeline, parameters, defaults)

@@ -6,7 +6,7 @@ from headrouter_diffusers.testing import stock, subject, tiny_sd3, tiny_sd35
 from torch import Tensor
 
 from headrouter.testing import BackboneSubject, Generation
-from headrouter_sd3.backbone import SD3Parameters, SD35Parameters
+from headrouter_sd3.parameters import SD3Parameters, SD35Parameters
 
 
 def subjects() -> list[BackboneSubject]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from headrouter_diffusers.components.placement import place, resolve_device
-from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.parameters import FluxParameters
 from torch import Tensor
 
 from benchmarks import models

@@ -13,7 +13,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
     register(
         BackboneSpec(
             name="auraflow",
-            target="headrouter_auraflow.backbone:AuraFlowParameters",
+            target="headrouter_auraflow.parameters:AuraFlowParameters",
             default_model="v0.3",
             testing="headrouter_auraflow.testing:subjects",
             provides={"joint-attention", "text-stream", "single-stream", "prompt-words", "guidance", "encode-image"},

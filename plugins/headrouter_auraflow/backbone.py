@@ -5,30 +5,15 @@ from typing import Any, final
 
 import headrouter_diffusers.quiet  # noqa: F401
 from diffusers import AuraFlowPipeline
-from headrouter_diffusers.parameters import NeededT5
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
-from headrouter_diffusers.t5 import T5Parameters
 from headrouter_diffusers.text_parts import TextPart
 from torch import Tensor
 
 from headrouter.attention.rows import BatchRow
 from headrouter.errors import InvalidInputError
-from headrouter.models.backbone import Backbone, Defaults
-
-
-class AuraFlowParameters(T5Parameters):
-    """Sets how AuraFlow is loaded.
-
-    Attributes:
-        t5: Always true: AuraFlow reads its prompts through T5 alone.
-    """
-
-    t5: NeededT5 = True
-
-    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        return AuraFlowBackbone.load(self, source, pipeline, defaults)
+from headrouter.models.backbone import Defaults
+from headrouter_auraflow.parameters import AuraFlowParameters
 
 
 @final

@@ -7,7 +7,7 @@ from diffusers import AuraFlowPipeline, AuraFlowTransformer2DModel, FlowMatchEul
 from headrouter_diffusers.testing import ready, stock, subject, tiny_autoencoder, tiny_t5, tiny_t5_tokenizer
 
 from headrouter.testing import BackboneSubject
-from headrouter_auraflow.backbone import AuraFlowParameters
+from headrouter_auraflow.parameters import AuraFlowParameters
 
 
 def tiny_auraflow(seed: int = 0) -> Any:

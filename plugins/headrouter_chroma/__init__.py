@@ -15,7 +15,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
     register(
         BackboneSpec(
             name="chroma",
-            target="headrouter_chroma.backbone:ChromaParameters",
+            target="headrouter_chroma.parameters:ChromaParameters",
             testing="headrouter_chroma.testing:subjects",
             default_model="hd",
             provides={

@@ -8,30 +8,15 @@ import torch
 from diffusers import ChromaPipeline
 from headrouter_diffusers.components.schedulers import set_shifted_steps
 from headrouter_diffusers.packing import pack, positions, unpack
-from headrouter_diffusers.parameters import NeededT5
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
-from headrouter_diffusers.t5 import T5Parameters
 from headrouter_diffusers.text_parts import TextPart
 from torch import Tensor
 
 from headrouter.attention.rows import BatchRow
-from headrouter.models.backbone import Backbone, Defaults
+from headrouter.models.backbone import Defaults
 from headrouter_chroma import RELEASED
-
-
-class ChromaParameters(T5Parameters):
-    """Sets how Chroma is loaded.
-
-    Attributes:
-        t5: Always true: Chroma reads its prompts through T5 alone.
-    """
-
-    t5: NeededT5 = True
-
-    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        return ChromaBackbone.load(self, source, pipeline, defaults)
+from headrouter_chroma.parameters import ChromaParameters
 
 
 class ChromaBackbone(DiffusersBackbone):

@@ -9,7 +9,7 @@ from headrouter_diffusers.testing import ready, stock, subject, tiny_autoencoder
 from torch import Tensor
 
 from headrouter.testing import BackboneSubject, Generation
-from headrouter_chroma.backbone import ChromaParameters
+from headrouter_chroma.parameters import ChromaParameters
 
 
 def tiny_chroma(seed: int = 0, t5_length: int = 24) -> Any:

@@ -30,7 +30,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
     register(
         BackboneSpec(
             name="flux2",
-            target="headrouter_flux2.backbone:Flux2Parameters",
+            target="headrouter_flux2.parameters:Flux2Parameters",
             testing="headrouter_flux2.testing:subjects",
             default_model="dev",
             provides=_PROVIDES,
@@ -40,7 +40,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
     register(
         BackboneSpec(
             name="flux2-klein",
-            target="headrouter_flux2.backbone:KleinParameters",
+            target="headrouter_flux2.parameters:KleinParameters",
             testing="headrouter_flux2.testing:subjects_of_klein",
             aliases=("klein",),
             default_model="base-4b",

@@ -9,39 +9,15 @@ import torch
 from diffusers import Flux2KleinPipeline, Flux2Pipeline
 from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu, format_input
 from headrouter_diffusers.components.schedulers import set_shifted_steps
-from headrouter_diffusers.parameters import DiffusersParameters
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.text_parts import TextPart
-from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.rows import BatchRow
-from headrouter.models.backbone import Backbone, Defaults
+from headrouter.models.backbone import Defaults
 from headrouter_flux2 import RELEASED
-
-
-class Flux2Parameters(DiffusersParameters):
-    """Sets how FLUX.2 dev is loaded.
-
-    Attributes:
-        max_sequence_length: Number of tokens of a prompt, its template and padding included; fewer are faster, and not what
-            the model was trained on.
-    """
-
-    max_sequence_length: int = Field(default=512, ge=16, le=512)
-
-    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        return DevBackbone.load(self, source, pipeline, defaults)
-
-
-class KleinParameters(Flux2Parameters):
-    """Sets how FLUX.2 klein is loaded."""
-
-    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        return KleinBackbone.load(self, source, pipeline, defaults)
+from headrouter_flux2.parameters import Flux2Parameters
 
 
 class Flux2Backbone(DiffusersBackbone):

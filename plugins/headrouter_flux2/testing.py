@@ -28,7 +28,7 @@ from transformers import (
 
 from headrouter.imaging.picture import to_picture
 from headrouter.testing import BackboneSubject, Generation
-from headrouter_flux2.backbone import Flux2Parameters, KleinParameters
+from headrouter_flux2.parameters import Flux2Parameters, KleinParameters
 
 _WIDTH, _LENGTH = 16, 64
 _LAYERS = {

@@ -15,7 +15,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
     register(
         BackboneSpec(
             name="flux-kontext",
-            target="headrouter_flux_kontext.backbone:KontextParameters",
+            target="headrouter_flux_kontext.parameters:KontextParameters",
             aliases=("kontext",),
             default_model="dev",
             testing="headrouter_flux_kontext.testing:subjects",

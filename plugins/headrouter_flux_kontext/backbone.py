@@ -4,18 +4,10 @@ from typing import final
 
 import headrouter_diffusers.quiet  # noqa: F401
 from diffusers import FluxKontextPipeline
-from headrouter_flux.backbone import FluxBackbone, FluxParameters
+from headrouter_flux.backbone import FluxBackbone
 
-from headrouter.models.backbone import Backbone, Defaults
+from headrouter.models.backbone import Defaults
 from headrouter_flux_kontext import RELEASED
-
-
-class KontextParameters(FluxParameters):
-    """Sets how FLUX.1 Kontext is loaded and guided."""
-
-    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        return KontextBackbone.load(self, source, pipeline, defaults)
 
 
 @final

@@ -9,7 +9,7 @@ from headrouter_diffusers.testing import stock, subject, tiny_flux
 from torch import Tensor
 
 from headrouter.testing import BackboneSubject, Generation
-from headrouter_flux_kontext.backbone import KontextParameters
+from headrouter_flux_kontext.parameters import KontextParameters
 
 
 def tiny_kontext(seed: int = 0) -> Any:

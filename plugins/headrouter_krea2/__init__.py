@@ -13,7 +13,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
     register(
         BackboneSpec(
             name="krea2",
-            target="headrouter_krea2.backbone:Krea2Parameters",
+            target="headrouter_krea2.parameters:Krea2Parameters",
             testing="headrouter_krea2.testing:subjects",
             default_model="turbo",
             provides={

@@ -7,31 +7,15 @@ import headrouter_diffusers.quiet  # noqa: F401
 from diffusers import Krea2Pipeline
 from headrouter_diffusers.components.schedulers import set_shifted_steps
 from headrouter_diffusers.packing import pack, positions, unpack
-from headrouter_diffusers.parameters import DiffusersParameters
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.text_parts import TextPart
-from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import pad
 
 from headrouter.attention.rows import BatchRow
-from headrouter.models.backbone import Backbone, Defaults
-
-
-class Krea2Parameters(DiffusersParameters):
-    """Sets how Krea 2 is loaded.
-
-    Attributes:
-        max_sequence_length: Number of tokens of a prompt, the end of its template and padding included; fewer are faster, and
-            not what the model was trained on.
-    """
-
-    max_sequence_length: int = Field(default=512, ge=16, le=512)
-
-    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        return Krea2Backbone.load(self, source, pipeline, defaults)
+from headrouter.models.backbone import Defaults
+from headrouter_krea2.parameters import Krea2Parameters
 
 
 class Krea2Backbone(DiffusersBackbone):

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import Qwen3VLConfig, Qwen3VLModel
 
 from headrouter.testing import BackboneSubject, Generation
-from headrouter_krea2.backbone import Krea2Parameters
+from headrouter_krea2.parameters import Krea2Parameters
 
 _WIDTH = 32
 

@@ -15,7 +15,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
     register(
         BackboneSpec(
             name="ovis-image",
-            target="headrouter_ovis_image.backbone:OvisImageParameters",
+            target="headrouter_ovis_image.parameters:OvisImageParameters",
             default_model="7b",
             testing="headrouter_ovis_image.testing:subjects",
             provides={

@@ -8,30 +8,15 @@ import torch
 from diffusers import OvisImagePipeline
 from headrouter_diffusers.components.schedulers import set_shifted_steps
 from headrouter_diffusers.packing import pack, positions, unpack
-from headrouter_diffusers.parameters import DiffusersParameters
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.text_parts import TextPart, conversation
-from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.rows import BatchRow
-from headrouter.models.backbone import Backbone, Defaults
+from headrouter.models.backbone import Defaults
 from headrouter_ovis_image import RELEASED
-
-
-class OvisImageParameters(DiffusersParameters):
-    """Sets how Ovis-Image is loaded.
-
-    Attributes:
-        max_sequence_length: Number of tokens of a prompt, the end of its template and padding included.
-    """
-
-    max_sequence_length: int = Field(default=256, ge=16, le=256)
-
-    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        return OvisImageBackbone.load(self, source, pipeline, defaults)
+from headrouter_ovis_image.parameters import OvisImageParameters
 
 
 @final

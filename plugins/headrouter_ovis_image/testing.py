@@ -9,7 +9,7 @@ from headrouter_diffusers.testing import CHAT, byte_tokenizer, ready, stock, sub
 from torch import Tensor
 
 from headrouter.testing import BackboneSubject, Generation
-from headrouter_ovis_image.backbone import OvisImageParameters
+from headrouter_ovis_image.parameters import OvisImageParameters
 
 
 def tiny_ovis_image(seed: int = 0) -> Any:

@@ -15,7 +15,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
     register(
         BackboneSpec(
             name="qwen-image",
-            target="headrouter_qwen_image.backbone:QwenImageParameters",
+            target="headrouter_qwen_image.parameters:QwenImageParameters",
             default_model="2512",
             testing="headrouter_qwen_image.testing:subjects",
             provides={"joint-attention", "text-stream", "prompt-words", "guidance", "negative-prompt", "encode-image"},

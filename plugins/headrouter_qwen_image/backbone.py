@@ -7,31 +7,16 @@ import headrouter_diffusers.quiet  # noqa: F401
 from diffusers import QwenImagePipeline
 from headrouter_diffusers.components.schedulers import set_shifted_steps
 from headrouter_diffusers.packing import pack, unpack
-from headrouter_diffusers.parameters import DiffusersParameters
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.text_parts import TextPart
-from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.guidance import rescaled
 from headrouter.attention.rows import BatchRow
-from headrouter.models.backbone import Backbone, Defaults
+from headrouter.models.backbone import Defaults
 from headrouter_qwen_image import RELEASED
-
-
-class QwenImageParameters(DiffusersParameters):
-    """Sets how Qwen-Image is loaded.
-
-    Attributes:
-        max_sequence_length: Most tokens of a prompt, the end of its template included.
-    """
-
-    max_sequence_length: int = Field(default=512, ge=8, le=1024)
-
-    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        return QwenImageBackbone.load(self, source, pipeline, defaults)
+from headrouter_qwen_image.parameters import QwenImageParameters
 
 
 class QwenImageBackbone(DiffusersBackbone):

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from headrouter.testing import BackboneSubject, Generation
-from headrouter_qwen_image.backbone import QwenImageParameters
+from headrouter_qwen_image.parameters import QwenImageParameters
 
 
 def tiny_qwen_image(seed: int = 0) -> Any:

@@ -39,7 +39,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
         register(
             BackboneSpec(
                 name=name,
-                target=f"headrouter_qwen_image_edit.backbone:{kind}Parameters",
+                target=f"headrouter_qwen_image_edit.parameters:{kind}Parameters",
                 default_model=default,
                 testing=f"headrouter_qwen_image_edit.testing:{subjects}",
                 provides=_PROVIDES,

@@ -6,37 +6,15 @@ from typing import final
 import headrouter_diffusers.quiet  # noqa: F401
 from diffusers import QwenImageEditPipeline, QwenImageEditPlusPipeline
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import calculate_dimensions
-from headrouter_qwen_image.backbone import QwenImageBackbone, QwenImageParameters
+from headrouter_qwen_image.backbone import QwenImageBackbone
 from PIL import Image
-from pydantic import Field
 from torch import Tensor
 
 from headrouter.errors import InvalidInputError
 from headrouter.imaging.picture import to_picture
-from headrouter.models.backbone import Backbone, Defaults
+from headrouter.models.backbone import Defaults
 from headrouter_qwen_image_edit import RELEASED, RELEASED_PLUS
-
-
-class EditParameters(QwenImageParameters):
-    """Sets how Qwen-Image-Edit is loaded."""
-
-    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        return EditBackbone.load(self, source, pipeline, defaults)
-
-
-class EditPlusParameters(QwenImageParameters):
-    """Sets how Qwen-Image-Edit-2509 and later ones are loaded.
-
-    Attributes:
-        condition_area: Pixels at which the text encoder sees a picture.
-    """
-
-    condition_area: int = Field(default=384 * 384, ge=56 * 56, le=1024 * 1024)
-
-    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        return EditPlusBackbone.load(self, source, pipeline, defaults)
+from headrouter_qwen_image_edit.parameters import EditPlusParameters
 
 
 class EditBackbone(QwenImageBackbone):

@@ -14,7 +14,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
 from headrouter.imaging.picture import to_picture
 from headrouter.testing import BackboneSubject, Generation
-from headrouter_qwen_image_edit.backbone import EditParameters, EditPlusParameters
+from headrouter_qwen_image_edit.parameters import EditParameters, EditPlusParameters
 
 _SIDE = 56
 

@@ -15,7 +15,7 @@ def register_backbones(register: Callable[[BackboneSpec], None]) -> None:
     register(
         BackboneSpec(
             name="z-image",
-            target="headrouter_z_image.backbone:ZImageParameters",
+            target="headrouter_z_image.parameters:ZImageParameters",
             default_model="base",
             testing="headrouter_z_image.testing:subjects",
             provides={

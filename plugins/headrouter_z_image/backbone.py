@@ -7,34 +7,16 @@ import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import ZImagePipeline
 from headrouter_diffusers.components.schedulers import set_shifted_steps
-from headrouter_diffusers.parameters import DiffusersParameters
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.sites import SiteRule
 from headrouter_diffusers.text_parts import TextPart, conversation
-from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.guidance import rescaled
 from headrouter.attention.rows import BatchRow
-from headrouter.models.backbone import Backbone, Defaults
+from headrouter.models.backbone import Defaults
 from headrouter_z_image import RELEASED
-
-
-class ZImageParameters(DiffusersParameters):
-    """Sets how Z-Image is loaded and guided.
-
-    Attributes:
-        max_sequence_length: Most tokens of a prompt, its template included.
-        cfg_normalization: Whether guidance may not make a velocity longer than it is with the prompt alone; its makers
-            recommend that for realistic pictures.
-    """
-
-    max_sequence_length: int = Field(default=512, ge=16, le=512)
-    cfg_normalization: bool = False
-
-    def load(self, source: str, pipeline: object | None = None, defaults: Defaults | None = None) -> Backbone:
-        """Load the model, see :meth:`headrouter.models.backbone.BackboneParameters.load`."""
-        return ZImageBackbone.load(self, source, pipeline, defaults)
+from headrouter_z_image.parameters import ZImageParameters
 
 
 @final

@@ -8,7 +8,7 @@ from headrouter_diffusers.testing import CHAT, byte_tokenizer, ready, stock, sub
 from torch import Tensor
 
 from headrouter.testing import BackboneSubject, Generation
-from headrouter_z_image.backbone import ZImageParameters
+from headrouter_z_image.parameters import ZImageParameters
 
 
 def tiny_z_image(seed: int = 0) -> Any:

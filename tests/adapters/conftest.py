@@ -6,9 +6,9 @@ import pytest
 import torch
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_flux import testing as flux
-from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.parameters import FluxParameters
 from headrouter_sd3 import testing as sd3
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_sd3.parameters import SD3Parameters
 
 from headrouter.models.backbone import Backbone
 from headrouter.testing.probe import Recorder as Plain

@@ -10,7 +10,7 @@ import torch
 from far import Far, move, register
 from headrouter_auraflow.testing import subjects as auraflow_subjects
 from headrouter_diffusers.testing import tiny_flux
-from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.parameters import FluxParameters
 
 from headrouter.attention.joint_attention import indices
 from headrouter.editing.assembly import inversion_of, methods_of, operators_of

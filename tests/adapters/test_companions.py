@@ -6,8 +6,8 @@ from diffusers import ContextParallelConfig, FluxImg2ImgPipeline, FluxPipeline, 
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from headrouter_diffusers.attention.refusals import refuse_unsteerable
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
-from headrouter_flux.backbone import FluxParameters
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_flux.parameters import FluxParameters
+from headrouter_sd3.parameters import SD3Parameters
 from peft import LoraConfig
 
 from headrouter.errors import IncompatibleError, InvalidInputError

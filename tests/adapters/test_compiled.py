@@ -10,8 +10,8 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from headrouter_auraflow.testing import subjects as auraflow_subjects
 from headrouter_diffusers.attention import compiled
 from headrouter_diffusers.testing import tiny_flux, tiny_sd35
-from headrouter_flux.backbone import FluxParameters
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_flux.parameters import FluxParameters
+from headrouter_sd3.parameters import SD3Parameters
 from torch._dynamo.utils import counters
 
 from headrouter.errors import IncompatibleError

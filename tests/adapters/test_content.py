@@ -9,7 +9,7 @@ import pytest
 import torch
 from headrouter_diffusers.components.content import pipeline_fingerprint
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
-from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.parameters import FluxParameters
 from peft import LoraConfig
 from PIL import Image
 

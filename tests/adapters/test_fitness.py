@@ -6,8 +6,8 @@ from diffusers import AutoencoderTiny, FluxControlPipeline, FluxFillPipeline, Fl
 from diffusers.models.attention_processor import SD3IPAdapterJointAttnProcessor2_0
 from diffusers.models.transformers.transformer_flux import FluxIPAdapterAttnProcessor
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
-from headrouter_flux.backbone import FluxParameters
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_flux.parameters import FluxParameters
+from headrouter_sd3.parameters import SD3Parameters
 
 from headrouter.errors import HeadRouterError, IncompatibleError
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 from headrouter_diffusers import loading
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_sd3.parameters import SD3Parameters
 from torch import nn
 
 from headrouter.errors import HeadRouterError, IncompatibleError, WeightsError

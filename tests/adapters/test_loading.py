@@ -9,8 +9,8 @@ import pytest
 import torch
 from headrouter_diffusers.components import weights
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
-from headrouter_flux.backbone import FluxParameters
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_flux.parameters import FluxParameters
+from headrouter_sd3.parameters import SD3Parameters
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
 from safetensors.torch import load_file
 

@@ -5,8 +5,8 @@ import os
 import shutil
 
 import pytest
-from headrouter_flux.backbone import FluxParameters
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_flux.parameters import FluxParameters
+from headrouter_sd3.parameters import SD3Parameters
 
 from headrouter.errors import HeadRouterError, IncompatibleError, WeightsError
 

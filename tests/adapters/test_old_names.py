@@ -7,7 +7,8 @@ import warnings
 import pytest
 import torch
 from diffusers import AuraFlowPipeline
-from headrouter_auraflow.backbone import AuraFlowBackbone, AuraFlowParameters
+from headrouter_auraflow.backbone import AuraFlowBackbone
+from headrouter_auraflow.parameters import AuraFlowParameters
 from headrouter_auraflow.testing import tiny_auraflow
 from headrouter_diffusers.pipeline import DiffusersBackbone
 from headrouter_diffusers.text_parts import TextPart

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
-from headrouter_flux.backbone import FluxParameters
-from headrouter_sd3.backbone import SD3Parameters, SD35Parameters
+from headrouter_flux.parameters import FluxParameters
+from headrouter_sd3.parameters import SD3Parameters, SD35Parameters
 
 from headrouter.errors import InvalidInputError
 from headrouter.models.backbone import Defaults

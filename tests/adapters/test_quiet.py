@@ -24,13 +24,18 @@ except Exception as error:
 KERNELS = "import socket\n\ndef get_kernel(name):\n    socket.create_connection(('127.0.0.1', 9))\n"
 PROGRAM = """
 import sys
-from headrouter.cli import main
 
 REACHES = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg"}
 sys.addaudithook(lambda event, _: event in REACHES and print(event, file=sys.stderr))
-code = main(sys.argv[1:])
+%s
 assert "diffusers.quantizers.bitsandbytes" in sys.modules and "kernels" not in sys.modules
-sys.exit(code)
+"""
+COMMAND = "from headrouter.cli import main\nassert main(sys.argv[1:]) == 0"
+ADAPTERS = """
+from importlib import import_module
+from headrouter.plugins import registry
+for name in sorted({entry.item.target.partition(".")[0] for entry in registry().entries("backbone")} - {"headrouter"}):
+    import_module(name + ".backbone")
 """
 
 
@@ -46,11 +51,11 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def said_by(arguments: list[str], first: Path) -> str:
-    """What a command prints on its standard error, and its attempts to reach a machine; packages in ``first`` come first."""
+def said_by(code: str, arguments: list[str], first: Path) -> str:
+    """What some code prints on its standard error, and its attempts to reach a machine; packages in ``first`` come first."""
     places = os.pathsep.join([str(first), *sys.path])
     finished = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        [sys.executable, "-c", PROGRAM % code, *arguments],
         env={**os.environ, "PYTHONPATH": places, "HF_HUB_OFFLINE": "0"},
         capture_output=True,
         text=True,
@@ -61,17 +66,15 @@ def said_by(arguments: list[str], first: Path) -> str:
     return finished.stderr
 
 
-def test_a_schema_with_the_packages_that_are_installed(tmp_path: Path) -> None:
-    assert said_by(["schema"], tmp_path) == ""
+def test_every_adapter_with_the_packages_that_are_installed(tmp_path: Path) -> None:
+    assert said_by(ADAPTERS, [], tmp_path) == ""
 
 
 def test_a_local_edit(beside: Path, saved: Path, tmp_path: Path) -> None:
     Image.new("RGB", (48, 32), "teal").save(tmp_path / "photo.png")
     model = ["--backbone", "sd3", "--model", str(saved / "sd3"), "--device", "cpu", "--steps", "1", "--no-progress"]
-    said = said_by(
-        ["edit", str(tmp_path / "photo.png"), "--prompt", "a dog", "-o", str(tmp_path / "out"), *model], beside
-    )
-    assert said == ""
+    asked = ["edit", str(tmp_path / "photo.png"), "--prompt", "a dog", "-o", str(tmp_path / "out"), *model]
+    assert said_by(COMMAND, asked, beside) == ""
 
 
 def imports(module: Path) -> list[str]:

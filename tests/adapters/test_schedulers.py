@@ -4,8 +4,8 @@ import diffusers
 import pytest
 from diffusers import FlowMatchEulerDiscreteScheduler, SchedulerMixin
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
-from headrouter_flux.backbone import FluxParameters
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_flux.parameters import FluxParameters
+from headrouter_sd3.parameters import SD3Parameters
 
 from headrouter.errors import IncompatibleError
 

@@ -11,9 +11,9 @@ from headrouter_diffusers import testing
 from headrouter_diffusers.components import single_file, weights
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
 from headrouter_flux import RELEASED as FLUX
-from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.parameters import FluxParameters
 from headrouter_sd3 import RELEASED as SD3
-from headrouter_sd3.backbone import SD3Parameters, SD35Parameters
+from headrouter_sd3.parameters import SD3Parameters, SD35Parameters
 from PIL import Image
 from safetensors.torch import save_file
 

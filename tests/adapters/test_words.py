@@ -6,8 +6,8 @@ import unicodedata
 import pytest
 import torch
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
-from headrouter_flux.backbone import FluxParameters
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_flux.parameters import FluxParameters
+from headrouter_sd3.parameters import SD3Parameters
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

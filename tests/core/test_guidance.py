@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from headrouter_diffusers.testing import tiny_flux
-from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.parameters import FluxParameters
 from headrouter_inversions.euler import Euler
 from headrouter_inversions.flowedit import FlowEdit
 from PIL import Image

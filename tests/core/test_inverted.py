@@ -180,7 +180,7 @@ def test_where_it_cannot_be_written(kept: Path, tmp_path: Path) -> None:
 def test_parameters_of_the_model_count_and_those_of_the_machine_do_not(tmp_path: Path) -> None:
     """A Flux model told its guidance inverts otherwise than one that evaluates twice."""
     from headrouter_diffusers.testing import tiny_flux
-    from headrouter_flux.backbone import FluxParameters
+    from headrouter_flux.parameters import FluxParameters
 
     tiny_flux().save_pretrained(tmp_path / "flux")
 

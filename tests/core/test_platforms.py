@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from headrouter_diffusers.components.single_file import single_file
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_sd3.parameters import SD3Parameters
 from PIL import Image
 
 from headrouter import Editor

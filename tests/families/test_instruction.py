@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from headrouter_flux2.backbone import KleinParameters
+from headrouter_flux2.parameters import KleinParameters
 from headrouter_flux2.testing import tiny_klein
-from headrouter_flux_kontext.backbone import KontextParameters
+from headrouter_flux_kontext.parameters import KontextParameters
 from headrouter_flux_kontext.testing import tiny_kontext
 from headrouter_inversions.instruct import Instruct
-from headrouter_qwen_image_edit.backbone import EditParameters
+from headrouter_qwen_image_edit.parameters import EditParameters
 from headrouter_qwen_image_edit.testing import tiny_qwen_image_edit
 from PIL import Image
 

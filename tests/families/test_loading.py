@@ -10,17 +10,17 @@ from adapters.test_quantisation import without_the_check_for_a_gpu
 from diffusers import QwenImageEditPipeline, QwenImageImg2ImgPipeline
 from gguf import GGMLQuantizationType, GGUFWriter
 from gguf.quants import quantize
-from headrouter_chroma.backbone import ChromaParameters
+from headrouter_chroma.parameters import ChromaParameters
 from headrouter_chroma.testing import tiny_chroma
-from headrouter_flux2.backbone import Flux2Parameters, KleinParameters
+from headrouter_flux2.parameters import Flux2Parameters, KleinParameters
 from headrouter_flux2.testing import tiny_flux2, tiny_klein
-from headrouter_krea2.backbone import Krea2Parameters
+from headrouter_krea2.parameters import Krea2Parameters
 from headrouter_krea2.testing import tiny_krea2
-from headrouter_ovis_image.backbone import OvisImageParameters
+from headrouter_ovis_image.parameters import OvisImageParameters
 from headrouter_ovis_image.testing import tiny_ovis_image
-from headrouter_qwen_image.backbone import QwenImageParameters
+from headrouter_qwen_image.parameters import QwenImageParameters
 from headrouter_qwen_image.testing import tiny_qwen_image
-from headrouter_z_image.backbone import ZImageParameters
+from headrouter_z_image.parameters import ZImageParameters
 from headrouter_z_image.testing import tiny_z_image
 from PIL import Image
 from safetensors.torch import load_file, save_file

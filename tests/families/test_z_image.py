@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from headrouter_z_image.backbone import ZImageParameters
+from headrouter_z_image.parameters import ZImageParameters
 from headrouter_z_image.testing import reference, tiny_z_image
 
 from headrouter import Editor

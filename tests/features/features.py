@@ -25,11 +25,11 @@ from headrouter_analysis.methods.routing import ProfileRouting
 from headrouter_analysis.methods.swap import HeadSwap
 from headrouter_analysis.runs import Runs
 from headrouter_blending.method import LocalBlend
-from headrouter_chroma.backbone import ChromaParameters
+from headrouter_chroma.parameters import ChromaParameters
 from headrouter_chroma.testing import tiny_chroma
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
-from headrouter_flux.backbone import FluxParameters
-from headrouter_flux2.backbone import KleinParameters
+from headrouter_flux.parameters import FluxParameters
+from headrouter_flux2.parameters import KleinParameters
 from headrouter_flux2.testing import tiny_klein
 from headrouter_injection.method import Injection
 from headrouter_inversions.directedit import DirectEdit
@@ -40,16 +40,16 @@ from headrouter_inversions.rf import RFInversion
 from headrouter_inversions.rf_sde import RFInversionSDE
 from headrouter_inversions.rf_solver import RFSolver
 from headrouter_inversions.sdedit import SDEdit
-from headrouter_krea2.backbone import Krea2Parameters
+from headrouter_krea2.parameters import Krea2Parameters
 from headrouter_krea2.testing import tiny_krea2
 from headrouter_operators.gate import Gate
 from headrouter_operators.projection import Projection
-from headrouter_ovis_image.backbone import OvisImageParameters
+from headrouter_ovis_image.parameters import OvisImageParameters
 from headrouter_ovis_image.testing import tiny_ovis_image
-from headrouter_qwen_image.backbone import QwenImageParameters
+from headrouter_qwen_image.parameters import QwenImageParameters
 from headrouter_qwen_image.testing import tiny_qwen_image
-from headrouter_sd3.backbone import SD3Parameters, SD35Parameters
-from headrouter_z_image.backbone import ZImageParameters
+from headrouter_sd3.parameters import SD3Parameters, SD35Parameters
+from headrouter_z_image.parameters import ZImageParameters
 from headrouter_z_image.testing import tiny_z_image
 
 from headrouter import Editor, replay

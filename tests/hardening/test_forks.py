@@ -12,7 +12,7 @@ from accelerate import init_empty_weights
 from headrouter_diffusers import loading
 from headrouter_diffusers.testing import tiny_sd3
 from headrouter_diffusers.text_parts import TextPart
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_sd3.parameters import SD3Parameters
 from torch import nn
 
 from headrouter import plugins

@@ -14,9 +14,9 @@ import pytest
 import torch
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
-from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.parameters import FluxParameters
 from headrouter_inversions.euler import Euler
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_sd3.parameters import SD3Parameters
 
 from headrouter.attention.rows import Row
 from headrouter.errors import IncompatibleError

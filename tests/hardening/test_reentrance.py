@@ -12,9 +12,10 @@ import torch
 from builders import PICTURE
 from headrouter_diffusers import autoencoder
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
-from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.parameters import FluxParameters
 from headrouter_inversions.euler import Euler
-from headrouter_sd3.backbone import SD3Backbone, SD3Parameters
+from headrouter_sd3.backbone import SD3Backbone
+from headrouter_sd3.parameters import SD3Parameters
 
 from headrouter import Editor
 from headrouter.attention.rows import Row

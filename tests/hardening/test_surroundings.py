@@ -11,9 +11,9 @@ import pytest
 import torch
 from builders import PICTURE
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
-from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.parameters import FluxParameters
 from headrouter_inversions.euler import Euler
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_sd3.parameters import SD3Parameters
 
 from headrouter import Editor
 from headrouter.methods.head_router.method import HeadRouter

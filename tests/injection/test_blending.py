@@ -10,11 +10,11 @@ import pytest
 import torch
 from headrouter_blending.method import LocalBlend
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
-from headrouter_flux.backbone import FluxParameters
+from headrouter_flux.parameters import FluxParameters
 from headrouter_injection.method import Injection
 from headrouter_inversions.rf import RFInversion
 from headrouter_inversions.rf_sde import RFInversionSDE
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_sd3.parameters import SD3Parameters
 from PIL import Image
 from pydantic import ValidationError
 

@@ -10,7 +10,7 @@ from headrouter_diffusers.testing import tiny_sd35
 from headrouter_injection.method import Injection
 from headrouter_inversions.euler import Euler
 from headrouter_inversions.sdedit import SDEdit
-from headrouter_sd3.backbone import SD35Parameters
+from headrouter_sd3.parameters import SD35Parameters
 from PIL import Image
 from pydantic import ValidationError
 

@@ -8,7 +8,7 @@ import headrouter_auraflow.backbone
 import headrouter_diffusers
 import headrouter_flux.backbone
 import pytest
-from headrouter_auraflow.backbone import AuraFlowParameters
+from headrouter_auraflow.parameters import AuraFlowParameters
 from headrouter_auraflow.testing import subjects, tiny_auraflow
 
 from headrouter.errors import InvalidInputError

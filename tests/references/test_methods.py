@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from headrouter_flux_kontext.backbone import KontextParameters
+from headrouter_flux_kontext.parameters import KontextParameters
 from headrouter_flux_kontext.testing import tiny_kontext
 from headrouter_inversions.instruct import Instruct
 from headrouter_references.grag import GroupGuidance

@@ -11,7 +11,7 @@ from headrouter.files import path_of
 from headrouter.version import __version__
 
 KINDS = ("backbone", "inversion", "operator", "method")
-EXTRA = {"backbone": ("testing",), "inversion": (), "operator": (), "method": ()}
+EXTRA = {"backbone": ("parameters", "testing"), "inversion": (), "operator": (), "method": ()}
 
 
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -10,9 +10,9 @@ import torch
 from diffusers import AutoencoderKL, FluxKontextPipeline, FluxPipeline, StableDiffusion3Pipeline
 from headrouter_diffusers import loading
 from headrouter_diffusers.components.index import INDEX, read_json
-from headrouter_flux.backbone import FluxParameters
-from headrouter_flux_kontext.backbone import KontextParameters
-from headrouter_sd3.backbone import SD3Parameters
+from headrouter_flux.parameters import FluxParameters
+from headrouter_flux_kontext.parameters import KontextParameters
+from headrouter_sd3.parameters import SD3Parameters
 from transformers import PreTrainedTokenizerBase
 
 from headrouter.errors import WeightsError
