@@ -358,13 +358,11 @@ class Batch:
 
     def _read(self, place: int) -> tuple[Tensor, ...] | None:
         """Return the pictures that a picture's prompts are encoded with; None where they depend on none."""
-        task, device = self.tasks[place], self.backbone.device
-        reads = self.backbone.reads_references and self.plan.inversion.takes_references
-        return (
-            tuple(one.to(device) for one in (task.pixels, *task.references))
-            if reads and task.pixels is not None
-            else None
-        )
+        task = self.tasks[place]
+        if task.pixels is None or not (self.backbone.reads_references and self.plan.inversion.takes_references):
+            return None
+        device = self.backbone.device
+        return tuple(one.to(device) for one in (task.pixels, *task.references))
 
     def _key(self, place: int, text: str) -> Any:
         """Return a text, with the hash of the pictures that it is encoded with, if there are any."""

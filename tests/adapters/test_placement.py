@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from PIL import Image
 
+from headrouter import Editor
 from headrouter.models.backbone import Backbone
 
 from .conftest import build, rows_of
@@ -40,6 +42,16 @@ def test_calls_of_the_model_do_not_ask_again(kind, asked):
     for _ in range(3):
         backbone.velocity(latents, 0.5, rows)
     assert not asked
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_edit_asks_once_for_a_device(kind, asked):
+    """Each time is a walk over all modules, which on a small model takes as long as a block."""
+    editor, picture = Editor(build(kind), "rf", None, progress=False), Image.new("RGB", (32, 32))
+    editor.edit(picture, "a dog", "a cat", steps=1, maps=False)
+    asked.clear()
+    editor.edit(picture, ["a dog", "a bird"], "a cat", steps=2, maps=False)
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
