@@ -1,6 +1,7 @@
 """Generate the pages that are not written by hand, and fill the navigation (hooks of mkdocs, see mkdocs.yml)."""
 
 import logging
+import re
 from typing import Any
 
 import command_help
@@ -14,6 +15,7 @@ from mkdocs.structure.pages import Page
 ROOT = repository_links.ROOT
 LOG = logging.getLogger("mkdocs.headrouter")
 """In strict mode its warnings fail the build."""
+ROLE = re.compile(r":(?:class|func|meth|mod|attr|data|exc):<code>(~?)([\w.]*?)(\w+)</code>")
 LISTS = {
     "decisions": ("Decisions", "Why the project is as it is: one record for each choice, in the order of choosing."),
     "families": ("Families of models", "What is particular to each family, and how its attention is reached."),
@@ -46,6 +48,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn links to files of the repository into links of the site."""
     return repository_links.rewritten(markdown, page.file.src_uri, config.repo_url)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Turn Sphinx's roles of docstrings into code: the last name only where the role begins with a tilde."""
+    return ROLE.sub(lambda match: f"<code>{'' if match[1] else match[2]}{match[3]}</code>", html)
 
 
 def _filled(entry: Any, pages: list[str]) -> Any:
