@@ -6,7 +6,8 @@ benchmarks and analyses with many.
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import product
 from typing import Any, final
 
 import torch
@@ -26,14 +27,16 @@ from headrouter.masks.context import Region
 from headrouter.methods.word_maps import WordMaps
 from headrouter.models.backbone import Backbone
 from headrouter.models.fingerprint import fingerprint
+from headrouter.models.likelihood import margins, weakest_that_took
 from headrouter.models.surroundings import undisturbed
 from headrouter.models.threads import on_fitting_threads
 from headrouter.prompts.prompt import Prompt
-from headrouter.sampling.cost import Cost
+from headrouter.sampling.cost import Cost, Meter
 from headrouter.sampling.engine import Engine, Progress, Sampled, may_need_sources
 from headrouter.sampling.guidance import refuse_idle_prompts
 from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
+from headrouter.sampling.occupation import Occupation
 from headrouter.sampling.progress import progress_bar
 
 Latents = Float[Tensor, "images channels h w"]
@@ -78,6 +81,8 @@ class Edited:
         inverted: For each seed, the latents that its edits started from; empty without inversion.
         cost: Cost of sampling, and of the inversion if it was made for these edits.
         masks: Of the edit's mask, see :class:`~headrouter.sampling.engine.Sampled`; each tensor has the edits first.
+        strengths: With ``strength="auto"`` the parameter and value that was chosen for each edit, ``last_steps=0.5``.
+        tried: With ``strength="auto"`` the latents of all edits at each strength, from the weakest to the strongest.
     """
 
     latents: Float[Tensor, "edits channels h w"]
@@ -86,6 +91,8 @@ class Edited:
     inverted: Sequence[StartLatents]
     cost: Cost
     masks: Mapping[str, Tensor] = field(default_factory=dict)
+    strengths: tuple[str, ...] = ()
+    tried: tuple[Float[Tensor, "edits channels h w"], ...] = ()
 
 
 @final
@@ -206,6 +213,8 @@ class Batch:
             inverted: Inverted latents of :meth:`invert`, or kept ones for each seed; made here if None.
             keep_sources: Run the sources' rows to the end, whether anything needs them or not.
         """
+        if self.plan.strength:
+            return self._at_chosen_strengths(inverted, keep_sources=keep_sources)
         if keep_sources:
             self._encode(sources=True)
         groups = self._groups()
@@ -252,8 +261,53 @@ class Batch:
         task, latents = self.tasks[place], None if self.latents is None else self.latents[place : place + 1]
         alone = replace(task, prompts=(task.source or "",), seeds=task.seeds[:1])
         operators = tuple(one for one in self.plan.operators if not one.needs_source)
-        plan = replace(self.plan, methods=(), operators=operators, mask=None)
+        plan = replace(self.plan, methods=(), operators=operators, mask=None, strength=None)
         return replace(self, plan=plan, tasks=(alone,), latents=latents, label=self.label and "reconstruct")
+
+    def _at_chosen_strengths(self, inverted: Sequence[StartLatents] | None, *, keep_sources: bool) -> Edited:
+        """Make each edit at every strength, and keep the weakest that took."""
+        self._encode(sources=True)
+        starts, cost = self.invert() if inverted is None else (inverted, Cost())
+        plans = self.plan.at_strengths()
+        tried = [replace(self, plan=plan).edit(starts, keep_sources=keep_sources) for plan in plans]
+        with Occupation(self.backbone), Meter(self.backbone.device) as meter:
+            found = self._margins([one.latents for one in tried], meter)
+        chosen, count = weakest_that_took(found), len(tried[0].latents)
+        order = [strength * count + edit for edit, strength in enumerate(chosen)]
+        parts = zip(*(one.diagnostics for one in tried), strict=True)
+        scale = self.plan.inversion.strengths
+        assert scale is not None
+        return Edited(
+            rows_at(torch.cat([one.latents for one in tried]), order),
+            tuple(_joined(part, order) for part in parts),
+            tried[-1].sources,
+            starts,
+            sum((one.cost for one in tried), cost) + meter.cost(),
+            _joined([one.masks for one in tried], order),
+            tuple(f"{scale.parameter}={scale.values[strength]:g}" for strength in chosen),
+            tuple(one.latents for one in tried),
+        )
+
+    def _margins(self, tried: Sequence[Latents], meter: Meter) -> Float[Tensor, "pictures edits"]:
+        """Return how far the source of each edit, and the edit at each strength, is likelier under the target's prompt."""
+
+        def evaluate(latents: Tensor, sigma: float, rows: Sequence[Row]) -> Tensor:
+            most, found = self.max_rows or len(rows), []
+            for first in range(0, len(rows), most):
+                meter.count(self.backbone, rows[first : first + most])
+                found.append(self.backbone.velocity(latents[first : first + most], sigma, rows[first : first + most]))
+            return torch.cat(found)
+
+        columns: list[Tensor] = []
+        for place, task in enumerate(self.tasks):
+            negative = self.prompt(place, self.negative)
+            source = Row(self.prompt(place, task.source or ""), negative, 1.0, 0)
+            for text, seed in product(task.prompts, range(len(task.seeds))):
+                inputs, edit = self._inputs([place], seed), len(columns)
+                pictures = torch.cat([inputs.source, *(one[edit : edit + 1] for one in tried)])
+                target = Row(self.prompt(place, text), negative, 1.0, 0)
+                columns.append(margins(evaluate, pictures, partial(inputs.noise, "strength"), source, target))
+        return torch.stack(columns, dim=1)
 
     def prompt(self, place: int, text: str) -> Prompt:
         """Return a prompt of one of the pictures; without tensors where the model is not asked with it."""

@@ -159,6 +159,7 @@ class Editor:
         preset: str | None = None,
         keep: float | None = None,
         push: float | None = None,
+        strength: str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
         seed: int | Sequence[int] = 0,
@@ -181,6 +182,8 @@ class Editor:
             preset: Name of published or measured values, see ``headrouter presets``.
             keep: Share of the source to keep, 0 to 1 (η of ``rf``).
             push: Strength of the edit, from 0 (γ of ``headrouter``).
+            strength: ``"auto"`` makes each edit at several strengths of the inversion (``last_steps`` of ``flowedit``, ``stop`` of
+                ``rf``), and keeps the weakest that the model itself says took, which :attr:`Result.strengths` names.
             steps: Steps of the time grid.
             guidance: Guidance while sampling; 1 is none. In two passes 0, which would leave the prompt out, is refused.
             seed: Of all noise; a list gives one edit of each prompt for each seed, first those of the first prompt. Each is the
@@ -198,7 +201,7 @@ class Editor:
         """
         values: dict[str, Any] = {"negative_prompt": negative_prompt, "preset": preset, "keep": keep, "push": push}
         values |= {"steps": steps, "guidance": guidance, "seed": seed, "size": size, "maps": maps}
-        values |= {"mask": mask, "paste": paste, "feather": feather}
+        values |= {"mask": mask, "paste": paste, "feather": feather, "strength": strength}
         (result,) = self.edit_together([image], prompt, source_prompt, start=start, references=references, **values)
         return result
 

@@ -14,7 +14,7 @@ from typing_extensions import Self
 from headrouter.config.configuration import Parameters, validate
 from headrouter.editing.assembly import class_of, registered_under
 from headrouter.editing.request import Guidance, Seeds, Settled, Side, Steps, Text
-from headrouter.editing.tuning import Plan
+from headrouter.editing.tuning import Plan, Strength
 from headrouter.masks.mask import Mask
 from headrouter.masks.part import described
 from headrouter.models.backbone import Backbone
@@ -86,6 +86,7 @@ class Edit(Parameters):
     mask: dict[str, Any] | None = None
     paste: bool = False
     feather: float | None = None
+    strength: Strength | None = None
 
     @field_serializer("seed")
     def _one_as_a_number(self, seed: tuple[int, ...]) -> int | list[int]:
@@ -156,6 +157,7 @@ class Record(Parameters):
         unknown = {"source_prompt": "", "prompt": (), "negative_prompt": "", "maps": False}
         mask = {} if plan.mask is None else {"mask": described(plan.mask)}
         pasting = {"paste": True, "feather": plan.feather} if plan.paste else {}
+        strength = {} if plan.strength is None else {"strength": plan.strength}
         values = {
             "source": None,
             "backbone": backbone,
@@ -163,7 +165,7 @@ class Record(Parameters):
             "inversion": Part.of("inversion", plan.inversion),
             "operators": [Part.of("operator", operator) for operator in plan.operators],
             "methods": [Part.of("method", method) for method in plan.methods],
-            "edit": {**unknown, "guidance": plan.guidance, "steps": plan.steps, **mask, **pasting, **edit},
+            "edit": {**unknown, "guidance": plan.guidance, "steps": plan.steps, **mask, **pasting, **strength, **edit},
             "max_rows": None,
             "code": code_of((plan.inversion, *plan.operators, *plan.methods, *masks_of(plan), *code)),
         }
@@ -221,6 +223,8 @@ class Record(Parameters):
         decides = self.model_dump(mode="json", by_alias=True, exclude=_UNHASHED)
         if not self.references:
             del decides["references"]
+        if self.edit.strength is None:
+            del decides["edit"]["strength"]  # so that edits of before it have the hash that they had
         text = json.dumps({"format": FORMAT, **decides}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

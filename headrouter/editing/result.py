@@ -71,6 +71,7 @@ class Result:
         references: Reference pictures beside the source.
         cost: Model calls, rows, seconds and peak memory, of inversion and sampling.
         record: All that the edit depends on, from which it can be run again.
+        strengths: With ``strength="auto"`` the parameter and value that each of ``images`` was made with, ``last_steps=0.5``.
         diagnostics: Tensors that each method recorded: a name of the method, then named tensors; those of the mask under ``mask``.
     """
 
@@ -84,6 +85,7 @@ class Result:
     diagnostics: list[tuple[str, Mapping[str, Tensor]]]
     _reconstruct: "Later" = field(repr=False)
     references: tuple[Image.Image, ...] = ()
+    strengths: tuple[str, ...] = ()
 
     evidence = renamed.attribute("evidence", "diagnostics")
 
@@ -122,6 +124,7 @@ class Result:
                     diagnostics=[one for one in zip(names, shares, strict=True) if one[1] or one[0] != "mask"],
                     _reconstruct=Later(partial(_reconstructed, batch, place, edited.inverted[:1])),
                     references=given.references,
+                    strengths=edited.strengths[own],
                 )
             )
         return results
@@ -198,6 +201,7 @@ class Result:
         pictures |= {f"mask-{number}.png": self.mask(number) for number in range(len(names)) if self.has_mask(number)}
         cost = {**asdict(self.cost), "seconds": round(self.cost.seconds, 3)}
         plain = {**self.record.plain(), "cost": cost, "images": names}
+        plain |= {"strengths": list(self.strengths)} if self.strengths else {}
         files = {name: _png(picture) for name, picture in pictures.items()} | {RECORD: as_json(plain)}
         save_together(target, files, len(names), lambda: _edits_of(target / RECORD))
         return target

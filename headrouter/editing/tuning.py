@@ -1,7 +1,7 @@
 """Apply presets and knobs, values that a user sets by one word, to the parts that have them."""
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, final
 
 from pydantic import Field
@@ -23,6 +23,7 @@ from headrouter.sampling.velocity_operator import VelocityOperator, refuse_misfi
 Steps = Annotated[int, Field(ge=1, le=10_000)]
 Guidance = Annotated[float, Field(ge=0, lt=1000)]
 Only = Literal["inversion", "reconstruction"]
+Strength = Literal["auto"]
 
 
 class Knobs(Parameters):
@@ -31,6 +32,9 @@ class Knobs(Parameters):
     preset: str | None = Field(None, description="Name of published or measured values, see `headrouter presets`.")
     keep: float | None = Field(None, ge=0, description="Share of the source to keep, η of `rf`.")
     push: float | None = Field(None, ge=0, description="Strength of the edit, γ of `headrouter`.")
+    strength: Strength | None = Field(
+        None, description="Edit at several strengths, and keep of each edit the weakest that took: `auto`."
+    )
     steps: Steps | None = Field(None, description="Steps of the time grid.")
     guidance: Guidance | None = Field(None, description="Guidance while sampling.")
     paste: bool = Field(False, description="Put the original pixels back outside the mask, at full size.")
@@ -56,6 +60,7 @@ class Plan:
         mask: Mask of the edit, which the parts that take it have; None if the user gave none.
         paste: Whether the original pixels are put back outside the mask.
         feather: Width of the seam, as a share of the picture's shorter side.
+        strength: Whether each edit is made at all strengths of the inversion, of which one is kept; None for one as it is set.
     """
 
     inversion: Inversion
@@ -66,6 +71,28 @@ class Plan:
     mask: Mask | None = None
     paste: bool = False
     feather: float = FEATHER
+    strength: Strength | None = None
+
+    def at_strengths(self) -> "tuple[Plan, ...]":
+        """Return the plan at each strength of its inversion, from the weakest to the strongest.
+
+        Raises:
+            IncompatibleError: the inversion has no strengths, or the user set the one to edit at.
+        """
+        scale = self.inversion.strengths
+        if scale is None:
+            raise IncompatibleError(
+                f"`strength` 'auto' has nothing to choose: `inversion` {name_of('inversion', self.inversion)!r} has no parameter "
+                "that makes an edit stronger. Choose another, such as 'flowedit', or leave it out."
+            )
+        given = getattr(self.inversion, scale.parameter)
+        if given != type(self.inversion).model_fields[scale.parameter].default:
+            raise IncompatibleError(
+                f"`strength` 'auto' chooses `inversion.{scale.parameter}` of {list(scale.values)}, and it is set to {given!r}, by"
+                " you or by a preset. Leave one out."
+            )
+        inversions = [changed(self.inversion, {scale.parameter: value}) for value in scale.values]
+        return tuple(replace(self, inversion=one, strength=None) for one in inversions)
 
     @property
     def inversion_is_guided(self) -> bool:
@@ -116,7 +143,12 @@ def settle(
     refuse_misfit_operators(operators, inversion, steps, name_of)
     wishes = (knobs.guidance, inversion.guidance, defaults.guidance)
     guidance = next(wish for wish in wishes if wish is not None)
-    return Plan(inversion, chosen, steps, guidance, tuple(operators), mask, knobs.paste, knobs.feather or FEATHER)
+    feather, strength = knobs.feather or FEATHER, knobs.strength
+    plan = Plan(inversion, chosen, steps, guidance, tuple(operators), mask, knobs.paste, feather, strength)
+    for one in plan.at_strengths() if strength else ():  # refused before a model runs
+        one.inversion.sampling_steps(steps)
+        refuse_misfit_operators(operators, one.inversion, steps, name_of)
+    return plan
 
 
 def with_mask(

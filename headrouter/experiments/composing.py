@@ -214,6 +214,7 @@ def resolve(
         mask=plan.mask,
         paste=plan.paste,
         feather=plan.feather,
+        strength=plan.strength,
     )
 
 

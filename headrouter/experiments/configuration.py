@@ -74,6 +74,7 @@ class Configuration(Named):
         mask: Where the edits may act; None for everywhere.
         paste: Whether the original pixels are put back outside the mask.
         feather: Width of the seam.
+        strength: Whether each edit is made at several strengths, of which one is kept.
     """
 
     backbone: BackboneParameters
@@ -92,12 +93,13 @@ class Configuration(Named):
     mask: Mask | None = None
     paste: bool = False
     feather: float = FEATHER
+    strength: tuning.Strength | None = None
 
     @property
     def plan(self) -> tuning.Plan:
         """Return the plan by which the edits are run."""
         parts = self.inversion, self.methods, self.steps, self.guidance, self.operators
-        return tuning.Plan(*parts, self.mask, self.paste, self.feather)
+        return tuning.Plan(*parts, self.mask, self.paste, self.feather, self.strength)
 
     @functools.cached_property
     def backbone_name(self) -> str:

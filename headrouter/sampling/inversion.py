@@ -93,6 +93,20 @@ def per_row(tensor: Float[Tensor, "images channels h w"], rows: Sequence[Row]) -
     return rows_at(tensor, [row.image for row in rows])
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class StrengthScale:
+    """Names the parameter by which an inversion edits more or less, with the values that ``strength="auto"`` tries.
+
+    Attributes:
+        parameter: Name of the field; inverting does not depend on it.
+        values: From the weakest edit to the strongest.
+    """
+
+    parameter: str
+    values: tuple[float, ...]
+
+
 class Inversion(Parameters, ABC):
     """Turns a picture into noise and noise into an edit, by its parameters, which are its fields.
 
@@ -108,6 +122,9 @@ class Inversion(Parameters, ABC):
 
     sampling_only: ClassVar[frozenset[str]] = frozenset()
     """Parameters that the inversion does not depend on: one kept inversion serves whatever they are."""
+
+    strengths: ClassVar[StrengthScale | None] = None
+    """Parameter that sets how strongly it edits; None where there is none."""
 
     takes_references: ClassVar[bool] = False
     """Whether the picture is given to the model as a reference, beside the picture that it makes, and prompts are instructions."""

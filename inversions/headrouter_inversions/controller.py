@@ -21,7 +21,7 @@ from headrouter.attention.rows import Row
 from headrouter.config.step_or_fraction import StepOrFraction, step_of, window
 from headrouter.errors import InvalidInputError
 from headrouter.sampling.directions import TwoWay
-from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
+from headrouter.sampling.inversion import RunInputs, State, StrengthScale, Velocity, per_row
 
 
 class Controlled(TwoWay, ABC):
@@ -31,6 +31,7 @@ class Controlled(TwoWay, ABC):
     """
 
     sampling_only: ClassVar[frozenset[str]] = frozenset({"eta", "start", "stop", "decay", "hold_source"})
+    strengths: ClassVar[StrengthScale | None] = StrengthScale("stop", (0.5, 0.43, 0.36))
 
     gamma: float = Field(0.5, ge=0, le=1, description="γ, pull towards Gaussian noise while inverting.")
     eta: float = Field(

@@ -11,7 +11,7 @@ compares both pictures at the same noise, as delta denoising does (DDS).
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
 import torch
 from jaxtyping import Float
@@ -23,7 +23,7 @@ from headrouter.attention.rows import Row, rows_at
 from headrouter.config.step_or_fraction import StepOrFraction, step_of
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.sampling.directions import OneWay
-from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
+from headrouter.sampling.inversion import RunInputs, State, StrengthScale, Velocity, per_row
 
 
 @final
@@ -36,6 +36,8 @@ class FlowEdit(OneWay):
     (n_max − n_min)·n_avg + n_min model calls; an edit and its source are 2·(n_max − n_min)·n_avg + n_min rows of them, before
     guidance doubles any. Equal prompts at equal guidance give the picture exactly if n_min is 0.
     """
+
+    strengths: ClassVar[StrengthScale | None] = StrengthScale("last_steps", (0.5, 0.6, 0.7))
 
     source_guidance: float = Field(
         1.5,

@@ -5,13 +5,13 @@ Of N steps the last k = N − ⌊N − N·strength⌋ are run, from x = (1 − �
 
 import math
 from collections.abc import Sequence
-from typing import final
+from typing import ClassVar, final
 
 from pydantic import Field
 
 from headrouter.attention.rows import Row
 from headrouter.sampling.directions import OneWay
-from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
+from headrouter.sampling.inversion import RunInputs, State, StrengthScale, Velocity, per_row
 
 
 @final
@@ -21,6 +21,8 @@ class SDEdit(OneWay):
     k is N·strength rounded up, so any strength that is accepted leaves a step to run. Were k to be 0, σ_N = 0 gives x_0 exactly.
     At strength 1 nothing of the picture is left: plain generation from the seed.
     """
+
+    strengths: ClassVar[StrengthScale | None] = StrengthScale("strength", (0.5, 0.6, 0.7, 0.8))
 
     strength: float = Field(
         0.7, gt=0, le=1, description="Share of the steps that are run; published: 0.6 to 0.8. Larger changes more."

@@ -85,6 +85,11 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     knobs.add_argument("--preset", metavar="NAME", help="published or measured values, listed by 'headrouter presets'")
     knobs.add_argument("--keep", type=float, metavar="0..1", help="share of the source to keep (η)")
     knobs.add_argument("--push", type=float, metavar="0..", help="strength of the edit (γ)")
+    knobs.add_argument(
+        "--strength",
+        metavar="auto",
+        help="auto: edit at several strengths of the inversion, and keep of each edit the weakest that took",
+    )
     knobs.add_argument("--steps", type=int, help="steps of the time grid")
     knobs.add_argument("--guidance", type=float, help="weight of the prompt")
     knobs.add_argument(
@@ -225,6 +230,8 @@ def _summary(result: "Result", folder: "Path") -> str:
     lines = []
     for number, (prompt, seed) in enumerate(zip(result.prompts, result.seeds, strict=True)):
         remark = f"  (seed {seed})" if len(set(result.seeds)) > 1 else ""
+        if result.strengths:
+            remark += f"  ({result.strengths[number]})"
         lines.append(f"{folder / f'edit-{number}.png'}  {prompt.text}{remark}")
     return "\n".join([*lines, f"{folder / 'result.json'}  {result.cost}"])
 
@@ -246,6 +253,7 @@ def _edit(editor: "Editor", pictures: "Sequence[Image.Image]", arguments: argpar
         preset=arguments.preset,
         keep=arguments.keep,
         push=arguments.push,
+        strength=arguments.strength,
         steps=arguments.steps,
         guidance=arguments.guidance,
         seed=arguments.seed or 0,

@@ -53,6 +53,8 @@ def _knobs(configuration: Configuration) -> dict[str, Any]:
         knobs["size"] = list(configuration.record.edit.size)
     if configuration.paste:
         knobs |= {"paste": True, "feather": configuration.feather}
+    if configuration.strength:
+        knobs["strength"] = configuration.strength
     if configuration.negative_prompt:
         knobs["negative_prompt"] = configuration.negative_prompt
     return knobs

@@ -13,7 +13,7 @@ from headrouter.attention.joint_attention import Site
 from headrouter.attention.rows import Row
 from headrouter.editing.batch import Batch, Task
 from headrouter.editing.record import masks_of
-from headrouter.editing.tuning import Plan
+from headrouter.editing.tuning import Plan, Strength
 from headrouter.masks.combined import Union
 from headrouter.masks.mask import Mask
 from headrouter.models.backbone import AttentionListener, Backbone, Defaults
@@ -56,14 +56,19 @@ def rehearse(plan: Plan) -> Calls:
     """
     leaves = {leaf for mask in masks_of(plan) for leaf in mask.leaves()}
     scouts = frozenset(leaf for leaf in leaves if leaf.scouts)
-    return _rehearsed(plan.inversion, plan.steps, plan.guidance, bool(plan.methods or plan.operators), scouts)
+    return _rehearsed(
+        plan.inversion, plan.steps, plan.guidance, bool(plan.methods or plan.operators), scouts, plan.strength
+    )
 
 
 @functools.lru_cache(maxsize=10_000)
-def _rehearsed(inversion: Inversion, steps: int, guidance: float, steered: bool, scouts: frozenset[Mask]) -> Calls:
+def _rehearsed(
+    inversion: Inversion, steps: int, guidance: float, steered: bool, scouts: frozenset[Mask], strength: Strength | None
+) -> Calls:
     model = _Rehearsal(steps, guidance)
     pixels = torch.zeros(1, 3, _SIDE, _SIDE, dtype=torch.float32, device=_HOST)
-    plan = Plan(inversion, (), steps, guidance, mask=Union(of=tuple(scouts)) if scouts else None)
+    mask = Union(of=tuple(scouts)) if scouts else None
+    plan = Plan(inversion, (), steps, guidance, mask=mask, strength=strength)
     batch = Batch(model, plan, (Task(("",), (0,), "", pixels),), (_SIDE, _SIDE))
     start, inverting = batch.invert()
     model.source_rows = model.edit_rows = 0

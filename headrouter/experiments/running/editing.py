@@ -314,6 +314,9 @@ def _small(configuration: Configuration, edited: Edited, order: Tensor) -> list[
             if tensor.ndim and tensor[0].numel() <= _SMALL:
                 for row, values in zip(rows, tensor[order].tolist(), strict=True):
                     row.setdefault(method, {})[name] = _finite(values)
+    if edited.strengths:
+        for row, place in zip(rows, order.tolist(), strict=True):
+            row["strength"] = {"chosen": edited.strengths[place]}
     return rows
 
 
