@@ -34,12 +34,12 @@ def margins(
     source: Row,
     target: Row,
 ) -> Float[Tensor, " pictures"]:
-    """Return how much smaller the error of the target's prompt is than the source's, at each picture, with the same noise.
+    """Return how much smaller the error of the target's prompt is than the source's, at each picture.
 
     Args:
         evaluate: Evaluates the model.
         latents: The pictures.
-        noise: Draws the noise ``[1, channels, h, w]`` of a level, by its number.
+        noise: Draws the noise ``[1, channels, h, w]`` of a level, by its number, which all pictures share.
         source, target: Rows of the two prompts.
     """
     rows = [source] * len(latents) + [target] * len(latents)
