@@ -38,7 +38,7 @@ def edit_node(io: Any) -> Node:
             category=CATEGORY,
             description="Edits pictures by text. One picture comes out for each line of the prompt.",
             inputs=[
-                io.Custom(MODEL).Input("model", tooltip="A model of `Load model (headrouter)`."),
+                io.Custom(MODEL).Input("model", tooltip="A loaded model, of a node under models."),
                 io.Image.Input("image", tooltip="Pictures to edit, each by itself."),
                 *(_text(io, one) for one in texts),
                 io.Combo.Input("preset", options=[_NO_PRESET, *presets], default=_NO_PRESET, tooltip=preset.help),

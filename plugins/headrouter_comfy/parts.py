@@ -23,11 +23,17 @@ def part_nodes(io: Any) -> Iterator[Node]:
     """Yield a node for each part that is installed; one whose class cannot be imported is left out."""
     for kind in _WIRES:
         for entry in registry().entries(kind):
-            try:
-                _controls(kind, name_of_entry(entry))
-            except PluginError:
-                continue  # `headrouter plugins` says why
-            yield _node(io, kind, entry)
+            if is_usable(kind, entry):
+                yield _node(io, kind, entry)
+
+
+def is_usable(kind: Kind, entry: Entry) -> bool:
+    """Return whether a part's class can be imported; `headrouter plugins` says why not."""
+    try:
+        controls_by_name(kind, name_of_entry(entry))
+    except PluginError:
+        return False
+    return True
 
 
 def name_of_entry(entry: Entry) -> str:
@@ -36,11 +42,13 @@ def name_of_entry(entry: Entry) -> str:
 
 
 @functools.cache
-def _controls(kind: Kind, name: str) -> tuple[Control, ...]:
-    return controls_of(_class(kind, name))
+def controls_by_name(kind: Kind, name: str) -> tuple[Control, ...]:
+    """Return the controls of a part's parameters."""
+    return controls_of(class_of(kind, name))
 
 
-def _class(kind: Kind, name: str) -> Any:
+def class_of(kind: Kind, name: str) -> Any:
+    """Return the class of a part's parameters."""
     spec = registry().entry(kind, name).item
     assert isinstance(spec, ComponentSpec)
     return spec.load()
@@ -57,13 +65,13 @@ def _node(io: Any, kind: Kind, entry: Entry) -> Node:
             display_name=f"{name} ({kind})",
             category=f"{CATEGORY}/{kind}s",
             description=summary,
-            inputs=[*(chained if kind in _CHAINED else []), *inputs_of(io, _controls(kind, name))],
+            inputs=[*(chained if kind in _CHAINED else []), *inputs_of(io, controls_by_name(kind, name))],
             outputs=[wire.Output(id=f"{kind}_out", display_name=kind)],
         )
 
     def run(**received: Any) -> tuple[Any]:
         before = received.pop(BEFORE, None) or ()
-        part = validate(_class(kind, name), values_of(_controls(kind, name), received), prefix=f"{kind}.")
+        part = validate(class_of(kind, name), values_of(controls_by_name(kind, name), received), prefix=f"{kind}.")
         return ((*before, part) if kind in _CHAINED else part,)
 
     return node_of(io, schema, run)

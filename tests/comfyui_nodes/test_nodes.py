@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from headrouter_comfy.loading import load_node
 from headrouter_comfy.tensors import mask_of_tensor, mask_tensor_of, pictures_of, tensor_of
-from headrouter_flux_kontext.backbone import KontextParameters
+from headrouter_flux_kontext.parameters import KontextParameters
 from headrouter_flux_kontext.testing import tiny_kontext
 from headrouter_shapes.world.render import render
 from headrouter_shapes.world.scene import Scene
@@ -23,6 +22,7 @@ from headrouter.cli import main
 from headrouter.editing.assembly import part_class
 from headrouter.editing.editor import Editor
 from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.plugins import registry
 
 ROOT = Path(__file__).parents[2]
 PICTURE = render(Scene(shape="star", colour="blue", texture="plain", position="left", variation=3))
@@ -42,8 +42,8 @@ def comfy() -> Iterator[Comfy]:
 
 @pytest.fixture(scope="module")
 def loaded(comfy: Comfy) -> Editor:
-    """The bundled model, as the node loads it from its widgets as they are."""
-    editor: Editor = comfy.run({1: ("headrouter.load", {})})[1][0]
+    """The bundled model, as the node loads it."""
+    editor: Editor = comfy.run({1: ("headrouter.load.sd3.5", {"model": "shapes"})})[1][0]
     return editor
 
 
@@ -75,7 +75,7 @@ print(len(Comfy().nodes), [name for name in ("diffusers", "transformers", "matpl
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     count, _, imported = done.stdout.strip().partition(" ")
-    assert int(count) > 40 and imported == "[]"
+    assert int(count) > 60 and imported == "[]"
 
 
 def test_the_command_leaves_other_folders_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,8 +245,8 @@ def test_an_edit_that_is_not_there_is_refused(comfy: Comfy, inputs: dict[str, An
 
 
 def test_parameters_of_a_family_are_checked_before_loading(comfy: Comfy) -> None:
-    with pytest.raises(InvalidInputError, match="`t6`: unknown name"):
-        comfy.run({1: ("headrouter.load", {"parameters": "{t6: false}"})})
+    with pytest.raises(InvalidInputError, match=r"`backbone\.quantize`: must be one of nf4"):
+        comfy.run({1: ("headrouter.load.flux", {"quantize": "nf5"})})
 
 
 def test_a_choice_that_is_left_open_is_not_given(comfy: Comfy) -> None:
@@ -269,7 +269,8 @@ def test_pictures_come_back_to_the_bit_and_gray_masks_are_soft() -> None:
     assert mask_of_tensor(soft) is soft
 
 
-def test_the_loading_node_offers_every_family(comfy: Comfy) -> None:
-    io = sys.modules["comfy_api.latest"].io  # type: ignore[attr-defined]
-    backbone = load_node(io).GET_SCHEMA().inputs[0]  # type: ignore[attr-defined]
-    assert {"flux", "sd3.5", "qwen-image-edit", "z-image"} <= set(backbone.about["options"])
+def test_every_family_has_a_node_with_its_own_parameters(comfy: Comfy) -> None:
+    families = {entry.item.name for entry in registry().entries("backbone")}
+    assert families == {name.removeprefix("headrouter.load.") for name in comfy.schemas if ".load." in name}
+    fields = [one.id for one in comfy.schemas["headrouter.load.flux"].inputs]
+    assert fields == ["model", *part_class("backbone", "flux").model_fields, "max_rows"]
