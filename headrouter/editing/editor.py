@@ -156,7 +156,7 @@ class Editor:
         source_prompt: str = "",
         *,
         negative_prompt: str = "",
-        preset: str | None = None,
+        preset: str | os.PathLike[str] | None = None,
         keep: float | None = None,
         push: float | None = None,
         strength: str | None = None,
@@ -179,7 +179,7 @@ class Editor:
                 picture, or says what to do with the picture, where the inversion is ``instruct``.
             source_prompt: Prompt that describes the picture; may be empty, and must be with ``instruct``.
             negative_prompt: Prompt to steer away from, where the model guides in two passes, at another guidance than 1.
-            preset: Name of published or measured values, see ``headrouter presets``.
+            preset: Name of published or measured values, see ``headrouter presets``, or the file of a preset.
             keep: Share of the source to keep, 0 to 1 (η of ``rf``).
             push: Strength of the edit, from 0 (γ of ``headrouter``).
             strength: ``"auto"`` makes each edit at several strengths of the inversion (``last_steps`` of ``flowedit``, ``stop`` of
@@ -244,7 +244,7 @@ class Editor:
         source_prompt: str = "",
         *,
         negative_prompt: str = "",
-        preset: str | None = None,
+        preset: str | os.PathLike[str] | None = None,
         keep: float | None = None,
         steps: int | None = None,
         seed: int = 0,
@@ -271,7 +271,7 @@ class Editor:
         source_prompt: str = "",
         *,
         negative_prompt: str = "",
-        preset: str | None = None,
+        preset: str | os.PathLike[str] | None = None,
         keep: float | None = None,
         steps: int | None = None,
         guidance: float | None = None,

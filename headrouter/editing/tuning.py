@@ -1,14 +1,15 @@
 """Apply presets and knobs, values that a user sets by one word, to the parts that have them."""
 
+import os
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from headrouter.config.configuration import Parameters
 from headrouter.config.step_or_fraction import StepOrFraction
-from headrouter.editing.assembly import Part, changed, name_of
+from headrouter.editing.assembly import Part, changed, name_of, part_class
 from headrouter.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from headrouter.imaging.pasting import FEATHER
 from headrouter.masks.mask import Mask, NoMask
@@ -16,6 +17,7 @@ from headrouter.methods.method import Method
 from headrouter.models.backbone import Defaults
 from headrouter.plugins import registry
 from headrouter.plugins.names import fold, resolve
+from headrouter.plugins.preset_file import is_preset_file, read_presets
 from headrouter.plugins.specifications import Kind, Preset
 from headrouter.sampling.inversion import Inversion
 from headrouter.sampling.velocity_operator import VelocityOperator, refuse_misfit_operators
@@ -29,7 +31,9 @@ Strength = Literal["auto"]
 class Knobs(Parameters):
     """Holds the values that a user sets beside the parameters of the parts."""
 
-    preset: str | None = Field(None, description="Name of published or measured values, see `headrouter presets`.")
+    preset: str | None = Field(
+        None, description="Name of published or measured values, see `headrouter presets`, or the file of a preset."
+    )
     keep: float | None = Field(None, ge=0, description="Share of the source to keep, η of `rf`.")
     push: float | None = Field(None, ge=0, description="Strength of the edit, γ of `headrouter`.")
     strength: Strength | None = Field(
@@ -44,6 +48,11 @@ class Knobs(Parameters):
         le=0.5,
         description=f"Width of the seam of `paste`, as a share of the picture's shorter side; {FEATHER} if not given.",
     )
+
+    @field_validator("preset", mode="before")
+    @classmethod
+    def _path_as_text(cls, value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 @final
@@ -133,7 +142,8 @@ def settle(
     operators, chosen = with_mask(mask, operators, methods, knobs)
     steps, given = inversion.steps or defaults.steps, inversion
     if knobs.preset is not None:
-        inversion, chosen = with_preset(knobs.preset, inversion, chosen, steps)
+        inversion, chosen, operators = with_preset(knobs.preset, inversion, chosen, steps, operators)
+        steps = inversion.steps or defaults.steps
         _refuse_idle("preset", knobs, inversion.model_fields_set - given.model_fields_set, inversion, only)
     inversion, chosen = with_knob("keep", knobs.keep, inversion, chosen)
     if knobs.keep is not None:
@@ -205,43 +215,70 @@ def _refuse_idle(
 
 
 def with_preset(
-    name: str, inversion: Inversion, methods: Sequence[Method], steps: int
-) -> tuple[Inversion, tuple[Method, ...]]:
+    name: str,
+    inversion: Inversion,
+    methods: Sequence[Method],
+    steps: int,
+    operators: Sequence[VelocityOperator] = (),
+) -> tuple[Inversion, tuple[Method, ...], tuple[VelocityOperator, ...]]:
     """Give the parts the values of a preset, except those that the user set; step numbers are scaled to ``steps``.
 
-    A preset may have values for several components, registered under the same name: each part that takes part gets its own.
+    A preset may have values for several components, registered under the same name: each part that takes part gets its own. Of
+    a preset's file every part must take part. A number of steps of the preset's own, as a search may have found, replaces
+    ``steps``.
+
+    Args:
+        name: Of the preset, or its file.
+        inversion, methods, operators: The parts.
+        steps: Of the run.
 
     Raises:
         UnknownNameError: no preset of that name.
-        IncompatibleError: none of its components takes part.
+        IncompatibleError: none of its components takes part, or not all of a file.
     """
+    of_file = read_presets(name) if is_preset_file(name) else None
+    used: list[Preset] = []
 
-    def tuned(kind: Kind, part: Part) -> Part | None:
-        if all(fold(preset.name) != fold(name) for preset in _presets_of(kind, part)):
-            return None
-        owner = name_of(kind, part)
-        values = _scaled(part, registry().preset(kind, owner, name), steps)
+    def tuned(kind: Kind, part: Part, steps: int) -> Part:
+        preset = _preset_of(kind, part, name, of_file)
+        if preset is None:
+            return part
+        used.append(preset)
+        own = preset.values.get("steps") if kind == "inversion" and "steps" not in part.model_fields_set else None
         try:
-            return changed(part, values)
+            return changed(part, _scaled(part, preset, own if isinstance(own, int) else steps))
         except InvalidInputError as error:
+            owner = name_of(kind, part)
             raise InvalidInputError(
                 f"`preset` {name!r} does not fit the {kind} {owner!r} as it is set: {error}"
             ) from error
 
-    found_inversion = tuned("inversion", inversion)
-    found_methods = [tuned("method", method) for method in methods]
-    if found_inversion is not None or any(found is not None for found in found_methods):
-        pairs = zip(methods, found_methods, strict=True)
-        return found_inversion or inversion, tuple(found or method for method, found in pairs)
-    components = [preset.component for preset in registry().presets() if fold(preset.name) == fold(name)]
+    inversion = tuned("inversion", inversion, steps)
+    steps = inversion.steps or steps
+    chosen = tuple(tuned("method", method, steps) for method in methods)
+    changing = tuple(tuned("operator", operator, steps) for operator in operators)
+    idle = [one for one in of_file or () if one not in used]
+    if used and not idle:
+        return inversion, chosen, changing
+    components = [one.component for one in idle or registry().presets() if idle or fold(one.name) == fold(name)]
     if not components:
         resolve("preset", name, registry().entries("preset"))  # says what is meant
     owners = " and the ".join(f"{kind} {component!r}" for kind, component in components)
-    choose = " or ".join(f"{kind} {component!r}" for kind, component in components)
+    choose = f" {'and' if idle else 'or'} ".join(f"{kind} {component!r}" for kind, component in components)
     part = "which takes no part here" if len(components) == 1 else "which take no part here"
     raise IncompatibleError(
         f"`preset` {name!r} gives values to the {owners}, {part}: choose {choose}, or leave the preset out."
     )
+
+
+def _preset_of(kind: Kind, part: Parameters, name: str, of_file: Sequence[Preset] | None) -> Preset | None:
+    """Return the preset of a part: of a file, or registered; None if there is none of that name."""
+    if of_file is not None:
+        own = (one for one in of_file if one.component[0] == kind)
+        return next((one for one in own if part_class(kind, one.component[1]) is type(part)), None)
+    if all(fold(preset.name) != fold(name) for preset in _presets_of(kind, part)):
+        return None
+    return registry().preset(kind, name_of(kind, part), name)
 
 
 def _presets_of(kind: Kind, part: Parameters) -> list[Preset]:

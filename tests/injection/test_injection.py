@@ -208,7 +208,7 @@ def test_it_composes_with_head_routing(toy: ToyMMDiT) -> None:
 
 def test_presets_choose_the_first_blocks() -> None:
     for name, first in (("injection-schnell", 38), ("injection-turbo", 30)):
-        _, (method,) = with_preset(name, Euler(), methods_of("injection"), 4)
+        _, (method,), _ = with_preset(name, Euler(), methods_of("injection"), 4)
         assert isinstance(method, Injection) and method.first == first
 
 

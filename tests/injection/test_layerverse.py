@@ -52,6 +52,6 @@ def test_the_presets_are_the_published_allocations(
     name: str, steps: int, masked: set[int], everywhere: set[int]
 ) -> None:
     """Single blocks of Flux are counted behind its 19 dual ones."""
-    _, (method,) = with_preset(name, Euler(), [Injection(mask="attention")], steps)
+    _, (method,), _ = with_preset(name, Euler(), [Injection(mask="attention")], steps)
     assert isinstance(method, Injection) and set(method.everywhere) == everywhere
     assert {*method.blocks} - everywhere == masked and method.replace == ("kivi",) and method.tau == 1.0  # type: ignore[misc]

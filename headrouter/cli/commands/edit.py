@@ -82,7 +82,11 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--method", action="append", metavar="NAME", help="method that steers (default: headrouter); repeat for several"
     )
     knobs = parser.add_argument_group("knobs")
-    knobs.add_argument("--preset", metavar="NAME", help="published or measured values, listed by 'headrouter presets'")
+    knobs.add_argument(
+        "--preset",
+        metavar="NAME|FILE",
+        help="published or measured values, listed by 'headrouter presets', or the YAML file of a preset",
+    )
     knobs.add_argument("--keep", type=float, metavar="0..1", help="share of the source to keep (η)")
     knobs.add_argument("--push", type=float, metavar="0..", help="strength of the edit (γ)")
     knobs.add_argument(

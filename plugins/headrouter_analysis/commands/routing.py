@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = writable_folder(arguments.output)
     runs = load(arguments, methods)
     if arguments.preset:
-        inversion, methods = with_preset(arguments.preset, inversion, methods, runs.settings["steps"])
+        inversion, methods, _ = with_preset(arguments.preset, inversion, methods, runs.settings["steps"])
     (router,) = methods
     assert isinstance(router, HeadRouter)
     trial = try_routing(
