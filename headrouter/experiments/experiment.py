@@ -4,7 +4,7 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from headrouter.editing.assembly import name_of
@@ -126,6 +126,17 @@ class Experiment:
         """
         return checked_items(self)
 
+    def of(self, *configurations: AnyConfiguration) -> "Experiment":
+        """Return the experiment with other configurations, over the same data, which is not read again.
+
+        Raises:
+            InvalidInputError: an item lacks a thing that one of them needs.
+        """
+        baseline = self.baseline if any(self.baseline in (one.name, one.key) for one in configurations) else ""
+        other = replace(self, configurations=configurations, baseline=baseline)
+        other.__dict__["items"] = checked_items(other, self.items)
+        return other
+
     def seeds_of(self, configuration: AnyConfiguration) -> tuple[int, ...]:
         """Return the seeds that a configuration is run with: only the first where it draws no noise."""
         return self.seeds if configuration.draws_noise else self.seeds[:1]
@@ -180,13 +191,17 @@ def _code(part: Dataset | Metric) -> dict[str, Any]:
     return {name: one.model_dump() for name, one in code_of((part,)).items()}
 
 
-def checked_items(experiment: Experiment) -> Sequence[Item]:
+def checked_items(experiment: Experiment, read: Sequence[Item] | None = None) -> Sequence[Item]:
     """Return the items of an experiment's data set, after checking keys and the needs of metrics and editors.
+
+    Args:
+        experiment: The experiment.
+        read: The items, where they have been read already.
 
     Raises:
         InvalidInputError: naming the items.
     """
-    items = experiment.dataset.items()
+    items = experiment.dataset.items() if read is None else read
     name = name_of("dataset", experiment.dataset)
     if not items:
         raise InvalidInputError(f"`dataset` {name!r} has no edits with these parameters. Take a larger part of it.")

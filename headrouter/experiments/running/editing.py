@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from headrouter.editing.assembly import Steering, backbone_of, names_of
+from headrouter.editing.assembly import Steering, backbone_of, names_of, refuse_misfits
 from headrouter.editing.batch import Batch, Edited, Task
 from headrouter.editing.record import Record, masks_of
 from headrouter.editing.request import Request, Settled, working_size_of
@@ -21,6 +21,7 @@ from headrouter.experiments.dataset import Item
 from headrouter.experiments.other_editor import EditRequest
 from headrouter.experiments.run_folder.cell import Spent
 from headrouter.experiments.running.inversions import KeptInversions
+from headrouter.experiments.running.models import KeptModels
 from headrouter.experiments.running.small_maps import small_maps
 from headrouter.experiments.running.unit import Job, Unit
 from headrouter.imaging.pasting import pasted
@@ -69,8 +70,14 @@ def attempted(make: Callable[[Sequence[Item]], Sequence[Made]], items: Sequence[
         return [error] if len(items) == 1 else [one for item in items for one in attempted(make, [item])]
 
 
-def load(configuration: AnyConfiguration, jobs: Sequence[Job], device: str, kept: KeptInversions) -> Hand:
-    """Load the model of a configuration, to be used by all these jobs.
+def load(
+    configuration: AnyConfiguration,
+    jobs: Sequence[Job],
+    device: str,
+    kept: KeptInversions,
+    models: KeptModels | None = None,
+) -> Hand:
+    """Load the model of a configuration, to be used by all these jobs, unless it is among those that are kept.
 
     Raises:
         HeadRouterError: it cannot be loaded.
@@ -82,11 +89,12 @@ def load(configuration: AnyConfiguration, jobs: Sequence[Job], device: str, kept
         for job in jobs:
             if isinstance(one := job.configuration, Configuration):
                 parts += [one.inversion, *one.operators, *one.methods]
-        values = {"device": device}
-        backbone, loaded = backbone_of(
-            configuration.backbone, parts, model=configuration.model, pipeline=None, values=values
-        )
-        return ModelHand(backbone, loaded, kept)
+        if models is not None and (found := models.take((*configuration.loading, device))):
+            refuse_misfits(found[0].provides, configuration.backbone_name, parts)
+        else:
+            values = {"device": device}
+            found = backbone_of(configuration.backbone, parts, model=configuration.model, pipeline=None, values=values)
+        return ModelHand(*found, kept)
 
 
 @final
@@ -131,6 +139,7 @@ class ModelHand:
     def __init__(self, backbone: Backbone, loaded: Mapping[str, Any], kept: KeptInversions):
         """Begin with no pictures at hand."""
         self._backbone, self._loaded, self._kept = backbone, loaded, kept
+        self.model = backbone, loaded
         self._pictures: tuple[str, ...] = ()
         self._forget(())
 

@@ -96,6 +96,7 @@ class _Threads(Crew):
     def end(self) -> None:
         for member in self._threads:
             member.pool.shutdown()
+            member.leave()
 
 
 @final
@@ -110,6 +111,9 @@ class _Thread(Member):
 
     def stop(self) -> None:
         self._stop.set()
+
+    def leave(self) -> None:
+        self._worker.leave()
 
     def _do(self, share: Share) -> Report:
         with one_thread() if self._one else contextlib.nullcontext():

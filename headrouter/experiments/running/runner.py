@@ -24,6 +24,7 @@ from headrouter.experiments.run_folder.record_log import named
 from headrouter.experiments.running.inversions import LIMIT, KeptInversions
 from headrouter.experiments.running.local import executor_of
 from headrouter.experiments.running.measuring import Metrics
+from headrouter.experiments.running.models import KeptModels
 from headrouter.experiments.running.schedule import Schedule, left_of
 from headrouter.experiments.running.station import Joining
 from headrouter.experiments.running.unit import Unit, backbone_of, units_of
@@ -54,6 +55,7 @@ def run(
     patience: float = PATIENCE,
     progress: bool = True,
     report: Callable[[CellRecord], None] | None = None,
+    models: KeptModels | None = None,
 ) -> list[CellRecord]:
     """Make all edits and measures of an experiment that a folder lacks.
 
@@ -74,6 +76,7 @@ def run(
         patience: Seconds without a sign of life of a process on another machine after which its work is taken over.
         progress: Show a bar.
         report: Receives each record when it is in the folder for good.
+        models: Holds the loaded models of workers in this process for a later run; without it they go with this one.
 
     Returns:
         The records of the cells, also of those that failed, by configuration, seed and item. With ``metrics_only`` those of cells
@@ -96,7 +99,7 @@ def run(
         units = units_of(experiment, dict(place.agreement.hashes), chosen, batch)
         metrics, kept = Metrics(experiment.metrics, device), KeptInversions(place, keep_inversions)
         retry = time.time() if retry_failed else 0
-        work = Work(place, metrics, kept, device, not metrics_only, retry)
+        work = Work(place, metrics, kept, device, not metrics_only, retry, models)
         joining = Joining.of(work, experiment, tuple(item.key for item in chosen), batch, patience)
         with tqdm(disable=None if progress else True, unit="edit") as bar:
             weights = weights_of(experiment, place.log.records.values())

@@ -15,9 +15,10 @@ from headrouter.experiments.executor import Report, Share
 from headrouter.experiments.metric import Measured
 from headrouter.experiments.run_folder.cell import EDIT, CellRecord, Failure, Spent
 from headrouter.experiments.run_folder.folder import Done, RunFolder
-from headrouter.experiments.running.editing import Hand, Made, PictureHand, attempted, load
+from headrouter.experiments.running.editing import Hand, Made, ModelHand, PictureHand, attempted, load
 from headrouter.experiments.running.inversions import KeptInversions
 from headrouter.experiments.running.measuring import Metrics
+from headrouter.experiments.running.models import KeptModels
 from headrouter.experiments.running.small_maps import as_bytes
 from headrouter.experiments.running.unit import Job, Unit, backbone_of
 
@@ -39,6 +40,7 @@ class Work:
         device: Of models.
         edits: Whether edits are made; otherwise those that are there are measured.
         retry: Failures that are older than this moment, seconds since 1970, are tried again; 0 for none.
+        models: Loaded models that stay for later runs; None if they go with this one.
     """
 
     folder: RunFolder
@@ -47,6 +49,7 @@ class Work:
     device: str
     edits: bool
     retry: float
+    models: KeptModels | None = None
 
     def left(self, unit: Unit) -> bool:
         """Return whether anything of a unit is to be done."""
@@ -172,14 +175,20 @@ class Worker:
         if unit.loading is None:
             return PictureHand()
         if unit.loading != self._loading:
-            self._hand, self._loading = PictureHand(), None  # before the next model is loaded, this one goes
-            began = time.perf_counter()
+            self.leave()  # before the next model is loaded, this one goes
+            began, work = time.perf_counter(), self._work
             try:
-                self._hand = load(unit.jobs[0].configuration, unit.jobs, self._work.device, self._work.kept)
+                self._hand = load(unit.jobs[0].configuration, unit.jobs, work.device, work.kept, work.models)
             except Exception as error:
                 raise NotLoadedError from error
             self._loaded_in, self._loading = time.perf_counter() - began, unit.loading
         return self._hand
+
+    def leave(self) -> None:
+        """Let the model go, to those that are kept if there are such."""
+        if self._work.models is not None and self._loading is not None and isinstance(self._hand, ModelHand):
+            self._work.models.put((*self._loading, self._work.device), self._hand.model)
+        self._hand, self._loading = PictureHand(), None
 
 
 @final
