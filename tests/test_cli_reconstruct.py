@@ -70,6 +70,17 @@ def test_chosen_inversions_in_their_order_once(model: Path, photo: Path, capsys:
     assert list(table_of(capsys.readouterr().out)) == ["rf", "euler"]
 
 
+def test_operators_that_compare_with_no_source_act(
+    model: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [photo, "--model", model, "--steps", 3, "--size", "48x32", "--inversion", "euler", "--source", "a cat"]
+    found = []
+    for operator in ([], ["--operator", "none"], ["--operator", "pmi"]):
+        assert reconstruct(*arguments, *operator) == 0
+        found.append(table_of(capsys.readouterr().out)["euler"][:3])
+    assert found[0] == found[1] != found[2]
+
+
 WRONG: dict[str, tuple[list[Any], str]] = {
     "no picture": (["nowhere.png"], "cannot read `image` 'nowhere.png'"),
     "no such inversion": (["PHOTO", "--inversion", "fierflow"], "Did you mean 'fireflow'"),
@@ -79,6 +90,11 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "size that does not fit": (["PHOTO", "--model", "MODEL", "--size", "48x30"], "multiples of 8 pixels"),
     "guidance": (["PHOTO", "--model", "MODEL", "--guidance", -1], "`guidance`: Input should be"),
     "output": (["PHOTO", "--model", "MODEL", "-o", "PHOTO"], "not writable"),
+    "operator that compares": (["PHOTO", "--operator", "gate"], "`--operator` 'gate' would have no effect"),
+    "operator that inverts": (
+        ["PHOTO", "--operator", "pmi", "--inversion", "sdedit"],
+        "inversion` 'sdedit' inverts nothing",
+    ),
 }
 
 

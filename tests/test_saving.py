@@ -123,6 +123,21 @@ def test_a_full_disk_leaves_the_earlier_edit(
         check(tmp_path, old)
 
 
+def test_reference_pictures_of_the_earlier_edit_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ToyMMDiT, "most_references", 3)
+
+    def saved(*references: Image.Image) -> set[str]:
+        asked = Editor(ToyMMDiT(), "instruct", None, progress=False)
+        asked.edit(PICTURES[0], "a dog", references=references, steps=1, maps=False).save(tmp_path)
+        return {name for name in names(tmp_path) if name[0] != "."}
+
+    own = {"source.png", "edit-0.png", "result.json"}
+    assert saved(*PICTURES) == own | {"reference-1.png", "reference-2.png"}
+    (tmp_path / "reference-9.png").touch()  # of the user's
+    assert saved(PICTURES[1]) == own | {"reference-1.png", "reference-9.png"}
+    assert saved() == own | {"reference-9.png"}
+
+
 def test_only_pictures_of_the_earlier_edit_go(edits: tuple[Result, Result], tmp_path: Path) -> None:
     """What the user put there stays, whatever its name; and a record edited by hand chooses no files."""
     old, new = edits

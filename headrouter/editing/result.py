@@ -18,7 +18,7 @@ from headrouter.editing.batch import Batch, Edited
 from headrouter.editing.record import SOURCE, Record, reference_file
 from headrouter.editing.record_file import RECORD, as_json, read_plain
 from headrouter.editing.request import Settled
-from headrouter.editing.saving import save_together
+from headrouter.editing.saving import Counts, save_together
 from headrouter.errors import InvalidInputError
 from headrouter.imaging.measure import ssim
 from headrouter.imaging.pasting import pasted
@@ -185,8 +185,8 @@ class Result:
 
         Also ``mask-0.png`` … of edits that have a mask.
 
-        An edit that is there is replaced, with its masks and sheets. At any moment, killed or not, a record has its own pictures
-        beside it; if the disk is full, the earlier edit stays.
+        An edit that is there is replaced, with its masks, sheets and reference pictures. At any moment, killed or not, a record has
+        its own pictures beside it; if the disk is full, the earlier edit stays.
 
         Raises:
             InvalidInputError: the folder cannot be written to.
@@ -203,7 +203,7 @@ class Result:
         plain = {**self.record.plain(), "cost": cost, "images": names}
         plain |= {"strengths": list(self.strengths)} if self.strengths else {}
         files = {name: _png(picture) for name, picture in pictures.items()} | {RECORD: as_json(plain)}
-        save_together(target, files, len(names), lambda: _edits_of(target / RECORD))
+        save_together(target, files, (len(names), len(self.references)), lambda: _counts_of(target / RECORD))
         return target
 
     def refuse_unknown(self, prompt: int) -> None:
@@ -247,13 +247,16 @@ def _png(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _edits_of(path: Path) -> int:
-    """Return the number of edits of the record there, none if there is none."""
+def _counts_of(path: Path) -> Counts:
+    """Return the numbers of edits and reference pictures of the record there, none if there is none."""
     try:
-        images = read_plain(path).get("images")
+        plain = read_plain(path)
     except InvalidInputError:
-        return 0
-    return len(images) if isinstance(images, list) else 0
+        return 0, 0
+    images, references = (
+        len(found) if isinstance(found := plain.get(key), list) else 0 for key in ("images", "references")
+    )
+    return images, references
 
 
 @final

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from filelock import FileLock
 
@@ -22,19 +22,22 @@ _COUNT: Final = ".headrouter-count"
 _LOCK: Final = ".headrouter-saving"
 _PATIENCE: Final = 60.0
 """Seconds to wait for another process that saves in the same folder."""
-_NUMBERED: Final = re.compile(r"(?:edit|mask|sheet)-([0-9]{1,9})\.png")
+_NUMBERED: Final = re.compile(r"(edit|mask|sheet|reference)-([0-9]{1,9})\.png")
+Counts: TypeAlias = tuple[int, int]
+"""Numbers of edits, counted from 0 in names of files, and of reference pictures, counted from 1."""
+_NONE: Final = (0, 0)
 
 
 def save_together(
-    folder: Path, files: Mapping[str, bytes], edits: int = 0, before: Callable[[], int] = lambda: 0
+    folder: Path, files: Mapping[str, bytes], counts: Counts = _NONE, before: Callable[[], Counts] = lambda: _NONE
 ) -> None:
     """Replace files of a folder; the last of ``files`` is the record, which is removed first and written last.
 
     Args:
         folder: An existing folder.
         files: Contents by name.
-        edits: Number of edits among the files.
-        before: Returns the number of edits of the record that is replaced; their pictures that have no successor are removed.
+        counts: Of edits and reference pictures among the files.
+        before: Returns those of the record that is replaced; their pictures that have no successor are removed.
 
     Raises:
         InvalidInputError: they cannot be written; then what was there is still there, unless it failed amid the renaming.
@@ -53,7 +56,7 @@ def save_together(
                     made[name] = folder / f"{UNFINISHED}{uuid.uuid4().hex}"
                     _write(made[name], content)
                 if len(files) > 1:
-                    _make_room(folder, record, edits, before())
+                    _make_room(folder, record, counts, before())
                 for name in files:
                     path = folder / name
                     if name == record:
@@ -71,21 +74,30 @@ def save_together(
         raise InvalidInputError(f"cannot write '{path}': {getattr(error, 'strerror', None) or error}.") from error
 
 
-def _make_room(folder: Path, record: str, edits: int, before: int) -> None:
-    """Remove the old record, and pictures of edits that it or a save that was killed may have left."""
+def _make_room(folder: Path, record: str, counts: Counts, before: Counts) -> None:
+    """Remove the old record, and pictures that it or a save that was killed may have left."""
     count = folder / _COUNT
     refuse_occupied(count)
     if count.is_symlink():
         count.unlink()  # or what it leads to would be written over
     with suppress(OSError, ValueError):
-        before = max(before, int(count.read_text(encoding="ascii")))
-    count.write_text(str(max(edits, before)), encoding="ascii")
+        edits, *references = map(
+            int, count.read_text(encoding="ascii").split()
+        )  # an older headrouter counted edits alone
+        before = _larger(before, (edits, sum(references)))
+    count.write_text(" ".join(map(str, _larger(counts, before))), encoding="ascii")
     (folder / record).unlink(missing_ok=True)
     _sync(folder)
     for path in folder.iterdir():
         numbered = _NUMBERED.fullmatch(path.name)
-        if numbered and int(numbered[1]) < before and not path.is_dir():
-            path.unlink()
+        if numbered and not path.is_dir():
+            kind, number = numbered[1], int(numbered[2])
+            if 1 <= number <= before[1] if kind == "reference" else number < before[0]:
+                path.unlink()
+
+
+def _larger(one: Counts, other: Counts) -> Counts:
+    return max(one[0], other[0]), max(one[1], other[1])
 
 
 @contextmanager

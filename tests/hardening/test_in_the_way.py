@@ -30,7 +30,7 @@ def claim(folder: Path) -> None:
 
 
 def save(folder: Path) -> None:
-    save_together(folder, {"edit-0.png": b"", "result.json": b"{}"}, 1)
+    save_together(folder, {"edit-0.png": b"", "result.json": b"{}"}, (1, 0))
 
 
 USES: dict[str, Callable[[Path], object]] = {

@@ -18,6 +18,7 @@ from headrouter.errors import IncompatibleError, PluginWarning, reason_of
 if TYPE_CHECKING:
     from headrouter.editing.result import Reconstruction
     from headrouter.sampling.inversion import Inversion
+    from headrouter.sampling.velocity_operator import VelocityOperator
 
 EXAMPLES = """examples:
   headrouter reconstruct photo.png --source "a photo of a cat"
@@ -44,6 +45,13 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         action="append",
         metavar="NAME",
         help="name of an inversion; repeat for several (default: all that suit the model's prompts)",
+    )
+    parser.add_argument(
+        "--operator",
+        action="append",
+        metavar="NAME",
+        help="operator that changes the velocity between model and inversion (default: none); repeat for several; one that "
+        "compares an edit with its source has nothing to compare here",
     )
     parser.add_argument("-o", "--output", metavar="FOLDER", help="also write each reconstruction there, as NAME.png")
     parts = parser.add_argument_group("parts and knobs")
@@ -84,12 +92,13 @@ def _reconstructed(
     picture, size, progress = load_picture(arguments.image), size_of(arguments.size), not arguments.no_progress
     fitting, refused = _sorted(arguments, inversions)
     (first, *_) = fitting.values()
+    operators = _operators(arguments)
     loaded = Editor(
         arguments.backbone, first, None, model=arguments.model, progress=progress, **machine_of(arguments)
     ).backbone
     for name, inversion in fitting.items():
         try:
-            found = Editor(loaded, inversion, None, progress=progress).reconstruct(
+            found = Editor(loaded, inversion, None, operators=operators, progress=progress).reconstruct(
                 picture,
                 arguments.source,
                 negative_prompt=arguments.negative,
@@ -110,17 +119,35 @@ def _reconstructed(
         say(f"headrouter: {name} is left out: {reason_of(reason)}")
 
 
+def _operators(arguments: argparse.Namespace) -> "tuple[VelocityOperator, ...]":
+    """Return the operators that are asked for; refuse those that compare an edit with its source, which is the same here."""
+    from headrouter.editing.assembly import operators_of
+
+    names = [name for name in arguments.operator or () if name != "none"]
+    operators = operators_of(names)
+    for name, operator in zip(names, operators, strict=True):
+        if operator.needs_source:
+            raise IncompatibleError(
+                f"`--operator` {name!r} would have no effect: it changes an edit's velocity by how it differs from its source's, "
+                "and a reconstruction is its own source. Leave it out."
+            )
+    return operators
+
+
 def _sorted(
     arguments: argparse.Namespace, inversions: "dict[str, Inversion]"
 ) -> "tuple[dict[str, Inversion], dict[str, Exception]]":
     """Return inversions that the backbone can serve, and why it cannot serve others; one that was asked for is refused."""
-    from headrouter.editing.assembly import refuse_misfits
+    from headrouter.editing.assembly import name_of, refuse_misfits
     from headrouter.plugins import registry
+    from headrouter.sampling.velocity_operator import refuse_misfit_operators
 
+    operators = _operators(arguments)
     provided, fitting, refused = frozenset(registry().backbone(arguments.backbone).provides), {}, dict[str, Exception]()
     for name, inversion in inversions.items():
         try:
-            refuse_misfits(provided, arguments.backbone, (inversion,))
+            refuse_misfits(provided, arguments.backbone, (inversion, *operators))
+            refuse_misfit_operators(operators, inversion, name_of=name_of)
         except IncompatibleError as error:  # noqa: PERF203
             if arguments.inversion:
                 raise
