@@ -120,7 +120,7 @@ def _reconstructed(
 
 
 def _operators(arguments: argparse.Namespace) -> "tuple[VelocityOperator, ...]":
-    """Return the operators that are asked for; refuse those that compare an edit with its source, which is the same here."""
+    """Return the operators that are asked for; refuse those that compare, since a reconstruction is its own source."""
     from headrouter.editing.assembly import operators_of
 
     names = [name for name in arguments.operator or () if name != "none"]
