@@ -41,9 +41,21 @@ def edit_node(io: Any) -> Node:
                 io.Custom(MODEL).Input("model", tooltip="A loaded model, of a node under models."),
                 io.Image.Input("image", tooltip="Pictures to edit, each by itself."),
                 *(_text(io, one) for one in texts),
-                io.Combo.Input("preset", options=[_NO_PRESET, *presets], default=_NO_PRESET, tooltip=preset.help),
+                io.Combo.Input(
+                    "preset",
+                    options=[_NO_PRESET, *presets],
+                    default=_NO_PRESET,
+                    optional=True,
+                    tooltip=preset.help,
+                ),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=_LARGEST_SEED, control_after_generate=True, tooltip=seed.help
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=_LARGEST_SEED,
+                    control_after_generate=True,
+                    optional=True,
+                    tooltip=seed.help,
                 ),
                 *inputs_of(io, controls.values()),
                 mask_input(
@@ -71,9 +83,9 @@ def edit_node(io: Any) -> Node:
         inversion, methods = received.pop("inversion", None), received.pop("methods", "headrouter")
         operators, references = received.pop("operators", None), received.pop("references", None)
         editor = model.with_parts(inversion, methods, operators=operators, progress=comfy_progress())
-        asked = {"source_prompt": received.pop("source_prompt"), "negative_prompt": received.pop("negative_prompt")}
-        chosen = received.pop("preset")
-        asked |= {"seed": received.pop("seed"), "preset": None if chosen == _NO_PRESET else chosen}
+        asked = {name: received.pop(name, "") for name in _TEXTS[1:]} | {"seed": received.pop("seed", 0)}
+        chosen = received.pop("preset", _NO_PRESET)
+        asked |= {"preset": None if chosen == _NO_PRESET else chosen}
         pictures, given = pictures_of(image), received.pop("mask", None)
         asked |= values_of(controls.values(), received)
         further = [] if references is None else pictures_of(references, "references")
@@ -117,7 +129,8 @@ def record_text(results: list[Result]) -> str:
 def _text(io: Any, control: Control) -> Any:
     more = " One edit for each line." if control.name == "prompt" else ""
     shown = replace(control, help=control.help + more)
-    return io.String.Input(shown.name, default="", multiline=True, tooltip=shown.help)
+    optional = control.name != "prompt"
+    return io.String.Input(shown.name, default="", multiline=True, optional=optional, tooltip=shown.help)
 
 
 def _name(wire: str) -> str:

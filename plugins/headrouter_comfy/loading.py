@@ -45,6 +45,7 @@ def _node(io: Any, entry: Entry) -> Node:
                 io.String.Input(
                     "model",
                     default=spec.default_model,
+                    optional=True,
                     tooltip=f"Folder of a pipeline, a single file, a hub id, or a short name: {known}.",
                 ),
                 *inputs_of(io, (*controls, _MAX_ROWS)),
@@ -52,7 +53,7 @@ def _node(io: Any, entry: Entry) -> Node:
             outputs=[io.Custom(MODEL).Output(id="loaded", display_name="model")],
         )
 
-    def run(model: str, **received: Any) -> tuple[Editor]:
+    def run(model: str = "", **received: Any) -> tuple[Editor]:
         parameters = validate(class_of("backbone", name), values_of(controls, received), prefix="backbone.")
         rows = values_of([_MAX_ROWS], received)
         return (Editor(parameters, model=model.strip() or None, method=None, progress=False, **rows),)

@@ -90,12 +90,12 @@ def _node(
             inputs=[
                 io.Custom(EDITS).Input("edits"),
                 *more,
-                io.Int.Input("edit", default=0, min=0, max=999, tooltip=_EDIT),
+                io.Int.Input("edit", default=0, min=0, max=999, optional=True, tooltip=_EDIT),
             ],
             outputs=[one.Output(id=f"out_{one.io_type.lower()}", display_name=one.io_type.lower()) for one in outputs],
         )
 
-    def execute(edits: list[Result], edit: int, **received: Any) -> tuple[Any, ...]:
+    def execute(edits: list[Result], edit: int = 0, **received: Any) -> tuple[Any, ...]:
         return run(*one_of(edits, edit), **received)
 
     return node_of(io, schema, execute)

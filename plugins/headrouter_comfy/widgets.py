@@ -22,7 +22,10 @@ _TRUTH: Final[Mapping[str, bool]] = {"yes": True, "no": False}
 
 
 def inputs_of(io: Any, controls: Iterable[Control]) -> list[Any]:
-    """Return the inputs of a node that shows these controls."""
+    """Return the inputs of a node that shows these controls.
+
+    What has a default is optional, so that a saved graph still runs when a parameter is added.
+    """
     return [one for control in controls for one in _inputs(io, control)]
 
 
@@ -38,12 +41,12 @@ def values_of(controls: Iterable[Control], received: Mapping[str, Any]) -> dict[
 
 
 def _inputs(io: Any, control: Control) -> list[Any]:
-    about: dict[str, Any] = {"tooltip": _help(control)}
+    about: dict[str, Any] = {"tooltip": _help(control), "optional": not control.required}
     if control.kind == "mask":
-        return [mask_input(io, control.name, optional=not control.required, **about)]
+        return [mask_input(io, control.name, **about)]
     if control.kind == "masks":
-        names = _socket_names(control)
-        return [mask_input(io, name, optional=number > 0, **about) for number, name in enumerate(names)]
+        first, *more = _socket_names(control)
+        return [mask_input(io, first, **about), *(mask_input(io, one, **about | {"optional": True}) for one in more)]
     return [_widget(io, control, about)]
 
 

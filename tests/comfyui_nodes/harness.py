@@ -241,8 +241,13 @@ class Comfy:
         self.nodes = {one.GET_SCHEMA().node_id: one for one in nodes}
         assert len(self.nodes) == len(nodes)
 
-    def run(self, prompt: Mapping[int, tuple[str, Mapping[str, Any]]]) -> dict[int, tuple[Any, ...]]:
-        """Validate and run a prompt in a thread, without gradients, as ComfyUI does; outputs by number of the node."""
+    def run(
+        self, prompt: Mapping[int, tuple[str, Mapping[str, Any]]], *, filled: bool = True
+    ) -> dict[int, tuple[Any, ...]]:
+        """Validate and run a prompt in a thread, without gradients, as ComfyUI does; outputs by number of the node.
+
+        The page sends every widget; with `filled=False` those alone that are given, as a program may.
+        """
         outputs: dict[int, tuple[Any, ...]] = {}
         failed: list[BaseException] = []
 
@@ -250,7 +255,7 @@ class Comfy:
             try:
                 with torch.inference_mode():
                     for number in sorted(prompt):
-                        outputs[number] = self._execute(number, prompt, outputs)
+                        outputs[number] = self._execute(number, prompt, outputs, filled)
             except BaseException as error:
                 failed.append(error)
 
@@ -266,10 +271,12 @@ class Comfy:
         widgets = [one for one in self.schemas[name].inputs if isinstance(one, _Widget)]
         return {one.id: one.about["default"] for one in widgets} | values
 
-    def _execute(self, number: int, prompt: Mapping[int, Any], outputs: Mapping[int, Any]) -> tuple[Any, ...]:
+    def _execute(
+        self, number: int, prompt: Mapping[int, Any], outputs: Mapping[int, Any], filled: bool
+    ) -> tuple[Any, ...]:
         name, given = prompt[number]
         schema, values = self.schemas[name], {}
-        given = self.filled(name, **given)
+        given = self.filled(name, **given) if filled else dict(given)
         for one in schema.inputs:
             if one.id not in given:
                 assert one.optional, f"{name}: required input is missing: {one.id}"

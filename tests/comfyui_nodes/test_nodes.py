@@ -150,11 +150,9 @@ def test_the_graph_of_the_documentation_runs(comfy: Comfy) -> None:
     own = {
         int(number): (node["class_type"], node["inputs"]) for number, node in graph.items() if "." in node["class_type"]
     }
-    for name, given in own.values():
-        every = [one.id for one in comfy.schemas[name].inputs if not one.optional]
-        assert set(every) == set(given), "the file gives each widget, as ComfyUI's page does"
+    for _, given in own.values():
         given |= {key: [int(value[0]), value[1]] for key, value in given.items() if isinstance(value, list)}
-    assert [len(made) for made in comfy.run(own).values()] == [1, 4, 2, 1]
+    assert [len(made) for made in comfy.run(own, filled=False).values()] == [1, 4, 2, 1]
 
 
 def test_lines_and_pictures_give_one_edit_each(comfy: Comfy, inputs: dict[str, Any]) -> None:
