@@ -20,7 +20,6 @@ from headrouter.testing.toy import ToyMMDiT
 from tests.builders import PICTURE, sd35_in
 
 PROMPTS = ["a red square", "a blue disc on a gray ground"]
-SCALED = ["flowedit", "rf", "rf-sde", "sdedit"]
 
 
 def edited(inversion, strength=None, **asked):
@@ -117,16 +116,6 @@ def test_what_has_nothing_to_choose_is_refused_by_name():
         edited("rf", "auto", preset="drawn")
     with pytest.raises(InvalidInputError, match="`strength`"):
         edited("flowedit", "strong")
-
-
-@pytest.mark.parametrize("name", SCALED)
-def test_declared_values_are_values_and_inverting_does_not_depend_on_them(name):
-    inversion = part_class("inversion", name)
-    scale = inversion.strengths
-    assert len(set(scale.values)) == len(scale.values) > 1 and scale.parameter in inversion.model_fields
-    for value in scale.values:
-        assert getattr(validate(inversion, {scale.parameter: value}), scale.parameter) == value
-    assert not inversion.inverts or scale.parameter in inversion.sampling_only
 
 
 def test_a_configuration_of_an_experiment_has_it():

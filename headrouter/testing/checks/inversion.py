@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from headrouter.attention.rows import Row
+from headrouter.config.configuration import validate
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.inversion import Inversion, RunInputs, State
 from headrouter.testing.check import check, collect, expect
@@ -56,6 +57,27 @@ def its_description_is_sound(subject: InversionSubject) -> None:
             expect(chosen.stop <= steps, f"`{name}_steps({steps})` is {chosen}, and the grid has {steps} steps")
         expect(isinstance(inversion.needs_source(0, steps), bool), "`needs_source` does not answer yes or no")
     expect(inversion.model_config.get("frozen") is True, "its parameters can be changed after they were validated")
+
+
+@check(since="0.4")
+def its_strengths_are_values_of_a_parameter_of_sampling(subject: InversionSubject) -> None:
+    """Each value of `strengths` can be set, and inverting does not depend on the parameter.
+
+    If this fails: name a field and values that it takes; where there is an inversion, name the field in `sampling_only`.
+    """
+    inversion, scale = subject.inversion, subject.inversion.strengths
+    if scale is None:
+        return
+    expect(len(set(scale.values)) == len(scale.values) > 1, f"`strengths` has no choice of values: {scale.values}")
+    for value in scale.values:
+        found = validate(type(inversion), {scale.parameter: value})
+        expect(getattr(found, scale.parameter) == value, f"`{scale.parameter}` {value} becomes another value")
+        for steps in (4, 9):
+            expect(len(found.sampling_steps(steps)) > 0, f"`{scale.parameter}` {value} leaves no step of {steps}")
+    expect(
+        not inversion.inverts or scale.parameter in inversion.sampling_only,
+        f"`strengths` names `{scale.parameter}`, which inverting depends on: `sampling_only` does not name it",
+    )
 
 
 @check(since="0.1")
