@@ -14,8 +14,8 @@ TABLE = Path(__file__).parents[2] / "docs" / "features.md"
 WORKS = "works"
 EXACTNESS = """\
 How exact "works" is. With something on the model (from `LoRA` down to `enable_group_offload`), steering at zero strength gives the
-plain edit bit for bit, and real steering changes it. Compiled blocks, heard but not steered, draw the same picture bit for bit, and
-steered one within one level of 256 of the uncompiled one; velocities of compiled blocks, plain and steered, are within 1e-5 of
+plain edit bit for bit, and real steering changes it. Compiled blocks with a listener
+that does not steer draw the same picture bit for bit, and steered one within one level of 256 of the uncompiled one; velocities of compiled blocks, plain and steered, are within 1e-5 of
 uncompiled ones (`tests/adapters/test_compiled.py`). A listener that changes nothing changes no bit of a velocity
 (`tests/adapters/test_companions.py`). Generation is within one level of the stock pipeline's, and its latents within 1e-5
 (`tests/adapters/test_stock_pipeline.py`). Edits in groups, and local blending with a white mask, are
