@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import command_help
+import notebooks
 import part_parameters
 import public_names
 import repository_links
@@ -32,10 +33,14 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages, and replace folders in the navigation by their pages."""
-    generated = {page: (ROOT / origin).read_text(encoding="utf-8") for origin, page in repository_links.PAGES.items()}
+    generated: dict[str, str | bytes] = {
+        page: (ROOT / origin).read_text(encoding="utf-8") for origin, page in repository_links.PAGES.items()
+    }
     generated |= public_names.pages()
     generated["reference/commands.md"] = command_help.page()
     generated["reference/parameters.md"] = part_parameters.page(complete=bool(config.extra["parameters"]))
+    for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        generated |= {f"notebooks/{name}": content for name, content in notebooks.files(notebook).items()}
     for folder, (title, sentence) in LISTS.items():
         generated[f"{folder}/index.md"] = _list_of(folder, title, sentence)
     for path, content in generated.items():

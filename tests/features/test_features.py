@@ -15,8 +15,9 @@ WORKS = "works"
 EXACTNESS = """\
 How exact "works" is. With something on the model (from `LoRA` down to `enable_group_offload`), steering at zero strength gives the
 plain edit bit for bit, and real steering changes it. Compiled blocks with a listener
-that does not steer draw the same picture bit for bit, and steered one within one level of 256 of the uncompiled one; velocities of compiled blocks, plain and steered, are within 1e-5 of
-uncompiled ones (`tests/adapters/test_compiled.py`). A listener that changes nothing changes no bit of a velocity
+that does not steer draw the same picture bit for bit, and steered ones draw one within one level of 256 of the uncompiled one;
+velocities of compiled blocks, plain and steered, are within 1e-5 of uncompiled ones
+(`tests/adapters/test_compiled.py`). A listener that changes nothing changes no bit of a velocity
 (`tests/adapters/test_companions.py`). Generation is within one level of the stock pipeline's, and its latents within 1e-5
 (`tests/adapters/test_stock_pipeline.py`). Edits in groups, and local blending with a white mask, are
 within one level of edits together and of the plain edit: their batches differ in size, by which kernels may round. Kept
