@@ -33,6 +33,8 @@ def rewritten(markdown: str, page: str, repository: str | None) -> str:
         if inside is not None:
             if (ROOT / path).is_dir():
                 inside += "/index.md"
+            if inside.endswith(".ipynb") and posixpath.splitext(inside)[0] != posixpath.splitext(page)[0]:
+                inside = posixpath.splitext(inside)[0] + ".md"  # the notebook's page, which links to the notebook
             return f"{picture}[{text}]({os.path.relpath(inside, posixpath.dirname(page) or '.')}{anchor}{fragment})"
         if not (ROOT / path).exists():
             return match[0]  # mkdocs reports it

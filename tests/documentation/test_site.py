@@ -107,6 +107,8 @@ def test_a_broken_link_a_broken_anchor_and_a_forgotten_page_fail_the_build(tmp_p
             None,
             "![p](images/demo.png) [d](decisions/index.md)",
         ),
+        ("index.md", "[n](docs/notebooks/tour.ipynb)", None, "[n](notebooks/tour.md)"),
+        ("notebooks/tour.md", "[n](tour.ipynb)", None, "[n](tour.ipynb)"),
         ("a.md", "[the pins](../constraints.txt)", None, "`the pins`"),
         ("a.md", "[`pins`](../constraints.txt)", None, "`pins`"),
         (
