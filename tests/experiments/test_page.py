@@ -236,6 +236,26 @@ def test_published_figures_are_on_the_page_as_such(made: Path, tmp_path: Path) -
     assert found["lines"] == [{"origin": "published", "cells": ["theirs", "0.9 a"], "remark": ""}]
 
 
+def test_a_published_table_has_its_marks_raised_and_says_what_is_missing(
+    made: Path, tmp_path: Path, driver: Chrome
+) -> None:
+    lines = [
+        Line(
+            "ours", [Cell("ours"), Cell("rf", ("a",)), Cell("toy"), Cell("25.9 [25.1, 26.7]", ("a", "b")), Cell("1 c")]
+        ),
+        Line("missing", [Cell("missing"), Cell("theirs"), Cell("toy"), Cell("–"), Cell("–")], "It is not there."),
+    ]
+    headings, notes = ["whose", "system", "model", "PSNR", "SSIM"], [("a", "of 8 bits"), ("b", "of 10 edits")]
+    page = write_page(
+        gather(made), tmp_path / "page", "euler", [Comparison("Table 1", "a paper", headings, lines, notes)]
+    )
+    driver.get(f"{page.as_uri()}#view=tables")
+    script = "return [...document.querySelectorAll('.published tbody tr')].map((row) => [...row.cells].map((one) => one.innerHTML))"
+    ours, missing = driver.execute_script(script)
+    assert ours[1:] == ["rf<sup> a</sup>", "toy", "25.9<small> [25.1, 26.7]</small><sup> a,b</sup>", "1 c"]
+    assert missing[1:] == ["theirs", "toy", "It is not there."]
+
+
 @pytest.fixture(scope="module")
 def driver() -> Iterator[Chrome]:
     with chromium() as found:

@@ -143,6 +143,19 @@ def test_csv_has_every_number() -> None:
     assert float(next(row for row in read if row["column"] == "rows")["mean"]) == 70
 
 
+def test_several_data_sets_as_one_have_a_mean_each() -> None:
+    """Those of a set are the means of its edits alone; kinds without a set, and a single set, have no such tables."""
+    apart = [replace(row, kind=f"{'pie' if row.item < '008' else 'ted'}: {row.kind}") for row in CAREFUL]
+    (one,), (pie,) = summarise(apart, COLUMNS), summarise(apart[:8], COLUMNS)
+    assert list(one.by_set) == ["pie", "ted"] and one.by_set["pie"] == pie.values and not pie.by_set
+    assert not summarise([*apart, *CAREFUL[:1]], COLUMNS)[0].by_set and not summarise(CAREFUL, COLUMNS)[0].by_set
+    text = markdown([one], COLUMNS, RATES, "Title")
+    assert "\npie, 8 edits, sd3.5:\n\n| # | configuration | success |" in text and "\nted, 8 edits, sd3.5:\n" in text
+    read = list(csv.DictReader(io.StringIO(as_csv([one], COLUMNS))))
+    (mean,) = [row["mean"] for row in read if row["kind"] == "ted: all" and row["column"] == "m-1.success"]
+    assert float(mean) == 0.5
+
+
 def test_the_plot_has_the_edit_across_and_preservation_up() -> None:
     assert axes_of(COLUMNS, RATES) == ("m-1.success", "m-1.kept")
     assert axes_of({"m-1.success": COLUMNS["m-1.success"]}, RATES) is None

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from headrouter.experiments.metric import Column
@@ -17,6 +17,8 @@ from headrouter.experiments.results.rows import (
 from headrouter.experiments.statistics import Estimate, mean, rate, spread_over_seeds
 
 COSTS = ("calls", "rows", "seconds", "processor")
+SET = ": "
+"""Stands between a data set and a kind of its edits, where several sets are taken as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Summary:
         by_kind: The same of each kind of edit.
         over_seeds: Standard deviation of each column between seeds; NaN with one seed.
         spent: Mean cost of an edit.
+        by_set: Estimates of each data set where several are taken as one, so that each kind has its set before it,
+            ``pie-bench: change_style``; empty otherwise.
     """
 
     number: int
@@ -41,6 +45,7 @@ class Summary:
     by_kind: Mapping[str, Mapping[str, Estimate]]
     over_seeds: Mapping[str, float]
     spent: Mapping[str, float]
+    by_set: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
 
 def summarise(rows: Sequence[Row], columns: Mapping[str, Column]) -> list[Summary]:
@@ -55,18 +60,25 @@ def _summary(
     number: int, rows: Sequence[Row], columns: Mapping[str, Column], rates: set[str], kinds: Sequence[str]
 ) -> Summary:
     members = {kind: [row for row in rows if row.kind == kind] for kind in kinds}
+    sets = {
+        kind.partition(SET)[0]: [row for row in rows if row.kind.startswith(kind.partition(SET)[0] + SET)]
+        for kind in kinds
+    }
+    apart = len(sets) > 1 and all(SET in kind for kind in kinds)
+
+    def estimated(some: Sequence[Row]) -> dict[str, Estimate]:
+        return {name: estimate(some, name, column, name in rates) for name, column in columns.items()}
+
     return Summary(
         number,
         rows[0].backbone,
         rows[0].configuration,
         len(rows),
-        values={name: estimate(rows, name, column, name in rates) for name, column in columns.items()},
-        by_kind={
-            kind: {name: estimate(some, name, column, name in rates) for name, column in columns.items()}
-            for kind, some in members.items()
-        },
+        values=estimated(rows),
+        by_kind={kind: estimated(some) for kind, some in members.items()},
         over_seeds={name: _over_seeds(rows, name, column) for name, column in columns.items()},
         spent={name: fmean(row.spent.get(name, 0.0) for row in rows) for name in COSTS},
+        by_set={name: estimated(some) for name, some in sets.items()} if apart else {},
     )
 
 

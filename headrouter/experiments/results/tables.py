@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from headrouter.experiments.metric import Column
 from headrouter.experiments.results.paired import Paired
-from headrouter.experiments.results.summary import COSTS, Summary
+from headrouter.experiments.results.summary import COSTS, SET, Summary
 from headrouter.experiments.statistics import Estimate
 
 _COSTS = {"calls": "calls", "rows": "rows", "seconds": "s/edit", "processor": "CPU s/edit"}
@@ -84,6 +84,12 @@ def markdown(
         name = backbone or "other editors"
         lines += ["", f"## {name}, {count} edits", ""]
         lines += table(headings(columns), [cells(one, columns, rates) for one in members])
+        for each in members[0].by_set:
+            own = [replace(one, values=one.by_set[each]) for one in members]
+            count = max(found.count for one in own for found in one.values.values())
+            lines += ["", f"{each}, {count} edits, {name}:", ""]
+            heads, skipped = headings(columns), len(_COSTS)
+            lines += table(heads[:-skipped], [cells(one, columns, rates)[:-skipped] for one in own])
         for measure in _by_kind(columns, rates):
             kinds = list(members[0].by_kind)
             lines += ["", f"{heading(measure, columns[measure])} by kind of edit, {name}:", ""]
@@ -120,12 +126,16 @@ def _escaped(text: str) -> str:
 
 
 def as_csv(summaries: Sequence[Summary], columns: Mapping[str, Column]) -> str:
-    """Return a line for each configuration, kind and column: mean, interval, number of values; kind ``all`` for all edits."""
+    """Return a line for each configuration, kind and column: mean, interval, number of values.
+
+    The kind ``all`` stands for all edits, ``pie-bench: all`` for those of one of several data sets.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["backbone", "configuration", "kind", "column", "mean", "low", "high", "count", "between seeds"])
     for one in summaries:
-        for kind, values in {"all": one.values, **one.by_kind}.items():
+        sets = {f"{name}{SET}all": values for name, values in one.by_set.items()}
+        for kind, values in {"all": one.values, **sets, **one.by_kind}.items():
             for name in values:
                 found = values[name]
                 between = one.over_seeds[name] if kind == "all" else ""

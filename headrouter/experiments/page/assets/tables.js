@@ -70,6 +70,17 @@ Report.views.tables = {
   },
 };
 
+/** Columns of a published table before its figures: whose, the system, the model. */
+const WORDS = 3;
+
+/** Return a figure, its interval small, with the marks of its notes raised: "22.90 [22.1, 23.7] a,c". */
+const marked = (text, notes) => {
+  const known = new Set(notes.map(([mark]) => mark)), [, rest, marks] = /^(.*) ([a-z,]+)$/.exec(text) ?? [];
+  const own = rest !== undefined && marks.split(",").every((mark) => known.has(mark));
+  const [value, interval] = (own ? rest : text).split(/ (?=\[[^\]]*\]$)/);
+  return [value, interval ? make("small", {}, ` ${interval}`) : null, own ? make("sup", {}, ` ${marks}`) : null];
+};
+
 /** Make a table of published figures beside ours, each line marked with where it is from. */
 const publishedTable = (one) => make("section", { class: "published" },
   make("h3", {}, one.title, " ", make("span", { class: "tag" }, "with published figures")),
@@ -77,6 +88,7 @@ const publishedTable = (one) => make("section", { class: "published" },
   make("div", { class: "wide" }, make("table", { class: "numbers" },
     make("thead", {}, make("tr", {}, one.headings.map((text) => make("th", { scope: "col" }, text)))),
     make("tbody", {}, one.lines.map((line) => make("tr", { class: line.origin },
-      line.cells.map((text, place) => make("td", {}, place ? text : [text === line.origin ? null : `${text} `, make("span", { class: "tag" }, line.origin)])),
-      line.remark ? make("td", { class: "remark" }, line.remark) : null))))),
+      (line.origin === "missing" ? line.cells.slice(0, WORDS) : line.cells).map((text, place) =>
+        make("td", {}, place ? marked(text, one.notes) : make("span", { class: "tag" }, line.origin))),
+      line.origin === "missing" ? make("td", { class: "remark", colspan: Math.max(1, one.headings.length - WORDS) }, line.remark) : null))))),
   make("ul", { class: "hint" }, one.notes.map(([mark, text]) => make("li", {}, make("sup", {}, mark), " ", text))));

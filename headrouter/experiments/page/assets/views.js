@@ -93,6 +93,7 @@ Report.show = async () => {
     Report.views[name].build(main, state);
     for (const one of document.querySelectorAll(".problems details")) one.open = name === "overview";
     for (const link of document.querySelectorAll("#views a")) link.toggleAttribute("aria-current", link.dataset.view === name);
+    document.querySelector("#views [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
   const wrong = (error) => main.prepend(make("p", { class: "error", role: "alert" }, error.message));
   const { cell, ...rest } = state;
