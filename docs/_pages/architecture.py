@@ -28,11 +28,11 @@ OUTSIDE: Final = (  # first and last room beside it, title, packages, colour
     (
         "experiments",
         "experiments",
-        "data sets, metrics, executors, other editors",
-        "datasets  metrics  ray  editors",
+        "data sets, metrics, executors, other editors, tuning",
+        "datasets  metrics  ray  editors  tune",
         "#e9d8fd",
     ),
-    ("editing", "editing", "analyses, the drawn world", "analysis  shapes", "#e9d8fd"),
+    ("editing", "editing", "analyses, the drawn world, nodes", "analysis  shapes  comfy", "#e9d8fd"),
     ("sampling", "sampling", "inversions, velocity operators", "inversions  operators", "#c6f6d5"),
     ("methods", "methods", "methods", "injection  blending  references", "#fefcbf"),
     ("models", "attention", "adapters", "diffusers (shared)  flux  sd3  flux2  qwen_image  …", "#fed7d7"),
@@ -70,12 +70,12 @@ def drawing() -> str:
     shapes += _box(RIGHT, _y(libraries), ROW - 8, "#e2e8f0", "diffusers, transformers", "models and weights")
     middle = RIGHT[0] + RIGHT[1] / 2
     shapes.append(_arrow(middle, _y(order.index("attention")) + ROW - 8, middle, _y(libraries)))
-    shapes.append(
-        _text(
-            RIGHT[0], _y(libraries + 2) + 12, "An arrow is an import. Adapters know no method, methods know no model,"
-        )
+    legend = (
+        "An arrow is an import. Adapters know no method, methods",
+        "know no model, inversions know neither: contracts",
+        "that every check runs.",
     )
-    shapes.append(_text(RIGHT[0], _y(libraries + 2) + 32, "inversions know neither: contracts that every check runs."))
+    shapes += [_text(RIGHT[0], _y(libraries + 2) + 20 * line, text) for line, text in enumerate(legend)]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         'font-family="Helvetica, Arial, sans-serif" role="img">'
