@@ -1,8 +1,8 @@
 """Run experiments in child processes that are killed, stopped and started again: a script, so that forking is safe.
 
-    python kills.py one|several|real FOLDER KILLS SEED
+    python kills.py FOLDER SEED one|several|real=KILLS...
 
-Prints JSON: kills, the number of runs that ended by themselves, cells, and what is wrong, which should be nothing.
+Prints JSON for each kind: kills, the number of runs that ended by themselves, cells, and what is wrong, which should be nothing.
 """
 
 import json
@@ -127,6 +127,8 @@ def several(root: Path, kills: int, chance: random.Random) -> dict[str, Any]:
 
 def real(root: Path, kills: int, chance: random.Random) -> dict[str, Any]:
     """Kill runs of a bundled model, and let the last one end."""
+    import headrouter_sd3.backbone  # noqa: F401  # once, for all children: a kill while diffusers is imported shows nothing
+
     one = configure("one", "sd3.5", "euler", None, model="shapes", steps=2)
     experiment = light.experiment(one, pictures=12, edits=2, sizes=((64, 64),))
     folder, killed, found, partly = root / "real", 0, [], 0
@@ -141,10 +143,15 @@ def real(root: Path, kills: int, chance: random.Random) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    what, place, count, seed = sys.argv[1:]
+    place, seed, *asked = sys.argv[1:]
     light.registered()
     run(light.experiment(pictures=1), Path(place) / "warm", progress=False)  # hashes the code once, for all children
     kinds: dict[str, Callable[..., dict[str, Any]]] = {"one": one, "several": several, "real": real}
-    result = kinds[what](Path(place), int(count), random.Random(int(seed)))
-    spent = os.times()
-    print(json.dumps({**result, "processor": round(spent.children_user + spent.children_system, 1)}))
+    result = {}
+    for kind, count in (each.split("=") for each in asked):
+        before = os.times()
+        result[kind] = kinds[kind](Path(place), int(count), random.Random(int(seed)))
+        spent = os.times()
+        processor = spent.children_user + spent.children_system - before.children_user - before.children_system
+        result[kind]["processor"] = round(processor, 1)
+    print(json.dumps(result))
