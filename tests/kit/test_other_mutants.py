@@ -10,7 +10,7 @@ from headrouter.methods.method import Method, MethodRun, Needs
 from headrouter.methods.word_maps import WordMaps
 from headrouter.plugins import Registry
 from headrouter.plugins.specifications import InversionSpec, MethodSpec, Preset, hookimpl
-from headrouter.sampling.inversion import State, per_row
+from headrouter.sampling.inversion import State, StrengthScale, per_row
 from headrouter.testing import (
     InversionSubject,
     MethodSubject,
@@ -82,6 +82,15 @@ class SecretNoise(Euler):
         return State(after.latents + 0.01 * per_row(inputs.noise("secret", step), rows))
 
 
+class InvertsByStrength(Euler):
+    sampling_only = frozenset()
+    strengths = StrengthScale("fixed_point", (2, 1))
+
+
+class OneStrength(Euler):
+    strengths = StrengthScale("fixed_point", (1, 1))
+
+
 @pytest.mark.parametrize(
     ("kind", "check", "says"),
     [
@@ -93,6 +102,8 @@ class SecretNoise(Euler):
         (FirstPictureForAll, "rows_belong_to_their_pictures", "rows of two pictures are the same"),
         (ForgetsRows, "rows_can_be_dropped", "when another row is dropped"),
         (SecretNoise, "it_draws_noise_where_it_says", "does not name 'sample'"),
+        (InvertsByStrength, "its_strengths_are_values_of_a_parameter_of_sampling", "which inverting depends on"),
+        (OneStrength, "its_strengths_are_values_of_a_parameter_of_sampling", "no choice of values"),
         (NeedsInversion, "it_starts_from_noise_without_an_inversion", "raised TypeError"),
     ],
 )
