@@ -258,6 +258,7 @@ ASKED = [
     "preset",
     "keep",
     "push",
+    "strength",
     "steps",
     "guidance",
     "seed",
