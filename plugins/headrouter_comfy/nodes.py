@@ -7,6 +7,7 @@ from headrouter_comfy.loading import load_nodes
 from headrouter_comfy.node import Node
 from headrouter_comfy.parts import part_nodes
 from headrouter_comfy.results import result_nodes
+from headrouter_comfy.saving import save_node
 
 
 def nodes(io: Any) -> list[Node]:
@@ -15,4 +16,4 @@ def nodes(io: Any) -> list[Node]:
     Args:
         io: ComfyUI's module ``comfy_api.latest.io``.
     """
-    return [*load_nodes(io), edit_node(io), *result_nodes(io), *part_nodes(io)]
+    return [*load_nodes(io), edit_node(io), *result_nodes(io), save_node(io), *part_nodes(io)]

@@ -194,8 +194,8 @@ class Interruption:
             raise InterruptProcessingException
 
 
-def modules() -> dict[str, ModuleType]:
-    """The modules that nodes import from ComfyUI."""
+def modules(output: str = "") -> dict[str, ModuleType]:
+    """The modules that nodes import from ComfyUI, with its output folder."""
     io: Any = ModuleType("comfy_api.latest._io")
     io.Int = _type("INT", ("min", "max", "step", "control_after_generate"))
     io.Float = _type("FLOAT", ("min", "max", "step", "round"))
@@ -211,7 +211,10 @@ def modules() -> dict[str, ModuleType]:
     management: Any = ModuleType("comfy.model_management")
     management.throw_exception_if_processing_interrupted = Interruption.throw
     management.InterruptProcessingException = InterruptProcessingException
+    paths: Any = ModuleType("folder_paths")
+    paths.get_output_directory = lambda: output
     return {
+        "folder_paths": paths,
         "comfy_api": ModuleType("comfy_api"),
         "comfy_api.latest": latest,
         "comfy": ModuleType("comfy"),
@@ -266,7 +269,7 @@ class Comfy:
             raise failed[0]
         return outputs
 
-    def filled(self, name: str, **values: Any) -> dict[str, Any]:
+    def filled(self, name: str, /, **values: Any) -> dict[str, Any]:
         """The inputs of a node as the page sends them: every widget, at its default unless it was changed."""
         widgets = [one for one in self.schemas[name].inputs if isinstance(one, _Widget)]
         return {one.id: one.about["default"] for one in widgets} | values

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from headrouter_comfy.saving import new_folder
 from headrouter_comfy.tensors import mask_of_tensor, mask_tensor_of, pictures_of, tensor_of
 from headrouter_flux_kontext.parameters import KontextParameters
 from headrouter_flux_kontext.testing import tiny_kontext
@@ -21,6 +22,7 @@ from comfyui_nodes.harness import Comfy, Interruption, InterruptProcessingExcept
 from headrouter.cli import main
 from headrouter.editing.assembly import part_class
 from headrouter.editing.editor import Editor
+from headrouter.editing.replay import replay
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.plugins import registry
 
@@ -33,9 +35,10 @@ INSIDE.paste(255, (0, 0, 40, 64))
 
 
 @pytest.fixture(scope="module")
-def comfy() -> Iterator[Comfy]:
+def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
+    output = str(tmp_path_factory.mktemp("output"))
     with pytest.MonkeyPatch.context() as patch:
-        for name, module in modules().items():
+        for name, module in modules(output).items():
             patch.setitem(sys.modules, name, module)
         yield Comfy()
 
@@ -168,6 +171,20 @@ def test_lines_and_pictures_give_one_edit_each(comfy: Comfy, inputs: dict[str, A
         pixels(image)[2:, :, :38], np.full((2, 64, 38, 3), 255)
     )  # what is pasted back, short of the seam
     assert not np.array_equal(pixels(image)[0], pixels(image)[1])
+
+
+def test_saved_edits_are_run_again_and_never_replaced(comfy: Comfy, inputs: dict[str, Any], tmp_path: Path) -> None:
+    graph: dict[int, Any] = {1: ("headrouter.edit", {**inputs, "steps": 2, "keep": 0.7})}
+    graph |= {2: ("headrouter.save", {"edits": [1, 3], "name": "stars/red"}), 3: ("headrouter.save", {"edits": [1, 3]})}
+    made = comfy.run(graph)
+    folder = Path(made[2][0])
+    assert folder.parts[-2:] == ("stars", "red-00001") and Path(made[3][0]).name == "headrouter-00001"
+    again = replay(folder, progress=False)
+    assert np.array_equal(pixels(again.image), pixels(made[1][0][0]))
+    assert new_folder(folder.parent, "red").name == "red-00002"
+    for name in ("../red", "", ".", "/red"):
+        with pytest.raises(InvalidInputError, match="`name` must be a folder within"):
+            new_folder(tmp_path, name)
 
 
 def test_presets_fill_what_the_widgets_leave(comfy: Comfy, inputs: dict[str, Any]) -> None:
