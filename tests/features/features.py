@@ -31,11 +31,14 @@ from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
 from headrouter_flux.parameters import FluxParameters
 from headrouter_flux2.parameters import KleinParameters
 from headrouter_flux2.testing import tiny_klein
+from headrouter_flux_kontext.parameters import KontextParameters
+from headrouter_flux_kontext.testing import tiny_kontext
 from headrouter_injection.method import Injection
 from headrouter_inversions.directedit import DirectEdit
 from headrouter_inversions.euler import Euler
 from headrouter_inversions.fireflow import FireFlow
 from headrouter_inversions.flowedit import FlowEdit
+from headrouter_inversions.instruct import Instruct
 from headrouter_inversions.rf import RFInversion
 from headrouter_inversions.rf_sde import RFInversionSDE
 from headrouter_inversions.rf_solver import RFSolver
@@ -48,6 +51,8 @@ from headrouter_ovis_image.parameters import OvisImageParameters
 from headrouter_ovis_image.testing import tiny_ovis_image
 from headrouter_qwen_image.parameters import QwenImageParameters
 from headrouter_qwen_image.testing import tiny_qwen_image
+from headrouter_qwen_image_edit.parameters import EditParameters
+from headrouter_qwen_image_edit.testing import tiny_qwen_image_edit
 from headrouter_sd3.parameters import SD3Parameters, SD35Parameters
 from headrouter_z_image.parameters import ZImageParameters
 from headrouter_z_image.testing import tiny_z_image
@@ -84,15 +89,48 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 """Further families of models, plug-ins that come along."""
 
-COLUMNS = {**BACKBONES, **FAMILIES}
+INSTRUCTED: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "FLUX.1 Kontext": lambda: (KontextParameters(), tiny_kontext()),
+    "Qwen-Image-Edit": lambda: (EditParameters(), tiny_qwen_image_edit()),
+}
+"""Models that edit by instructions: there the prompt is the instruction, and no source prompt is given."""
+
+COLUMNS = {**BACKBONES, **FAMILIES, **INSTRUCTED}
 
 Parts = tuple[Any, Any]
 SIZE = (48, 32)
 
 
-def editor(parts: Parts, inversion: Any = None, method: Methods = None, **values: Any) -> Editor:
-    backbone, pipeline = parts
-    return Editor(backbone, inversion or Euler(steps=3), method, pipeline=pipeline, progress=False, **values)
+class ByInstructions:
+    """An editor that is given no source prompt."""
+
+    def __init__(self, tool: Editor):
+        self._tool = tool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tool, name)
+
+    def edit(self, image: Any, prompt: Any, source: str = "", **asked: Any) -> Any:
+        return self._tool.edit(image, prompt, **asked)
+
+    def invert(self, image: Any, source: str = "", **asked: Any) -> Any:
+        return self._tool.invert(image, **asked)
+
+
+def plain_inversion(parts: Parts, steps: int = 3) -> Any:
+    """The plain inversion of a kind of model; by instructions the source's prompt is the null instruction."""
+    instructed = isinstance(parts[0], KontextParameters | EditParameters)
+    return Instruct(steps=steps, null_instruction=SOURCE) if instructed else Euler(steps=steps)
+
+
+def editor(parts: Parts, inversion: Any = None, method: Methods = None, **values: Any) -> Any:
+    return of_kind(parts, inversion, method, pipeline=parts[1], **values)
+
+
+def of_kind(parts: Parts, inversion: Any = None, method: Methods = None, **values: Any) -> Any:
+    chosen = inversion or plain_inversion(parts)
+    tool = Editor(parts[0], chosen, method, progress=False, **values)
+    return ByInstructions(tool) if chosen.takes_references else tool
 
 
 def latents(parts: Parts, inversion: Any = None, method: Methods = None, **asked: Any) -> np.ndarray[Any, Any]:
@@ -129,12 +167,10 @@ def edits_by(inversion: Any) -> Callable[[Parts], None]:
 
 def changes_velocities(parts: Parts) -> None:
     """Operators change the edit, and at their neutral values no bit of it."""
+    own = plain_inversion(parts)
+    inversion = own if own.takes_references else FlowEdit(steps=2, last_steps=1.0)
     (plain, neutral, changed) = (
-        np.asarray(
-            editor(parts, FlowEdit(steps=2, last_steps=1.0), operators=some)
-            .edit(PICTURE, TARGET, SOURCE, size=SIZE)
-            .image
-        )
+        np.asarray(editor(parts, inversion, operators=some).edit(PICTURE, TARGET, SOURCE, size=SIZE).image)
         for some in (None, [Projection(strength=0.0), Gate(strength=0.0)], [Projection(), Gate()])
     )
     assert np.array_equal(neutral, plain) and not np.array_equal(changed, plain)
@@ -292,11 +328,17 @@ def kept_inversion(parts: Parts) -> None:
     assert np.array_equal(np.asarray(direct.image), np.asarray(shared.image))
 
 
+def save(pipeline: Any, folder: Path) -> None:
+    """Save a pipeline as its class does; a processor that was put together by hand cannot be saved."""
+    if getattr(getattr(pipeline, "processor", None), "video_processor", pipeline) is None:
+        raise IncompatibleError("not tried, since the small pipeline cannot be saved without torchvision.")
+    pipeline.save_pretrained(folder)
+
+
 def same_edit_from_its_record(parts: Parts) -> None:
-    backbone, pipeline = parts
     with tempfile.TemporaryDirectory() as folder:
-        pipeline.save_pretrained(Path(folder) / "model")
-        tool = Editor(backbone, Euler(steps=3), HeadRouter(), model=str(Path(folder) / "model"), progress=False)
+        save(parts[1], Path(folder) / "model")
+        tool = of_kind(parts, None, HeadRouter(), model=str(Path(folder) / "model"))
         result = tool.edit(PICTURE, TARGET, SOURCE, seed=3, size=SIZE)
         result.save(Path(folder) / "out")
         again = replay(Path(folder) / "out" / "result.json", progress=False)
@@ -411,7 +453,7 @@ def compiled(parts: Parts) -> None:
     """One block of each kind, since compiling takes long, and one step of generation: a listener that changes nothing
     changes no bit, and steering is what it is without compilation, to one level of 256."""
     _backbone, pipeline = parts
-    tool = editor(parts, Euler(steps=1))
+    tool = editor(parts, plain_inversion(parts, steps=1))
     strong = HeadRouter(gamma=0.0, image_tokens="off", rho=0.5, text_blocks="all")
 
     def picture(method: Methods) -> np.ndarray[Any, Any]:
@@ -467,7 +509,7 @@ def offload(kind: str) -> Callable[[Parts], None]:
     def feature(parts: Parts) -> None:
         backbone, pipeline = parts
         with tempfile.TemporaryDirectory() as folder:
-            pipeline.save_pretrained(folder)
+            save(pipeline, Path(folder))
             Editor(backbone, model=folder, offload=kind, progress=False)
 
     return feature
@@ -485,6 +527,7 @@ FEATURES: dict[str, Callable[[Parts], None]] = {
     "`directedit`": edits_by(DirectEdit(steps=3)),
     "`flowedit`": edits_by(FlowEdit(steps=4, plain_steps=1)),
     "`sdedit`": edits_by(SDEdit(steps=4)),
+    "`instruct`": edits_by(Instruct(steps=3)),
     "`rf` at η = 1 returns the picture": full_control,
     "velocity operators": changes_velocities,
     "head routing": steers(gamma=1.0),

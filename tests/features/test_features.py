@@ -8,7 +8,7 @@ import pytest
 
 from headrouter.errors import HeadRouterError
 
-from .features import BACKBONES, COLUMNS, FAMILIES, FEATURES
+from .features import BACKBONES, COLUMNS, FAMILIES, FEATURES, INSTRUCTED
 
 TABLE = Path(__file__).parents[2] / "docs" / "features.md"
 WORKS = "works"
@@ -55,6 +55,8 @@ def table(outcomes: dict[tuple[str, str], str]) -> str:
         "every cell and writes this page. The suite tries all cells of Flux and SD3 again, and each row on one of the other",
         "families in turn. Where a model refuses, it says why in the sentence below the table.",
         "",
+        "The last two columns edit by instructions: the prompt is the instruction, and there is no source prompt.",
+        "",
         *EXACTNESS,
         "",
         "| | " + " | ".join(COLUMNS) + " |",
@@ -90,7 +92,7 @@ def known() -> dict[tuple[str, str], str]:
 def tried() -> list[tuple[str, str]]:
     """The cells that the suite tries: each row on one of the families, in turn."""
     own = [(feature, backbone) for feature in FEATURES for backbone in BACKBONES]
-    families = list(FAMILIES)
+    families = [*FAMILIES, *INSTRUCTED]
     return own + [
         (feature, family) for row, feature in enumerate(FEATURES) for family in families[row % len(families) :][:1]
     ]
