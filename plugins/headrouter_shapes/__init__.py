@@ -16,6 +16,8 @@ headrouter_api = 1
 _WORD_BLOCKS = {"sd3.5": (1, 4, 5, 3, 2, 0), "sd3": (1, 4, 3, 2, 0, 5), "flux": (7, 1, 5, 6, 4, 3, 2, 0)}
 """Of the weights that are bundled, best first: ``headrouter analyze blocks --model shapes --pictures 48 --steps 8``."""
 
+_TRAINED = {"flux-kontext": "changes of drawn shapes"}
+
 
 @hookimpl
 def register_models(register: Callable[[Model], None]) -> None:
@@ -25,13 +27,13 @@ def register_models(register: Callable[[Model], None]) -> None:
             Model(
                 name="shapes",
                 backbone=backbone,
-                source=f"headrouter_shapes.weights:path_{backbone.replace('.', '')}",
+                source=f"headrouter_shapes.weights:path_{backbone.replace('.', '').replace('-', '_')}",
                 steps=28,
                 guidance=3.0,
                 area=64 * 64,
                 licence="Apache-2.0",
-                summary="Trained on drawn shapes, bundled; runs anywhere.",
-                word_blocks=_WORD_BLOCKS[backbone],
+                summary=f"Trained on {_TRAINED.get(backbone, 'drawn shapes')}, bundled; runs anywhere.",
+                word_blocks=_WORD_BLOCKS.get(backbone, ()),
             )
         )
 

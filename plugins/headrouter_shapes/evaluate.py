@@ -2,7 +2,8 @@
 
 All captions are of held-out combinations. Generation and reconstruction are plain Euler steps on the scheduler's grid;
 reconstruction integrates the flow from the picture to noise and back, with the picture's caption at guidance 1, and
-stores no velocity. Pictures are read by the oracle.
+stores no velocity. Pictures are read by the oracle. A pipeline of instructions edits instead, see
+:mod:`headrouter_shapes.bench.instructions`.
 """
 
 import argparse
@@ -21,12 +22,14 @@ import torch
 
 from headrouter.cli.options import refuse_below_one
 from headrouter.imaging.picture import output_folder, psnr
+from headrouter_shapes.bench.instructions import evaluate_instructions, instructions_table
+from headrouter_shapes.bench.sets import SIZES
 from headrouter_shapes.command import exit_code
 from headrouter_shapes.files import replacing
-from headrouter_shapes.pipelines.build import BACKBONES, ShapesPipeline
-from headrouter_shapes.pipelines.folder import load_pipeline
+from headrouter_shapes.pipelines.build import ShapesPipeline
+from headrouter_shapes.pipelines.folder import is_instructed, load_pipeline
 from headrouter_shapes.pipelines.sampling import decode_latents, encode_pictures, integrate, starting_noise
-from headrouter_shapes.weights import model_path
+from headrouter_shapes.weights import BUNDLED, model_path
 from headrouter_shapes.world.caption import VARIANTS, caption
 from headrouter_shapes.world.oracle import Reading, read
 from headrouter_shapes.world.pool import to_pictures, to_tensor
@@ -178,10 +181,14 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m headrouter_shapes.evaluate", description=__doc__)
     parser.add_argument(
-        "models", nargs="+", help=f"folders of pipelines, or names of bundled ones: {', '.join(BACKBONES)}"
+        "models", nargs="+", help=f"folders of pipelines, or names of bundled ones: {', '.join(BUNDLED)}"
     )
     parser.add_argument("--out", type=Path, help="folder for figures.json, figures.md and a sheet for each model")
-    parser.add_argument("--pictures", type=int, default=500)
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        help=f"default: 500, and of a pipeline of instructions all {SIZES['full']} edits of the set test",
+    )
     parser.add_argument("--steps", type=int, default=28)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=7)
@@ -196,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> None:
-    refuse_below_one(chosen, "pictures", "steps", "workers")
+    refuse_below_one(chosen, *("pictures",) * (chosen.pictures is not None), "steps", "workers")
     if chosen.workers > 1:
         torch.set_num_threads(1)
     with contextlib.nullcontext() if chosen.out is None else output_folder(chosen.out):
@@ -204,25 +211,29 @@ def _run(chosen: argparse.Namespace) -> None:
 
 
 def _measure(chosen: argparse.Namespace) -> None:
-    figures = {}
+    drawn, edited = {}, {}
     for model in chosen.models:
-        folder = model_path(model) if model in BACKBONES else Path(model)
-        figures[folder.name] = evaluate(
-            folder,
-            count=chosen.pictures,
-            steps=chosen.steps,
-            guidance=chosen.guidance,
-            seed=chosen.seed,
-            device=chosen.device,
-            workers=chosen.workers,
-            sheet=None if chosen.out is None else chosen.out / f"{folder.name}.png",
-            say=lambda line: print(line, file=sys.stderr, flush=True),
-        )
-    print(table(figures), end="")
+        folder = model_path(model) if model in BUNDLED else Path(model)
+        how = {
+            "steps": chosen.steps,
+            "guidance": chosen.guidance,
+            "seed": chosen.seed,
+            "device": chosen.device,
+            "workers": chosen.workers,
+            "sheet": None if chosen.out is None else chosen.out / f"{folder.name}.png",
+            "say": lambda line: print(line, file=sys.stderr, flush=True),
+        }
+        if is_instructed(folder):
+            edited[folder.name] = evaluate_instructions(folder, count=chosen.pictures or SIZES["full"], **how)
+        else:
+            drawn[folder.name] = evaluate(folder, count=chosen.pictures or 500, **how)
+    text = "\n".join([*([table(drawn)] if drawn else []), *([instructions_table(edited)] if edited else [])])
+    print(text, end="")
     if chosen.out is not None:
-        for name, text in (("figures.json", json.dumps(figures, indent=1) + "\n"), ("figures.md", table(figures))):
+        figures = {**drawn, **edited}
+        for name, said in (("figures.json", json.dumps(figures, indent=1) + "\n"), ("figures.md", text)):
             with replacing(chosen.out / name) as place:
-                place.write_text(text, encoding="utf-8")
+                place.write_text(said, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Final
 
 from headrouter.errors import UnknownNameError, WeightsError
 
-BUNDLED: Final = ("flux", "sd3", "sd3.5")
+BUNDLED: Final = ("flux", "flux-kontext", "sd3", "sd3.5")
 """Names under which pipelines are, or will be, bundled."""
 
 
@@ -13,7 +13,7 @@ def model_path(backbone: str) -> Path:
     """Return the folder of a bundled pipeline, in diffusers' ordinary format.
 
     Args:
-        backbone: ``"flux"``, ``"sd3"`` or ``"sd3.5"``.
+        backbone: ``"flux"``, ``"sd3"`` or ``"sd3.5"``, which draw captions, or ``"flux-kontext"``, which edits by instructions.
 
     Raises:
         UnknownNameError: another name.
@@ -27,7 +27,7 @@ def model_path(backbone: str) -> Path:
         present = [name for name in BUNDLED if (root / name / "model_index.json").is_file()]
         raise WeightsError(
             f"`backbone` {backbone!r} has no bundled weights here; bundled: {', '.join(present) or 'none'}. "
-            f"Choose one that is, or train it: python -m headrouter_shapes.train --model {backbone} --out FOLDER."
+            f"Choose one that is, or train it: python -m headrouter_shapes.train --model {backbone} --out FOLDER (docs/shapes.md)."
         )
     return folder
 
@@ -35,6 +35,11 @@ def model_path(backbone: str) -> Path:
 def path_flux() -> Path:
     """Return the folder of the bundled Flux pipeline; see :func:`model_path`."""
     return model_path("flux")
+
+
+def path_flux_kontext() -> Path:
+    """Return the folder of the bundled FLUX.1 Kontext pipeline; see :func:`model_path`."""
+    return model_path("flux-kontext")
 
 
 def path_sd3() -> Path:

@@ -141,6 +141,11 @@ def test_plain_generation_is_a_reference_unless_it_is_there_already() -> None:
     ]
 
 
+def test_a_model_that_is_given_the_picture_has_no_generation_as_a_reference() -> None:
+    plain = configure("a", "flux-kontext", "instruct", "none")
+    assert [one.name for one in references([plain])] == ["reference source", "reference target"]
+
+
 def test_each_backbone_has_references_of_its_own() -> None:
     """SD3 and SD3.5 are loaded with the same parameters; they are two models all the same."""
     both = [configure(name, name, "euler", None, model="somebody/weights") for name in ("sd3", "sd3.5")]

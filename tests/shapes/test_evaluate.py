@@ -1,8 +1,21 @@
 """The evaluation: what it asks is never trained on, and its figures are what they are called."""
 
-from headrouter_shapes.evaluate import GOALS, accuracy, evaluation_scenes, table
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from headrouter_shapes import model_path
+from headrouter_shapes.bench import instructions
+from headrouter_shapes.bench.sets import cases
+from headrouter_shapes.evaluate import GOALS, accuracy, evaluation_scenes, main, table
+from headrouter_shapes.pipelines.build import build_pipeline
+from headrouter_shapes.pipelines.folder import load_autoencoder, save_pipeline
+from headrouter_shapes.pipelines.sampling import encode_pictures
 from headrouter_shapes.world.caption import parse
 from headrouter_shapes.world.oracle import Reading
+from headrouter_shapes.world.pool import to_tensor
+from headrouter_shapes.world.render import render_array
 from headrouter_shapes.world.scene import Scene, is_held_out
 from headrouter_shapes.world.vocabulary import SEMANTICS
 
@@ -40,3 +53,36 @@ def test_the_table_marks_what_falls_short() -> None:
     assert "| generated: colour | 95% | **92.0%** |" in text
     assert "| generated: shape | 90% | 92.0% |" in text
     assert set(GOALS) >= set(SEMANTICS)
+
+
+@pytest.fixture(scope="module")
+def instructed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of an untrained pipeline of instructions with the bundled autoencoder."""
+    folder = tmp_path_factory.mktemp("evaluate") / "flux-kontext"
+    save_pipeline(build_pipeline("flux-kontext", load_autoencoder(model_path("flux"))), folder)
+    return folder
+
+
+@pytest.mark.parametrize("answer", ["target", "source"])
+def test_a_right_edit_succeeds_and_the_source_given_back_does_not(
+    instructed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str
+) -> None:
+    """The command on a pipeline that answers perfectly, and on one that ignores the instruction."""
+    chosen, asked = cases("test", 8), []
+
+    def answered(pipeline, noise, prompts, *, steps, guidance, reference) -> torch.Tensor:
+        first = len(asked)
+        asked.extend(prompts)
+        assert noise.shape == reference.shape and (steps, guidance) == (2, 1.5)
+        part = [getattr(case, answer) for case in chosen[first : first + len(prompts)]]
+        return encode_pictures(pipeline, to_tensor(render_array(part)))
+
+    monkeypatch.setattr(instructions, "integrate", answered)
+    how = ["--pictures", "8", "--steps", "2", "--guidance", "1.5", "--device", "cpu"]
+    assert main([str(instructed), *how, "--out", str(tmp_path)]) == 0
+    assert asked == [case.instruction for case in chosen]
+    found = json.loads((tmp_path / "figures.json").read_text())["flux-kontext"]
+    assert found["all kinds"]["success"] == (answer == "target") and 33 < found["all kinds"]["preservation, dB"] < 60
+    assert sorted(found["kinds"]) == sorted(SEMANTICS) and all(one["edits"] == 1 for one in found["kinds"].values())
+    assert (tmp_path / "flux-kontext.png").is_file()
+    assert ("| **0.0%** |" in capsys.readouterr().out) == (answer == "source")

@@ -228,7 +228,9 @@ def test_training_resumes_refuses_and_starts_from_released_weights(
 def test_bundled_names_are_known_and_missing_weights_say_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UnknownNameError, match=r"`backbone` must be one of flux, sd3, sd3\.5; got 'sdxl'"):
+    with pytest.raises(
+        UnknownNameError, match=r"`backbone` must be one of flux, flux-kontext, sd3, sd3\.5; got 'sdxl'"
+    ):
         weights.model_path("sdxl")
     monkeypatch.setattr(weights, "__file__", str(tmp_path / "weights.py"))
     with pytest.raises(WeightsError, match=r"bundled: none\..*headrouter_shapes.train --model flux"):

@@ -20,6 +20,8 @@ from headrouter_shapes.world.render import render_array
 def edit_cases(backbone: Backbone, configuration: Configuration, cases: Sequence[Case]) -> tuple[Pictures, Cost]:
     """Edit the drawings of ``cases`` as one :class:`~headrouter.editing.batch.Batch`; those of one source share its row.
 
+    An inversion that gives the model the picture itself edits by the instructions, any other by the captions.
+
     Returns:
         Edited pictures uint8 [B, 64, 64, 3] in the order of ``cases``, and the cost of all, the inversion included.
     """
@@ -28,9 +30,10 @@ def edit_cases(backbone: Backbone, configuration: Configuration, cases: Sequence
         places.setdefault(case.source_number, []).append(place)
     sources = [cases[own[0]] for own in places.values()]
     pictures = to_tensor(render_array([case.source for case in sources]))
+    instructed = configuration.inversion.takes_references
     tasks = tuple(
         Task(
-            tuple(cases[place].prompt for place in own),
+            tuple(cases[place].instruction if instructed else cases[place].prompt for place in own),
             (case.seed(configuration.seed),),
             case.source_prompt,
             picture[None],

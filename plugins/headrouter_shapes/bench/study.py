@@ -108,6 +108,7 @@ def references(configurations: Sequence[Configuration]) -> list[Configuration]:
     ``source``: the picture unedited. ``generation``: the target caption, sampled without steering from the noise that
     Euler's inversion finds with the source's caption, at each guidance and number of steps that a configuration has;
     left out where one of the configurations is just that.
+    Where the picture itself is given to the model, nothing is inverted, and there is no such row.
     ``target``: the true target through the autoencoder, which no edit can surpass by much.
     """
     found: list[Configuration] = []
@@ -115,10 +116,11 @@ def references(configurations: Sequence[Configuration]) -> list[Configuration]:
         members = [one for one in configurations if one.loading == loading]
         source, target = references_of(members, ("source", "target"))
         found.append(source)
-        for steps, guidance in sorted({(one.steps, one.guidance) for one in members}):
+        captioned = [one for one in members if not one.inversion.takes_references]
+        for steps, guidance in sorted({(one.steps, one.guidance) for one in captioned}):
             name = f"reference generation guidance={guidance:g} steps={steps}"
             inversion = inversion_of("euler").model_copy(update={"steps": steps})
-            plain = replace(members[0], name=name, methods=(), inversion=inversion, steps=steps, guidance=guidance)
+            plain = replace(captioned[0], name=name, methods=(), inversion=inversion, steps=steps, guidance=guidance)
             if plain.hash not in {one.hash for one in members}:
                 found.append(plain)
         found.append(target)

@@ -47,6 +47,11 @@ def save_pipeline(pipeline: ShapesPipeline, folder: Path) -> None:
             config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
+def is_instructed(folder: Path) -> bool:
+    """Return whether a folder says that it holds a pipeline that edits by instructions."""
+    return (folder / INDEX).is_file() and read_json(folder / INDEX).get("_class_name") == FluxKontextPipeline.__name__
+
+
 def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> ShapesPipeline:
     """Load a FLUX or SD3 pipeline from a folder, on the CPU, checked and frozen as for an edit.
 
