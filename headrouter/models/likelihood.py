@@ -43,7 +43,7 @@ def margins(
         source, target: Rows of the two prompts.
     """
     rows = [source] * len(latents) + [target] * len(latents)
-    total = torch.zeros(len(latents), device=latents.device)
+    total = torch.zeros(len(latents), dtype=torch.float32, device=latents.device)
     for number, sigma in enumerate(LEVELS):
         drawn = noise(number)
         noised = (1 - sigma) * latents + sigma * drawn
