@@ -366,7 +366,9 @@ def any_size(parts: Parts) -> None:
 
 
 def preset(parts: Parts) -> None:
-    made = editor(parts, RFInversion(), HeadRouter()).edit(PICTURE, TARGET, SOURCE, preset="glasses", steps=4, size=SIZE)
+    made = editor(parts, RFInversion(), HeadRouter()).edit(
+        PICTURE, TARGET, SOURCE, preset="glasses", steps=4, size=SIZE
+    )
     inversion = made.record.inversion.parameters
     assert (inversion["start"], inversion["stop"]) == (1, 4)
 
