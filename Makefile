@@ -1,5 +1,6 @@
 # make test    set up .venv and run every check
 # make demo    set up .venv, edit a drawn picture, say what came out
+# make app     set up .venv, and open a page in the browser on which pictures are edited
 # make format  let ruff rewrite the code
 # make benchmarks  measure what steering costs, and write docs/benchmarks.md
 # make gpu     measure on a CUDA GPU; WHEELS=folder brings packages along (docs/benchmarks.md)
@@ -57,6 +58,10 @@ canary:
 	$(CANARY) pip --quiet --quiet --no-input --disable-pip-version-check install --upgrade $(NEWEST)
 	$(CANARY) pip list --disable-pip-version-check | grep -E '^(torch|diffusers|transformers) '
 	$(CANARY) pytest -q -n 2 $(TESTS)
+
+app: $(STAMP)
+	$(PIP) install -c constraints.txt -e '.[app]'
+	$(BIN)/headrouter app
 
 demo: $(STAMP)
 	$(BIN)/headrouter demo

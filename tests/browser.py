@@ -17,7 +17,7 @@ SWITCHES = (
     "--disable-dev-shm-usage",
     "--disable-extensions",
     "--disable-background-networking",
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # no network, whatever a page asks for
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no network, whatever a page asks for
 )
 
 

@@ -24,7 +24,8 @@ from headrouter.plugins.names import BUILT_IN
 from headrouter.plugins.specifications import ComponentSpec
 
 _EXPRESSION = (ast.BinOp, ast.UnaryOp, ast.Name, ast.Call)
-_OPERATORS: Mapping[type[ast.AST], str] = {ast.BitOr: "union", ast.BitAnd: "intersection", ast.Invert: "complement"}
+_SIGNS: Mapping[str, str] = {"|": "union", "&": "intersection", "~": "complement"}
+_OPERATORS: Mapping[type[ast.AST], str] = dict(zip((ast.BitOr, ast.BitAnd, ast.Invert), _SIGNS.values(), strict=True))
 
 
 def mask_of(value: Any) -> Mask:
@@ -77,6 +78,37 @@ def described(mask: Mask) -> dict[str, Any]:
             name = entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name
             return {"name": name, **mask.model_dump(mode="json", exclude_defaults=True)}
     return {"class": target, **mask.model_dump(mode="json", exclude_defaults=True)}
+
+
+def expression_of(mask: Mask) -> str:
+    """Return a mask as the expression that :func:`mask_of` reads it from.
+
+    >>> expression_of(mask_of("words(theta=0.2) & grow(~attention, by=0.1) | velocity"))
+    '((words(theta=0.2) & grow(of=~attention, by=0.1)) | velocity)'
+
+    Raises:
+        InvalidInputError: no plug-in registers its class.
+    """
+    plain = described(mask)
+    if "class" in plain:
+        raise InvalidInputError(
+            f"`mask` {plain['class']!r} has no name, so that no expression has it. Register it in a plug-in."
+        )
+    return _written(plain)
+
+
+def _written(plain: Mapping[str, Any]) -> str:
+    values = {name: value for name, value in plain.items() if name != "name"}
+    sign, inside = {name: sign for sign, name in _SIGNS.items()}.get(plain["name"]), values.get("of")
+    if sign == "~" and len(values) == 1 and isinstance(inside, Mapping):
+        return f"~{_written(inside)}"
+    if sign and len(values) == 1 and isinstance(inside, list) and len(inside) > 1:
+        return f"({f' {sign} '.join(map(_written, inside))})"
+    given = ", ".join(
+        f"{name}={_written(value) if isinstance(value, Mapping) and 'name' in value else repr(value)}"
+        for name, value in values.items()
+    )
+    return f"{plain['name']}({given})" if given else str(plain["name"])
 
 
 def mask_class(name: str) -> type[Mask]:

@@ -1,0 +1,130 @@
+"""Lay out a result: each edit against the source, where words and heads acted, the mask, the code, the folder to take along."""
+
+from typing import Any, Final
+
+import gradio as gr
+from PIL import Image
+
+from headrouter.editing.sheet import word_picture
+from headrouter.imaging.picture import psnr
+from headrouter_app import views, writing
+from headrouter_app.running import Entry, Studio
+from headrouter_app.taking import folder_of
+
+PRIVATE: Final[dict[str, Any]] = {"api_visibility": "private"}
+DEVICE: Final[dict[str, Any]] = {**PRIVATE, "concurrency_limit": 1, "concurrency_id": "device"}
+"""Of events that use the model: one at a time, the others wait in a queue."""
+_LONGEST: Final = 60
+
+
+def show_result(studio: Studio, entry: Entry) -> gr.Button | None:
+    """Lay out an entry of the history, and return the button that takes its mask to be changed, if there is a mask."""
+    result = entry.result
+    with gr.Row(elem_id="edits"):
+        for number in range(len(result.images)):
+            with gr.Column(min_width=260, elem_classes="edit"):
+                _show_edit(entry, number)
+    change = (
+        gr.Button("Change this mask with the brush", size="sm", elem_id="change-mask") if result.has_mask() else None
+    )
+    with gr.Tabs(elem_id="details"):
+        with gr.Tab("Words"):
+            _show_choice(entry, "words", views.words_of, word_picture, "where the word acts: dark nowhere, bright most")
+        with gr.Tab("Heads"):
+            _show_choice(entry, "blocks", views.steered_blocks, views.head_weights, "weights of the heads of a block")
+        with gr.Tab("Reconstruction"):
+            _show_reconstruction(studio, entry)
+        with gr.Tab("As code"):
+            _show_code(studio, entry)
+    with gr.Row(elem_id="cost"):
+        gr.Markdown(f"{result.cost}")
+        gr.DownloadButton("Download (zip)", value=str(folder_of(entry)), size="sm", elem_id="download", min_width=120)
+    return change
+
+
+def _show_edit(entry: Entry, number: int) -> None:
+    result = entry.result
+    slider = gr.ImageSlider(
+        _pair(entry, number, views.VIEWS[0]),
+        label=shortened(result.prompts[number].text),
+        format="png",
+        interactive=False,
+        buttons=["download", "fullscreen"],
+        elem_id=f"slider-{number}",
+    )
+    at = gr.State(50)
+    with gr.Row():
+        names = views.views_of(result, number)
+        chosen = gr.Radio(names, value=names[0], label="beside the source", elem_id=f"view-{number}", scale=3)
+        flip = gr.Button("Flip", size="sm", elem_id=f"flip-{number}", min_width=60, scale=1)
+    chosen.input(lambda name: _pair(entry, number, name), chosen, slider, show_progress="hidden", **PRIVATE)
+    flip.click(_flipped, at, [at, slider], show_progress="hidden", **PRIVATE)
+
+
+def _flipped(at: int) -> tuple[int, Any]:
+    """Show the other picture alone: the source, or what stands beside it."""
+    position = 100 if at != 100 else 0
+    return position, gr.ImageSlider(slider_position=position)
+
+
+def _pair(entry: Entry, number: int, name: str) -> tuple[Image.Image, Image.Image]:
+    return entry.result.source, views.view(entry.result, number, name)
+
+
+def _show_choice(entry: Entry, name: str, choices: Any, draw: Any, label: str) -> None:
+    """Lay out something to choose of each edit, and the picture that is drawn of it."""
+    found = {number: choices(entry.result, number) for number in range(len(entry.result.images))}
+    if not any(found.values()):
+        gr.Markdown(f"No {name} were recorded: the model or the methods of this edit do not tell.")
+        return
+    radios = {
+        number: gr.Radio(some, label=shortened(entry.result.prompts[number].text), elem_id=f"{name}-{number}")
+        for number, some in found.items()
+        if some
+    }
+    picture = gr.Image(
+        label=label, format="png", interactive=False, height=320, visible=False, elem_id=f"{name}-picture"
+    )
+    for number, radio in radios.items():
+
+        def show(value: Any, number: int = number) -> Any:
+            return gr.Image(draw(entry.result, value, number), visible=True)
+
+        radio.input(show, radio, picture, show_progress="hidden", **PRIVATE)
+
+
+def _show_reconstruction(studio: Studio, entry: Entry) -> None:
+    gr.Markdown(
+        "The picture after the same inversion and sampling, with its own prompt and unsteered: how well it is held."
+    )
+    button = gr.Button("Reconstruct", size="sm", elem_id="reconstruct")
+    slider = gr.ImageSlider(
+        label="reconstruction", format="png", interactive=False, visible=False, elem_id="reconstruction"
+    )
+
+    def reconstruct() -> Any:
+        found = studio.reconstruct(entry.result)
+        label = f"reconstruction, {psnr(found, entry.result.source):.1f} dB to the source"
+        return gr.ImageSlider((entry.result.source, found), label=label, visible=True)
+
+    button.click(reconstruct, None, slider, **DEVICE)
+
+
+def _show_code(studio: Studio, entry: Entry) -> None:
+    gr.Markdown("The same edit elsewhere. The pictures that it names are in the folder to download.")
+    for name, language, write in (
+        ("command", "shell", writing.command),
+        ("python", "python", writing.python),
+        ("yaml", "yaml", writing.experiment),
+    ):
+        text = write(studio, entry.settings)
+        gr.Code(text, language=language, label=name, interactive=False, wrap_lines=True, elem_id=f"code-{name}")  # type: ignore[arg-type]
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a prompt.
+
+    >>> len(shortened("a red star " * 20))
+    60
+    """
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

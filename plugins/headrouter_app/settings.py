@@ -1,0 +1,128 @@
+"""Read what a page holds into the parts and the request of an edit, and refuse what a visitor must not ask for."""
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, final
+
+from PIL import Image
+
+from headrouter.config.configuration import validate
+from headrouter.editing.assembly import part_class
+from headrouter.errors import InvalidInputError
+from headrouter.masks.mask import Mask
+from headrouter.masks.part import mask_of
+from headrouter.methods.method import Method
+from headrouter.plugins.specifications import Kind
+from headrouter.sampling.inversion import Inversion
+from headrouter.sampling.velocity_operator import VelocityOperator
+
+Values = Mapping[str, Any]
+_CODE: Final = re.compile(r"[\w.]+:[\w.]+")
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """Holds all that an edit on the page depends on, beside the model and the picture.
+
+    Attributes:
+        prompts: Target prompts, or instructions.
+        inversion, operators, methods: The parts, with the parameters that are not at their defaults.
+        source_prompt, negative_prompt: The other prompts.
+        seed: Of all noise.
+        mask: Where the edit may act.
+        knobs: Knobs that were given, by name, as of :meth:`headrouter.editing.editor.Editor.edit`.
+    """
+
+    prompts: tuple[str, ...]
+    inversion: Inversion
+    operators: tuple[VelocityOperator, ...] = ()
+    methods: tuple[Method, ...] = ()
+    source_prompt: str = ""
+    negative_prompt: str = ""
+    seed: int = 0
+    mask: Mask | None = None
+    knobs: Values = field(default_factory=dict)
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """Return the request as keywords of :meth:`headrouter.editing.editor.Editor.edit`."""
+        asked: dict[str, Any] = {"prompt": list(self.prompts), "source_prompt": self.source_prompt, "seed": self.seed}
+        negative = {"negative_prompt": self.negative_prompt} if self.negative_prompt else {}
+        return {**asked, **negative, **self.knobs, **({} if self.mask is None else {"mask": self.mask})}
+
+
+def part_from(kind: Kind, name: str, values: Values) -> Any:
+    """Return a part by name and parameters from a page.
+
+    Raises:
+        InvalidInputError: parameters that it does not take, or that name a file or code of this machine.
+    """
+    for parameter, value in values.items():
+        refuse_reaching_out(f"{name}.{parameter}", value)
+    return validate(part_class(kind, name), values, prefix=f"{name}.")
+
+
+def mask_from(name: str, values: Values, drawn: Image.Image | None = None) -> Mask:
+    """Return the mask that a page asks for.
+
+    Args:
+        name: Of a registered mask.
+        values: Its parameters.
+        drawn: What the visitor drew instead, white inside.
+    """
+    mask: Mask = part_from("mask", name, values) if drawn is None else mask_of(drawn)
+    return mask
+
+
+def prompts_from(text: str) -> tuple[str, ...]:
+    """Return the prompts of a text, one a line.
+
+    >>> prompts_from(" a red star \\n\\na blue star")
+    ('a red star', 'a blue star')
+    """
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def refuse_reaching_out(name: str, value: Any) -> None:
+    """Refuse text that names a file or a function of this machine, in a value or anywhere inside it.
+
+    A part may read files and import functions that its parameters name; whoever runs a command may ask for that, a visitor of a
+    page not.
+
+    Raises:
+        InvalidInputError: it does.
+    """
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple):
+        for one in value:
+            refuse_reaching_out(name, one)
+    elif isinstance(value, str) and any(map(_reaches_out, (value, *_texts_within(value)))):
+        raise InvalidInputError(
+            f"`{name}` names a file or a function of this machine, which the page does not read (got {value!r}). Use the command"
+            " line for that."
+        )
+
+
+def _reaches_out(text: str) -> bool:
+    if not text.strip() or len(text) > 1_000:
+        return False
+    if "/" in text or "\\" in text or _CODE.fullmatch(text) or text.startswith("data:"):
+        return True
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):
+        return True
+
+
+def _texts_within(text: str) -> list[str]:
+    """Return the texts in an expression, such as that of a mask, and the names in it that could be files."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    return [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]

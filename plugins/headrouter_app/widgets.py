@@ -1,0 +1,74 @@
+"""Make the components of a page from controls, each with its range and its help."""
+
+from typing import Any, Final
+
+import gradio as gr
+
+from headrouter.config.controls import Control
+from headrouter.config.yaml_document import parse_yaml
+
+_SLID: Final = 1_000
+"""Widest range of a number that is slid; others are typed."""
+_NOT_GIVEN: Final = "not given"
+
+
+def widget(control: Control, key: str) -> Any:
+    """Return the component of a control; ``key`` names it, and keeps what was entered when the page is drawn anew."""
+    shared: dict[str, Any] = {"label": title(control.name), "info": information(control), "elem_id": key, "key": key}
+    shared |= {"min_width": 110, "interactive": True}
+    if control.kind == "boolean":
+        if control.optional:
+            choices: list[Any] = [(_NOT_GIVEN, None), ("yes", True), ("no", False)]
+            return gr.Dropdown(choices, value=control.default, filterable=False, **shared)
+        return gr.Checkbox(bool(control.default), **shared)
+    if control.kind == "choice":
+        named: list[Any] = [*([(_NOT_GIVEN, None)] if control.optional else []), *control.choices]
+        return gr.Dropdown(named, value=control.default, filterable=False, **shared)
+    if control.kind in ("integer", "number") and control.default is not None:
+        whole = control.kind == "integer"
+        limits: dict[str, Any] = {"minimum": control.minimum, "maximum": control.maximum}
+        if None not in limits.values() and _width(control) <= _SLID:
+            return gr.Slider(value=control.default, step=1 if whole else 0.01, **limits, **shared)
+        return gr.Number(control.default, precision=0 if whole else None, **limits, **shared)
+    return gr.Textbox(control.shown(control.default), placeholder=_NOT_GIVEN, max_lines=1, **shared)
+
+
+def content(control: Control, raw: Any) -> Any:
+    """Return the value of a control whose component holds ``raw``; an empty text is the default.
+
+    A number that need not be given is typed as text, since a component of numbers cannot be empty.
+
+    >>> content(Control("steps", "integer", optional=True), "12"), content(Control("steps", "integer", optional=True), " ")
+    (12, None)
+    """
+    if control.kind in ("integer", "number") and isinstance(raw, str):
+        return parse_yaml(raw, f"`{control.name}`").data if raw.strip() else control.default
+    return raw
+
+
+def title(name: str) -> str:
+    """Return the name of a parameter in words.
+
+    >>> title("hold_source")
+    'hold source'
+    """
+    return name.replace("_", " ")
+
+
+def information(control: Control) -> str:
+    """Return the help of a control, with the range of a number.
+
+    >>> information(Control("gamma", "number", 0.5, "How far.", 0, 1)), information(Control("steps", "integer", minimum=1))
+    ('How far. (0 to 1)', '(from 1)')
+    """
+    low, high = control.minimum, control.maximum
+    if low is None:
+        bounds = "" if high is None else f"(up to {high:g})"
+    else:
+        bounds = f"(from {low:g})" if high is None or high >= 2**31 - 1 else f"({low:g} to {high:g})"
+    return " ".join(filter(None, (control.help, bounds)))
+
+
+def _width(control: Control) -> float:
+    assert control.minimum is not None and control.maximum is not None
+    return control.maximum - control.minimum
