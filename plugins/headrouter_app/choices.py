@@ -73,7 +73,7 @@ def knobs() -> list[Control]:
 
 
 def dials(chosen: Chosen) -> list[Control]:
-    """Return the controls of the knobs that the chosen parts have, with the range and help of the parameter that each sets."""
+    """Return the controls of the chosen parts' knobs, each with the range and help of its parameter."""
     found: dict[str, Control] = {}
     for kind, name in chosen:
         part = _instance(kind, name)

@@ -24,7 +24,6 @@ LOOKS: Final[dict[str, Any]] = {
     "css": (Path(__file__).parent / "page.css").read_text(encoding="utf-8"),
 }
 _QUIET: Final[dict[str, Any]] = {**PRIVATE, "show_progress": "hidden"}
-_AT_ONCE: Final[dict[str, Any]] = {**_QUIET, "queue": False}
 
 
 def page(studio: Studio) -> gr.Blocks:
@@ -46,7 +45,7 @@ def page(studio: Studio) -> gr.Blocks:
                 asked.status = gr.HTML("", elem_id="status", min_height=40, padding=False)
             with gr.Column(scale=3, min_width=320):
                 _show_results(studio, asked)
-        cancel.click(_cancel, asked.visit, None, **_AT_ONCE)
+        cancel.click(_cancel, asked.visit, None, **_QUIET)
     return blocks
 
 
@@ -216,7 +215,7 @@ def _set_parameters(studio: Studio, asked: Asked, chosen: Any, mask: str) -> Non
             return str(cancelled), gr.skip()
         return f"Done. {result.cost}", entry.number
 
-    asked.run.click(prepare, inputs, asked.status, **_AT_ONCE).success(
+    asked.run.click(prepare, inputs, asked.status, **_QUIET).success(
         edit, asked.visit, [asked.status, asked.shown], show_progress_on=asked.status, **DEVICE
     )
 

@@ -1,15 +1,18 @@
-"""Lay out a result: each edit against the source, where words and heads acted, the mask, the code, the folder to take along."""
+"""Lay out a result: edits against the source, maps of words, weights of heads, code, the download."""
 
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from headrouter.editing.sheet import word_picture
 from headrouter.imaging.picture import psnr
 from headrouter_app import views, writing
 from headrouter_app.running import Entry, Studio
-from headrouter_app.taking import folder_of
 
 PRIVATE: Final[dict[str, Any]] = {"api_visibility": "private"}
 DEVICE: Final[dict[str, Any]] = {**PRIVATE, "concurrency_limit": 1, "concurrency_id": "device"}
@@ -18,7 +21,7 @@ _LONGEST: Final = 60
 
 
 def show_result(studio: Studio, entry: Entry) -> gr.Button | None:
-    """Lay out an entry of the history, and return the button that takes its mask to be changed, if there is a mask."""
+    """Lay out an entry of the history, and return the button for changing its mask, if there is one."""
     result = entry.result
     with gr.Row(elem_id="edits"):
         for number in range(len(result.images)):
@@ -119,6 +122,21 @@ def _show_code(studio: Studio, entry: Entry) -> None:
     ):
         text = write(studio, entry.settings)
         gr.Code(text, language=language, label=name, interactive=False, wrap_lines=True, elem_id=f"code-{name}")  # type: ignore[arg-type]
+
+
+def folder_of(entry: Entry) -> Path:
+    """Return the ZIP file of a result's folder, under a name that cannot be guessed; it is written once."""
+    place = Path(get_upload_folder()) / entry.secret
+    path = place / f"headrouter-edit-{entry.number}.zip"
+    if path.is_file():
+        return path
+    place.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=place) as scratch:
+        folder = entry.result.save(Path(scratch) / "edit")
+        with zipfile.ZipFile(path, "w") as file:
+            for one in sorted(folder.iterdir()):
+                file.write(one, one.name)
+    return path
 
 
 def shortened(text: str) -> str:

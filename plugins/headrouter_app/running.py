@@ -1,4 +1,4 @@
-"""Run edits of all visitors on one loaded model, one at a time, each of which its visitor may cancel at any step."""
+"""Run the edits of all visitors on one loaded model, one at a time. A visitor may cancel theirs at any step."""
 
 import secrets
 import threading

@@ -1,4 +1,4 @@
-"""Read what a page holds into the parts and the request of an edit, and refuse what a visitor must not ask for."""
+"""Read parts and request of an edit from a page, and refuse values that reach out to the machine."""
 
 import ast
 import re
