@@ -18,6 +18,9 @@ _WORD_BLOCKS = {"sd3.5": (1, 4, 5, 3, 2, 0), "sd3": (1, 4, 3, 2, 0, 5), "flux": 
 
 _TRAINED = {"flux-kontext": "changes of drawn shapes"}
 
+_GUIDANCE = {"flux-kontext": 2.0}
+"""The best of four on *tune*: docs/instruction.md."""
+
 
 @hookimpl
 def register_models(register: Callable[[Model], None]) -> None:
@@ -29,7 +32,7 @@ def register_models(register: Callable[[Model], None]) -> None:
                 backbone=backbone,
                 source=f"headrouter_shapes.weights:path_{backbone.replace('.', '').replace('-', '_')}",
                 steps=28,
-                guidance=3.0,
+                guidance=_GUIDANCE.get(backbone, 3.0),
                 area=64 * 64,
                 licence="Apache-2.0",
                 summary=f"Trained on {_TRAINED.get(backbone, 'drawn shapes')}, bundled; runs anywhere.",

@@ -190,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"default: 500, and of a pipeline of instructions all {SIZES['full']} edits of the set test",
     )
     parser.add_argument("--steps", type=int, default=28)
-    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--guidance", type=float, help="default: 3, and of a pipeline of instructions 2")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--workers", type=int, default=1, help="CPU threads, each with pictures of its own")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -214,9 +214,9 @@ def _measure(chosen: argparse.Namespace) -> None:
     drawn, edited = {}, {}
     for model in chosen.models:
         folder = model_path(model) if model in BUNDLED else Path(model)
-        how = {
+        how: dict[str, Any] = {
             "steps": chosen.steps,
-            "guidance": chosen.guidance,
+            **({} if chosen.guidance is None else {"guidance": chosen.guidance}),
             "seed": chosen.seed,
             "device": chosen.device,
             "workers": chosen.workers,

@@ -32,7 +32,7 @@ def evaluate_instructions(
     set: Set = "test",  # noqa: A002
     count: int = 400,
     steps: int = 28,
-    guidance: float = 3.0,
+    guidance: float = 2.0,
     seed: int = 7,
     batch: int = 20,
     device: str = "cpu",
