@@ -8,35 +8,41 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline, FluxPipeline, StableDiffusion3Pipeline
 from headrouter_shapes import model_path
+from headrouter_shapes.bench.instructions import evaluate_instructions
 from headrouter_shapes.confusion import round_trip
 from headrouter_shapes.evaluate import accuracy, evaluation_scenes
-from headrouter_shapes.pipelines.build import BACKBONES
+from headrouter_shapes.pipelines.build import BACKBONES, INSTRUCTED
 from headrouter_shapes.pipelines.folder import load_pipeline
 from headrouter_shapes.pipelines.sampling import decode_latents, encode_pictures, integrate, starting_noise
+from headrouter_shapes.weights import BUNDLED
 from headrouter_shapes.world.caption import caption
 from headrouter_shapes.world.oracle import read
 from headrouter_shapes.world.pool import to_pictures, to_tensor
-from headrouter_shapes.world.render import render_array
+from headrouter_shapes.world.render import render, render_array
 from headrouter_shapes.world.scene import Scene
+from PIL import Image
 from safetensors import safe_open
 
+from headrouter import Editor
+from headrouter.cli import main
 from headrouter.imaging.picture import psnr
 
 ROOT = Path(model_path.__code__.co_filename).parent / "weights"
 NAMES = [name for name in BACKBONES if (ROOT / name / "model_index.json").is_file()]
 bundled = pytest.mark.parametrize("name", NAMES)
+"""Those of captions."""
 
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def test_all_three_are_bundled_and_small_together() -> None:
-    assert set(NAMES) == {"flux", "sd3", "sd3.5"}
-    assert _size(ROOT) <= 60_000_000
+def test_all_four_are_bundled_and_small_together() -> None:
+    assert {folder.name for folder in ROOT.iterdir()} == {*NAMES, INSTRUCTED} == {*BUNDLED}
+    assert _size(ROOT) <= 76_000_000
 
 
-@bundled
+@pytest.mark.parametrize("name", BUNDLED)
 def test_a_folder_is_small_and_in_bfloat16(name: str) -> None:
     folder = model_path(name)
     assert _size(folder) <= 24_000_000
@@ -123,3 +129,25 @@ def test_the_oracle_reads_round_trips_without_a_mistake(name: str) -> None:
     pictures = round_trip(pipeline.vae, drawn)
     assert np.mean([psnr(*pair) for pair in zip(drawn, pictures, strict=True)]) > 34
     assert [reading.attributes for reading in read(pictures)] == [scene.attributes for scene in scenes]
+
+
+def test_the_instructed_model_does_what_it_is_asked_and_keeps_the_rest() -> None:
+    found = evaluate_instructions(model_path(INSTRUCTED), count=8, steps=10, guidance=2.0)["all kinds"]
+    assert found["success"] >= 0.75 and found["preservation, dB"] > 30
+
+
+def test_an_instruction_from_python_and_from_the_command_line_is_the_same_edit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = Scene("star", "blue", "plain", "mint", variation=7)
+    render(scene).save(tmp_path / "star.png")
+    words = "make the star red"
+    editor = Editor(INSTRUCTED, method=None, model="shapes", progress=False)
+    result = editor.edit(tmp_path / "star.png", words, steps=8)
+    [reading] = read(np.asarray(result.image)[None])
+    assert reading.attributes == {**scene.attributes, "colour": "red"}
+    asked = ["edit", str(tmp_path / "star.png"), "--prompt", words, "--backbone", INSTRUCTED, "--model", "shapes"]
+    assert main([*asked, "--steps", "8", "--method", "none", "-o", str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    with Image.open(tmp_path / "out" / "edit-0.png") as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(result.image))
