@@ -4,14 +4,12 @@ This is the one place that builds rows, noise and inversions. :class:`~headroute
 benchmarks and analyses with many.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from itertools import product
+from functools import cached_property
 from typing import Any, final
 
 import torch
-from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 from typing_extensions import Self
@@ -19,80 +17,25 @@ from typing_extensions import Self
 from headrouter.attention.rows import Row, rows_at
 from headrouter.attention.step_info import Phase
 from headrouter.editing.assembly import name_of
+from headrouter.editing.batch.edited import Edited, Latents, StartLatents, joined
+from headrouter.editing.batch.prompts import BatchPrompts
+from headrouter.editing.batch.strengths import edit_at_chosen_strengths
+from headrouter.editing.batch.task import Task
 from headrouter.editing.request import Settled, reference_size
 from headrouter.editing.tuning import Plan
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.imaging.picture import to_picture, to_tensor
-from headrouter.masks.context import Region
 from headrouter.methods.word_maps import WordMaps
 from headrouter.models.backbone import Backbone
-from headrouter.models.fingerprint import fingerprint
-from headrouter.models.likelihood import margins, weakest_that_took
 from headrouter.models.surroundings import undisturbed
 from headrouter.models.threads import on_fitting_threads
 from headrouter.prompts.prompt import Prompt
-from headrouter.sampling.cost import Cost, Meter
+from headrouter.sampling.cost import Cost
 from headrouter.sampling.engine import Engine, Progress, Sampled, may_need_sources
 from headrouter.sampling.guidance import refuse_idle_prompts
 from headrouter.sampling.inversion import RunInputs
 from headrouter.sampling.noise import Noise
-from headrouter.sampling.occupation import Occupation
 from headrouter.sampling.progress import progress_bar
-
-Latents = Float[Tensor, "images channels h w"]
-StartLatents = Float[Tensor, "images *kept"]
-"""What an inversion keeps, see :attr:`headrouter.sampling.inversion.RunInputs.inverted`."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Task:
-    """Holds one picture of a batch, with its prompts and the seeds of its noise.
-
-    Attributes:
-        prompts: One edit each.
-        seeds: Each edit is done once with the noise of each.
-        source: Prompt of the source's row, which describes the picture, or is the null instruction; None where there is no such
-            row.
-        pixels: The picture at the working size, in [−1, 1]; None for a new picture, from noise.
-        references: Reference pictures beside it, in [−1, 1], each at a size of its own; of the same sizes in all tasks.
-        picture: The user's picture, for masks.
-        regions: Where the right edit changes it, by prompt, for masks, as far as that is known.
-    """
-
-    prompts: tuple[str, ...]
-    seeds: tuple[int, ...]
-    source: str | None = None
-    pixels: Float[Tensor, "1 3 height width"] | None = None
-    references: tuple[Float[Tensor, "1 3 height width"], ...] = ()
-    picture: Image.Image | None = None
-    regions: Mapping[str, Region] = field(default_factory=dict)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Edited:
-    """Holds the edits of a batch: by picture, of a picture by prompt, of a prompt by seed.
-
-    Attributes:
-        latents: Of each edit.
-        diagnostics: Of each method, in their order; each tensor has the edits first.
-        sources: Latents of the sources' rows that were kept to the end, by seed and picture.
-        inverted: For each seed, the latents that its edits started from; empty without inversion.
-        cost: Cost of sampling, and of the inversion if it was made for these edits.
-        masks: Of the edit's mask, see :class:`~headrouter.sampling.engine.Sampled`; each tensor has the edits first.
-        strengths: With ``strength="auto"`` the parameter and value that was chosen for each edit, ``last_steps=0.5``.
-        tried: With ``strength="auto"`` the latents of all edits at each strength, from the weakest to the strongest.
-    """
-
-    latents: Float[Tensor, "edits channels h w"]
-    diagnostics: tuple[Mapping[str, Tensor], ...]
-    sources: Float[Tensor, "rows channels h w"]
-    inverted: Sequence[StartLatents]
-    cost: Cost
-    masks: Mapping[str, Tensor] = field(default_factory=dict)
-    strengths: tuple[str, ...] = ()
-    tried: tuple[Float[Tensor, "edits channels h w"], ...] = ()
 
 
 @final
@@ -113,7 +56,8 @@ class Batch:
         max_rows: Most rows in one model call: pictures, and edits of one picture, beyond them run one group after the other.
         label: Of the progress bar while sampling; None shows none.
         progress: Function that is called after each step, in place of a bar.
-        encoded: Prompts by :meth:`_key`, and the latents of the pictures; both are made where they are missing and used.
+        encoded: Prompts by :meth:`~headrouter.editing.batch.prompts.BatchPrompts.key`; made where they are missing and used.
+        latents: Of the pictures; made where they are missing.
         inverted: Whether :meth:`edit` will be given inverted latents, so that no prompt is encoded for an inversion.
         kept: What masks keep over the runs.
 
@@ -143,7 +87,7 @@ class Batch:
             self._refuse_idle()
         plan = self.plan
         parts = plan.inversion, plan.methods, plan.operators, plan.mask
-        self._encode(sources=self.phase == "invert" or may_need_sources(*parts, steps=plan.steps))
+        self.encode(sources=self.phase == "invert" or may_need_sources(*parts, steps=plan.steps))
         pixels = [task.pixels for task in self.tasks if task.pixels is not None]
         if pixels and self.latents is None:
             object.__setattr__(self, "latents", self.backbone.encode_image(torch.cat(pixels).to(self.backbone.device)))
@@ -214,13 +158,13 @@ class Batch:
             keep_sources: Run the sources' rows to the end, whether anything needs them or not.
         """
         if self.plan.strength:
-            return self._at_chosen_strengths(inverted, keep_sources=keep_sources)
+            return edit_at_chosen_strengths(self, inverted, keep_sources=keep_sources)
         if keep_sources:
-            self._encode(sources=True)
+            self.encode(sources=True)
         groups = self._groups()
         engine = Engine(self.backbone)
         for group in groups:
-            inputs = self._inputs([place for place, _ in group], 0)
+            inputs = self.inputs([place for place, _ in group], 0)
             plan = self.plan
             parts: dict[str, Any] = {"phase": self.phase, "operators": plan.operators, "mask": plan.mask}
             engine.begin(plan.inversion, plan.methods, self._rows(group), inputs, **parts)
@@ -237,11 +181,11 @@ class Batch:
         order = [seed * edits + edit for edit in range(edits) for seed in seeds]  # they ran seed by seed
         return Edited(
             rows_at(latents, [places[one] for one in order]),
-            tuple(_joined(parts, order) for parts in zip(*(run.diagnostics for run in runs), strict=True)),
+            tuple(joined(parts, order) for parts in zip(*(run.diagnostics for run in runs), strict=True)),
             rows_at(latents, [place for place, row in enumerate(every) if row.is_source]),
             starts,
             sum((run.cost for run in runs), cost),
-            _joined([run.masks for run in runs], order),
+            joined([run.masks for run in runs], order),
         )
 
     @on_fitting_threads
@@ -264,54 +208,9 @@ class Batch:
         plan = replace(self.plan, methods=(), operators=operators, mask=None, strength=None)
         return replace(self, plan=plan, tasks=(alone,), latents=latents, label=self.label and "reconstruct")
 
-    def _at_chosen_strengths(self, inverted: Sequence[StartLatents] | None, *, keep_sources: bool) -> Edited:
-        """Make each edit at every strength, and keep the weakest that took."""
-        self._encode(sources=True)
-        starts, cost = self.invert() if inverted is None else (inverted, Cost())
-        plans = self.plan.at_strengths()
-        tried = [replace(self, plan=plan).edit(starts, keep_sources=keep_sources) for plan in plans]
-        with Occupation(self.backbone), Meter(self.backbone.device) as meter:
-            found = self._margins([one.latents for one in tried], meter)
-        chosen, count = weakest_that_took(found), len(tried[0].latents)
-        order = [strength * count + edit for edit, strength in enumerate(chosen)]
-        parts = zip(*(one.diagnostics for one in tried), strict=True)
-        scale = self.plan.inversion.strengths
-        assert scale is not None
-        return Edited(
-            rows_at(torch.cat([one.latents for one in tried]), order),
-            tuple(_joined(part, order) for part in parts),
-            tried[-1].sources,
-            starts,
-            sum((one.cost for one in tried), cost) + meter.cost(),
-            _joined([one.masks for one in tried], order),
-            tuple(f"{scale.parameter}={scale.values[strength]:g}" for strength in chosen),
-            tuple(one.latents for one in tried),
-        )
-
-    def _margins(self, tried: Sequence[Latents], meter: Meter) -> Float[Tensor, "pictures edits"]:
-        """Return how far the source of each edit, and the edit at each strength, is likelier under the target's prompt."""
-
-        def evaluate(latents: Tensor, sigma: float, rows: Sequence[Row]) -> Tensor:
-            most, found = self.max_rows or len(rows), []
-            for first in range(0, len(rows), most):
-                meter.count(self.backbone, rows[first : first + most])
-                found.append(self.backbone.velocity(latents[first : first + most], sigma, rows[first : first + most]))
-            return torch.cat(found)
-
-        columns: list[Tensor] = []
-        for place, task in enumerate(self.tasks):
-            negative = self.prompt(place, self.negative)
-            source = Row(self.prompt(place, task.source or ""), negative, 1.0, 0)
-            for text, seed in product(task.prompts, range(len(task.seeds))):
-                inputs, edit = self._inputs([place], seed), len(columns)
-                pictures = torch.cat([inputs.source, *(one[edit : edit + 1] for one in tried)])
-                target = Row(self.prompt(place, text), negative, 1.0, 0)
-                columns.append(margins(evaluate, pictures, partial(inputs.noise, "strength"), source, target))
-        return torch.stack(columns, dim=1)
-
     def prompt(self, place: int, text: str) -> Prompt:
         """Return a prompt of one of the pictures; without tensors where the model is not asked with it."""
-        return self.encoded.get(self._key(place, text)) or Prompt(text, {})
+        return self.encoded.get(self._prompts.key(place, text)) or Prompt(text, {})
 
     def _invert(self, group: Sequence[int], seed: int) -> tuple[StartLatents, Cost]:
         inversion, rows = self.plan.inversion, []
@@ -320,11 +219,11 @@ class Batch:
             prompt, negative = own if inversion.inversion_prompt == "source" else ("", "")
             prompts = self.prompt(place, prompt), self.prompt(place, negative)
             rows.append(Row(*prompts, inversion.inversion_guidance, image=image))
-        return self._engine("invert").invert(inversion, rows, self._inputs(group, seed), self.plan.operators)
+        return self._engine("invert").invert(inversion, rows, self.inputs(group, seed), self.plan.operators)
 
     def _sample(self, group: "_Group", seed: int, start: StartLatents | None, keep_sources: bool) -> Sampled:
         places = [place for place, _ in group]
-        inputs = self._inputs(places, seed)
+        inputs = self.inputs(places, seed)
         if start is not None:
             inputs = replace(inputs, inverted=rows_at(start.to(inputs.source), places))
         plan, rows = self.plan, self._rows(group)
@@ -379,7 +278,7 @@ class Batch:
         encode, device = self.backbone.encode_image, self.backbone.device
         return [tuple(encode(one.to(device)) for one in task.references) for task in self.tasks]
 
-    def _inputs(self, places: Sequence[int], seed: int) -> RunInputs:
+    def inputs(self, places: Sequence[int], seed: int) -> RunInputs:
         """Return what is fixed for a run of some of the pictures, each with the noise of its ``seed``-th seed."""
         shape = self.backbone.latent_shape(*self.size)
         device = self.backbone.device if self.latents is None else self.latents.device
@@ -393,51 +292,13 @@ class Batch:
             sigmas, source, noise, size=self.picture_size, pictures=pictures, regions=regions, kept=self.kept
         )
 
-    def _encode(self, *, sources: bool) -> None:
+    def encode(self, *, sources: bool) -> None:
         """Encode the prompts that are not there yet, those of the sources' rows if the rows run."""
-        object.__setattr__(self, "encoded", {**self.encoded, **self._newly_encoded(sources)})
+        object.__setattr__(self, "encoded", {**self.encoded, **self._prompts.encoded(self.encoded, sources=sources)})
 
-    def _newly_encoded(self, sources: bool) -> dict[Any, Prompt]:
-        """Encode the prompts that are not there yet: together, or with the pictures that the model reads beside them."""
-        wanted = {self._key(place, text): (place, text) for place, text in self._texts(sources)}
-        missing = {key: own for key, own in wanted.items() if key not in self.encoded}
-        pictures = self._read(0)
-        if pictures is None:
-            texts = [text for _, text in missing.values()]
-            return dict(zip(missing, self.backbone.encode_prompts(texts) if texts else [], strict=True))
-        found = {}
-        for key, (place, text) in missing.items():
-            [found[key]] = self.backbone.encode_instructions([text], self._read(place) or ())
-        return found
-
-    def _read(self, place: int) -> tuple[Tensor, ...] | None:
-        """Return the pictures that a picture's prompts are encoded with; None where they depend on none."""
-        task = self.tasks[place]
-        if task.pixels is None or not (self.backbone.reads_references and self.plan.inversion.takes_references):
-            return None
-        device = self.backbone.device
-        return tuple(one.to(device) for one in (task.pixels, *task.references))
-
-    def _key(self, place: int, text: str) -> Any:
-        """Return a text, with the hash of the pictures that it is encoded with, if there are any."""
-        pictures = self._read(place)
-        return text if pictures is None else (text, fingerprint(("picture", each) for each in pictures))
-
-    def _texts(self, sources: bool) -> Iterator[tuple[int, str]]:
-        """Yield the prompts that the model, or a method, is asked with, some more than once, each with its picture's number."""
-        inversion, guidances = self.plan.inversion, set[float]()
-        for place, task in enumerate(self.tasks if self.phase != "invert" else ()):
-            own = (task.source,) if sources and task.source is not None else ()
-            yield from ((place, text) for text in (*own, *task.prompts))
-            guidances |= {
-                inversion.sampling_guidance(is_source, self.plan.guidance) for is_source in {bool(own), False}
-            }
-        if inversion.inverts and not self.inverted and any(task.pixels is not None for task in self.tasks):
-            sees_source = inversion.inversion_prompt == "source"
-            yield from ((place, task.source or "" if sees_source else "") for place, task in enumerate(self.tasks))
-            guidances |= {inversion.inversion_guidance} if sees_source else set()
-        if "negative-prompt" in self.backbone.provides and guidances - {1}:
-            yield from ((place, self.negative) for place in range(len(self.tasks)))
+    @cached_property
+    def _prompts(self) -> BatchPrompts:
+        return BatchPrompts(self.backbone, self.plan, self.tasks, self.negative, self.phase, self.inverted)
 
     def _engine(self, label: str) -> Engine:
         return Engine(self.backbone, self.progress or (None if self.label is None else progress_bar(label)))
@@ -454,19 +315,3 @@ class Batch:
 
 
 _Group = list[tuple[int, tuple[str, ...]]]
-
-
-def _joined(parts: Sequence[Mapping[str, Tensor]], order: Sequence[int]) -> Mapping[str, Tensor]:
-    """Join the diagnostics of one method in runs one after the other, and put the edits into an order."""
-    if len(parts) == 1:
-        return parts[0]
-    names = sorted({name for part in parts for name in part})
-    return {name: _concatenated([part[name] for part in parts if name in part])[list(order)] for name in names}
-
-
-def _concatenated(tensors: Sequence[Tensor]) -> Tensor:
-    """Concatenate along the edits; text maps of prompts of different lengths are padded with zeros."""
-    longest = max(tensor.shape[1] for tensor in tensors)
-    shapes = [(tensor.shape[0], longest - tensor.shape[1], *tensor.shape[2:]) for tensor in tensors]
-    padding = [tensor.new_zeros(shape) for tensor, shape in zip(tensors, shapes, strict=True)]
-    return torch.cat([torch.cat(pair, dim=1) for pair in zip(tensors, padding, strict=True)])

@@ -1,0 +1,57 @@
+"""Hold the edits of a batch, and join those of runs one after the other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headrouter.sampling.cost import Cost
+
+Latents = Float[Tensor, "images channels h w"]
+StartLatents = Float[Tensor, "images *kept"]
+"""What an inversion keeps, see :attr:`headrouter.sampling.inversion.RunInputs.inverted`."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """Holds the edits of a batch: by picture, of a picture by prompt, of a prompt by seed.
+
+    Attributes:
+        latents: Of each edit.
+        diagnostics: Of each method, in their order; each tensor has the edits first.
+        sources: Latents of the sources' rows that were kept to the end, by seed and picture.
+        inverted: For each seed, the latents that its edits started from; empty without inversion.
+        cost: Cost of sampling, and of the inversion if it was made for these edits.
+        masks: Of the edit's mask, see :class:`~headrouter.sampling.engine.Sampled`; each tensor has the edits first.
+        strengths: With ``strength="auto"`` the parameter and value that was chosen for each edit, ``last_steps=0.5``.
+        tried: With ``strength="auto"`` the latents of all edits at each strength, from the weakest to the strongest.
+    """
+
+    latents: Float[Tensor, "edits channels h w"]
+    diagnostics: tuple[Mapping[str, Tensor], ...]
+    sources: Float[Tensor, "rows channels h w"]
+    inverted: Sequence[StartLatents]
+    cost: Cost
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    strengths: tuple[str, ...] = ()
+    tried: tuple[Float[Tensor, "edits channels h w"], ...] = ()
+
+
+def joined(parts: Sequence[Mapping[str, Tensor]], order: Sequence[int]) -> Mapping[str, Tensor]:
+    """Join the diagnostics of one method in runs one after the other, and put the edits into an order."""
+    if len(parts) == 1:
+        return parts[0]
+    names = sorted({name for part in parts for name in part})
+    return {name: _concatenated([part[name] for part in parts if name in part])[list(order)] for name in names}
+
+
+def _concatenated(tensors: Sequence[Tensor]) -> Tensor:
+    """Concatenate along the edits; text maps of prompts of different lengths are padded with zeros."""
+    longest = max(tensor.shape[1] for tensor in tensors)
+    shapes = [(tensor.shape[0], longest - tensor.shape[1], *tensor.shape[2:]) for tensor in tensors]
+    padding = [tensor.new_zeros(shape) for tensor, shape in zip(tensors, shapes, strict=True)]
+    return torch.cat([torch.cat(pair, dim=1) for pair in zip(tensors, padding, strict=True)])
