@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,8 +25,7 @@ from headrouter_shapes.bench.instructions import evaluate_instructions, instruct
 from headrouter_shapes.bench.sets import SIZES
 from headrouter_shapes.command import exit_code
 from headrouter_shapes.files import replacing
-from headrouter_shapes.pipelines.build import ShapesPipeline
-from headrouter_shapes.pipelines.folder import is_instructed, load_pipeline
+from headrouter_shapes.pipelines.folder import is_instructed, load_measured
 from headrouter_shapes.pipelines.sampling import decode_latents, encode_pictures, integrate, starting_noise
 from headrouter_shapes.weights import BUNDLED, model_path
 from headrouter_shapes.world.caption import VARIANTS, caption
@@ -104,10 +102,7 @@ def evaluate(
     Returns:
         Figures by name, with the settings that gave them.
     """
-    begin = time.perf_counter()
-    pipeline: ShapesPipeline = load_pipeline(folder)
-    seconds = time.perf_counter() - begin
-    pipeline.to(device)
+    pipeline, loading = load_measured(folder, device)
     scenes, captions = evaluation_scenes(count, seed)
     truth = render_array(scenes)
 
@@ -135,8 +130,7 @@ def evaluate(
     trip, back = ([psnr(*pair, most=CAP) for pair in zip(truth, drawn, strict=True)] for drawn in (trips, backs))
     return {
         "settings": {"pictures": count, "steps": steps, "guidance": guidance, "seed": seed, "device": device},
-        "load, s": round(seconds, 2),
-        "megabytes": round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6, 2),
+        **loading,
         "round trip, dB": round(float(np.mean(trip)), 2),
         "reconstruction, dB": round(float(np.mean(back)), 2),
         "reconstruction, lowest tenth, dB": round(float(np.quantile(back, 0.1)), 2),

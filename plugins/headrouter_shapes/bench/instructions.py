@@ -4,7 +4,6 @@ Edits are those of a set of :mod:`~headrouter_shapes.bench.sets`, plain Euler st
 the source drawing as the reference.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +13,7 @@ import numpy as np
 
 from headrouter_shapes.bench.measures import Measures, Pictures, measure
 from headrouter_shapes.bench.sets import KINDS, Case, Set, cases
-from headrouter_shapes.pipelines.build import ShapesPipeline
-from headrouter_shapes.pipelines.folder import load_pipeline
+from headrouter_shapes.pipelines.folder import load_measured
 from headrouter_shapes.pipelines.sampling import decode_latents, encode_pictures, integrate, starting_noise
 from headrouter_shapes.world.pool import to_pictures, to_tensor
 from headrouter_shapes.world.render import render_array
@@ -57,10 +55,7 @@ def evaluate_instructions(
     Returns:
         Figures by name, of all kinds together and of each, with the settings that gave them.
     """
-    begin = time.perf_counter()
-    pipeline: ShapesPipeline = load_pipeline(folder)
-    seconds = time.perf_counter() - begin
-    pipeline.to(device)
+    pipeline, loading = load_measured(folder, device)
     chosen = cases(set, count)
     sources = render_array([case.source for case in chosen])
 
@@ -84,8 +79,7 @@ def evaluate_instructions(
         save_sheet(np.concatenate(rows), sheet, columns=_SHOWN)
     return {
         "settings": {"set": set, "edits": count, "steps": steps, "guidance": guidance, "seed": seed, "device": device},
-        "load, s": round(seconds, 2),
-        "megabytes": round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6, 2),
+        **loading,
         "all kinds": _means(measured),
         "kinds": {kind: _means(own) for kind in KINDS if (own := _of_kind(kind, chosen, measured))},
     }

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,16 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> ShapesPip
     how = parameters(device="cpu", dtype=str(dtype).removeprefix("torch."))
     pipeline: ShapesPipeline = loading.load_pipeline(kind, str(folder), how, backbone=name)
     return pipeline
+
+
+def load_measured(folder: Path, device: str) -> tuple[ShapesPipeline, dict[str, float]]:
+    """Load a pipeline to a device, and measure the seconds that loading took and the megabytes of its folder."""
+    begin = time.perf_counter()
+    pipeline = load_pipeline(folder)
+    seconds = time.perf_counter() - begin
+    megabytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+    pipeline.to(device)
+    return pipeline, {"load, s": round(seconds, 2), "megabytes": round(megabytes, 2)}
 
 
 def load_autoencoder(folder: Path) -> AutoencoderKL:
