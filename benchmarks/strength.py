@@ -85,13 +85,13 @@ def report(name: str, chosen: Sequence[Case], rows: Sequence[dict[str, Any]]) ->
     ways["auto"] = [row[row["auto"]] for row in rows]
     ways["weakest that succeeds"] = [next((row[one] for one in FIXED if row[one][0]), row[FIXED[0]]) for row in rows]
     ways["nearest to the truth"] = [max((row[one] for one in FIXED), key=lambda values: values[2]) for row in rows]
-    print(f"\n{name}, {len(rows)} edits\n\n| | success | kept, dB | truth, dB |\n|---|---|---|---|")
+    print(f"\n{name}, {len(rows)} edits\n\n| | success | preservation, dB | distance to truth, dB |\n|---|---|---|---|")
     for way, values in ways.items():
         successes, kept, truth = zip(*values, strict=True)
         there = [place for place, value in enumerate(kept) if value == value]
         cells = rate([bool(one) for one in successes]), average(kept, there, sources, kinds)
         print(f"| {way} | {said(cells[0], 0, 100)} | {said(cells[1], 1)} | {said(mean(truth, sources, kinds), 1)} |")
-    print("\n| | minus | success, points | kept where both succeed, dB | truth, dB |\n|---|---|---|---|---|")
+    print("\n| | minus | success, points | preservation where both succeed, dB | distance to truth, dB |\n|---|---|---|---|---|")
     for way in ("auto", "weakest that succeeds", "nearest to the truth"):
         for fixed in FIXED:
             pairs = list(zip(ways[way], ways[fixed], strict=True))
