@@ -91,7 +91,9 @@ def report(name: str, chosen: Sequence[Case], rows: Sequence[dict[str, Any]]) ->
         there = [place for place, value in enumerate(kept) if value == value]
         cells = rate([bool(one) for one in successes]), average(kept, there, sources, kinds)
         print(f"| {way} | {said(cells[0], 0, 100)} | {said(cells[1], 1)} | {said(mean(truth, sources, kinds), 1)} |")
-    print("\n| | minus | success, points | preservation where both succeed, dB | distance to truth, dB |\n|---|---|---|---|---|")
+    print(
+        "\n| | minus | success, points | preservation where both succeed, dB | distance to truth, dB |\n|---|---|---|---|---|"
+    )
     for way in ("auto", "weakest that succeeds", "nearest to the truth"):
         for fixed in FIXED:
             pairs = list(zip(ways[way], ways[fixed], strict=True))
