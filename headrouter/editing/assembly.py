@@ -12,7 +12,6 @@ from headrouter.methods.method import Method
 from headrouter.models.backbone import Backbone, BackboneParameters, Defaults
 from headrouter.models.known_models import defaults_of, known_defaults
 from headrouter.plugins import registry
-from headrouter.plugins.names import BUILT_IN
 from headrouter.plugins.specifications import BackboneSpec, ComponentSpec, Kind
 from headrouter.sampling.inversion import Inversion
 from headrouter.sampling.velocity_operator import NoOperator, VelocityOperator
@@ -200,7 +199,7 @@ def registered_under(kind: Kind, target: str) -> str | None:
     """Return the name that a class, as ``module:Class``, is registered under, if it is."""
     for entry in registry().entries(kind):
         if isinstance(entry.item, ComponentSpec) and entry.item.target == target:
-            return entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name
+            return entry.shortest_name
     return None
 
 

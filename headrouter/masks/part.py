@@ -20,7 +20,6 @@ from headrouter.errors import HeadRouterError, InvalidInputError, UnknownNameErr
 from headrouter.masks.mask import Mask
 from headrouter.masks.picture import PictureMask, read_picture
 from headrouter.plugins import registry
-from headrouter.plugins.names import BUILT_IN
 from headrouter.plugins.specifications import ComponentSpec
 
 _EXPRESSION = (ast.BinOp, ast.UnaryOp, ast.Name, ast.Call)
@@ -75,7 +74,7 @@ def described(mask: Mask) -> dict[str, Any]:
     target = f"{type(mask).__module__}:{type(mask).__qualname__}"
     for entry in registry().entries("mask"):
         if isinstance(entry.item, ComponentSpec) and entry.item.target == target:
-            name = entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name
+            name = entry.shortest_name
             return {"name": name, **mask.model_dump(mode="json", exclude_defaults=True)}
     return {"class": target, **mask.model_dump(mode="json", exclude_defaults=True)}
 

@@ -33,6 +33,11 @@ class Entry:
         return f"{self.distribution}:{self.item.name}"
 
     @property
+    def shortest_name(self) -> str:
+        """Return the shortest name that never stands for another part: headrouter's own need no distribution before them."""
+        return self.item.name if self.distribution == BUILT_IN else self.qualified_name
+
+    @property
     def words(self) -> set[str]:
         """Return every folded name and alias of this entry."""
         return {fold(self.item.name), *map(fold, self.item.aliases)}

@@ -19,7 +19,10 @@ def schema(known: Registry | None = None) -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     properties: dict[str, Any] = {}
     for kind in KINDS:
-        one = list(_choices(kind, known, definitions))
+        one = list[dict[str, Any]]()
+        for entry, key, own in usable(kind, known):
+            definitions[key] = own
+            one += [{"enum": names_of(entry)}, {"$ref": f"#/$defs/{key}"}]
         properties[kind] = {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}]} if one else False
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -49,16 +52,19 @@ def component_schema(entry: Entry, prefix: str = "#/$defs/") -> dict[str, Any]:
     return {**own, "title": spec.name, "properties": properties, "required": ["name", *own.get("required", [])]}
 
 
-def _choices(kind: Kind, known: Registry, definitions: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for entry in known.entries(kind):
+def usable(kind: Kind, known: Registry | None = None) -> Iterator[tuple[Entry, str, dict[str, Any]]]:
+    """Yield each part of a kind with the key and the schema of its parameters, whose references begin with that key.
+
+    A part whose class cannot be used is left out, with a :class:`~headrouter.errors.PluginWarning`.
+    """
+    for entry in (registry() if known is None else known).entries(kind):
         key = f"{kind}.{entry.qualified_name}"
         try:
-            definitions[key] = component_schema(entry, prefix=f"#/$defs/{key}/$defs/")
+            own = component_schema(entry, prefix=f"#/$defs/{key}/$defs/")
         except PluginError as error:
             warnings.warn(f"{entry.qualified_name} is left out: {error}", PluginWarning, stacklevel=2)
         else:
-            yield {"enum": names_of(entry)}
-            yield {"$ref": f"#/$defs/{key}"}
+            yield entry, key, own
 
 
 def names_of(entry: Entry) -> list[str]:

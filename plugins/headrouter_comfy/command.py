@@ -7,7 +7,7 @@ import argparse
 from typing import Final
 
 from headrouter.errors import InvalidInputError
-from headrouter.files import path_of
+from headrouter.files import LARGEST_TEXT, path_of, read_file, write_whole
 
 _FOLDER: Final = "headrouter"
 _TEXT: Final = "from headrouter_comfy import comfy_entrypoint  # written by `headrouter comfyui`\n"
@@ -22,20 +22,18 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the folder."""
+    from headrouter.imaging.picture import writable_folder
+
     nodes = path_of(arguments.folder, "COMFYUI") / "custom_nodes"
     if not nodes.is_dir():
         raise InvalidInputError(
             f"`COMFYUI` must be the folder of ComfyUI, which holds `custom_nodes` (got {arguments.folder!r})."
         )
     file = nodes / _FOLDER / "__init__.py"
-    if file.parent.exists() and (not file.is_file() or file.read_text(encoding="utf-8") != _TEXT):
+    if file.parent.exists() and (not file.is_file() or read_file(file, "COMFYUI", LARGEST_TEXT) != _TEXT.encode()):
         raise InvalidInputError(
             f"`COMFYUI`: '{file.parent}' is there already, and was not written by this command. Move it."
         )
-    try:
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(_TEXT, encoding="utf-8")
-    except OSError as error:
-        raise InvalidInputError(f"`COMFYUI`: '{file}' cannot be written: {error.strerror or error}.") from error
+    write_whole(writable_folder(file.parent) / file.name, _TEXT.encode())
     print(f"{file}\nStart ComfyUI again; the nodes are under '{_FOLDER}'.")
     return 0

@@ -1,6 +1,6 @@
 """Make node classes of ComfyUI's V3 schema, and name the types of their wires."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 CATEGORY: Final = "headrouter"
@@ -19,16 +19,43 @@ EDITS: Final = "HEADROUTER_EDITS"
 Node = type[Any]
 
 
-def node_of(io: Any, schema: Callable[[], Any], run: Callable[..., tuple[Any, ...]]) -> Node:
-    """Return a node class of a schema and a function.
+def node_of(
+    io: Any,
+    name: str,
+    run: Callable[..., tuple[Any, ...]],
+    *,
+    title: str,
+    about: str,
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    menu: str = "",
+    **more: Any,
+) -> Node:
+    """Return a node class of a function.
 
     Args:
         io: ComfyUI's module ``comfy_api.latest.io``.
-        schema: Makes the schema anew on each call, since ComfyUI completes the one that it gets.
+        name: Name of the node in saved graphs, behind that of the package.
         run: Takes the inputs by name and returns the outputs in their order.
+        title, about: Title in the menu, and description.
+        inputs, outputs: Inputs and outputs of the schema.
+        menu: Menu within that of the package.
+        more: Further fields of the schema.
     """
+
+    def schema() -> Any:  # a new one for each call, since ComfyUI completes the one that it gets
+        return io.Schema(
+            node_id=f"{CATEGORY}.{name}",
+            display_name=title,
+            category=f"{CATEGORY}/{menu}".rstrip("/"),
+            description=about,
+            inputs=list(inputs),
+            outputs=list(outputs),
+            **more,
+        )
+
     members = {
         "define_schema": classmethod(lambda cls: schema()),
-        "execute": classmethod(lambda cls, **inputs: io.NodeOutput(*run(**inputs))),
+        "execute": classmethod(lambda cls, **received: io.NodeOutput(*run(**received))),
     }
-    return type(schema().node_id.replace(".", "_").replace("-", "_"), (io.ComfyNode,), members)
+    return type(f"{CATEGORY}_{name}".replace(".", "_").replace("-", "_"), (io.ComfyNode,), members)

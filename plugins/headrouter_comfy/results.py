@@ -1,13 +1,13 @@
 """Make the nodes that show how an edit came about: maps of words, weights of heads, the reconstruction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
 
 from headrouter.editing.result import Result
 from headrouter.errors import InvalidInputError
-from headrouter_comfy.node import CATEGORY, EDITS, Node, node_of
+from headrouter_comfy.node import EDITS, Node, node_of
 from headrouter_comfy.tensors import tensor_of
 
 _EDIT: Final = "Number of the edit, from 0, in the order of the pictures that `Edit` gives."
@@ -15,30 +15,34 @@ _EDIT: Final = "Number of the edit, from 0, in the order of the pictures that `E
 
 def result_nodes(io: Any) -> list[Node]:
     """Return the nodes that take the edits of the node `Edit`."""
+    number = io.Int.Input("edit", default=0, min=0, max=999, optional=True, tooltip=_EDIT)
     word = io.String.Input(
         "word", default="", tooltip="A word of the edit's prompt, or several that follow each other."
     )
+
+    def node(name: str, about: str, show: Callable[..., tuple[Any, ...]], *more: Any, gives: Sequence[Any]) -> Node:
+        def run(edits: list[Result], edit: int = 0, **received: Any) -> tuple[Any, ...]:
+            return show(*one_of(edits, edit), **received)
+
+        return node_of(
+            io,
+            name,
+            run,
+            title=f"{name.replace('-', ' ').capitalize()} (headrouter)",
+            about=about,
+            inputs=[io.Custom(EDITS).Input("edits"), *more, number],
+            outputs=[one.Output(id=f"out_{one.io_type.lower()}", display_name=one.io_type.lower()) for one in gives],
+        )
+
+    picture, both = [io.Image], [io.Image, io.Mask]
     return [
-        _node(
-            io, "word-map", "Word map", "Shows where a word of the prompt acts.", _word_map, [word], [io.Image, io.Mask]
-        ),
-        _node(
-            io,
-            "head-weights",
-            "Head weights",
-            "Shows how much the method weighed each attention head.",
-            _heads,
-            [],
-            [io.Image],
-        ),
-        _node(
-            io,
+        node("word-map", "Shows where a word of the prompt acts.", _word_map, word, gives=both),
+        node("head-weights", "Shows how much the method weighed each attention head.", _heads, gives=picture),
+        node(
             "reconstruction",
-            "Reconstruction",
             "Shows the picture after the same inversion, with its own prompt and unsteered.",
             _reconstruction,
-            [],
-            [io.Image],
+            gives=picture,
         ),
     ]
 
@@ -70,32 +74,3 @@ def _heads(result: Result, number: int) -> tuple[Any, ...]:
 
 def _reconstruction(result: Result, number: int) -> tuple[Any, ...]:
     return (tensor_of([result.reconstruction]),)
-
-
-def _node(
-    io: Any,
-    name: str,
-    title: str,
-    description: str,
-    run: Callable[..., tuple[Any, ...]],
-    more: list[Any],
-    outputs: list[Any],
-) -> Node:
-    def schema() -> Any:
-        return io.Schema(
-            node_id=f"{CATEGORY}.{name}",
-            display_name=f"{title} (headrouter)",
-            category=CATEGORY,
-            description=description,
-            inputs=[
-                io.Custom(EDITS).Input("edits"),
-                *more,
-                io.Int.Input("edit", default=0, min=0, max=999, optional=True, tooltip=_EDIT),
-            ],
-            outputs=[one.Output(id=f"out_{one.io_type.lower()}", display_name=one.io_type.lower()) for one in outputs],
-        )
-
-    def execute(edits: list[Result], edit: int = 0, **received: Any) -> tuple[Any, ...]:
-        return run(*one_of(edits, edit), **received)
-
-    return node_of(io, schema, execute)

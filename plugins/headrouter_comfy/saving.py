@@ -12,25 +12,6 @@ from headrouter_comfy.node import CATEGORY, EDITS, Node, node_of
 def save_node(io: Any) -> Node:
     """Return the node that saves edits."""
 
-    def schema() -> Any:
-        return io.Schema(
-            node_id=f"{CATEGORY}.save",
-            display_name="Save edits (headrouter)",
-            category=CATEGORY,
-            description="Saves pictures, masks and result.json, from which `headrouter edit --from` runs the edit again.",
-            inputs=[
-                io.Custom(EDITS).Input("edits"),
-                io.String.Input(
-                    "name",
-                    default=CATEGORY,
-                    optional=True,
-                    tooltip="Folder within ComfyUI's output folder; a number is added, so that nothing is replaced.",
-                ),
-            ],
-            outputs=[io.String.Output(id="folder", display_name="folder")],
-            is_output_node=True,
-        )
-
     def run(edits: list[Result], name: str = CATEGORY) -> tuple[str]:
         from folder_paths import get_output_directory
 
@@ -39,7 +20,22 @@ def save_node(io: Any) -> Node:
             result.save(folder if len(edits) == 1 else folder / f"picture-{number}")
         return (str(folder),)
 
-    return node_of(io, schema, run)
+    name = io.String.Input(
+        "name",
+        default=CATEGORY,
+        optional=True,
+        tooltip="Folder within ComfyUI's output folder; a number is added, so that nothing is replaced.",
+    )
+    return node_of(
+        io,
+        "save",
+        run,
+        title="Save edits (headrouter)",
+        about="Saves pictures, masks and result.json, from which `headrouter edit --from` runs the edit again.",
+        inputs=[io.Custom(EDITS).Input("edits"), name],
+        outputs=[io.String.Output(id="folder", display_name="folder")],
+        is_output_node=True,
+    )
 
 
 def new_folder(output: Path, name: str) -> Path:

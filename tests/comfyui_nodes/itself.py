@@ -111,20 +111,30 @@ def own_nodes(api: Any) -> list[Any]:
 def others(io: Any, shown: dict[str, Any]) -> list[Any]:
     """Nodes of ComfyUI that the graph has beside ours: one that gives a picture and a mask, and two that show pictures."""
     import torch
-    from headrouter_comfy.node import node_of
     from headrouter_comfy.tensors import tensor_of
 
     picture = tensor_of([render(Scene(shape="star", colour="blue", background="mint", variation=7))])
     mask = torch.zeros(picture.shape[:3])
     mask[:, :, :40] = 1
 
+    def node(name: str, run: Any, **schema: Any) -> Any:
+        members = {
+            "define_schema": classmethod(lambda cls: io.Schema(name, category="image", **schema)),
+            "execute": classmethod(lambda cls, **received: io.NodeOutput(*run(**received))),
+        }
+        return type(name, (io.ComfyNode,), members)
+
     def show(name: str) -> Any:
         inputs = [io.Image.Input("images"), io.String.Input("filename_prefix", optional=True)]
-        schema = {"node_id": name, "category": "image", "inputs": inputs, "outputs": [], "is_output_node": True}
-        return node_of(io, lambda: io.Schema(**schema), lambda images, **more: shown.update({name: images}) or ())
+        keep = lambda images, **more: shown.update({name: images}) or ()  # noqa: E731
+        return node(name, keep, inputs=inputs, outputs=[], is_output_node=True)
 
-    source = {"inputs": [io.String.Input("image")], "outputs": [io.Image.Output(), io.Mask.Output()]}
-    load = node_of(io, lambda: io.Schema("LoadImage", category="image", **source), lambda image: (picture, mask))
+    load = node(
+        "LoadImage",
+        lambda image: (picture, mask),
+        inputs=[io.String.Input("image")],
+        outputs=[io.Image.Output(), io.Mask.Output()],
+    )
     return [load, show("SaveImage"), show("PreviewImage")]
 
 

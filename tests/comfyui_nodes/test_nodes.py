@@ -86,10 +86,10 @@ def test_the_command_leaves_other_folders_alone(tmp_path: Path, capsys: pytest.C
     assert "holds `custom_nodes`" in capsys.readouterr().err
     other = tmp_path / "custom_nodes" / "headrouter"
     other.mkdir(parents=True)
-    (other / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n")
+    (other / "__init__.py").write_bytes(b"NODE_CLASS_MAPPINGS = {}  # \xff\n")
     assert main(["comfyui", str(tmp_path)]) == 2
     assert "was not written by this command" in capsys.readouterr().err
-    assert (other / "__init__.py").read_text() == "NODE_CLASS_MAPPINGS = {}\n"
+    assert (other / "__init__.py").read_bytes() == b"NODE_CLASS_MAPPINGS = {}  # \xff\n"
 
 
 def test_a_node_as_it_is_makes_the_part_as_it_is(comfy: Comfy) -> None:

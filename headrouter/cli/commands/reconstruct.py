@@ -163,10 +163,9 @@ def _all(instructed: bool = False) -> "Iterator[str]":
     """Yield every inversion for captions, or for instructions, whose class can be used; warn of the others."""
     from headrouter.editing.assembly import inversion_of
     from headrouter.plugins import registry
-    from headrouter.plugins.names import BUILT_IN
 
     for entry in registry().entries("inversion"):
-        name = entry.item.name if entry.distribution == BUILT_IN else entry.qualified_name
+        name = entry.shortest_name
         try:
             suits = inversion_of(name).takes_references == instructed
         except Exception as error:  # of a plug-in's class

@@ -1,14 +1,12 @@
 """Build the JSON Schema of experiment files from what is installed, by which an editor completes and checks them."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
-from headrouter.errors import PluginError, PluginWarning
 from headrouter.experiments.composing import SEVERAL, Knobs
 from headrouter.experiments.file.reading import ExperimentFile
 from headrouter.plugins import Registry, registry
-from headrouter.plugins.schema import component_schema, names_of
+from headrouter.plugins.schema import names_of, usable
 from headrouter.plugins.specifications import KINDS, Kind
 
 _SWEEP = {
@@ -84,13 +82,7 @@ def experiment_schema(known: Registry | None = None) -> dict[str, Any]:
 def _choices(kind: Kind, known: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
     beside = _BESIDE.get(kind, _LABEL)
-    for entry in known.entries(kind):
-        key = f"{kind}.{entry.qualified_name}"
-        try:
-            own = component_schema(entry, prefix=f"#/$defs/{key}/$defs/")
-        except PluginError as error:
-            warnings.warn(f"{entry.qualified_name} is left out: {error}", PluginWarning, stacklevel=2)
-            continue
+    for entry, key, own in usable(kind, known):
         swept = {} if kind in _ONE else {"sweep": _SWEEP}
         definitions[key] = {**own, "properties": {**own["properties"], **beside, **swept}}
         found += [{"enum": names_of(entry)}, {"$ref": f"#/$defs/{key}"}]
