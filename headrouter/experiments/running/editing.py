@@ -75,7 +75,7 @@ def load(
     jobs: Sequence[Job],
     device: str,
     kept: KeptInversions,
-    models: KeptModels | None = None,
+    models: KeptModels,
 ) -> Hand:
     """Load the model of a configuration, to be used by all these jobs, unless it is among those that are kept.
 
@@ -89,7 +89,7 @@ def load(
         for job in jobs:
             if isinstance(one := job.configuration, Configuration):
                 parts += [one.inversion, *one.operators, *one.methods]
-        if models is not None and (found := models.take((*configuration.loading, device))):
+        if found := models.take(configuration.loading, device):
             refuse_misfits(found[0].provides, configuration.backbone_name, parts)
         else:
             values = {"device": device}

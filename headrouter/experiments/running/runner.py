@@ -23,7 +23,6 @@ from headrouter.experiments.run_folder.process import PATIENCE
 from headrouter.experiments.run_folder.record_log import named
 from headrouter.experiments.running.inversions import LIMIT, KeptInversions
 from headrouter.experiments.running.local import executor_of
-from headrouter.experiments.running.measuring import Metrics
 from headrouter.experiments.running.models import KeptModels
 from headrouter.experiments.running.schedule import Schedule, left_of
 from headrouter.experiments.running.station import Joining
@@ -76,7 +75,8 @@ def run(
         patience: Seconds without a sign of life of a process on another machine after which its work is taken over.
         progress: Show a bar.
         report: Receives each record when it is in the folder for good.
-        models: Holds the loaded models of workers in this process for a later run; without it they go with this one.
+        models: Holds what is loaded in this process, models and networks of metrics, for a later run; without it they go with this
+            one.
 
     Returns:
         The records of the cells, also of those that failed, by configuration, seed and item. With ``metrics_only`` those of cells
@@ -97,7 +97,8 @@ def run(
         if experiment.published or (place.path / FILE).exists():
             place.write(FILE, as_file(experiment.published))
         units = units_of(experiment, dict(place.agreement.hashes), chosen, batch)
-        metrics, kept = Metrics(experiment.metrics, device), KeptInversions(place, keep_inversions)
+        models, kept = models or KeptModels(), KeptInversions(place, keep_inversions)
+        metrics = models.metrics(experiment.metrics, device)
         retry = time.time() if retry_failed else 0
         work = Work(place, metrics, kept, device, not metrics_only, retry, models)
         joining = Joining.of(work, experiment, tuple(item.key for item in chosen), batch, patience)

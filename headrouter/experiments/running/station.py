@@ -13,7 +13,7 @@ from headrouter.experiments.experiment import Experiment
 from headrouter.experiments.planning.plan import missing_of
 from headrouter.experiments.run_folder.folder import PROCESSES, opened
 from headrouter.experiments.running.inversions import KeptInversions
-from headrouter.experiments.running.measuring import Metrics
+from headrouter.experiments.running.models import KeptModels
 from headrouter.experiments.running.unit import units_of
 from headrouter.experiments.running.worker import Work, Worker
 
@@ -81,8 +81,9 @@ class Station:
         keys = set(joining.items)
         items = [item for item in experiment.items if item.key in keys]
         place = self._stack.enter_context(opened(folder, experiment, edits=joining.edits, patience=joining.patience))
-        metrics, kept = Metrics(experiment.metrics, joining.device), KeptInversions(place, joining.keep_inversions)
-        self._work = Work(place, metrics, kept, joining.device, joining.edits, joining.retry)
+        models, kept = KeptModels(), KeptInversions(place, joining.keep_inversions)
+        metrics = models.metrics(experiment.metrics, joining.device)
+        self._work = Work(place, metrics, kept, joining.device, joining.edits, joining.retry, models)
         self._units = units_of(experiment, dict(place.agreement.hashes), items, joining.batch)
         self._worker = Worker(self._work, self._stop, lambda _: None)
 

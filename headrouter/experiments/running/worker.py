@@ -40,7 +40,7 @@ class Work:
         device: Of models.
         edits: Whether edits are made; otherwise those that are there are measured.
         retry: Failures that are older than this moment, seconds since 1970, are tried again; 0 for none.
-        models: Loaded models that stay for later runs; None if they go with this one.
+        models: Loaded models that no worker uses.
     """
 
     folder: RunFolder
@@ -49,7 +49,7 @@ class Work:
     device: str
     edits: bool
     retry: float
-    models: KeptModels | None = None
+    models: KeptModels
 
     def left(self, unit: Unit) -> bool:
         """Return whether anything of a unit is to be done."""
@@ -185,9 +185,9 @@ class Worker:
         return self._hand
 
     def leave(self) -> None:
-        """Let the model go, to those that are kept if there are such."""
-        if self._work.models is not None and self._loading is not None and isinstance(self._hand, ModelHand):
-            self._work.models.put((*self._loading, self._work.device), self._hand.model)
+        """Give the model back."""
+        if self._loading is not None and isinstance(self._hand, ModelHand):
+            self._work.models.put(self._loading, self._work.device, self._hand.model)
         self._hand, self._loading = PictureHand(), None
 
 
