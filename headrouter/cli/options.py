@@ -30,6 +30,33 @@ def add_machine(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     return machine
 
 
+def add_run(parser: argparse.ArgumentParser, what: str, example: str) -> None:
+    """Describe the file of a run over a data set, the run's folder, the edits to take and the workers."""
+    parser.add_argument("file", metavar="FILE", help=f"{what}, a YAML file")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", help=f"run folder, new or continued (default: runs/NAME, of the {what})"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="take the first N edits of the data set alone")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help=f"value of anything in the file, such as dataset.count=8, seeds=[0,1] or {example}",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of workers, each with its own model (default: one for each GPU)",
+    )
+    parser.add_argument(
+        "--batch", type=int, default=8, metavar="N", help="number of edits in one model call (default: 8)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--no-progress", action="store_true", help="no progress bars")
+
+
 def machine_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of loading as keywords of :class:`~headrouter.editing.editor.Editor`."""
     names = ("device", "dtype", "offload", "max_sequence_length", "variant", "base")

@@ -11,7 +11,6 @@
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +43,18 @@ class PresetFile(Parameters):
     summary: str = ""
     values: dict[Kind, dict[str, dict[str, Any]]]
 
+    def presets(self) -> list[Preset]:
+        """Return the presets, one for each part that there are values for.
+
+        Raises:
+            InvalidInputError: values that no preset can have.
+        """
+        return [
+            Preset(self.name, (kind, part), self.reference_steps, values, self.provenance, self.summary)
+            for kind, parts in self.values.items()
+            for part, values in parts.items()
+        ]
+
 
 def is_preset_file(preset: str) -> bool:
     """Return whether a preset is given as a file: by a path, or a name that ends in ``.yaml`` or ``.yml``.
@@ -63,11 +74,7 @@ def read_presets(path: str | os.PathLike[str]) -> list[Preset]:
     document = read_yaml(Path(path))
     found = validate(PresetFile, document)
     try:
-        every = [
-            Preset(found.name, (kind, part), found.reference_steps, values, found.provenance, found.summary)
-            for kind, parts in found.values.items()
-            for part, values in parts.items()
-        ]
+        every = found.presets()
     except InvalidInputError as error:
         raise InvalidInputError(f"{document.name}: {error}") from error
     if not every:
@@ -81,10 +88,7 @@ def write_preset(path: Path, preset: PresetFile, remark: str = "") -> Path:
     Raises:
         InvalidInputError: it has values that no preset can have, or the file cannot be written.
     """
-    plain: Mapping[str, Any] = preset.model_dump(exclude_defaults=True)
-    for kind, parts in preset.values.items():
-        for part, values in parts.items():
-            Preset(preset.name, (kind, part), preset.reference_steps, values, preset.provenance, preset.summary)
+    preset.presets()  # refuses what could not be read again
     comment = "".join(f"# {line}\n" if line else "#\n" for line in remark.splitlines())
-    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=_WIDTH)
+    text = yaml.safe_dump(preset.model_dump(exclude_defaults=True), sort_keys=False, allow_unicode=True, width=_WIDTH)
     return write_whole(path, (comment + text).encode())

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headrouter.cli.options import add_run
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,22 +31,9 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE", help="search, a YAML file")
-    parser.add_argument("-o", "--output", metavar="DIR", help="run folder, new or continued (default: runs/NAME)")
+    add_run(parser, "search", "base.guidance=3")
     parser.add_argument("--dry-run", action="store_true", help="check everything, and say how many cells there are")
     parser.add_argument("--trials", type=int, metavar="N", help="number of configurations (default: the file's)")
-    parser.add_argument("--limit", type=int, metavar="N", help="take the first N edits of the data set alone")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PATH=VALUE",
-        help="value of anything in the file, such as dataset.count=8 or base.guidance=3",
-    )
-    parser.add_argument("--workers", type=int, metavar="N", help="number of workers (default: one for each GPU)")
-    parser.add_argument("--batch", type=int, default=8, metavar="N", help="edits in one model call (default: 8)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
 
 
@@ -58,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from headrouter.experiments import plan, select
 
     try:
-        from headrouter_tune.running import agree, run_search
+        from headrouter_tune.running import refuse_other_search, run_search
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise
@@ -75,8 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     plan(search.experiment, items).refuse_missing()
     print(_said(search, items))
     if arguments.dry_run:
-        if folder.exists():
-            agree(folder, search, items)
+        refuse_other_search(folder, search, items)
         return 0
     try:
         outcome = run_search(
@@ -103,10 +91,9 @@ def _said(search: "Search", items: "Sequence[Item]") -> str:
     from headrouter_tune.space import paths
 
     trials, starts = search.file.trials, len(search.starts) - 1
-    cells = trials * len(search.experiment.seeds_of(search.starts[0])) * len(items)
     presets = f" and {starts} preset{'s' if starts > 1 else ''}" if starts else ""
     towards = " and ".join(f"{one.name} ({one.column.better} is better)" for one in search.objectives)
     return (
-        f"{search.experiment.name}: {cells} cells: {trials} configurations, the base{presets} first, of {len(items)} edits of "
-        f"{search.experiment.dataset_name}; fields: {', '.join(paths(search.space))}; objectives: {towards}."
+        f"{search.experiment.name}: {search.cells(items)} cells: {trials} configurations, the base{presets} first, of "
+        f"{len(items)} edits of {search.experiment.dataset_name}; fields: {', '.join(paths(search.space))}; objectives: {towards}."
     )

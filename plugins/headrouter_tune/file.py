@@ -1,47 +1,41 @@
 """Read the file of a search: an experiment's data and metrics, a base configuration, and the fields to search."""
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, final
+from typing import Annotated, Any, Final, TypeVar, final
 
 from pydantic import Field
 
-from headrouter.config.configuration import Override, Parameters, Placed, overridden, validate
+from headrouter.config.configuration import Override, Placed, overridden, validate
 from headrouter.config.yaml_document import Document, read_yaml
 from headrouter.errors import HeadRouterError, InvalidInputError
 from headrouter.experiments import read_experiment
-from headrouter.experiments.composing import DEFAULTS, read_configuration
+from headrouter.experiments.composing import DEFAULTS
 from headrouter.experiments.configuration import Configuration
 from headrouter.experiments.dataset import Item
 from headrouter.experiments.experiment import Experiment
-from headrouter.experiments.file.listed import backbone_option, placed
-from headrouter.experiments.file.reading import Text
+from headrouter.experiments.file.listed import placed, read_one, refuse_doubles
+from headrouter.experiments.file.reading import RunFile
 from headrouter.experiments.file.sweep import short
 from headrouter.experiments.results.rows import columns_of
 from headrouter_tune.objectives import Objective, read_objectives
 from headrouter_tune.reading import read_space
 from headrouter_tune.space import Space
 
+Found = TypeVar("Found")
 BASE: Final = "base"
 """Name of the base configuration, with which the others are compared."""
-_OF_EXPERIMENTS: Final = ("name", "dataset", "metrics", "seeds", "model", "executor", "diagnostics")
 _NOT_IN_BASE: Final = ("name", "seed", "sweep")
+_DECIDING: Final = {"model", "seeds", "base", "search", "objectives", "seed", "presets"}
+"""Fields of a file that the suggestions depend on beside the results."""
 
 
-class SearchFile(Parameters):
+class SearchFile(RunFile):
     """Describes the file of a search, before the parts that it names are looked up.
 
     Attributes:
-        name: Of the search; the file's name if not given.
-        dataset: Name of a data set, or a mapping of its name and parameters.
-        metrics: Names of metrics, or mappings of name, parameters and a ``label``.
-        seeds: Numbers that noise is drawn from, or one.
-        model: Weights of the backbone.
-        executor: Where the workers are.
-        diagnostics: Maps to keep of each edit for the report.
         base: The configuration to begin with: parts and knobs.
         search: Fields of parts and knobs, by dotted paths: ranges, and lists of values or parts.
         objectives: Two columns of the metrics.
@@ -50,13 +44,6 @@ class SearchFile(Parameters):
         presets: Names or files of presets of the base that are run first.
     """
 
-    name: Text | None = None
-    dataset: Any
-    metrics: Any
-    seeds: Any = 0
-    model: Text | None = None
-    executor: Any = None
-    diagnostics: Any = None
     base: dict[str, Any]
     search: dict[str, Any]
     objectives: Annotated[list[str], Field(min_length=2, max_length=2)]
@@ -76,7 +63,7 @@ class Search:
         space: Fields that are searched.
         objectives: The two columns.
         starts: The base, and with each preset: configurations that are run first.
-        document: The base in the file.
+        document: The base in the file, with its backbone.
     """
 
     file: SearchFile
@@ -92,15 +79,17 @@ class Search:
         Raises:
             HeadRouterError: parts or values that do not fit together.
         """
-        return _configured(name, self.document, self.file.model, values)
+        return read_one(name, self.document, self.file.model or "", values)
+
+    def cells(self, items: Sequence[Item]) -> int:
+        """Return the number of edits of the whole search, if every configuration has the seeds of the base."""
+        return self.file.trials * len(self.experiment.seeds_of(self.starts[0])) * len(items)
 
     def plain(self, items: Sequence[Item]) -> dict[str, Any]:
         """Return all that the suggestions depend on beside the results, for the folder of the search."""
         keys = "\n".join(item.key for item in items)
-        file = self.file.model_dump(mode="json", include={"base", "search", "objectives", "seed", "seeds", "presets"})
         edits = f"{len(items)}, {hashlib.sha256(keys.encode()).hexdigest()[:12]}"
-        plain: dict[str, Any] = json.loads(json.dumps({**file, "model": self.file.model, "edits": edits}))
-        return plain
+        return {**self.file.model_dump(mode="json", include=_DECIDING), "edits": edits}
 
 
 def read_search(path: str | Path | Document, overrides: Sequence[Override] = ()) -> Search:
@@ -124,47 +113,43 @@ def read_search(path: str | Path | Document, overrides: Sequence[Override] = ())
     file = validate(SearchFile, document)
     if idle := [name for name in _NOT_IN_BASE if name in file.base]:
         raise InvalidInputError(
-            f"{document.locate(('base', idle[0]), at_key=True)}: `base.{idle[0]}` is no part of the base: it is one configuration, "
-            f"named {BASE!r}, with the `seeds` of the file."
+            f"{document.locate(('base', idle[0]), at_key=True)}: `base.{idle[0]}` is no part of the base, which is one "
+            f"configuration, named {BASE!r}, with the `seeds` of the file (got {short(file.base[idle[0]])}). Leave it out."
         )
     experiment = read_experiment(_as_experiment(document, file))
     base = document.at("base")
-    wrong, objectives = list[str](), None
-    space: Space = ()
-    try:
-        space = read_space(document.at("search"), base.data)
-    except InvalidInputError as error:
-        wrong += str(error).splitlines()
-    try:
-        objectives = read_objectives(file.objectives, columns_of(experiment.metrics), document.locate(("objectives",)))
-    except InvalidInputError as error:
-        wrong += str(error).splitlines()
-    starts = [one for one in experiment.configurations if isinstance(one, Configuration)]
+    base = replace(base, data={"backbone": DEFAULTS["backbone"], **base.data})
+    wrong, starts = list[str](), [one for one in experiment.configurations if isinstance(one, Configuration)]
+    space = _try(lambda: read_space(document.at("search"), base.data), wrong)
+    columns, at = columns_of(experiment.metrics), document.locate(("objectives",))
+    objectives = _try(lambda: read_objectives(file.objectives, columns, at), wrong)
     for number, preset in enumerate(file.presets):
         place = document.locate(("presets", number))
+        values = [Placed(("preset",), preset, place)]
         try:
-            starts.append(
-                _configured(f"preset {Path(preset).stem}", base, file.model, [Placed(("preset",), preset, place)])
-            )
+            starts.append(read_one(f"preset {Path(preset).stem}", base, file.model or "", values))
+            refuse_doubles(starts)
         except HeadRouterError as error:
             wrong += placed(document.name, place, str(error).splitlines())
-    if wrong or objectives is None:
+    if wrong or space is None or objectives is None:
         raise InvalidInputError("\n".join(wrong))
     return Search(file, experiment, space, objectives, tuple(starts), base)
+
+
+def _try(read: Callable[[], Found], wrong: list[str]) -> Found | None:
+    try:
+        return read()
+    except InvalidInputError as error:
+        wrong += str(error).splitlines()
+        return None
 
 
 def _as_experiment(document: Document, file: SearchFile) -> Document:
     """Return the file as that of an experiment, whose one configuration is the base; its errors are placed there."""
     rest = {key: value for key, value in file.base.items() if key != "backbone"}
-    data = {key: document.data[key] for key in _OF_EXPERIMENTS if key in document.data}
+    data = {key: document.data[key] for key in RunFile.model_fields if key in document.data}
     data |= {"backbone": [file.base.get("backbone", DEFAULTS["backbone"])], "baseline": BASE}
     data |= {"configurations": [{"name": BASE, **rest}]}
     places = [(key,) for key in ("configurations", "backbone", "baseline")]
     moved = tuple((place, document.locate(("base",))) for place in places)
     return replace(document, data=data, replaced=(*document.replaced, *moved))
-
-
-def _configured(name: str, base: Document, model: str | None, values: Sequence[Placed]) -> Configuration:
-    backbone, own, label = backbone_option(base.data.get("backbone", DEFAULTS["backbone"]))
-    whole = replace(base, data={**base.data, "backbone": backbone})
-    return read_configuration(name, own or model or "", whole, values, label=label)

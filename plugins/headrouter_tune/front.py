@@ -22,12 +22,13 @@ def non_dominated(points: Sequence[Found], objectives: tuple[Objective, Objectiv
     A point dominates another if it is better in one objective and not worse in the other.
     """
 
-    def dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
-        pairs = list(zip(objectives, one, other, strict=True))
-        worse = any(objective.better(theirs, ours) for objective, ours, theirs in pairs)
-        return not worse and any(objective.better(ours, theirs) for objective, ours, theirs in pairs)
-
-    every = [(point, values) for point in points if (values := point.values) is not None]
-    best = [(point, values) for point, values in every if not any(dominates(other, values) for _, other in every)]
-    sign = 1 if objectives[0].direction == "minimize" else -1
-    return [point for point, _ in sorted(best, key=lambda pair: sign * pair[1][0])]
+    first, second = (-1 if one.direction == "minimize" else 1 for one in objectives)
+    gains = [
+        (point, (first * values[0], second * values[1])) for point in points if (values := point.values) is not None
+    ]
+    best = [
+        (point, (across, up))
+        for point, (across, up) in gains
+        if not any(other != (across, up) and other[0] >= across and other[1] >= up for _, other in gains)
+    ]
+    return [point for point, _ in sorted(best, key=lambda one: -one[1][0])]

@@ -26,7 +26,7 @@ class Objective:
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
-        """Return what is done with it."""
+        """Return whether its larger or its smaller values are the better ones."""
         return "minimize" if self.column.better == "lower" else "maximize"
 
     @property
@@ -37,10 +37,6 @@ class Objective:
     def estimated(self, rows: Sequence[Row]) -> Estimate:
         """Return the rate or the mean of the edits of a configuration."""
         return estimate(rows, self.name, self.column, is_rate(rows, self.name))
-
-    def better(self, one: float, other: float) -> bool:
-        """Return whether the first of two values is the better one."""
-        return one < other if self.direction == "minimize" else one > other
 
 
 def read_objectives(names: Sequence[str], columns: Mapping[str, Column], place: str) -> tuple[Objective, Objective]:

@@ -9,7 +9,7 @@ from headrouter.editing.assembly import model_of
 from headrouter.errors import InvalidInputError
 from headrouter.experiments.configuration import Configuration
 from headrouter.experiments.file.entries import entry_of
-from headrouter.masks.part import described
+from headrouter.masks.part import described, expression_of
 from headrouter.plugins.preset_file import PresetFile
 
 _KINDS: Final = ("inversion", "operator", "method")
@@ -50,7 +50,7 @@ def command_of(configuration: Configuration, file: str) -> str:
     if not configuration.methods:
         words += ["--method", "none"]
     if configuration.mask is not None:
-        words += ["--mask", expression(described(configuration.mask))]
+        words += ["--mask", expression_of(configuration.mask)]
     if configuration.size is not None:
         words += ["--size", "x".join(map(str, configuration.size))]
     if configuration.negative_prompt:
@@ -60,22 +60,6 @@ def command_of(configuration: Configuration, file: str) -> str:
     if configuration.paste:
         words += ["--paste", "--feather", str(configuration.feather)]
     return shlex.join([*words, "--preset", file])
-
-
-def expression(mask: Any) -> str:
-    """Return the expression that a mask is read from.
-
-    >>> expression({"name": "union", "of": [{"name": "words"}, {"name": "grow", "of": {"name": "attention"}, "by": 0.1}]})
-    '(words | grow(of=attention, by=0.1))'
-    """
-    if not isinstance(mask, Mapping):
-        return repr(mask)
-    name, rest = mask["name"], {key: expression(value) for key, value in mask.items() if key not in ("name", "of")}
-    signs = {"union": " | ", "intersection": " & "}
-    if name in signs:
-        return f"({signs[name].join(map(expression, mask['of']))})"
-    given = {"of": expression(mask["of"]), **rest} if "of" in mask else rest
-    return f"{name}({', '.join(f'{key}={value}' for key, value in given.items())})" if given else str(name)
 
 
 def slug(text: str) -> str:

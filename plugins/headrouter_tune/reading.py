@@ -16,7 +16,7 @@ from headrouter.experiments.file.matrix import KNOBS
 from headrouter.experiments.file.options import read_part
 from headrouter.experiments.file.sweep import label_of, short
 from headrouter.plugins.specifications import KINDS, Kind
-from headrouter_tune.space import Choice, Field, Option, Range, Space, paths
+from headrouter_tune.space import Choice, Field, Option, Range, Space
 
 _NEVER = ("backbone", "seed")
 
@@ -60,8 +60,12 @@ def read_space(document: Document, base: Mapping[str, Any]) -> Space:
             found.append(_field(f"{key}", target, document.at(key)))
         except InvalidInputError as error:  # noqa: PERF203
             wrong += str(error).splitlines()
-    names = list(paths(tuple(found)))
-    wrong += [f"{document.locate(())}: `search.{name}` is there twice." for name in names if names.count(name) > 1]
+    first: dict[tuple[str, ...], Field] = {}
+    for field in found:
+        if (other := first.setdefault(field.path, field)) is not field:
+            wrong.append(
+                f"{field.place}: `search.{field.name}` is the same field as `search.{other.name}`. Leave one out."
+            )
     if wrong:
         raise InvalidInputError("\n".join(dict.fromkeys(wrong)))
     return tuple(found)
@@ -126,7 +130,7 @@ def _field(name: str, target: _Target, document: Document) -> Field:
         _checked(name, target, end, document.locate((key,))) for key, end in (("low", entry.low), ("high", entry.high))
     )
     if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high)):
-        raise InvalidInputError(f"{place}: `search.{name}` takes no range. List its values.")
+        raise InvalidInputError(f"{place}: `search.{name}` takes no range (got {low!r} to {high!r}). List its values.")
     if type(low) is not type(high):
         raise InvalidInputError(
             f"{place}: `search.{name}`: of this field whole numbers and fractions mean different things, so both ends must be of "

@@ -1,21 +1,20 @@
 """Write what a search found: the front as a table and a figure, presets, and an experiment to measure them elsewhere."""
 
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
 from headrouter.errors import InvalidInputError
-from headrouter.experiments.file.entries import entry_of
+from headrouter.experiments.file.entries import data_entry, entry_of
 from headrouter.experiments.metric import Column
 from headrouter.experiments.results import tables
 from headrouter.experiments.results.paired import compare_all
-from headrouter.experiments.results.plots import bar
+from headrouter.experiments.results.plots import bar, png_of
 from headrouter.experiments.results.rows import is_rate
-from headrouter.experiments.results.summary import summarise
+from headrouter.experiments.run_folder.cell import CellRecord
 from headrouter.files import write_whole
 from headrouter.plugins.preset_file import write_preset
 from headrouter_tune.file import BASE, Search
@@ -40,7 +39,7 @@ class Found:
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     remarks: Sequence[str]
-    files: Sequence[Path] = field(default_factory=list)
+    files: Sequence[Path]
 
 
 def write_results(search: Search, outcome: Outcome, folder: Path) -> Found:
@@ -57,14 +56,12 @@ def write_results(search: Search, outcome: Outcome, folder: Path) -> Found:
     files = [write_whole(place / "pareto.png", _figure(search, outcome.points, front, rates))]
     caution, remarks = _caution(outcome, place), list(_remarks(outcome, front))
     for point in front:
-        name, provenance = (
-            slug(f"{search.experiment.name}-{point.number:03d}"),
-            _provenance(search, outcome, point, rates),
-        )
+        name = slug(f"{search.experiment.name}-{point.number:03d}")
         path = place / "presets" / f"{name}.yaml"
         try:
+            preset = preset_of(point.configuration, name, _provenance(search, outcome, point, rates))
             remark = f"{command_of(point.configuration, path.as_posix())}\n\n{caution}"
-            files.append(write_preset(path, preset_of(point.configuration, name, provenance), remark))
+            files.append(write_preset(path, preset, remark))
         except InvalidInputError as error:
             remarks.append(f"There is no preset of {point.configuration.name!r}: {error} It is in best.yaml.")
     files.append(write_whole(place / "best.yaml", _experiment(search, outcome, front, caution).encode()))
@@ -75,24 +72,26 @@ def write_results(search: Search, outcome: Outcome, folder: Path) -> Found:
 
 
 def _table(
-    front: Sequence[Point], rows: Sequence[Any], columns: Mapping[str, Column], rates: set[str]
+    front: Sequence[Point], rows: Sequence[CellRecord], columns: Mapping[str, Column], rates: set[str]
 ) -> tuple[list[str], list[list[str]]]:
-    summaries = {one.configuration: one for one in summarise(rows, columns)}
     paired = {one.configuration: one for one in compare_all(rows, BASE, columns)}
-    differences = [f"{one} minus {BASE}" for one in tables.paired_headings(columns, rates)[1:]]
     lines = []
     for point in front:
         name = point.configuration.name
-        values = [tables.cell(summaries[name].values[one], column, one in rates) for one, column in columns.items()]
         minus = tables.paired_cells(paired[name], columns, rates)[1:] if name in paired else ["–"] * len(columns)
-        lines.append([f"{point.number}", name, *values, *minus])
+        lines.append([f"{point.number}", name, *_values(point, columns, rates), *minus])
     headings = [tables.heading(name, column) for name, column in columns.items()]
+    differences = [f"{one} minus {BASE}" for one in tables.paired_headings(columns, rates)[1:]]
     return ["#", "configuration", *headings, *differences], lines
+
+
+def _values(point: Point, columns: Mapping[str, Column], rates: set[str]) -> list[str]:
+    pairs = zip(columns.items(), point.estimates, strict=True)
+    return [tables.cell(estimate, column, name in rates) for (name, column), estimate in pairs]
 
 
 def _figure(search: Search, points: Sequence[Point], front: Sequence[Point], rates: set[str]) -> bytes:
     """Return a PNG: all points in grey, those of the front with their intervals, the base as a star."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -102,9 +101,9 @@ def _figure(search: Search, points: Sequence[Point], front: Sequence[Point], rat
     for point in points:
         if point.values is None:
             continue
-        (x, across), (y, up) = (bar(one, scale) for one, scale in zip(point.estimates, scales, strict=True))
+        (x, wide), (y, high) = (bar(one, scale) for one, scale in zip(point.estimates, scales, strict=True))
         if point in front:
-            axes.errorbar(x, y, xerr=across, yerr=up, fmt="o", color="C0", linewidth=0.8, alpha=0.8, zorder=3)
+            axes.errorbar(x, y, xerr=wide, yerr=high, fmt="o", color="C0", linewidth=0.8, alpha=0.8, zorder=3)
             axes.annotate(str(point.number), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=9, zorder=4)
         else:
             axes.plot(x, y, "o", color="grey", markersize=4, alpha=0.6)
@@ -113,17 +112,17 @@ def _figure(search: Search, points: Sequence[Point], front: Sequence[Point], rat
     ordered = [tuple(scale * one.value for one, scale in zip(point.estimates, scales, strict=True)) for point in front]
     if ordered:
         axes.plot(*zip(*ordered, strict=True), "--", color="C0", linewidth=1, label="the front")
-    names = [tables.heading(one.name, one.column) for one in search.objectives]
-    units = ["" if one.name not in rates else ", per cent" for one in search.objectives]
-    sides = ["" if one.direction == "maximize" else " (lower is better)" for one in search.objectives]
-    axes.set(**dict(zip(("xlabel", "ylabel"), map("".join, zip(names, units, sides, strict=True)), strict=True)))
+    across, up = (
+        f"{tables.heading(one.name, one.column)}{', per cent' if one.name in rates else ''}"
+        f"{' (lower is better)' if one.direction == 'minimize' else ''}"
+        for one in search.objectives
+    )
+    axes.set(xlabel=across, ylabel=up)
     axes.set_title(f"{search.experiment.name}: {len(points)} configurations, 95 % intervals")
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    return buffer.getvalue()
+    return png_of(figure)
 
 
 def _counted(search: Search, outcome: Outcome) -> str:
@@ -140,7 +139,7 @@ def _caution(outcome: Outcome, place: Path) -> str:
     )
 
 
-def _remarks(outcome: Outcome, front: Sequence[Point]) -> Any:
+def _remarks(outcome: Outcome, front: Sequence[Point]) -> Iterator[str]:
     if failed := [point for point in outcome.points if point.failed]:
         names = ", ".join(f"{point.configuration.name} ({point.failed})" for point in failed[:_SHOWN])
         yield f"{len(failed)} configurations have failed edits and no values: {names}. `headrouter experiment status` says why."
@@ -160,10 +159,9 @@ def _remarks(outcome: Outcome, front: Sequence[Point]) -> Any:
 
 
 def _provenance(search: Search, outcome: Outcome, point: Point, rates: set[str]) -> str:
-    figures = ", ".join(
-        f"{tables.heading(one.name, one.column)} {tables.cell(estimate, one.column, one.name in rates)}"
-        for one, estimate in zip(search.objectives, point.estimates, strict=True)
-    )
+    columns = {one.name: one.column for one in search.objectives}
+    pairs = zip(columns.items(), _values(point, columns, rates), strict=True)
+    figures = ", ".join(f"{tables.heading(name, column)} {value}" for (name, column), value in pairs)
     backbone = f"{point.configuration.backbone_name} {point.configuration.model}"
     text = f"headrouter tune, best of {_counted(search, outcome)}, {backbone}: {figures}"
     return " ".join(text.split())
@@ -175,15 +173,9 @@ def _experiment(search: Search, outcome: Outcome, front: Sequence[Point], cautio
     chosen = [base, *(point for point in front if point is not base)]
     entries = [entry for point in chosen if (entry := entry_of(point.configuration))]
     plain = search.experiment.describe()
-    inside = {"revision", "code"}
-    metrics = [
-        {"label": label, **{key: value for key, value in one.items() if key not in inside}}
-        for label, one in plain["metrics"].items()
-    ]
     data = {
         "name": f"{search.experiment.name}-best",
-        "dataset": {key: value for key, value in plain["dataset"].items() if key not in inside},
-        "metrics": metrics,
+        **data_entry(plain["dataset"], plain["metrics"]),
         "seeds": plain["seeds"],
         **{key: entries[0][key] for key in ("model", "backbone") if entries},
         "configurations": [one for entry in entries for one in entry["configurations"]],

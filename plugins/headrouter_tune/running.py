@@ -18,13 +18,14 @@ from headrouter.errors import HeadRouterError, InvalidInputError
 from headrouter.experiments.configuration import Configuration
 from headrouter.experiments.dataset import Item
 from headrouter.experiments.experiment import Experiment
-from headrouter.experiments.run_folder.cell import EDIT, CellRecord
+from headrouter.experiments.run_folder.cell import EDIT, CellKey, CellRecord
 from headrouter.experiments.run_folder.lock import LOCK
 from headrouter.experiments.run_folder.reading import records_by_key
 from headrouter.experiments.running.models import KeptModels
 from headrouter.experiments.running.runner import BATCH, run
 from headrouter.experiments.statistics import Estimate
 from headrouter.files import LARGEST_TEXT, read_file, write_whole
+from headrouter.imaging.picture import writable_folder
 from headrouter_tune.file import Search
 from headrouter_tune.front import non_dominated
 from headrouter_tune.space import located, suggested
@@ -102,28 +103,29 @@ def run_search(
     Raises:
         HeadRouterError: the folder is that of another search, or what the runner raises.
     """
-    agree(folder, search, items)
-    options = {"workers": workers, "batch": batch, "device": device, "progress": False, "models": KeptModels()}
-    with tqdm(disable=None if progress else True, unit="edit") as bar:
+    refuse_other_search(folder, search, items)
+    if not (folder / FILE).exists():
+        write_whole(writable_folder(folder) / FILE, (json.dumps(_plain(search, items), indent=2) + "\n").encode())
+    with tqdm(total=search.cells(items), disable=None if progress else True, unit="edit") as bar:
 
         def count(record: CellRecord) -> None:
             bar.update()
             if report is not None:
                 report(record)
 
+        options = {"workers": workers, "batch": batch, "device": device, "progress": False, "models": KeptModels()}
         running = _Running(search, folder, items, bar, {**options, "report": count})
         running.complete()
     return running.outcome
 
 
-def agree(folder: Path, search: Search, items: Sequence[Item]) -> None:
+def refuse_other_search(folder: Path, search: Search, items: Sequence[Item]) -> None:
     """Refuse a folder of another search: from other results other suggestions would follow.
 
     Raises:
         InvalidInputError: naming what differs.
     """
-    path = folder / FILE
-    ours = {"optuna": optuna.__version__, **search.plain(items)}
+    path, ours = folder / FILE, _plain(search, items)
     if path.exists():
         try:
             theirs = json.loads(read_file(path, "search", LARGEST_TEXT))
@@ -139,9 +141,10 @@ def agree(folder: Path, search: Search, items: Sequence[Item]) -> None:
         raise InvalidInputError(
             f"'{folder}' holds an experiment and no search: it has no {FILE}. Choose another folder."
         )
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, (json.dumps(ours, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _plain(search: Search, items: Sequence[Item]) -> dict[str, Any]:
+    return {"optuna": optuna.__version__, **search.plain(items)}
 
 
 @final
@@ -151,7 +154,6 @@ class _Running:
         self._kept = records_by_key(folder) if (folder / LOCK).is_file() else {}
         self._known: dict[str, Point] = {}
         self.outcome = Outcome()
-        self._bar.total = search.file.trials * len(search.experiment.seeds_of(search.starts[0])) * len(items)
 
     def complete(self) -> None:
         """Run what is asked for."""
@@ -203,30 +205,31 @@ class _Running:
         return bool({EDIT, *(one.metric for one in self._search.objectives)} & set(record.failures))
 
     def _rows(self, configuration: Configuration) -> Sequence[CellRecord]:
-        experiment = self._search.experiment.of(configuration)
-        cells = {(item.key, seed) for item in self._items for seed in experiment.seeds_of(configuration)}
-        there = [one for one in self._kept.get(configuration.key, ()) if (one.item, one.seed) in cells]
-        done = [one for one in there if one.cell.configuration == configuration.hash and _is_done(one, experiment)]
-        if self._known and len(done) == len(
-            cells
-        ):  # the first goes through the runner, which refuses other code and data
-            self._bar.update(len(cells))
-            return done
-        self._bar.update(len(done))
-        self._bar.set_description(configuration.name[:40])
-        return run(experiment, self._folder, items=self._items, **self._options)
+        """Return the edits of a configuration, after making those that are not there yet.
+
+        To open the folder takes longer with each of its edits. So once a configuration went through the runner, which refuses
+        other code and data, those that were whole when the search began again are taken as they were.
+        """
+        experiment, before = self._search.experiment.of(configuration), self._bar.n
+        cells = [CellKey(configuration.hash, cell.item.key, cell.seed) for cell in experiment.cells(self._items)]
+        kept = {one.cell: one for one in self._kept.get(configuration.key, ()) if _is_whole(one, experiment)}
+        if self._known and kept.keys() >= set(cells):
+            rows = [kept[cell] for cell in cells]
+        else:
+            self._bar.set_description(configuration.name[:40])
+            rows = run(experiment, self._folder, items=self._items, **self._options)
+        self._bar.update(before + len(rows) - self._bar.n)
+        return rows
 
     def _show(self) -> None:
-        """Show the best so far: of the front, each objective's best value."""
-        objectives, points = self._search.objectives, non_dominated(self.outcome.points, self._search.objectives)
-        best = []
-        for place, one in enumerate(objectives):
-            values = [point.estimates[place].value for point in points]
-            if values:
-                chosen = min(values) if one.direction == "minimize" else max(values)
-                best.append(f"{one.column.title or one.name} {chosen:.3g}")
-        self._bar.set_postfix_str(f"{len(points)} on the front, best {', '.join(best)}" if best else "nothing yet")
+        """Show the front's best value of each objective, which its two ends have."""
+        front = non_dominated(self.outcome.points, self._search.objectives)
+        best = ", ".join(
+            f"{one.column.title or one.name} {end.estimates[place].value:.3g}"
+            for place, (one, end) in enumerate(zip(self._search.objectives, (*front[:1], *front[-1:]), strict=False))
+        )
+        self._bar.set_postfix_str(f"{len(front)} on the front, best {best}" if best else "nothing yet")
 
 
-def _is_done(record: CellRecord, experiment: Experiment) -> bool:
+def _is_whole(record: CellRecord, experiment: Experiment) -> bool:
     return EDIT in record.failures or set(experiment.metrics) <= {*record.measures, *record.failures}

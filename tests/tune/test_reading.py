@@ -121,6 +121,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"inversion": ["euler", "rf"], "inversion.eta": [0, 1]},
         "`inversion` itself is searched",
     ),
+    "two names of one": (
+        {"method.gamma": [0, 1], "method.0.gamma": [0, 0.5]},
+        "`search.method.0.gamma` is the same field as `search.method.gamma`. Leave one out.",
+    ),
     "nothing": ({}, "`search` must map fields to ranges and lists"),
 }
 
@@ -155,6 +159,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         ({"trials": 0}, "`trials`: Input should be greater than or equal to 1"),
         ({"trails": 3}, "`trails`: unknown name (got 3). Did you mean `trials`?"),
         ({"presets": ["none.yaml"]}, "cannot read 'none.yaml'"),
+        ({"presets": ["paper", "paper"]}, "the name 'preset paper' stands for two configurations"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_place(changes: dict[str, Any], said: str) -> None:
@@ -226,5 +231,9 @@ def test_the_command_counts_refuses_and_writes(
     assert main(arguments) == 0
     said = capsys.readouterr().out
     assert "These figures are optimistic" in said and f"next: headrouter experiment report {folder}" in said
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert main(["tune", str(file), "-o", str(empty), "--dry-run"]) == 0 and not list(empty.iterdir())
+    capsys.readouterr()
     assert main([*arguments, "--dry-run", "--limit", "3"]) == 2
     assert "another `edits`" in capsys.readouterr().err

@@ -36,11 +36,13 @@ def _light() -> Iterator[None]:
 
 def test_a_search_goes_on_where_it_was_and_runs_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads, backbone_of = count(), editing.backbone_of
+    networks, load = count(), toy.light.Likeness.load
     monkeypatch.setattr(
         editing, "backbone_of", lambda *given, **values: (next(loads), backbone_of(*given, **values))[1]
     )
+    monkeypatch.setattr(toy.light.Likeness, "load", lambda *given: (next(networks), load(*given))[1])
     first = toy.run(tmp_path, toy.search(Override(("trials",), 4)))
-    assert next(loads) == 1, "the model stays loaded from trial to trial"
+    assert next(loads) == next(networks) == 1, "what is loaded stays from trial to trial"
     made = list[Any]()
     found = toy.run(tmp_path, report=made.append)
     assert toy.shown(found)[:4] == toy.shown(first) and len(found.points) == 6

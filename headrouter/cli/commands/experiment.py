@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrouter.cli.options import add_run
+
 if TYPE_CHECKING:
     from headrouter.experiments.dataset import Item
     from headrouter.experiments.experiment import Experiment
@@ -79,36 +81,14 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="experiment, a YAML file")
-    parser.add_argument(
-        "-o", "--output", metavar="DIR", help="run folder, new or continued (default: runs/NAME, of the experiment)"
-    )
-    parser.add_argument("--limit", type=int, metavar="N", help="take the first N edits of the data set alone")
+    add_run(parser, "experiment", "steps=10")
     parser.add_argument(
         "--item", action="append", default=[], metavar="KEY", help="take this edit alone; repeat for several"
     )
     parser.add_argument("--shard", default="1/1", metavar="I/N", help="take share I of N, by pictures")
     parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PATH=VALUE",
-        help="value of anything in the file, such as dataset.count=8, seeds=[0,1] or steps=10",
-    )
-    parser.add_argument(
         "--executor", metavar="NAME", help="where the workers are: local or ray (default: the file's, else local)"
     )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="number of workers, each with its own model (default: one for each GPU)",
-    )
-    parser.add_argument(
-        "--batch", type=int, default=8, metavar="N", help="number of edits in one model call (default: 8)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--no-progress", action="store_true", help="no progress bars")
 
 
 def _init(arguments: argparse.Namespace) -> int:

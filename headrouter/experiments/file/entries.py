@@ -1,6 +1,6 @@
 """Write a configuration as an experiment file has it, so that it can be run again by itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, Final
 
 from headrouter.editing.assembly import class_of, model_of, registered_under
@@ -9,6 +9,8 @@ from headrouter.masks.part import described
 from headrouter.plugins.specifications import Kind
 
 _MACHINE: Final = {"device", "offload"}
+_FOUND: Final = {"revision", "code", "columns"}
+"""Fields of a description that are no parameters."""
 _SETTLED: Final = {"steps", "guidance"}
 """Fields of an inversion that stand beside the parts."""
 
@@ -44,6 +46,22 @@ def entry_of(configuration: AnyConfiguration) -> dict[str, Any]:
     if configuration.still:
         found["references"] = [configuration.still]
     return {**found, "configurations": [one]}
+
+
+def data_entry(dataset: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return plain data of an experiment file with data set and metrics alone, from their descriptions in a run folder."""
+    return {
+        "dataset": _without(dataset, _FOUND),
+        "metrics": [_metric(label, _without(one, _FOUND)) for label, one in metrics.items()],
+    }
+
+
+def _metric(label: str, values: dict[str, Any]) -> Any:
+    return _short(values) if label == values.get("name") else {**values, "label": label}
+
+
+def _without(values: Mapping[str, Any], names: Set[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _knobs(configuration: Configuration) -> dict[str, Any]:

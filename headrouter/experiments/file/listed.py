@@ -59,17 +59,31 @@ def read_listed(
                 )
     made: list[Configuration] = []
     for name, values, place, swept in found:
-        backbone, own, label = backbone_option(values.data["backbone"])
-        whole = replace(values, data={**values.data, "backbone": backbone})
         try:
-            made.append(
-                read_configuration(name, own or model, whole, [*swept, *overrides], label=label, fallback=fallback)
-            )
-        except HeadRouterError as error:
+            made.append(read_one(name, values, model, [*swept, *overrides], fallback))
+        except HeadRouterError as error:  # noqa: PERF203
             wrong += placed(document.name, place, named(f"configuration {name!r}", str(error).splitlines()))
     if wrong:
         raise InvalidInputError("\n".join(dict.fromkeys(wrong)))
     return made
+
+
+def read_one(
+    name: str, values: Document, model: str, overrides: Sequence[Override] = (), fallback: Defaults | None = None
+) -> Configuration:
+    """Compose a configuration from parts and knobs, among them its backbone, which may have a ``model`` and a ``label``.
+
+    Args:
+        name: Of the configuration.
+        values: Parts and knobs, without ``name`` and ``sweep``.
+        model, overrides, fallback: As of :func:`read_listed`.
+
+    Raises:
+        HeadRouterError: parts or values that do not fit together.
+    """
+    backbone, own, label = backbone_option(values.data["backbone"])
+    whole = replace(values, data={**values.data, "backbone": backbone})
+    return read_configuration(name, own or model, whole, overrides, label=label, fallback=fallback)
 
 
 def backbone_option(value: Any) -> tuple[Any, str, str]:

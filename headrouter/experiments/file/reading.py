@@ -32,45 +32,53 @@ OF_ALL: Final = (*(kind for kind in KINDS if kind != "backbone"), *KNOBS)
 """First words of a path that stand for every configuration: ``--set steps=10``, ``--set method.gamma=0.3``."""
 
 
-class ExperimentFile(Parameters):
-    """Describes the file of an experiment: its keys, before the parts that they name are looked up.
+class RunFile(Parameters):
+    """Describes the keys that every file of a run over a data set may have, those of data, metrics and workers.
 
     Attributes:
-        name: Of the experiment; the file's name if not given.
+        name: Of the run; the file's name if not given.
         dataset: Name of a data set, or a mapping of its name and parameters.
         metrics: Names of metrics, or mappings of name, parameters and a ``label``.
         seeds: Numbers that noise is drawn from, or one.
-        matrix: Kinds of part and their options: every combination is a configuration.
-        configurations: One by one: ``name``, parts, knobs and a ``sweep``.
-        backbone: Of the configurations that are listed: one or several.
         model: Weights of backbones that name none of their own.
-        editors: Other editors: names, or mappings of name, parameters and a ``label``.
-        baseline: Name of the configuration that the others are compared with.
         diagnostics: Maps to keep of each edit for the report: ``mask``, ``words``, ``heads``.
         executor: Where the workers are: a name, or a mapping of name and parameters. Results do not depend on it.
-        references: Pictures that are no edits, through each model's autoencoder: ``source`` and ``target``.
-        published: Tables of published figures that the report prints beside the results.
     """
 
     name: Text | None = None
     dataset: str | dict[str, Any]
     metrics: str | list[str | dict[str, Any]] = Field(default_factory=list)
     seeds: Seeds = (0,)
-    matrix: Any = None
-    configurations: list[Any] = Field(default_factory=list)
-    backbone: Any = DEFAULTS["backbone"]
     model: Text | None = None
-    editors: list[str | dict[str, Any]] = Field(default_factory=list)
-    baseline: Text | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
     executor: str | dict[str, Any] | None = None
-    references: tuple[Still, ...] = ()
-    published: list[PublishedChoice] = Field(default_factory=list)
 
-    @field_validator("metrics", "configurations", "editors", "published", mode="before")
+    @field_validator("metrics", "configurations", "editors", "published", mode="before", check_fields=False)
     @classmethod
     def _none_where_all_are_comments(cls, value: Any) -> Any:
         return [] if value is None else value
+
+
+class ExperimentFile(RunFile):
+    """Describes the file of an experiment: its keys, before the parts that they name are looked up.
+
+    Attributes:
+        matrix: Kinds of part and their options: every combination is a configuration.
+        configurations: One by one: ``name``, parts, knobs and a ``sweep``.
+        backbone: Of the configurations that are listed: one or several.
+        editors: Other editors: names, or mappings of name, parameters and a ``label``.
+        baseline: Name of the configuration that the others are compared with.
+        references: Pictures that are no edits, through each model's autoencoder: ``source`` and ``target``.
+        published: Tables of published figures that the report prints beside the results.
+    """
+
+    matrix: Any = None
+    configurations: list[Any] = Field(default_factory=list)
+    backbone: Any = DEFAULTS["backbone"]
+    editors: list[str | dict[str, Any]] = Field(default_factory=list)
+    baseline: Text | None = None
+    references: tuple[Still, ...] = ()
+    published: list[PublishedChoice] = Field(default_factory=list)
 
 
 def read_experiment(path: str | Path | Document, overrides: Sequence[Override] = ()) -> Experiment:

@@ -1,11 +1,11 @@
 """Give for each configuration the file, and for each cell the command, that make it again."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import yaml
 
 from headrouter.experiments.configuration import slug_of
+from headrouter.experiments.file.entries import data_entry
 from headrouter.experiments.page.gathering import Gathered, Ran
 
 
@@ -21,8 +21,7 @@ def experiment_file(gathered: Gathered, ran: Ran) -> str:
         return ""
     whole = {
         "name": f"{gathered.top.get('experiment')}, {ran.key}",
-        "dataset": _without(dataset, "revision", "code"),
-        "metrics": [_metric(label, one) for label, one in gathered.origin.metrics.items()],
+        **data_entry(dataset, gathered.origin.metrics),
         "seeds": list(ran.seeds) or [0],
         **entry,
     }
@@ -37,13 +36,3 @@ def experiment_file(gathered: Gathered, ran: Ran) -> str:
 def command(ran: Ran) -> str:
     """Return the command that makes a cell again, with ``ITEM`` and ``SEED`` in the places of its key and seed."""
     return f"headrouter experiment run {file_name(ran)} -o again --item ITEM --set 'seeds=[SEED]'"
-
-
-def _metric(label: str, one: Mapping[str, Any]) -> Any:
-    values = _without(one, "revision", "code", "columns")
-    own = {} if label == values.get("name") else {"label": label}
-    return values["name"] if list(values) == ["name"] and not own else {**values, **own}
-
-
-def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in names}

@@ -38,7 +38,6 @@ def save_frontier(summaries: Sequence[Summary], columns: Mapping[str, Column], r
 
     Configurations of one sweep have one colour. A picture that has not changed at all is off the plot.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -53,10 +52,17 @@ def save_frontier(summaries: Sequence[Summary], columns: Mapping[str, Column], r
         _panel(axes, members, chosen, columns, rates)
         axes.set_title(f"{members[0].backbone or 'other editors'}, {max(one.edits for one in members)} edits")
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=legend, frameon=False)
+    write_whole(path, png_of(figure))
+    return True
+
+
+def png_of(figure: Any) -> bytes:
+    """Return a figure of Matplotlib as the content of a PNG file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
-    write_whole(path, buffer.getvalue())
-    return True
+    return buffer.getvalue()
 
 
 def _panel(

@@ -1,4 +1,4 @@
-"""Keep loaded models and networks between the runs of one process, so that many small runs load each of them once."""
+"""Keep loaded models and networks of metrics between the runs of one process, so that each is loaded once."""
 
 import threading
 from collections.abc import Mapping
