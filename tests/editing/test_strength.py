@@ -12,6 +12,8 @@ from headrouter import Editor, replay
 from headrouter.attention.rows import Row
 from headrouter.config.configuration import validate
 from headrouter.editing.assembly import part_class
+from headrouter.editing.batch import Batch, Task
+from headrouter.editing.tuning import Plan
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.experiments.composing import configure
 from headrouter.models.likelihood import LEVELS, margins, weakest_that_took
@@ -70,6 +72,15 @@ def test_each_edit_is_that_of_the_strength_that_was_chosen(inversion):
         assert name == scale.parameter and float(value) in scale.values
         alone = edited(validate(kind, {name: float(value)}), seed=[0, 3])
         assert image == alone.images[number]
+
+
+def test_kept_sources_are_those_beside_the_strongest_edits():
+    pixels = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    plan = Plan(RFInversion(), (), 10, 3.0, strength="auto")
+    batch = Batch(ToyMMDiT(), plan, (Task(("a dog",), (0,), "a cat", pixels),), (16, 16))
+    weakest, *_, strongest = (replace(batch, plan=one).edit(keep_sources=True).sources for one in plan.at_strengths())
+    assert torch.equal(batch.edit(keep_sources=True).sources, strongest)
+    assert not torch.equal(weakest, strongest)
 
 
 def test_diagnostics_and_masks_are_those_of_the_chosen_edits():

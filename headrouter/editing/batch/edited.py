@@ -23,7 +23,8 @@ class Edited:
     Attributes:
         latents: Of each edit.
         diagnostics: Of each method, in their order; each tensor has the edits first.
-        sources: Latents of the sources' rows that were kept to the end, by seed and picture.
+        sources: Latents of the sources' rows that were kept to the end, by seed and picture; with ``strength="auto"`` those beside
+            the strongest edits.
         inverted: For each seed, the latents that its edits started from; empty without inversion.
         cost: Cost of sampling, and of the inversion if it was made for these edits.
         masks: Of the edit's mask, see :class:`~headrouter.sampling.engine.Sampled`; each tensor has the edits first.
