@@ -119,6 +119,9 @@ def test_the_numbers_are_those_of_the_table(made: Path) -> None:
             value.count,
             cell(value, results.columns["likeness-1.psnr"], False),
         ]
+    assert Results.of(gather(made), "runtime-toy/euler").paired == results.paired, "by its key, as in the file"
+    with pytest.raises(InvalidInputError, match=r"'flux/euler' is none of .*, euler, .* its key, such as"):
+        Results.of(gather(made), "flux/euler")
     reds = [row for row in results.rows if row.kind == "red"]
     steered = next(one for one in compare_all(reds, "euler", results.columns) if one.configuration == "steered <b>")
     found = known["runtime:toy", "steered <b>"]["differences"]["red"][names.index("likeness-1.psnr")]

@@ -63,7 +63,9 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     report = command("report", _report, "write the tables, figures and the page of a run")
     report.add_argument("folder", metavar="DIR", help="run folder")
     report.add_argument(
-        "--baseline", metavar="NAME", help="configuration that the others are compared with (default: the file's)"
+        "--baseline",
+        metavar="NAME",
+        help="name or key of the configuration that the others are compared with (default: the file's)",
     )
     report.add_argument(
         "--page",

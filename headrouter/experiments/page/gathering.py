@@ -83,11 +83,10 @@ class Gathered:
         """Return the records of all configurations, one after the other."""
         return [one for ran in self.configurations for one in self.records[ran.key]]
 
-    @property
-    def baseline(self) -> str:
-        """Return the name of the configuration that the others are compared with; empty for none."""
-        given = str(self.top.get("baseline", ""))
-        return next((one.name for one in self.configurations if given in (one.name, one.key)), given)
+    def name_of(self, baseline: str | None) -> str:
+        """Return the name of a baseline, given by name or key; None is that of the experiment, and none is empty."""
+        given = self.top.get("baseline", "") if baseline is None else baseline
+        return next((one.name for one in self.configurations if given in (one.name, one.key)), "")
 
 
 def gather(folder: Path, only: Sequence[str] = ()) -> Gathered:

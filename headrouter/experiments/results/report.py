@@ -82,14 +82,18 @@ class Results:
         """Summarise what a run folder holds.
 
         Raises:
-            InvalidInputError: no configuration is named ``baseline``.
+            InvalidInputError: no configuration has the name or key ``baseline``.
         """
         rows, columns = [one for one in gathered.every if one.edited], gathered.columns
         names = list(dict.fromkeys(one.configuration for one in rows))
-        if baseline and baseline not in names:
-            raise InvalidInputError(f"`baseline` {baseline!r} is none of the configurations: {', '.join(names)}.")
-        base = gathered.baseline if baseline is None else baseline
+        base = gathered.name_of(baseline)
         base = base if base in names else ""
+        if baseline and not base:
+            key = next((one.key for one in gathered.configurations if one.name in names), "sd3.5/rf")
+            raise InvalidInputError(
+                f"`baseline` {baseline!r} is none of the configurations with finished edits: {', '.join(names)}. Give the name of "
+                f"one, or its key, such as {key!r}."
+            )
         rates = {name for name in columns if is_rate(rows, name)}
         paired = compare_all(rows, base, columns) if base else []
         return cls(gathered, rows, columns, rates, summarise(rows, columns), base, paired)
@@ -108,13 +112,13 @@ def report(
 
     Args:
         folder: Run folder, finished or not, damaged or not: what there is is shown, and what is missing is named.
-        baseline: Name of the configuration that the others are compared with; that of the experiment if None.
+        baseline: Name or key of the configuration that the others are compared with; that of the experiment if None.
         only: Keys of the edits to be summarised; all if empty.
         page: Folder for the page, with copies of all pictures, so that it can go without the run folder.
         paper: Write LaTeX tables and figures for papers, too, into ``paper/``.
 
     Raises:
-        InvalidInputError: it is no run folder, or no configuration is named ``baseline``.
+        InvalidInputError: it is no run folder, or no configuration has the name or key ``baseline``.
     """
     folder = Path(folder)
     gathered = gather(folder, only)
