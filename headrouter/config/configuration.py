@@ -26,7 +26,7 @@ from headrouter import renamed
 from headrouter.config.yaml_document import Document
 from headrouter.errors import InvalidInputError
 
-__all__ = ["Override", "Parameters", "Placed", "overridden", "validate"]
+__all__ = ["Override", "Parameters", "Placed", "overridden", "unknown_name", "validate"]
 
 Model = TypeVar("Model", bound=BaseModel)
 Path = tuple[str | int, ...]
@@ -183,17 +183,25 @@ def _explain(
     name = prefix + ".".join(map(str, path)) if path else prefix.rstrip(".")
     place = f"{origin}: " if origin else ""
     field = f"`{name}`: " if name else ""
-    if kind == "extra_forbidden":
-        rule, known = "unknown name", sorted(_names_at(model, path[:-1]))
-        close = get_close_matches(str(path[-1]), known, n=1)
-        advice = f". Did you mean `{close[0]}`?" if close else f". Known: {', '.join(known)}." if known else "."
-    else:
-        rule = re.sub(r"^(Value|Assertion) error, ", "", details["msg"])
-        expected = re.findall(r"'([^']*)'", str(details.get("ctx", {}).get("expected", "")))
-        close = get_close_matches(details["input"], expected, n=1) if isinstance(details["input"], str) else []
-        advice = f". Did you mean {close[0]!r}?" if close else ""
     value = "" if kind == "missing" else f" (got {_shorten(details['input'])})"
+    if kind == "extra_forbidden":
+        return f"{place}{field}{unknown_name(str(path[-1]), sorted(_names_at(model, path[:-1])), value)}"
+    rule = re.sub(r"^(Value|Assertion) error, ", "", details["msg"])
+    expected = re.findall(r"'([^']*)'", str(details.get("ctx", {}).get("expected", "")))
+    close = get_close_matches(details["input"], expected, n=1) if isinstance(details["input"], str) else []
+    advice = f". Did you mean {close[0]!r}?" if close else ""
     return f"{place}{field}{rule}{value}{advice}"
+
+
+def unknown_name(name: str, known: Sequence[str], value: str = "") -> str:
+    """Return that a name is unknown, with the one that is likely meant, or else all that are known.
+
+    >>> unknown_name("step", ["steps", "seed"]), unknown_name("x", ["steps", "seed"])
+    ('unknown name. Did you mean `steps`?', 'unknown name. Known: steps, seed.')
+    """
+    close = get_close_matches(name, known, n=1)
+    advice = f" Did you mean `{close[0]}`?" if close else f" Known: {', '.join(known)}." if known else ""
+    return f"unknown name{value}.{advice}"
 
 
 def _real_path(location: Path, tree: Any, kind: str) -> Path:

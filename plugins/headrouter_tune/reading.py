@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import Field as PydanticField
 from pydantic import create_model
 
-from headrouter.config.configuration import Parameters, validate
+from headrouter.config.configuration import Parameters, unknown_name, validate
 from headrouter.config.yaml_document import Document
 from headrouter.errors import HeadRouterError, InvalidInputError
 from headrouter.experiments.composing import DEFAULTS, SEVERAL, Knobs, part_of
@@ -218,6 +217,4 @@ def _checked(name: str, target: _Target, value: Any, place: str) -> Any:
 
 
 def _unknown(place: str, key: str, name: str, known: Sequence[str]) -> InvalidInputError:
-    close = get_close_matches(name, known, n=1)
-    advice = f"Did you mean `{close[0]}`?" if close else f"Known: {', '.join(known)}."
-    return InvalidInputError(f"{place}: `search.{key}`: unknown name. {advice}")
+    return InvalidInputError(f"{place}: `search.{key}`: {unknown_name(name, known)}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from headrouter.config.configuration import Override, validate
+from headrouter.config.configuration import Override, unknown_name, validate
 from headrouter.config.yaml_document import Document
 from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError
 from headrouter.experiments.composing import DEFAULTS, Knobs, resolve
@@ -49,7 +49,12 @@ def read_matrix(document: Document, model: str, overrides: Sequence[Override] = 
         )
     shape: Any = {name: document.data[name] for name in document.data if name in known}
     if unknown := [name for name in document.data if name not in known]:
-        raise InvalidInputError("\n".join(_unknown(document, str(name), known) for name in unknown))
+        raise InvalidInputError(
+            "\n".join(
+                f"{document.locate((name,), at_key=True)}: `matrix.{name}`: {unknown_name(str(name), known)}"
+                for name in unknown
+            )
+        )
     sweeps = _sweeps(document)
     wrong: list[str] = []
     axes: dict[Kind, list[Option]] = {}
@@ -160,11 +165,3 @@ def _sweeps(document: Document) -> dict[Any, list[Any]]:
 
 def _single(document: Document, kind: Kind, entry: Any) -> Document:
     return document.at(kind) if kind in document.data else Document(entry, document.name)
-
-
-def _unknown(document: Document, name: str, known: Sequence[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, known, n=1)
-    advice = f"Did you mean `{close[0]}`?" if close else f"Known: {', '.join(known)}."
-    return f"{document.locate((name,), at_key=True)}: `matrix.{name}`: unknown name. {advice}"
