@@ -120,8 +120,8 @@ def _figure(search: Search, points: Sequence[Point], front: Sequence[Point], rat
     axes.set(xlabel=across, ylabel=up)
     axes.set_title(f"{search.experiment.name}: {len(points)} configurations, 95 % intervals")
     axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False)
+    if axes.get_legend_handles_labels()[0]:  # below, where it hides no interval
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False)
     return png_of(figure)
 
 
