@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from pydantic import BaseModel, Field
 
 from headrouter.config.configuration import validate
 from headrouter.config.controls import Control, controls_of, given
@@ -59,6 +60,14 @@ def test_kinds_and_bounds() -> None:
     quantize = next(one for one in controls_of(part_class("backbone", "sd3.5")) if one.name == "quantize")
     assert (quantize.kind, quantize.choices[0], quantize.optional) == ("value", "nf4", True)
     assert quantize.help
+
+
+def test_whole_numbers_have_the_last_that_is_taken_as_bound() -> None:
+    class Bounded(BaseModel):
+        whole: int = Field(1, gt=0, lt=5)
+        share: float = Field(0.5, gt=0, lt=1)
+
+    assert [(one.minimum, one.maximum) for one in controls_of(Bounded)] == [(1, 4), (0, 1)]
 
 
 def test_a_step_is_no_share_of_the_steps() -> None:

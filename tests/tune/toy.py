@@ -49,8 +49,9 @@ def search(*overrides: Override, **changes: Any) -> Search:
 
 
 def run(folder: Path, found: Search | None = None, report: Callable[[CellRecord], Any] | None = None) -> Outcome:
+    """Run a search, one edit in each model call, so that a kill may leave a part of a configuration."""
     chosen = search() if found is None else found
-    return run_search(chosen, folder, chosen.experiment.items, progress=False, device="cpu", report=report)
+    return run_search(chosen, folder, chosen.experiment.items, progress=False, device="cpu", batch=1, report=report)
 
 
 def shown(outcome: Outcome) -> list[list[Any]]:
