@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from headrouter.config.configuration import Override, Parameters, overridden, validate
 from headrouter.config.yaml_document import Document, read_yaml
@@ -28,6 +28,8 @@ from headrouter.plugins.specifications import KINDS, Kind
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Found = TypeVar("Found")
+_none_as_empty: Final = BeforeValidator(lambda value: [] if value is None else value)
+"""Takes a list all of whose entries are commented out."""
 OF_ALL: Final = (*(kind for kind in KINDS if kind != "backbone"), *KNOBS)
 """First words of a path that stand for every configuration: ``--set steps=10``, ``--set method.gamma=0.3``."""
 
@@ -47,16 +49,11 @@ class RunFile(Parameters):
 
     name: Text | None = None
     dataset: str | dict[str, Any]
-    metrics: str | list[str | dict[str, Any]] = Field(default_factory=list)
+    metrics: Annotated[str | list[str | dict[str, Any]], _none_as_empty] = Field(default_factory=list)
     seeds: Seeds = (0,)
     model: Text | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
     executor: str | dict[str, Any] | None = None
-
-    @field_validator("metrics", "configurations", "editors", "published", mode="before", check_fields=False)
-    @classmethod
-    def _none_where_all_are_comments(cls, value: Any) -> Any:
-        return [] if value is None else value
 
 
 class ExperimentFile(RunFile):
@@ -73,12 +70,12 @@ class ExperimentFile(RunFile):
     """
 
     matrix: Any = None
-    configurations: list[Any] = Field(default_factory=list)
+    configurations: Annotated[list[Any], _none_as_empty] = Field(default_factory=list)
     backbone: Any = DEFAULTS["backbone"]
-    editors: list[str | dict[str, Any]] = Field(default_factory=list)
+    editors: Annotated[list[str | dict[str, Any]], _none_as_empty] = Field(default_factory=list)
     baseline: Text | None = None
     references: tuple[Still, ...] = ()
-    published: list[PublishedChoice] = Field(default_factory=list)
+    published: Annotated[list[PublishedChoice], _none_as_empty] = Field(default_factory=list)
 
 
 def read_experiment(path: str | Path | Document, overrides: Sequence[Override] = ()) -> Experiment:
