@@ -7,8 +7,8 @@ from typing import Any
 from headrouter.errors import InvalidInputError
 
 
-def add_machine(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
-    """Describe where and how the model is loaded, and whether progress is shown."""
+def add_machine(parser: argparse.ArgumentParser, *, progress: bool = True) -> "argparse._ArgumentGroup":
+    """Describe where and how the model is loaded, and, of a command that shows ``progress``, how to hide it."""
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
     machine.add_argument("--dtype", help="auto, float32, bfloat16, float16")
@@ -26,7 +26,8 @@ def add_machine(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     machine.add_argument(
         "--base", metavar="MODEL", help="pipeline that completes a single file: a hub id, folder or short name"
     )
-    machine.add_argument("--no-progress", action="store_true", help="no progress bars")
+    if progress:
+        machine.add_argument("--no-progress", action="store_true", help="no progress bars")
     return machine
 
 

@@ -74,12 +74,18 @@ class Control:
     def read(self, value: Any) -> Any:
         """Return the value of the field for the content of its control: an empty text is the default.
 
+        A number may be typed as text, since few components of numbers can be empty.
+
+        >>> steps = Control("steps", "integer", optional=True)
+        >>> steps.read("12"), steps.read(" "), steps.read(3)
+        (12, None, 3)
+
         Raises:
-            InvalidInputError: text of a ``value`` is no YAML.
+            InvalidInputError: text of a number or a ``value`` is no YAML.
         """
         if not isinstance(value, str):
             return value
-        if self.kind == "value" and value.strip():
+        if self.kind in ("integer", "number", "value") and value.strip():
             return parse_yaml(value, f"`{self.name}`").data
         return value if value.strip() else self.default
 

@@ -59,7 +59,7 @@ def edit_sheet(result: Result, prompt: int = 0, words: Sequence[str] | None = No
         _picture(axes, title, content)
     if weights is not None:
         _heads(lower[0], weights, result.recorded("dissimilarity")[prompt])
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def word_shares(result: Result, word: str, prompt: int = 0) -> npt.NDArray[np.float32]:
@@ -95,10 +95,11 @@ def heads_picture(result: Result, prompt: int = 0) -> Image.Image:
     result.refuse_unknown(prompt)
     figure = Figure(figsize=(3 * _SIDE, 1.3 * _SIDE), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.12))
     _heads(figure, result.head_weights[prompt], result.recorded("dissimilarity")[prompt])
-    return _drawn(figure)
+    return drawn(figure)
 
 
-def _drawn(figure: Figure) -> Image.Image:
+def drawn(figure: Figure) -> Image.Image:
+    """Return a figure as a picture."""
     canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
     canvas.print_png(buffer)
     return Image.open(buffer).convert("RGB")

@@ -74,8 +74,7 @@ def described(mask: Mask) -> dict[str, Any]:
     target = f"{type(mask).__module__}:{type(mask).__qualname__}"
     for entry in registry().entries("mask"):
         if isinstance(entry.item, ComponentSpec) and entry.item.target == target:
-            name = entry.shortest_name
-            return {"name": name, **mask.model_dump(mode="json", exclude_defaults=True)}
+            return {"name": entry.shortest_name, **mask.model_dump(mode="json", exclude_defaults=True)}
     return {"class": target, **mask.model_dump(mode="json", exclude_defaults=True)}
 
 
@@ -86,7 +85,7 @@ def expression_of(mask: Mask) -> str:
     '((words(theta=0.2) & grow(of=~attention, by=0.1)) | velocity)'
 
     Raises:
-        InvalidInputError: no plug-in registers its class.
+        InvalidInputError: no plug-in registers its class, or under a name that an expression cannot have.
     """
     plain = described(mask)
     if "class" in plain:
@@ -94,6 +93,17 @@ def expression_of(mask: Mask) -> str:
             f"`mask` {plain['class']!r} has no name, so that no expression has it. Register it in a plug-in."
         )
     return _written(plain)
+
+
+def _word(name: str) -> str:
+    """Return the name of a mask as an expression has it: without its distribution, and ``_`` for ``-``."""
+    word = name.rpartition(":")[2].replace("-", "_")
+    if not word.isidentifier() or mask_class(word) is not mask_class(name):
+        raise InvalidInputError(
+            f"`mask` {name!r} cannot be written in an expression: {word!r} is no word, or another mask has it. Give it as a "
+            "mapping of `name` and parameters."
+        )
+    return word
 
 
 def _written(plain: Mapping[str, Any]) -> str:
@@ -107,7 +117,8 @@ def _written(plain: Mapping[str, Any]) -> str:
         f"{name}={_written(value) if isinstance(value, Mapping) and 'name' in value else repr(value)}"
         for name, value in values.items()
     )
-    return f"{plain['name']}({given})" if given else str(plain["name"])
+    word = _word(plain["name"])
+    return f"{word}({given})" if given else word
 
 
 def mask_class(name: str) -> type[Mask]:
