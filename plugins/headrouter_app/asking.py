@@ -11,16 +11,28 @@ from headrouter.config.controls import Control, given
 from headrouter.errors import InvalidInputError
 from headrouter.experiments.composing import Knobs
 from headrouter.imaging.picture import load_picture
-from headrouter.plugins.specifications import Kind
+from headrouter.masks.mask import Mask
+from headrouter.masks.part import mask_of
+from headrouter.plugins.specifications import KINDS, Kind
 from headrouter_app import choices
-from headrouter_app.settings import Settings, mask_from, part_from, prompts_from
+from headrouter_app.settings import Settings, part_from, prompts_from
 from headrouter_app.views import drawn_mask
-from headrouter_app.widgets import content
 
-Parameters = Mapping[tuple[Kind, str], Mapping[str, Any]]
-"""Components of the parameters of each chosen part, by kind and name."""
-PRESET: Final = Control("preset", "choice", optional=True)
 _APART: Final = frozenset({"seed", "negative_prompt"})
+"""Knobs that settings hold by themselves."""
+
+
+@final
+@dataclass(frozen=True)
+class Field:
+    """Holds a control and the component that shows it."""
+
+    control: Control
+    component: Any
+
+
+Parameters = Mapping[tuple[Kind, str], Sequence[Field]]
+"""Parameters of each chosen part, by kind and name."""
 
 
 @final
@@ -31,7 +43,7 @@ class Asked:
     Attributes:
         visit, shown: State of the visitor, and the number of the edit that is shown.
         picture, source, prompts: The picture and the prompts; a model of instructions has no ``source``.
-        knobs: Components of the knobs that every edit has, by name.
+        knobs: Knobs that every edit has.
         parts: Choice of parts of each kind.
         brush: Drawing of a mask.
         run, status: The button that runs the edit, and the line below it.
@@ -42,7 +54,7 @@ class Asked:
     picture: Any = None
     source: Any = None
     prompts: Any = None
-    knobs: dict[str, Any] = field(default_factory=dict)
+    knobs: list[Field] = field(default_factory=list)
     parts: dict[Kind, Any] = field(default_factory=dict)
     brush: Any = None
     run: Any = None
@@ -56,19 +68,20 @@ class Asked:
     @property
     def everywhere(self) -> list[Any]:
         """Return the components that are there whatever parts are chosen."""
-        return [self.visit, self.picture, *self.texts, *self.knobs.values(), *self.parts.values(), self.brush]
+        knobs = [one.component for one in self.knobs]
+        return [self.visit, self.picture, *self.texts, *knobs, *self.parts.values(), self.brush]
 
 
 def settings_of(
-    asked: Asked, data: Mapping[Any, Any], dials: Mapping[str, Any], parameters: Parameters
+    asked: Asked, data: Mapping[Any, Any], dials: Sequence[Field], parameters: Parameters
 ) -> tuple[Image.Image, Settings]:
     """Return the picture and the settings that a page holds.
 
     Args:
         asked: Components of the page.
         data: Content of each component.
-        dials: Components of the knobs that the chosen parts have, by name.
-        parameters: Components of their parameters.
+        dials: Knobs that depend on the chosen parts.
+        parameters: Parameters of these parts.
 
     Raises:
         InvalidInputError: what cannot be used, by name.
@@ -78,39 +91,31 @@ def settings_of(
     picture, prompts = load_picture(data[asked.picture]), prompts_from(data[asked.prompts] or "")
     if not prompts:
         raise InvalidInputError("`target prompt` must say what the picture shall show.")
-    known = [*choices.knobs(), *choices.dials([key for key in parameters if key[0] != "mask"]), PRESET]
-    checked = validate(Knobs, _given(known, {**asked.knobs, **dials}, data))
-    parts = {key: part_from(*key, _values(key, own, data)) for key, own in parameters.items() if key[0] != "mask"}
+    knobs = validate(Knobs, _given([*asked.knobs, *dials], data))
+    parts: dict[Kind, list[Any]] = {kind: [] for kind in KINDS}
+    for (kind, name), own in parameters.items():
+        parts[kind].append(part_from(kind, name, _given(own, data)))
+    is_drawn = choices.is_drawn(data[asked.parts["mask"]])
     return picture, Settings(
         prompts=prompts,
         source_prompt="" if asked.source is None else (data[asked.source] or "").strip(),
-        inversion=next(part for (kind, _), part in parts.items() if kind == "inversion"),
-        operators=tuple(part for (kind, _), part in parts.items() if kind == "operator"),
-        methods=tuple(part for (kind, _), part in parts.items() if kind == "method"),
-        seed=checked.seed,
-        negative_prompt=checked.negative_prompt,
-        mask=_mask(asked, data, picture, parameters),
-        knobs={name: getattr(checked, name) for name in checked.model_fields_set - _APART},
+        inversion=parts["inversion"][0],
+        operators=tuple(parts["operator"]),
+        methods=tuple(parts["method"]),
+        seed=knobs.seed,
+        negative_prompt=knobs.negative_prompt,
+        mask=_painted(data[asked.brush], picture.size) if is_drawn else next(iter(parts["mask"]), None),
+        knobs={name: getattr(knobs, name) for name in knobs.model_fields_set - _APART},
     )
 
 
-def _mask(asked: Asked, data: Mapping[Any, Any], picture: Image.Image, parameters: Parameters) -> Any:
-    name = data[asked.parts["mask"]]
-    if choices.is_none(name):
-        return None
-    if not choices.is_drawn(name):
-        return mask_from(name, _values(("mask", name), parameters.get(("mask", name), {}), data))
-    painted = data[asked.brush] or {}
-    drawn = drawn_mask(painted.get("layers") or [], picture.size)
+def _painted(brush: Mapping[str, Any] | None, size: tuple[int, int]) -> Mask:
+    drawn = drawn_mask((brush or {}).get("layers") or [], size)
     if drawn is None:
         raise InvalidInputError("`mask` is empty: paint where the edit may act, or choose another mask.")
-    return mask_from(name, {}, drawn)
+    return mask_of(drawn)
 
 
-def _values(key: tuple[Kind, str], own: Mapping[str, Any], data: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the parameters of a part that differ from their defaults."""
-    return _given(choices.controls(*key), own, data)
-
-
-def _given(controls: Sequence[Control], own: Mapping[str, Any], data: Mapping[Any, Any]) -> dict[str, Any]:
-    return given(controls, {one.name: content(one, data[own[one.name]]) for one in controls if one.name in own})
+def _given(fields: Sequence[Field], data: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the values that differ from their defaults."""
+    return given([one.control for one in fields], {one.control.name: data[one.component] for one in fields})

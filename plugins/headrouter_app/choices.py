@@ -1,17 +1,19 @@
 """List what a page offers for a loaded model: parts by name, their controls, and presets."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from headrouter.config.controls import Control, controls_of
-from headrouter.editing.assembly import name_of, part_class, refuse_misfits
+from headrouter.editing.assembly import part_class, refuse_misfits
 from headrouter.editing.tuning import field_of
-from headrouter.errors import HeadRouterError
+from headrouter.errors import IncompatibleError
 from headrouter.experiments.composing import DEFAULTS, Knobs
 from headrouter.masks.mask import NoMask
 from headrouter.masks.picture import PictureMask
 from headrouter.methods.head_router.method import NoMethod
 from headrouter.plugins import registry
+from headrouter.plugins.schema import usable
 from headrouter.plugins.specifications import ComponentSpec, Kind
 from headrouter.sampling.velocity_operator import NoOperator
 from headrouter_app.running import Studio
@@ -19,29 +21,30 @@ from headrouter_app.running import Studio
 Chosen = Sequence[tuple[Kind, str]]
 """Kind and name of each part that a visitor chose."""
 _BESIDE: Final = frozenset({"steps", "guidance"})
-"""Parameters that the page has as knobs, once for all parts."""
+"""Parameters of inversions that the page has as knobs."""
 FIRST: Final = ("steps", "guidance", "seed")
 """Knobs that are always in sight."""
 _APART: Final = frozenset({"preset", "keep", "push"})
 """Knobs that depend on the parts."""
-_IDLE: Final = (NoMethod, NoOperator)
 
 
 def offered(studio: Studio, kind: Kind) -> list[str]:
-    """Return the names of the parts of a kind that fit the model and that a page can make."""
+    """Return the names of the parts of a kind that fit the model and that a page can make.
+
+    The method and the operator that do nothing are left out: choose none instead.
+    """
     names = []
-    for entry in registry().entries(kind):
-        spec = entry.item
-        assert isinstance(spec, ComponentSpec)
-        try:
-            found = spec.load()
-            fits = not issubclass(found, _IDLE) and spec.requires <= studio.provides and _can_be_made(found)
-            if fits and kind != "mask":
-                refuse_misfits(studio.provides, studio.backbone, (found(),))
-        except (HeadRouterError, ValueError):
+    for entry, _, _ in usable(kind):
+        found = part_class(kind, entry.shortest_name)
+        requires = entry.item.requires if isinstance(entry.item, ComponentSpec) else frozenset[str]()
+        if issubclass(found, (NoMethod, NoOperator)) or not requires <= studio.provides or not _can_be_made(found):
             continue
-        if fits:
-            names.append(name_of(kind, found()) if kind != "mask" else spec.name)
+        try:
+            if kind != "mask":
+                refuse_misfits(studio.provides, studio.backbone, (found(),))
+        except (IncompatibleError, ValueError):  # it does not fit, or has a parameter that it cannot be made without
+            continue
+        names.append(entry.shortest_name)
     return names
 
 
@@ -61,9 +64,9 @@ def is_none(mask: str) -> bool:
 
 
 def controls(kind: Kind, name: str) -> list[Control]:
-    """Return the controls of a part's parameters; none of a mask that is drawn."""
-    found = part_class(kind, name)
-    return [] if issubclass(found, PictureMask) else [one for one in controls_of(found) if one.name not in _BESIDE]
+    """Return the controls of a part's parameters."""
+    beside = _BESIDE if kind == "inversion" else ()
+    return [one for one in controls_of(part_class(kind, name)) if one.name not in beside]
 
 
 def knobs() -> list[Control]:
@@ -73,34 +76,25 @@ def knobs() -> list[Control]:
 
 
 def dials(chosen: Chosen) -> list[Control]:
-    """Return the controls of the chosen parts' knobs, each with the range and help of its parameter."""
-    found: dict[str, Control] = {}
+    """Return the controls of the knobs that depend on the chosen parts: their presets, and ``keep`` and ``push``.
+
+    The last two are there where a part has a parameter that they set, with its range and help.
+    """
+    presets = dict.fromkeys(preset.name for kind, name in chosen for preset in registry().presets(kind, name))
+    about = "Published or measured values."
+    found = {"preset": Control("preset", "choice", None, about, choices=tuple(presets), optional=True)}
     for kind, name in chosen:
-        part = _instance(kind, name)
+        part = part_class(kind, name)()
         for knob in ("keep", "push"):
-            field = None if part is None else field_of(knob, part)
+            field = field_of(knob, part)
             if field is not None and knob not in found:
                 (own,) = (one for one in controls_of(type(part)) if one.name == field)
                 text = f"{own.help} {own.default:g} if not given."
-                found[knob] = Control(knob, own.kind, None, text, own.minimum, own.maximum, optional=True)
+                found[knob] = replace(own, name=knob, default=None, help=text, optional=True)
     return [*found.values()]
 
 
-def presets(chosen: Chosen) -> list[str]:
-    """Return the names of the presets of the chosen parts, each once."""
-    names = [preset.name for kind, name in chosen for preset in registry().presets(kind, name)]
-    return [*dict.fromkeys(names)]
-
-
-def _instance(kind: Kind, name: str) -> Any:
-    found = part_class(kind, name)
-    return None if any(one.required for one in controls_of(found)) else found()
-
-
 def _can_be_made(part: Any) -> bool:
-    """Return whether the page has a control for everything that a part cannot be made without."""
-    return issubclass(part, PictureMask) or not _texts(one for one in controls_of(part) if one.required)
-
-
-def _texts(controls: Iterable[Control]) -> bool:
-    return any(one.kind == "text" for one in controls)
+    """Return whether the page has a control for everything that a part cannot be made without; a picture is drawn."""
+    required = [one for one in controls_of(part) if one.required]
+    return issubclass(part, PictureMask) or all(one.kind != "text" for one in required)

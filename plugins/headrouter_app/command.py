@@ -1,10 +1,12 @@
 """Open a local web page to edit pictures: choose, click, compare, and take the command along.
 
 The page runs on this machine and is reached from it alone, unless --host says otherwise. It loads nothing from the network. Its
-files are in a temporary folder, which is removed when it ends (Ctrl-C).
+files are in a temporary folder, which is removed when it ends, by Ctrl-C or SIGTERM.
 """
 
 import argparse
+import signal
+import sys
 from importlib.util import find_spec
 
 from headrouter.cli.options import add_machine, machine_of
@@ -12,6 +14,7 @@ from headrouter.errors import InvalidInputError
 
 BUNDLED = "shapes"
 LOOPBACK = "127.0.0.1"
+TERMINATED = 128 + signal.SIGTERM
 
 
 def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -33,7 +36,7 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     parser.add_argument("--port", type=int, help="port to listen at (default: the first free one from 7860)")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
-    machine = add_machine(parser)
+    machine = add_machine(parser, progress=False)
     machine.add_argument("--max-rows", type=int, metavar="N", help="largest number of rows in one model call")
     parser.set_defaults(run=run)
 
@@ -48,8 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     from headrouter_app.serving import served
 
     model = arguments.model or default_model(arguments.backbone)
-    loading = {name: value for name, value in machine_of(arguments).items() if value is not None}
-    studio = Studio.load(arguments.backbone, model, loading, arguments.max_rows)
+    loading = {**machine_of(arguments), "max_rows": arguments.max_rows}
+    studio = Studio.load(arguments.backbone, model, {name: one for name, one in loading.items() if one is not None})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that the files are removed then too
     with served(studio, arguments.host, arguments.port, open_browser=not arguments.no_browser) as server:
         print(f"The page is at {server.address} (Ctrl-C ends it)", flush=True)
         server.wait()

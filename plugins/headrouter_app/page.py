@@ -1,21 +1,22 @@
 """Lay out the page: what is asked, the parts with their parameters, the results, and the history."""
 
-import html
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import gradio as gr
+from PIL import Image
 
+from headrouter.config.controls import Control
 from headrouter.errors import HeadRouterError
+from headrouter.experiments.composing import SEVERAL
 from headrouter.imaging.picture import load_picture
 from headrouter.plugins.specifications import Kind
 from headrouter_app import choices
-from headrouter_app.asking import Asked, settings_of
+from headrouter_app.asking import Asked, Field, settings_of
 from headrouter_app.examples import examples
-from headrouter_app.results import DEVICE, PRIVATE, shortened, show_result
-from headrouter_app.running import Cancelled, Entry, Studio, Visit
+from headrouter_app.results import DEVICE, PRIVATE, in_sentences, shortened, show_result
+from headrouter_app.running import Cancelled, Studio, Visit
 from headrouter_app.views import as_layer
 from headrouter_app.widgets import widget
 
@@ -37,29 +38,12 @@ def page(studio: Studio) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 _ask(studio, asked)
+                _run(asked)
                 _choose_parts(studio, asked)
                 _set_knobs(asked)
-                with gr.Row():
-                    asked.run = gr.Button("Edit", variant="primary", elem_id="run")
-                    cancel = gr.Button("Cancel", elem_id="cancel")
-                asked.status = gr.HTML("", elem_id="status", min_height=40, padding=False)
             with gr.Column(scale=3, min_width=320):
                 _show_results(studio, asked)
-        cancel.click(_cancel, asked.visit, None, **_QUIET)
     return blocks
-
-
-def in_sentences(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function whose errors that a user can mend are shown on the page, in their words."""
-
-    @wraps(function)
-    def spoken(*given: Any, **named: Any) -> Any:
-        try:
-            return function(*given, **named)
-        except HeadRouterError as error:
-            raise gr.Error(html.escape(str(error), quote=False), duration=None, print_exception=False) from error
-
-    return spoken
 
 
 def _ask(studio: Studio, asked: Asked) -> None:
@@ -93,14 +77,27 @@ def _ask(studio: Studio, asked: Asked) -> None:
         button.click(_example(studio, number), None, [asked.picture, *asked.texts], **_QUIET)
 
 
+def _run(asked: Asked) -> None:
+    """Lay out the buttons that run and cancel the edit; the first is connected when the parts are known."""
+    with gr.Row():
+        asked.run = gr.Button("Edit", variant="primary", elem_id="run")
+        cancel = gr.Button("Cancel", elem_id="cancel")
+    asked.status = gr.HTML("", elem_id="status", min_height=40, padding=False)
+    cancel.click(_cancel, asked.visit, None, **_QUIET)
+
+
 def _set_knobs(asked: Asked) -> None:
     """Lay out the knobs that every edit has."""
     every = choices.knobs()
     first = [one for one in every if one.name in choices.FIRST]
     with gr.Row(elem_id="knobs"):
-        asked.knobs = {one.name: widget(one, f"knob-{one.name}") for one in first}
+        asked.knobs = [_knob(one) for one in first]
     with gr.Accordion("More", open=False, elem_id="more"):
-        asked.knobs |= {one.name: widget(one, f"knob-{one.name}") for one in every if one not in first}
+        asked.knobs += [_knob(one) for one in every if one not in first]
+
+
+def _knob(control: Control) -> Field:
+    return Field(control, widget(control, f"knob-{control.name}"))
 
 
 def _path_of(payload: Any) -> str | None:
@@ -111,26 +108,20 @@ def _path_of(payload: Any) -> str | None:
 def _example(studio: Studio, number: int) -> Callable[[], list[Any]]:
     def fill() -> list[Any]:
         item = examples()[number]
-        return (
-            [item.picture(), item.instruction]
-            if studio.takes_instructions
-            else [item.picture(), item.source_prompt, item.prompt]
-        )
+        texts = [item.instruction] if studio.takes_instructions else [item.source_prompt, item.prompt]
+        return [item.picture(), *texts]
 
     return fill
 
 
 def _choose_parts(studio: Studio, asked: Asked) -> None:
-    """Lay out the choice of parts, and below it whatever the chosen ones have to be set."""
+    """Lay out the choice of parts, and below it the knobs and parameters of the chosen ones."""
     with gr.Accordion("Parts: inversion, methods, operators, mask", open=False, elem_id="parts"):
-        shared: dict[str, Any] = {"interactive": True}
-        for kind in _KINDS:
-            several = kind in ("method", "operator")
-            names, first = choices.offered(studio, kind), choices.default(studio, kind)
+        for kind, about in _KINDS.items():
+            several, names, first = kind in SEVERAL, choices.offered(studio, kind), choices.default(studio, kind)
             begin: Any = [one for one in [first] if one in names] if several else first
-            asked.parts[kind] = gr.Dropdown(
-                names, value=begin, multiselect=several, label=kind, info=_ABOUT[kind], elem_id=f"part-{kind}", **shared
-            )
+            shared: dict[str, Any] = {"label": kind, "info": about, "elem_id": f"part-{kind}", "interactive": True}
+            asked.parts[kind] = gr.Dropdown(names, value=begin, multiselect=several, **shared)
         asked.brush = gr.ImageEditor(
             label="Paint where the edit may act",
             type="pil",
@@ -139,29 +130,25 @@ def _choose_parts(studio: Studio, asked: Asked) -> None:
             transforms=(),
             layers=False,
             interactive=True,
-            brush=gr.Brush(default_size="auto", colors=["#ffffff"], color_mode="fixed"),
             visible=False,
             format="png",
             elem_id="brush",
         )
-        kinds = [asked.parts[kind] for kind in _KINDS]
-        gr.on(
-            [asked.picture.change, asked.parts["mask"].change],
-            _brush,
-            [asked.picture, asked.parts["mask"]],
-            asked.brush,
-            **_QUIET,
-        )
+        drawn_on = [asked.picture, asked.parts["mask"]]
+        chosen = [
+            asked.picture.change,
+            asked.parts["mask"].input,
+        ]  # not where "change this mask" sets it, and the brush too
+        gr.on(chosen, _brush, drawn_on, asked.brush, **_QUIET)
 
     def parameters(inversion: str, methods: list[str], operators: list[str], mask: str) -> None:
-        steering = [*(("operator", one) for one in operators), *(("method", one) for one in methods)]
-        _set_parameters(studio, asked, [("inversion", inversion), *steering], mask)
+        chosen: list[tuple[Kind, str]] = [("inversion", inversion), *(("operator", one) for one in operators)]
+        _set_parameters(studio, asked, [*chosen, *(("method", one) for one in methods)], mask)
 
-    gr.render(inputs=kinds)(parameters)
+    gr.render(inputs=[asked.parts[kind] for kind in _KINDS])(parameters)
 
 
-_KINDS: Final[tuple[Kind, ...]] = ("inversion", "method", "operator", "mask")
-_ABOUT: Final[dict[Kind, str]] = {
+_KINDS: Final[Mapping[Kind, str]] = {
     "inversion": "How the picture becomes noise, if at all, and noise the edit.",
     "method": "What steers attention; several act in their order.",
     "operator": "What changes the velocity between model and inversion.",
@@ -177,31 +164,34 @@ def _brush(path: str | None, mask: str) -> Any:
         picture = load_picture(path)
     except HeadRouterError:  # said when the edit is asked for
         return gr.ImageEditor(visible=False)
-    return gr.ImageEditor({"background": picture, "layers": [], "composite": picture}, visible=True)
+    return _editor(picture, [])
 
 
-def _set_parameters(studio: Studio, asked: Asked, chosen: Any, mask: str) -> None:
-    """Lay out preset, knobs and parameters of the chosen parts, and connect the button that runs them."""
-    names: list[Any] = [("none", None), *choices.presets(chosen)]
-    about = "Published or measured values."
-    preset = gr.Dropdown(names, value=None, label="preset", info=about, elem_id="preset", key="preset")
+def _editor(picture: Image.Image, layers: list[Image.Image]) -> Any:
+    """Return the brush on a picture, of a size that fits it, with what is painted already."""
+    brush = gr.Brush(default_size=max(1, max(picture.size) // 16), colors=["#ffffff"], color_mode="fixed")
+    value: Any = {"background": picture, "layers": layers, "composite": picture}
+    return gr.ImageEditor(value, brush=brush, visible=True)
+
+
+def _set_parameters(studio: Studio, asked: Asked, chosen: choices.Chosen, mask: str) -> None:
+    """Lay out knobs and parameters of the chosen parts, and connect the button that runs them."""
     with gr.Row():
-        dials = {one.name: widget(one, f"knob-{one.name}") for one in choices.dials(chosen)}
-    parameters: dict[tuple[Any, str], dict[str, Any]] = {}
-    for kind, name in [*chosen, *([] if choices.is_none(mask) else [("mask", mask)])]:
-        own = choices.controls(kind, name)
-        parameters[kind, name] = {}
-        if own:
-            with gr.Accordion(f"{kind}: {name}", open=False, elem_id=f"of-{kind}-{name}", key=f"of-{kind}-{name}"):
-                for one in own:
-                    parameters[kind, name][one.name] = widget(one, f"{kind}-{name}-{one.name}")
-    rest = {"preset": preset, **dials}
-    inputs = {*asked.everywhere, *rest.values(), *(one for own in parameters.values() for one in own.values())}
+        dials = [_knob(one) for one in choices.dials(chosen)]
+    parameters: dict[tuple[Kind, str], list[Field]] = {}
+    if not choices.is_none(mask) and not choices.is_drawn(mask):
+        chosen = [*chosen, ("mask", mask)]
+    for kind, name in chosen:
+        own, key = choices.controls(kind, name), f"of-{kind}-{name}"
+        with gr.Accordion(f"{kind}: {name}", open=False, visible=bool(own), elem_id=key, key=key):
+            parameters[kind, name] = [Field(one, widget(one, f"{kind}-{name}-{one.name}")) for one in own]
+    every = [*dials, *(one for own in parameters.values() for one in own)]
+    inputs = {*asked.everywhere, *(one.component for one in every)}
 
     @in_sentences
     def prepare(data: dict[Any, Any]) -> str:
         own: Visit = data[asked.visit]
-        picture, settings = settings_of(asked, data, rest, parameters)
+        picture, settings = settings_of(asked, data, dials, parameters)
         own.ask(picture, settings)
         return ""  # the queue shows itself
 
@@ -209,11 +199,10 @@ def _set_parameters(studio: Studio, asked: Asked, chosen: Any, mask: str) -> Non
     def edit(own: Visit, progress: gr.Progress = gr.Progress()) -> tuple[str, Any]:  # noqa: B008  (where gradio looks for it)
         try:
             with own.asked(lambda phase, done, total: progress((done, total), desc=phase, unit="steps")) as job:
-                result = studio.edit(job.picture, job.settings, job)
-                entry = own.keep(job.settings, result)
+                entry = own.keep(job.settings, studio.edit(job.picture, job.settings, job))
         except Cancelled as cancelled:
             return str(cancelled), gr.skip()
-        return f"Done. {result.cost}", entry.number
+        return "Done.", entry.number
 
     asked.run.click(prepare, inputs, asked.status, **_QUIET).success(
         edit, asked.visit, [asked.status, asked.shown], show_progress_on=asked.status, **DEVICE
@@ -234,19 +223,13 @@ def _show_results(studio: Studio, asked: Asked) -> None:
             return
         change = show_result(studio, entry)
         if change is not None:
-            drawn = next(one for one in choices.offered(studio, "mask") if choices.is_drawn(one))
+            drawn = next(name for name, _ in asked.parts["mask"].choices if choices.is_drawn(name))
             taken = [asked.parts["mask"], asked.brush]
-            change.click(lambda: [drawn, _with_mask(entry)], None, taken, **_QUIET)
+            source, mask = entry.result.source, entry.result.mask
+            change.click(lambda: [drawn, _editor(source, [as_layer(mask())])], None, taken, **_QUIET)
         _show_history(asked, own, number)
 
     gr.render(inputs=[asked.shown, asked.visit], triggers=[asked.shown.change])(result)
-
-
-def _with_mask(entry: Entry) -> Any:
-    source = entry.result.source
-    return gr.ImageEditor(
-        {"background": source, "layers": [as_layer(entry.result.mask())], "composite": source}, visible=True
-    )
 
 
 def _show_history(asked: Asked, own: Visit, number: int) -> None:

@@ -1,15 +1,19 @@
 """Lay out a result: edits against the source, maps of words, weights of heads, code, the download."""
 
+import html
 import zipfile
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
 from headrouter.editing.sheet import word_picture
+from headrouter.errors import HeadRouterError
 from headrouter.imaging.picture import psnr
 from headrouter_app import views, writing
 from headrouter_app.running import Entry, Studio
@@ -18,6 +22,10 @@ PRIVATE: Final[dict[str, Any]] = {"api_visibility": "private"}
 DEVICE: Final[dict[str, Any]] = {**PRIVATE, "concurrency_limit": 1, "concurrency_id": "device"}
 """Of events that use the model: one at a time, the others wait in a queue."""
 _LONGEST: Final = 60
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_SHOWN: Final[dict[str, Any]] = {"format": "png", "interactive": False, "buttons": ["download", "fullscreen"]}
+"""Of pictures to look at: no button shares one on the network."""
 
 
 def show_result(studio: Studio, entry: Entry) -> gr.Button | None:
@@ -30,38 +38,42 @@ def show_result(studio: Studio, entry: Entry) -> gr.Button | None:
     change = (
         gr.Button("Change this mask with the brush", size="sm", elem_id="change-mask") if result.has_mask() else None
     )
-    with gr.Tabs(elem_id="details"):
-        with gr.Tab("Words"):
-            _show_choice(entry, "words", views.words_of, word_picture, "where the word acts: dark nowhere, bright most")
+    with gr.Tabs(selected="words", elem_id="details"):  # or none is selected when a second result is laid out
+        with gr.Tab("Words", id="words"):
+            _show_choice(entry, "words", views.words_of, word_picture, "Where it acts: dark nowhere, bright most.")
         with gr.Tab("Heads"):
-            _show_choice(entry, "blocks", views.steered_blocks, views.head_weights, "weights of the heads of a block")
+            _show_choice(entry, "blocks", views.steered_blocks, views.head_weights, "Weights of its heads, by step.")
         with gr.Tab("Reconstruction"):
             _show_reconstruction(studio, entry)
         with gr.Tab("As code"):
             _show_code(studio, entry)
     with gr.Row(elem_id="cost"):
-        gr.Markdown(f"{result.cost}")
+        gr.Markdown(str(result.cost))
         gr.DownloadButton("Download (zip)", value=str(folder_of(entry)), size="sm", elem_id="download", min_width=120)
     return change
 
 
 def _show_edit(entry: Entry, number: int) -> None:
     result = entry.result
+    names = views.views_of(result, number)
     slider = gr.ImageSlider(
-        _pair(entry, number, views.VIEWS[0]),
-        label=shortened(result.prompts[number].text),
-        format="png",
-        interactive=False,
-        buttons=["download", "fullscreen"],
+        _pair(entry, number, names[0]),
+        label=_caption(entry, number),
+        slider_position=views.middle_of_change(result.source, result.images[number]),
         elem_id=f"slider-{number}",
+        **_SHOWN,
     )
     at = gr.State(50)
     with gr.Row():
-        names = views.views_of(result, number)
-        chosen = gr.Radio(names, value=names[0], label="beside the source", elem_id=f"view-{number}", scale=3)
+        known: dict[str, Any] = {"value": names[0], "interactive": True}  # which a page knows of what is empty alone
+        chosen = gr.Radio(names, label="beside the source", elem_id=f"view-{number}", scale=3, **known)
         flip = gr.Button("Flip", size="sm", elem_id=f"flip-{number}", min_width=60, scale=1)
     chosen.input(lambda name: _pair(entry, number, name), chosen, slider, show_progress="hidden", **PRIVATE)
     flip.click(_flipped, at, [at, slider], show_progress="hidden", **PRIVATE)
+
+
+def _caption(entry: Entry, number: int) -> str:
+    return shortened(entry.result.prompts[number].text)
 
 
 def _flipped(at: int) -> tuple[int, Any]:
@@ -74,20 +86,18 @@ def _pair(entry: Entry, number: int, name: str) -> tuple[Image.Image, Image.Imag
     return entry.result.source, views.view(entry.result, number, name)
 
 
-def _show_choice(entry: Entry, name: str, choices: Any, draw: Any, label: str) -> None:
+def _show_choice(entry: Entry, name: str, choices: Any, draw: Any, about: str) -> None:
     """Lay out something to choose of each edit, and the picture that is drawn of it."""
     found = {number: choices(entry.result, number) for number in range(len(entry.result.images))}
     if not any(found.values()):
         gr.Markdown(f"No {name} were recorded: the model or the methods of this edit do not tell.")
         return
     radios = {
-        number: gr.Radio(some, label=shortened(entry.result.prompts[number].text), elem_id=f"{name}-{number}")
+        number: gr.Radio(some, label=_caption(entry, number), info=about, elem_id=f"{name}-{number}")
         for number, some in found.items()
         if some
     }
-    picture = gr.Image(
-        label=label, format="png", interactive=False, height=320, visible=False, elem_id=f"{name}-picture"
-    )
+    picture = gr.Image(label=name, show_label=False, height=320, visible=False, elem_id=f"{name}-picture", **_SHOWN)
     for number, radio in radios.items():
 
         def show(value: Any, number: int = number) -> Any:
@@ -101,10 +111,9 @@ def _show_reconstruction(studio: Studio, entry: Entry) -> None:
         "The picture after the same inversion and sampling, with its own prompt and unsteered: how well it is held."
     )
     button = gr.Button("Reconstruct", size="sm", elem_id="reconstruct")
-    slider = gr.ImageSlider(
-        label="reconstruction", format="png", interactive=False, visible=False, elem_id="reconstruction"
-    )
+    slider = gr.ImageSlider(label="reconstruction", visible=False, elem_id="reconstruction", **_SHOWN)
 
+    @in_sentences
     def reconstruct() -> Any:
         found = studio.reconstruct(entry.result)
         label = f"reconstruction, {psnr(found, entry.result.source):.1f} dB to the source"
@@ -120,8 +129,25 @@ def _show_code(studio: Studio, entry: Entry) -> None:
         ("python", "python", writing.python),
         ("yaml", "yaml", writing.experiment),
     ):
-        text = write(studio, entry.settings)
-        gr.Code(text, language=language, label=name, interactive=False, wrap_lines=True, elem_id=f"code-{name}")  # type: ignore[arg-type]
+        try:
+            text = write(studio, entry.settings)
+        except HeadRouterError as error:
+            text = f"# This edit has no such form: {error}"
+        shared: dict[str, Any] = {"language": language, "interactive": False, "wrap_lines": True, "lines": 1}
+        gr.Code(text, label=name, elem_id=f"code-{name}", **shared)
+
+
+def in_sentences(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Return a function whose errors that a user can mend are shown on the page, in their words."""
+
+    @wraps(function)
+    def spoken(*given: _P.args, **named: _P.kwargs) -> _T:
+        try:
+            return function(*given, **named)
+        except HeadRouterError as error:
+            raise gr.Error(html.escape(str(error), quote=False), duration=None, print_exception=False) from error
+
+    return spoken
 
 
 def folder_of(entry: Entry) -> Path:

@@ -49,7 +49,7 @@ class Job:
         """Show a step.
 
         Raises:
-            Cancelled: the visitor does not want it any more.
+            Cancelled: the visitor cancelled the run.
         """
         if self._stop.is_set():
             raise Cancelled(f"Cancelled while {_WORDS.get(phase, phase)}, after step {done} of {total}.")
@@ -68,7 +68,7 @@ class Job:
 @final
 @dataclass(eq=False)
 class Entry:
-    """Holds one edit of a visitor's history: what was asked, what came of it, and the secret name of its folder."""
+    """Holds one edit of a visitor's history: its settings, its result, and the secret name of its folder."""
 
     number: int
     settings: Settings
@@ -79,7 +79,7 @@ class Entry:
 @final
 @dataclass(eq=False)
 class Visit:
-    """Holds what belongs to one visitor: the history, and the run that is going on or waits."""
+    """Holds the history of one visitor, and the run that is going on or waits."""
 
     entries: dict[int, Entry] = field(default_factory=dict)
     job: Job | None = None
@@ -137,17 +137,14 @@ class Studio:
     """Holds the loaded model, and runs one edit after the other on it."""
 
     def __init__(self, editor: Editor, backbone: str, model: str | None, loading: Mapping[str, Any]):
-        """Take a loaded editor, and what it was loaded by."""
-        self.editor, self.backbone, self.model, self.loading = editor, backbone, model, dict(loading)
+        """Keep a loaded editor, and the options that it was loaded with."""
+        self.editor, self.backbone, self.model, self.loading = editor, backbone, model, loading
         self._one = threading.Lock()
 
     @classmethod
-    def load(
-        cls, backbone: str, model: str | None, loading: Mapping[str, Any], max_rows: int | None = None
-    ) -> "Studio":
-        """Load a model."""
-        editor = Editor(backbone, None, None, model=model, max_rows=max_rows, progress=False, **loading)
-        return cls(editor, backbone, model, {**loading, **({} if max_rows is None else {"max_rows": max_rows})})
+    def load(cls, backbone: str, model: str | None, loading: Mapping[str, Any]) -> "Studio":
+        """Load a model, with ``loading`` as keywords of the editor."""
+        return cls(Editor(backbone, None, None, model=model, progress=False, **loading), backbone, model, loading)
 
     @property
     def provides(self) -> frozenset[str]:
@@ -168,7 +165,7 @@ class Studio:
         """Edit a picture.
 
         Raises:
-            Cancelled: the visitor did not wait for it.
+            Cancelled: the visitor cancelled it.
             HeadRouterError: what cannot be done.
         """
         editor = self.editor.with_parts(

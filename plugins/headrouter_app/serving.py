@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 from headrouter.errors import InvalidInputError
@@ -32,11 +32,10 @@ class Server:
 
     address: str
     folder: str
-    _ended: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def wait(self) -> None:
         """Wait until the process is interrupted."""
-        self._ended.wait()
+        threading.Event().wait()
 
 
 def in_loop(function: Callable[[], _T]) -> _T:

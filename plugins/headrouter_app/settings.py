@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
-from PIL import Image
-
 from headrouter.config.configuration import validate
 from headrouter.editing.assembly import part_class
 from headrouter.errors import InvalidInputError
 from headrouter.masks.mask import Mask
-from headrouter.masks.part import mask_of
 from headrouter.methods.method import Method
 from headrouter.plugins.specifications import Kind
 from headrouter.sampling.inversion import Inversion
@@ -50,9 +47,12 @@ class Settings:
     @property
     def request(self) -> dict[str, Any]:
         """Return the request as keywords of :meth:`headrouter.editing.editor.Editor.edit`."""
-        asked: dict[str, Any] = {"prompt": list(self.prompts), "source_prompt": self.source_prompt, "seed": self.seed}
-        negative = {"negative_prompt": self.negative_prompt} if self.negative_prompt else {}
-        return {**asked, **negative, **self.knobs, **({} if self.mask is None else {"mask": self.mask})}
+        asked = {
+            "prompt": list(self.prompts),
+            "source_prompt": self.source_prompt,
+            "negative_prompt": self.negative_prompt,
+        }
+        return {**asked, "seed": self.seed, **self.knobs, "mask": self.mask}
 
 
 def part_from(kind: Kind, name: str, values: Values) -> Any:
@@ -64,18 +64,6 @@ def part_from(kind: Kind, name: str, values: Values) -> Any:
     for parameter, value in values.items():
         refuse_reaching_out(f"{name}.{parameter}", value)
     return validate(part_class(kind, name), values, prefix=f"{name}.")
-
-
-def mask_from(name: str, values: Values, drawn: Image.Image | None = None) -> Mask:
-    """Return the mask that a page asks for.
-
-    Args:
-        name: Of a registered mask.
-        values: Its parameters.
-        drawn: What the visitor drew instead, white inside.
-    """
-    mask: Mask = part_from("mask", name, values) if drawn is None else mask_of(drawn)
-    return mask
 
 
 def prompts_from(text: str) -> tuple[str, ...]:
@@ -98,7 +86,7 @@ def refuse_reaching_out(name: str, value: Any) -> None:
     """
     if isinstance(value, Mapping):
         value = [*value, *value.values()]
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set):
         for one in value:
             refuse_reaching_out(name, one)
     elif isinstance(value, str) and any(map(_reaches_out, (value, *_texts_within(value)))):
@@ -109,18 +97,16 @@ def refuse_reaching_out(name: str, value: Any) -> None:
 
 
 def _reaches_out(text: str) -> bool:
-    if not text.strip() or len(text) > 1_000:
-        return False
     if "/" in text or "\\" in text or _CODE.fullmatch(text) or text.startswith("data:"):
         return True
     try:
-        return Path(text).exists()
-    except (OSError, ValueError):
-        return True
+        return bool(text.strip()) and Path(text).exists()
+    except (OSError, ValueError):  # too long for a name, or with a zero in it
+        return False
 
 
 def _texts_within(text: str) -> list[str]:
-    """Return the texts in an expression, such as that of a mask, and the names in it that could be files."""
+    """Return the texts in quotes of an expression, such as that of a mask."""
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):

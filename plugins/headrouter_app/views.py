@@ -1,39 +1,35 @@
 """Draw what a result page shows beside the edit: differences, masks, maps of words, weights of heads."""
 
-import io
+from collections.abc import Callable, Mapping
 from typing import Final
 
+import numpy as np
 from jaxtyping import Float
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageChops
 from torch import Tensor
 
 from headrouter.editing.result import Result
+from headrouter.editing.sheet import drawn
 from headrouter.errors import InvalidInputError
 from headrouter.prompts.words import fold
 
 AMPLIFIED: Final = 4
 _OPAQUE: Final = 0.6
-VIEWS: Final = ("edit", f"difference, {AMPLIFIED} times", "mask")
 
 
 def views_of(result: Result, number: int) -> list[str]:
     """Return the names of the pictures that can stand beside the source of an edit."""
-    return [name for name in VIEWS if name != "mask" or result.has_mask(number)]
+    return [name for name in _VIEWS if name != "mask" or result.has_mask(number)]
 
 
 def view(result: Result, number: int, name: str) -> Image.Image:
     """Return one of the pictures that can stand beside the source of an edit."""
-    if name == VIEWS[0]:
-        return result.images[number]
-    if name == VIEWS[1]:
-        return difference(result.source, result.images[number])
-    return overlay(result.source, result.mask(number))
+    return _VIEWS[name](result, number)
 
 
 def difference(source: Image.Image, edit: Image.Image) -> Image.Image:
-    """Return how far two pictures are apart in each pixel and colour, made visible: black where they are equal.
+    """Return the difference of two pictures in each pixel and colour, amplified: black where they are equal.
 
     >>> difference(Image.new("RGB", (1, 1), (10, 90, 0)), Image.new("RGB", (1, 1), (20, 0, 0))).getpixel((0, 0))
     (40, 255, 0)
@@ -43,11 +39,31 @@ def difference(source: Image.Image, edit: Image.Image) -> Image.Image:
     )
 
 
+def middle_of_change(source: Image.Image, edit: Image.Image) -> int:
+    """Return where the middle of the change is, in percent of the width from the left; large differences count most.
+
+    >>> source, edit = Image.new("RGB", (100, 1)), Image.new("RGB", (100, 1))
+    >>> edit.paste((255, 0, 0), (10, 0, 21, 1))
+    >>> middle_of_change(source, edit), middle_of_change(source, source)
+    (15, 50)
+    """
+    weights = np.square(np.asarray(difference(source, edit).convert("L"), dtype=np.float64)).sum(axis=0)
+    places = np.linspace(0, 100, len(weights), endpoint=False)
+    return round(np.average(places, weights=weights)) if weights.any() else 50
+
+
 def overlay(source: Image.Image, mask: Image.Image) -> Image.Image:
     """Return the source, dimmed outside the mask."""
     plain = source.convert("RGB")
     dimmed = Image.blend(plain.convert("L").convert("RGB"), Image.new("RGB", plain.size, (96, 96, 96)), _OPAQUE)
     return Image.composite(plain, dimmed, mask.convert("L"))
+
+
+_VIEWS: Final[Mapping[str, Callable[[Result, int], Image.Image]]] = {
+    "edit": lambda result, number: result.images[number],
+    f"difference, {AMPLIFIED} times": lambda result, number: difference(result.source, result.images[number]),
+    "mask": lambda result, number: overlay(result.source, result.mask(number)),
+}
 
 
 def words_of(result: Result, number: int) -> list[str]:
@@ -79,14 +95,12 @@ def head_weights(result: Result, block: int, number: int) -> Image.Image:
     weights: Float[Tensor, "steps heads"] = result.head_weights[number, :, block]
     figure = Figure(figsize=(5, 3.2), layout="constrained", dpi=120)
     axes = figure.subplots()
-    drawn = axes.imshow(weights.numpy(), cmap="viridis", aspect="auto", interpolation="nearest")
+    image = axes.imshow(weights.numpy(), cmap="viridis", aspect="auto", interpolation="nearest")
     axes.set(xlabel="head", ylabel="step", title=f"block {block}: weight of each head (1: as the model has it)")
     axes.title.set_fontsize(9)
     axes.locator_params(integer=True)
-    figure.colorbar(drawn, ax=axes)
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    return Image.open(buffer).convert("RGB")
+    figure.colorbar(image, ax=axes)
+    return drawn(figure)
 
 
 def drawn_mask(layers: list[Image.Image], size: tuple[int, int]) -> Image.Image | None:

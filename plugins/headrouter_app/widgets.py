@@ -5,7 +5,6 @@ from typing import Any, Final
 import gradio as gr
 
 from headrouter.config.controls import Control
-from headrouter.config.yaml_document import parse_yaml
 
 _SLID: Final = 1_000
 """Widest range of a number that is slid; others are typed."""
@@ -16,14 +15,15 @@ def widget(control: Control, key: str) -> Any:
     """Return the component of a control; ``key`` names it, and keeps what was entered when the page is drawn anew."""
     shared: dict[str, Any] = {"label": title(control.name), "info": information(control), "elem_id": key, "key": key}
     shared |= {"min_width": 110, "interactive": True}
-    if control.kind == "boolean":
-        if control.optional:
-            choices: list[Any] = [(_NOT_GIVEN, None), ("yes", True), ("no", False)]
-            return gr.Dropdown(choices, value=control.default, filterable=False, **shared)
+    if control.kind == "boolean" and not control.optional:
         return gr.Checkbox(bool(control.default), **shared)
-    if control.kind == "choice":
-        named: list[Any] = [*([(_NOT_GIVEN, None)] if control.optional else []), *control.choices]
-        return gr.Dropdown(named, value=control.default, filterable=False, **shared)
+    if control.kind in ("boolean", "choice"):
+        none = "" if control.default is None else None  # an empty text is the default; None would be shown as nothing
+        named: list[Any] = [("yes", True), ("no", False)] if control.kind == "boolean" else [*control.choices]
+        named = [(_NOT_GIVEN, none), *named] if control.optional else named
+        return gr.Dropdown(
+            named, value=none if control.default is None else control.default, filterable=False, **shared
+        )
     if control.kind in ("integer", "number") and control.default is not None:
         whole = control.kind == "integer"
         limits: dict[str, Any] = {"minimum": control.minimum, "maximum": control.maximum}
@@ -31,19 +31,6 @@ def widget(control: Control, key: str) -> Any:
             return gr.Slider(value=control.default, step=1 if whole else 0.01, **limits, **shared)
         return gr.Number(control.default, precision=0 if whole else None, **limits, **shared)
     return gr.Textbox(control.shown(control.default), placeholder=_NOT_GIVEN, max_lines=1, **shared)
-
-
-def content(control: Control, raw: Any) -> Any:
-    """Return the value of a control whose component holds ``raw``; an empty text is the default.
-
-    A number that need not be given is typed as text, since a component of numbers cannot be empty.
-
-    >>> content(Control("steps", "integer", optional=True), "12"), content(Control("steps", "integer", optional=True), " ")
-    (12, None)
-    """
-    if control.kind in ("integer", "number") and isinstance(raw, str):
-        return parse_yaml(raw, f"`{control.name}`").data if raw.strip() else control.default
-    return raw
 
 
 def title(name: str) -> str:

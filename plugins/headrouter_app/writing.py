@@ -9,7 +9,7 @@ import yaml
 
 from headrouter.config.configuration import Parameters
 from headrouter.editing.assembly import backbone_parameters_of, name_of
-from headrouter.errors import HeadRouterError
+from headrouter.editing.record import SOURCE
 from headrouter.experiments.composing import configure
 from headrouter.experiments.file.entries import entry_of
 from headrouter.masks.mask import Mask
@@ -19,16 +19,16 @@ from headrouter.plugins.specifications import Kind
 from headrouter_app.running import Studio
 from headrouter_app.settings import Settings
 
-SOURCE: Final = "source.png"
 MASK: Final = "mask-0.png"
-"""Files of the folder that a result is saved in."""
-_MACHINE: Final = {"device", "offload"}
+"""File of a drawn mask in the folder that a result is saved in."""
+_UNRECORDED: Final = {"device", "offload", "max_rows"}
+"""Options of loading that an experiment leaves to the machine."""
 
 
-def command(studio: Studio, settings: Settings, picture: str = SOURCE) -> str:
+def command(studio: Studio, settings: Settings) -> str:
     """Return the command of an edit."""
-    words = ["headrouter", "edit", picture, "--source", settings.source_prompt]
-    words = words if settings.source_prompt else words[:3]
+    words = ["headrouter", "edit", SOURCE]
+    words += ["--source", settings.source_prompt] if settings.source_prompt else []
     words += [word for prompt in settings.prompts for word in ("--prompt", prompt)]
     words += ["--negative", settings.negative_prompt] if settings.negative_prompt else []
     words += ["--backbone", studio.backbone, *(["--model", studio.model] if studio.model else [])]
@@ -37,18 +37,18 @@ def command(studio: Studio, settings: Settings, picture: str = SOURCE) -> str:
         for place, part in enumerate(parts):
             words += [option, name_of(kind, part)]
             path = kind if len(parts) == 1 else f"{kind}.{place}"
-            sets += [f"{path}.{name}={_flow(value)}" for name, value in _values(part).items()]
+            sets += [f"{path}.{name}={json.dumps(value, ensure_ascii=False)}" for name, value in _values(part).items()]
     words += [] if settings.methods else ["--method", "none"]
     words += [word for one in sets for word in ("--set", one)]
     for name, value in {**settings.knobs, "seed": settings.seed}.items():
-        words += [f"--{name}"] if value is True else [f"--{name}", f"{value}"]
+        words += _option(name, value)
     words += [] if settings.mask is None else ["--mask", mask_text(settings.mask)]
     for name, value in studio.loading.items():
-        words += [word for one in _several(value) for word in (f"--{name.replace('_', '-')}", one)]
+        words += _option(name, value)
     return shlex.join([*words, "-o", "out"])
 
 
-def python(studio: Studio, settings: Settings, picture: str = SOURCE) -> str:
+def python(studio: Studio, settings: Settings) -> str:
     """Return the Python of an edit."""
     imports, made = {"from headrouter import Editor"}, dict[str, list[str]]()
     for kind, _, parts in _parts(settings):
@@ -62,41 +62,41 @@ def python(studio: Studio, settings: Settings, picture: str = SOURCE) -> str:
     asked = {**settings.request, "mask": None if settings.mask is None else mask_text(settings.mask)}
     given = {name: repr(value) for name, value in asked.items() if value not in (None, "")}
     lines = [*sorted(imports), "", f"editor = Editor({_arguments(chosen)})"]
-    lines += [f"result = editor.edit({_arguments({'': repr(picture), **given})})", 'result.save("out")']
+    lines += [f"result = editor.edit({_arguments({'': repr(SOURCE), **given})})", 'result.save("out")']
     return "\n".join(lines) + "\n"
 
 
-def experiment(studio: Studio, settings: Settings, picture: str = SOURCE) -> str:
+def experiment(studio: Studio, settings: Settings) -> str:
     """Return the YAML of an experiment with this way of editing alone, as an experiment's page writes it.
 
     Its data set is a folder of pictures, with the table that the head of the file has.
+
+    Raises:
+        HeadRouterError: an experiment cannot have this edit.
     """
     knobs = {**settings.knobs, "seed": 0, "negative_prompt": settings.negative_prompt}
-    loading = {name: value for name, value in studio.loading.items() if name not in {*_MACHINE, "max_rows"}}
-    try:
-        one = configure(
-            "edit",
-            backbone_parameters_of(studio.backbone, loading),
-            settings.inversion,
-            settings.methods,
-            operator=settings.operators,
-            mask=settings.mask or "none",
-            model=studio.model or "",
-            fallback=studio.editor.backbone.defaults,
-            **knobs,
-        )
-    except HeadRouterError as error:
-        return f"# An experiment cannot have this: {error}\n"
+    loading = {name: value for name, value in studio.loading.items() if name not in _UNRECORDED}
+    one = configure(
+        "edit",
+        backbone_parameters_of(studio.backbone, loading),
+        settings.inversion,
+        settings.methods,
+        operator=settings.operators,
+        mask=settings.mask or "none",
+        model=studio.model or "",
+        fallback=studio.editor.backbone.defaults,
+        **knobs,
+    )
     asked = "instruction" if studio.takes_instructions else "source_prompt"
     texts = [prompt if studio.takes_instructions else settings.source_prompt for prompt in settings.prompts]
     rows = [
-        {"image": picture, "prompt": prompt, asked: text} for prompt, text in zip(settings.prompts, texts, strict=True)
+        {"image": SOURCE, "prompt": prompt, asked: text} for prompt, text in zip(settings.prompts, texts, strict=True)
     ]
     head = "".join(f"#   {json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     whole = {"name": "edit", "dataset": {"name": "pictures", "folder": "."}, "seeds": [settings.seed], **entry_of(one)}
     text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=120)
     return (
-        f"# Put this into edits.jsonl, beside {picture}, then: headrouter experiment run edit.yaml -o run\n{head}{text}"
+        f"# Put this into edits.jsonl, beside {SOURCE}, then: headrouter experiment run edit.yaml -o run\n{head}{text}"
     )
 
 
@@ -131,11 +131,17 @@ def _arguments(given: Mapping[str, str]) -> str:
     return f"\n{''.join(lines)}"
 
 
-def _flow(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _option(name: str, value: Any) -> list[str]:
+    """Return the words of an option of the command line, as :mod:`headrouter.cli.options` reads it.
 
-
-def _several(value: Any) -> list[str]:
+    >>> _option("paste", True), _option("size", (64, 48)), _option("max_rows", 4)
+    (['--paste'], ['--size', '64x48'], ['--max-rows', '4'])
+    >>> _option("quantize", {"transformer": "nf4", "text_encoder": "int8"})
+    ['--quantize', 'transformer=nf4', '--quantize', 'text_encoder=int8']
+    """
+    option = f"--{name.replace('_', '-')}"
+    if value is True:
+        return [option]
     if isinstance(value, Mapping):
-        return [f"{name}={one}" for name, one in value.items()]
-    return [str(value)]
+        return [word for pair in value.items() for word in (option, "=".join(pair))]
+    return [option, "x".join(map(str, value)) if isinstance(value, tuple) else str(value)]

@@ -1,18 +1,22 @@
-"""In a browser: a whole edit by clicks, cancelling, a bad picture, the keyboard alone, two visitors."""
+"""In a browser: a whole edit by clicks, cancelling, a bad picture, the keyboard alone, two visitors, a painted mask."""
 
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from headrouter_app.serving import Server
-from selenium.webdriver import Chrome
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+
+from headrouter.imaging.picture import load_picture
 
 # gradio counts its events with pandas, in ways that pandas 3 deprecates
 pytestmark = pytest.mark.filterwarnings(
@@ -39,7 +43,7 @@ def value(driver: Chrome, selector: str) -> str:
 
 def begun(driver: Chrome, server: Server) -> None:
     driver.get(server.address)
-    one(driver, "#preset")
+    one(driver, "#knob-preset")
 
 
 def with_example(driver: Chrome, steps: int) -> None:
@@ -109,10 +113,65 @@ def test_the_keyboard_is_enough(opened: Chrome) -> None:
     reach("example-0")
     opened.switch_to.active_element.send_keys(Keys.ENTER)
     until(opened, lambda driver: value(driver, "#prompts textarea"))
+    one(opened, "#knob-steps input")
+    reach("run")
+    back = opened.switch_to.active_element
     reach("knob-steps")
     opened.switch_to.active_element.send_keys("1")
-    reach("run")
-    opened.switch_to.active_element.send_keys(Keys.ENTER)
+    back.send_keys(Keys.ENTER)
     until(opened, lambda driver: "Done" in text(driver, "#status"))
     reach("flip-0")
     opened.switch_to.active_element.send_keys(Keys.ENTER)
+
+
+def choose(driver: Chrome, kind: str, name: str) -> None:
+    field = one(driver, f"#part-{kind} input")
+    field.click()
+    until(driver, lambda driver: driver.find_element(By.CSS_SELECTOR, f"li[aria-label={name}]")).click()
+    driver.execute_script("document.activeElement.blur()")
+
+
+def pictures(driver: Chrome) -> list[str]:
+    return [str(one.get_attribute("src")) for one in driver.find_elements(By.CSS_SELECTOR, "#slider-0 img")]
+
+
+def press(driver: Chrome, selector: str) -> None:
+    """Click, even where a message lies over it."""
+    driver.execute_script("arguments[0].click()", one(driver, selector))
+
+
+def test_a_painted_mask_is_used_shown_changed_and_downloaded(opened: Chrome, tmp_path: Path) -> None:
+    opened.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    with_example(opened, 1)
+    one(opened, "#parts button").click()
+    choose(opened, "operator", "mask")
+    choose(opened, "mask", "picture")
+    canvas = one(opened, "#brush canvas")
+    until(opened, lambda driver: driver.find_element(By.CSS_SELECTOR, "#brush [aria-label=Undo]").is_enabled())
+
+    def edited(driver: Chrome) -> Any:  # the brush may still be on its way to the picture
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+        stroke = ActionChains(driver).move_to_element_with_offset(canvas, -40, -60).click_and_hold()
+        stroke.move_by_offset(0, 30).move_by_offset(0, 30).move_by_offset(10, 0).release().pause(1).perform()
+        press(driver, "#run")
+        return WebDriverWait(driver, 5).until(lambda driver: "Done" in text(driver, "#status"))
+
+    until(opened, edited)
+    one(opened, "#slider-0 img")
+    edit = pictures(opened)
+    press(opened, "#view-0 label:last-child input")
+    until(opened, lambda driver: pictures(driver) != edit)
+    press(opened, "#download")
+    (file,) = until(opened, lambda driver: [*tmp_path.glob("*.zip")])
+    with zipfile.ZipFile(file) as archive:
+        assert {"source.png", "edit-0.png", "mask-0.png", "result.json"} == {*archive.namelist()}
+        mask = load_picture(archive.read("mask-0.png"))
+    assert 0 < np.asarray(mask).mean() < 64
+    choose(opened, "mask", "words")
+    until(opened, lambda driver: not driver.find_elements(By.CSS_SELECTOR, "#brush canvas"))
+    press(opened, "#change-mask")
+    one(opened, "#brush canvas")
+    until(opened, lambda driver: value(driver, "#part-mask input") == "picture")
+    press(opened, "#run")
+    until(opened, lambda driver: len(driver.find_elements(By.CSS_SELECTOR, "#history img")) == 2)
+    assert one(opened, "#words-0 input").is_displayed()

@@ -1,20 +1,23 @@
 """Without a browser: what a page offers, what it refuses, what it writes, and how it ends a run."""
 
 import copy
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from headrouter_app import choices, command, views, writing
-from headrouter_app.asking import Asked, settings_of
+from headrouter_app import choices, command, serving, views, writing
+from headrouter_app.asking import Asked, Field, settings_of
 from headrouter_app.examples import examples
 from headrouter_app.page import page
 from headrouter_app.running import KEPT, Cancelled, Job, Studio, Visit
-from headrouter_app.serving import in_loop
-from headrouter_app.settings import Settings, part_from, prompts_from, refuse_reaching_out
-from headrouter_app.widgets import content
+from headrouter_app.serving import Server, in_loop
+from headrouter_app.settings import Settings, part_from, refuse_reaching_out
 from PIL import Image
 
 from headrouter.cli import main
@@ -25,7 +28,9 @@ from headrouter.experiments.configuration import Configuration
 from headrouter.experiments.file.reading import read_experiment
 from headrouter.imaging.picture import load_picture
 from headrouter.masks.part import described, expression_of, mask_of
-from headrouter.plugins.specifications import KINDS
+from headrouter.plugins import registry
+from headrouter.plugins.specifications import KINDS, MaskSpec, hookimpl
+from headrouter.testing.masks import ConstantMask
 
 
 def plain(**knobs: Any) -> Settings:
@@ -40,7 +45,7 @@ def plain(**knobs: Any) -> Settings:
 def drawn() -> Settings:
     painted = Image.new("L", (64, 64))
     painted.paste(255, (0, 0, 30, 64))
-    known = plain(paste=True)
+    known = plain(paste=True, size=(64, 64))
     operator = part_from("operator", "mask", {"strength": 0.5})
     return Settings(**{**vars(known), "operators": (operator,), "mask": mask_of(painted)})
 
@@ -51,7 +56,7 @@ def test_a_part_with_untouched_controls_is_the_part_by_name(studio: Studio) -> N
         for name in choices.offered(studio, kind):
             controls = choices.controls(kind, name)
             shown = {one.name: one.shown(one.default) if one.kind == "value" else one.default for one in controls}
-            left = given(controls, {one.name: content(one, shown[one.name]) for one in controls if not one.required})
+            left = given(controls, {one.name: shown[one.name] for one in controls if not one.required})
             assert left == {}, name
             seen += len(controls)
     assert seen > 100
@@ -70,6 +75,8 @@ def test_a_part_with_untouched_controls_is_the_part_by_name(studio: Studio) -> N
         {"name": "x", "picture": "data:x"},
         "picture('/x')",
         "segmentation(function='os:getcwd')",
+        "/." * 1000 + "/etc/passwd",
+        {"/etc/passwd"},
     ],
 )
 def test_a_visitor_names_no_file_and_no_function(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +86,16 @@ def test_a_visitor_names_no_file_and_no_function(value: Any, monkeypatch: pytest
 
 
 def test_words_numbers_and_expressions_of_masks_are_no_files() -> None:
-    for value in ("words & grow(velocity, 0.1)", ["a cat", "dog"], 3, None, True, "", {"name": "words"}):
+    for value in (
+        "a cat " * 1000,
+        "words & grow(velocity, 0.1)",
+        ["a cat", "dog"],
+        3,
+        None,
+        True,
+        "",
+        {"name": "words"},
+    ):
         refuse_reaching_out("x", value)
 
 
@@ -91,13 +107,48 @@ def test_a_mask_is_read_from_its_expression(text: str) -> None:
     assert described(mask_of(expression_of(mask))) == described(mask)
 
 
+def test_a_mask_of_a_plug_in_is_written_as_a_word_or_refused() -> None:
+    class Plugin:
+        headrouter_api = 1
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @hookimpl
+        def register_masks(self, register: Callable[[MaskSpec], None]) -> None:
+            register(MaskSpec(self.name, "headrouter.testing.masks:ConstantMask"))
+
+    def expression(name: str) -> str:
+        plugin = Plugin(name)
+        registry().register(plugin)
+        try:
+            text = expression_of(mask_of("words") & ConstantMask(value=0.3))
+            assert described(mask_of(text))["of"][1]["value"] == 0.3
+            return text
+        finally:
+            registry().unregister(plugin)
+
+    assert expression("constant-mask") == "(words & constant_mask(value=0.3))"
+    with pytest.raises(InvalidInputError, match="cannot be written in an expression"):
+        expression("words")
+
+
 def test_controls_become_settings(studio: Studio) -> None:
-    asked = Asked("visit", "shown", "picture", "source", "prompts", {"steps": "steps", "seed": "seed"}, brush="brush")
+    def fields(controls: Sequence[Control], *names: str) -> list[Field]:
+        return [Field(one, one.name) for one in controls if one.name in names]
+
+    asked = Asked(
+        "visit", "shown", "picture", "source", "prompts", fields(choices.knobs(), "steps", "seed"), brush="brush"
+    )
     asked.parts = {"mask": "part-mask"}
     data = {"picture": examples()[0].picture(), "source": " a star ", "prompts": "a red star\n\na cross", "steps": "12"}
     data |= {"seed": 5, "part-mask": "words", "brush": None, "theta": 0.4, "eta": 0.7, "keep": "", "preset": None}
-    parameters: Any = {("inversion", "rf"): {"eta": "eta"}, ("mask", "words"): {"theta": "theta"}}
-    dials = {"preset": "preset", "keep": "keep"}
+    inversion = fields(choices.controls("inversion", "rf"), "eta")
+    parameters: Any = {
+        ("inversion", "rf"): inversion,
+        ("mask", "words"): fields(choices.controls("mask", "words"), "theta"),
+    }
+    dials = fields(choices.dials([("inversion", "rf")]), "preset", "keep")
     _, settings = settings_of(asked, data, dials, parameters)
     assert settings.prompts == ("a red star", "a cross") and settings.source_prompt == "a star"
     assert (settings.seed, settings.knobs, settings.methods) == (5, {"steps": 12}, ())
@@ -110,7 +161,12 @@ def test_controls_become_settings(studio: Studio) -> None:
     with pytest.raises(InvalidInputError, match="`picture` is not there yet"):
         settings_of(asked, {**data, "picture": None}, dials, parameters)
     with pytest.raises(InvalidInputError, match="paint where"):
-        settings_of(asked, {**data, "part-mask": "picture"}, dials, {("inversion", "rf"): {}})
+        settings_of(asked, {**data, "part-mask": "picture"}, dials, {("inversion", "rf"): inversion})
+    layer = Image.new("RGBA", (8, 8))
+    layer.paste((255, 255, 255, 255), (0, 0, 4, 8))
+    painted = {**data, "part-mask": "picture", "brush": {"layers": [layer]}}
+    _, settings = settings_of(asked, painted, dials, {("inversion", "rf"): inversion})
+    assert settings.mask is not None and writing.mask_text(settings.mask) == "mask-0.png"
 
 
 def test_command_and_python_make_the_same_pictures(
@@ -192,6 +248,24 @@ def test_a_model_of_instructions_has_no_source_prompt(studio: Studio, monkeypatc
     assert "instruction" in asked and not {"source prompt", "target prompt"} & asked
 
 
+def test_sigterm_ends_the_page_and_removes_its_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    @contextmanager
+    def beside(*_: object, **__: object) -> Iterator[Server]:
+        with TemporaryDirectory(dir=tmp_path) as folder:
+            server = Server("", folder)
+            monkeypatch.setattr(Server, "wait", lambda self: signal.raise_signal(signal.SIGTERM))
+            yield server
+
+    monkeypatch.setattr(Studio, "load", lambda *_: None)
+    monkeypatch.setattr(serving, "served", beside)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["app"]) == 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_without_gradio_a_sentence_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,8 +273,4 @@ def test_without_gradio_a_sentence_says_what_to_install(
     assert main(["app"]) == 2
     assert "pip install 'headrouter[app]'" in capsys.readouterr().err
     assert main(["app", "--port", "70000"]) == 2
-
-
-def test_prompts_and_numbers() -> None:
-    assert prompts_from("\n a \nb\n") == ("a", "b")
-    assert content(Control("keep", "number", optional=True), "0.5") == 0.5
+    assert main(["app", "--no-progress"]) == 2  # which would have no effect
