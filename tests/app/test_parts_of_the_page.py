@@ -272,5 +272,8 @@ def test_without_gradio_a_sentence_says_what_to_install(
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     assert main(["app"]) == 2
     assert "pip install 'headrouter[app]'" in capsys.readouterr().err
+    monkeypatch.undo()
     assert main(["app", "--port", "70000"]) == 2
-    assert main(["app", "--no-progress"]) == 2  # which would have no effect
+    assert "`--port` must be" in capsys.readouterr().err
+    assert main(["app", "--port", "70000", "--no-progress"]) == 2  # which would have no effect
+    assert "--no-progress" in capsys.readouterr().err
