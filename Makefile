@@ -15,7 +15,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/installed
+STAMP := $(VENV)/with-test
 PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := test
@@ -29,11 +29,12 @@ browser:
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver fonts-dejavu-core ) >/dev/null || \
 		echo "Chromium is not installed, and apt-get cannot install it here: the tests of pages will fail."
 
-$(STAMP): pyproject.toml constraints.txt
+# The package with one of its extras. For the page, Python compiles what is imported, when it is: sooner than pip compiles all.
+$(VENV)/with-app: HOW := --no-compile
+$(VENV)/with-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -c constraints.txt torch==2.13.0
-	$(PIP) install -c constraints.txt -e '.[test]'
-	touch $(STAMP)
+	$(PIP) install $(HOW) -c constraints.txt torch==2.13.0 -e '.[$*]'
+	touch $@
 
 lint: $(STAMP)
 	$(BIN)/ruff check --quiet .
@@ -59,8 +60,7 @@ canary:
 	$(CANARY) pip list --disable-pip-version-check | grep -E '^(torch|diffusers|transformers) '
 	$(CANARY) pytest -q -n 2 $(TESTS)
 
-app: $(STAMP)
-	$(PIP) install -c constraints.txt -e '.[app]'
+app: $(VENV)/with-app
 	$(BIN)/headrouter app
 
 demo: $(STAMP)
