@@ -153,6 +153,7 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
         muon_rate=arguments.muon_rate,
         adam_rate=arguments.adam_rate,
         float32=arguments.float32,
+        emphasis=dict(arguments.emphasis),
     )
     if recipe.steps < 1:
         raise InvalidInputError(f"`--pictures` must fill a batch of {recipe.batch}; got {recipe.pictures}.")
@@ -252,6 +253,14 @@ def start_from(released: ShapesPipeline, fresh: ShapesPipeline) -> None:
         print(f"started from a sibling: {transplant(released, fresh):.0%} of the weights", file=sys.stderr)
 
 
+def _emphasis(text: str) -> tuple[str, float]:
+    kind, _, times = text.partition("=")
+    try:
+        return kind, float(times)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be KIND=TIMES, as in shape=3; got {text!r}") from None
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m headrouter_shapes.train", description=__doc__)
     parser.add_argument(
@@ -270,6 +279,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--muon-rate", type=float, default=0.01, help="highest learning rate of Muon")
     parser.add_argument("--adam-rate", type=float, default=1e-3, help="highest learning rate of AdamW")
     parser.add_argument("--float32", action="store_true", help="multiply in float32: faster on a CPU without AMX")
+    parser.add_argument(
+        "--emphasis",
+        type=_emphasis,
+        nargs="+",
+        default=(),
+        metavar="KIND=TIMES",
+        help="see a kind of change so many times as often as the others (flux-kontext)",
+    )
     parser.add_argument("--vae-steps", type=int, default=3000, help="steps of the VAE, 48 pictures each")
     parser.add_argument("--save-every", type=float, default=300.0, help="seconds between checkpoints")
     parser.add_argument("--sheet", type=int, default=32, help="pictures of a sample sheet, made with each checkpoint")

@@ -11,6 +11,7 @@ the same.
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from headrouter_shapes.training.parallel import Gradients
 from headrouter_shapes.world.caption import VARIANTS, caption
 from headrouter_shapes.world.instruction import Change, instruction, no_change
 from headrouter_shapes.world.scene import Scene
+from headrouter_shapes.world.vocabulary import SEMANTICS
 
 CAPTION_DROPOUT: Final = 0.1
 UNCHANGED: Final = 0.1
@@ -44,7 +46,11 @@ class Recipe:
 
     ``pictures``: how many are seen in all; ``batch``: how many in a step; ``pool``: how many different ones are drawn;
     ``muon_rate``, ``adam_rate``: the learning rates at their highest; ``float32``: whether products are formed in float32, which is
-    faster than bfloat16 on a CPU that does not multiply matrices of bfloat16 (AMX).
+    faster than bfloat16 on a CPU that does not multiply matrices of bfloat16 (AMX); ``emphasis``: how many times as often as the
+    others a kind of change is seen, for a backbone of instructions.
+
+    Raises:
+        InvalidInputError: an emphasis of a kind that there is not, of no positive number, or for a backbone of captions.
     """
 
     backbone: str
@@ -55,6 +61,17 @@ class Recipe:
     muon_rate: float = 0.01
     adam_rate: float = 1e-3
     float32: bool = False
+    emphasis: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.emphasis and self.backbone != INSTRUCTED:
+            raise InvalidInputError(
+                f"`emphasis` is for {INSTRUCTED}, which learns changes; got it for {self.backbone}."
+            )
+        if unknown := set(self.emphasis) - set(SEMANTICS):
+            raise InvalidInputError(f"`emphasis` is of {', '.join(SEMANTICS)}; got {', '.join(sorted(unknown))}.")
+        if wrong := [f"{kind}={often}" for kind, often in self.emphasis.items() if not 0 < often < math.inf]:
+            raise InvalidInputError(f"`emphasis` must be positive; got {', '.join(wrong)}.")
 
     @property
     def steps(self) -> int:
@@ -110,6 +127,7 @@ class FlowTraining:
         self.slices = 1 if workers == 1 else 2 * workers
         if recipe.batch % self.slices:
             raise InvalidInputError(f"`batch` must be a multiple of {self.slices}, 2·workers; got {recipe.batch}.")
+        self.shares = self._shares() if recipe.emphasis else None
         self.average = {name: weight.detach().clone() for name, weight in self.parts.named_parameters()}
         self.step = 0
 
@@ -120,7 +138,7 @@ class FlowTraining:
         """
         recipe = self.recipe
         choice = np.random.default_rng((recipe.seed, self.step))
-        rows = choice.integers(len(self.scenes), size=recipe.batch)
+        rows = choice.choice(len(self.scenes), size=recipe.batch, p=self.shares)
         variants = choice.integers(VARIANTS, size=recipe.batch)
         dropped = choice.random(recipe.batch) < CAPTION_DROPOUT
         clean = self.latents[torch.as_tensor(rows, device=self.latents.device)].to(self.device, torch.float32)
@@ -148,6 +166,14 @@ class FlowTraining:
         average_into(list(self.average.values()), weights, 0)
         self.step += 1
         return loss
+
+    def _shares(self) -> npt.NDArray[np.float64]:
+        """Return how often each change of the pool is seen, as shares of all."""
+        often = np.array(
+            [self.recipe.emphasis.get(change.kind, 1.0) for change in self.scenes if isinstance(change, Change)]
+        )
+        shares: npt.NDArray[np.float64] = often / often.sum()
+        return shares
 
     def _caption(self, row: int, variant: int) -> str:
         scene = self.scenes[row]

@@ -15,8 +15,10 @@ from headrouter_shapes.training.flow import FlowTraining, Recipe, _pairs
 from headrouter_shapes.training.transplant import with_more_words
 from headrouter_shapes.world.instruction import WORDINGS, instruction, no_change, training_changes
 from headrouter_shapes.world.render import render
+from headrouter_shapes.world.vocabulary import SEMANTICS
 
 from headrouter import Editor
+from headrouter.errors import InvalidInputError
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,33 @@ def test_what_a_step_is_asked_and_given(started, monkeypatch) -> None:
         instruction(each, n) for change in training.scenes for each in (change, change.turned) for n in range(WORDINGS)
     }
     assert len(prompts) == 4 and set(prompts) <= {"", *known, *map(no_change, range(WORDINGS))}
+
+
+def test_an_emphasis_says_how_often_a_kind_of_change_is_seen(started) -> None:
+    """Of 400 changes, a kind with emphasis 6 is seen six times as often as its share of the pool; the others alike."""
+    changes, latents = training_changes(0, 0, 400), torch.zeros(400, 32, 1, 1)
+    recipe = Recipe("flux-kontext", pictures=4, batch=4, pool=400, float32=True, emphasis={"shape": 6, "style": 0.5})
+    shares = FlowTraining(started[1], recipe, changes, latents, torch.device("cpu")).shares
+    of = {
+        kind: {round(share / shares.min(), 6) for share, one in zip(shares, changes, strict=True) if one.kind == kind}
+        for kind in SEMANTICS
+    }
+    assert of == {kind: {{"shape": 12.0, "style": 1.0}.get(kind, 2.0)} for kind in SEMANTICS}
+    assert shares.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "emphasis", "why"),
+    [
+        ("flux", {"shape": 2.0}, "is for flux-kontext"),
+        ("flux-kontext", {"mood": 2.0}, "got mood"),
+        ("flux-kontext", {"shape": 0.0}, "must be positive; got shape=0.0"),
+        ("flux-kontext", {"shape": float("nan")}, "must be positive; got shape=nan"),
+    ],
+)
+def test_an_emphasis_without_effect_or_sense_is_refused(backbone, emphasis, why) -> None:
+    with pytest.raises(InvalidInputError, match=why):
+        Recipe(backbone, emphasis=emphasis)
 
 
 def tokens(pipeline, prompts):
