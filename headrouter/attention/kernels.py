@@ -167,7 +167,7 @@ def _slice_queries(bias: Tensor | None, chosen: slice) -> Tensor | None:
 
 
 def select_bias(
-    bias: Tensor | None, row: int, heads: slice, queries: slice | Tensor, keys: slice | Tensor
+    bias: Tensor | None, row: int, heads: slice | Tensor, queries: slice | Tensor, keys: slice | Tensor
 ) -> Tensor | None:
     """Return the part of a mask or bias for one row, chosen heads, queries and keys."""
     if bias is None:

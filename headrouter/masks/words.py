@@ -6,10 +6,8 @@ and over
 the steps so far. Each map is smoothed, brought to the latents and divided by its maximum; the mask is where any is above θ.
 """
 
-import json
-import os
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, final
+from typing import Annotated, Final, Literal, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,8 +20,8 @@ from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import Row
 from headrouter.attention.step_mean import StepMean
 from headrouter.config.one_or_more import OneOrMore
+from headrouter.config.ranking import ranking_of
 from headrouter.errors import InvalidInputError
-from headrouter.files import LARGEST_TEXT, path_of, read_file
 from headrouter.masks.context import MaskContext
 from headrouter.masks.grids import convolved, gaussian
 from headrouter.masks.mask import Mask, MaskRun
@@ -39,20 +37,7 @@ _SIDES: Final = (0, 1)
 """Of a pair: the source's row, and the edit's."""
 
 
-def _ranking(value: Any) -> Any:
-    if not isinstance(value, str | os.PathLike):
-        return value
-    text = read_file(path_of(value, "ranking"), "ranking", LARGEST_TEXT)
-    try:
-        content = json.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"cannot read the ranking '{value}': {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("blocks"), list):
-        raise ValueError(f"the ranking '{value}' must be a JSON object with a list `blocks`, block numbers best first")
-    return content["blocks"]
-
-
-Ranking = Annotated[tuple[int, ...], BeforeValidator(_ranking)]
+Ranking = Annotated[tuple[int, ...], BeforeValidator(lambda value: ranking_of(value, "blocks", "block numbers"))]
 """Block numbers, best first; or a JSON file that has them under the key ``blocks``."""
 
 

@@ -66,6 +66,11 @@ class Profile:
         without_size = logarithm - logarithm.mean(dim=(1, 2), keepdim=True)
         return without_size - without_size.mean(dim=0, keepdim=True)
 
+    @property
+    def ranking(self) -> tuple[tuple[int, int], ...]:
+        """Return all heads as (layer, head), those first that move most over all semantics: by the mean of log c."""
+        return _best(self.mean.clamp(min=1e-12).log().mean(dim=0))
+
     def scores(self, semantic: str, by: By = "sensitivity") -> Float[Tensor, "blocks heads"]:
         """Return the scores that heads are ranked by."""
         return (self.mean if by == "sensitivity" else self.specificity)[self.index(semantic)]
@@ -79,8 +84,7 @@ class Profile:
         scores = self.scores(semantic, by)
         if not 1 <= count <= scores.numel():
             raise InvalidInputError(f"`top` must be 1 to {scores.numel()}, the number of heads (got {count}).")
-        order = scores.flatten().argsort(descending=True, stable=True)[:count].tolist()
-        return tuple(divmod(place, scores.shape[1]) for place in order)
+        return _best(scores)[:count]
 
     def normalised(self, semantic: str, by: By = "sensitivity") -> Float[Tensor, "blocks heads"]:
         """Return d̃ of eq. 13–15: stretched to [0, 1] over the heads of each layer."""
@@ -94,6 +98,7 @@ class Profile:
             "format": FORMAT,
             **self.record,
             "pairs": self.pairs,
+            "heads": [list(head) for head in self.ranking],
             "semantics": {
                 name: {
                     "mean": _rounded(self.mean[place]),
@@ -131,6 +136,7 @@ class Profile:
                 for name in ("mean", "deviation")
             )
             pairs = int(data.pop("pairs"))
+            data.pop("heads", None)  # follows from the means
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInputError(f"`profile` '{place}' is damaged: {error!r}. Measure it again.") from error
         if mean.ndim != 3 or mean.shape != deviation.shape or not torch.isfinite(mean).all() or pairs < 1:
@@ -138,6 +144,12 @@ class Profile:
                 f"`profile` '{place}' is damaged: its numbers do not fit together. Measure it again."
             )
         return cls(tuple(semantics), mean, deviation, pairs, data)
+
+
+def _best(scores: Float[Tensor, "blocks heads"]) -> tuple[tuple[int, int], ...]:
+    """Return heads as (layer, head), the highest score first."""
+    order = scores.flatten().argsort(descending=True, stable=True).tolist()
+    return tuple(divmod(place, scores.shape[1]) for place in order)
 
 
 def _rounded(values: Tensor) -> list[list[float]]:

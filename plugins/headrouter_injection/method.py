@@ -6,6 +6,7 @@ Projections are replaced before attention, so the model's own kernels run. Regio
 from collections.abc import Mapping, Sequence
 from typing import Literal, final
 
+from jaxtyping import Int
 from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import Self
@@ -17,6 +18,7 @@ from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.masks.grids import blended
 from headrouter.masks.part import MaskPart
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
+from headrouter_injection.heads import CountOrFraction, HeadChoice, InjectingHeads, refuse_idle_choice
 from headrouter_injection.parts import OF_THE_IMAGE, PROJECTIONS, REGIONS, Name, positions
 
 
@@ -55,6 +57,17 @@ class Injection(Method):
         None, ge=1, description="Replace in the first n joint blocks only. Published: 38 for schnell, 30 for turbo."
     )
 
+    heads: HeadChoice = Field(
+        "all",
+        description="Heads that replace: all; those whose output differs most or least between edit and source, measured in each "
+        "attention; or a list of [block, head], or a JSON file with one under `heads`, best first.",
+    )
+    top: CountOrFraction | None = Field(
+        None,
+        description="Number of these heads, or fraction: of each block's where the edit chooses them, else of those listed, the "
+        "first.",
+    )
+
     mask: MaskPart | None = Field(
         None,
         json_schema_extra={"knob": "mask"},
@@ -71,8 +84,11 @@ class Injection(Method):
     def _choices(self) -> Self:
         if not self.replace:
             raise ValueError("`replace` names nothing; leave the method out, or use `tau` 0")
+        refuse_idle_choice(self.heads, self.top)
         if self.blocks is not None and self.first is not None:
             raise ValueError(f"`blocks` and `first` both choose blocks; give one, got {self.blocks} and {self.first}")
+        if isinstance(self.heads, tuple) and (self.blocks is not None or self.first is not None):
+            raise ValueError("`heads` lists heads by block, so `blocks` and `first` have no use; leave them out")
         if self.mask is not None and (elsewhere := [name for name in self.replace if name not in OF_THE_IMAGE]):
             raise ValueError(
                 f"`mask` says where in the picture, and `replace` {', '.join(elsewhere)} concerns more than queries, keys and "
@@ -92,7 +108,7 @@ class Injection(Method):
 
         Raises:
             IncompatibleError: there is no source to copy from.
-            InvalidInputError: a block that the model does not have.
+            InvalidInputError: a block or a head that the model does not have.
         """
         if any(context.source_of(row) is None for row in context.rows):
             raise IncompatibleError(
@@ -113,26 +129,26 @@ class Injection(Method):
             raise InvalidInputError(
                 f"`method.first` must be at most {count}, the model's joint blocks, got {self.first}."
             )
-        if idle := sorted({*self.everywhere} - {*self.acting(count)}):
+        heads = InjectingHeads(self.heads, self.top, context)
+        blocks = self.acting(count) if heads.blocks is None else heads.blocks
+        if idle := sorted({*self.everywhere} - {*blocks}):
             raise InvalidInputError(
                 f"`method.everywhere` {idle} would have no effect: the method does not act in these blocks."
             )
-        return _InjectionRun(self, context)
+        return _InjectionRun(self, context, heads, frozenset(blocks))
 
     def acting(self, count: int) -> Sequence[int]:
-        """Return the numbers of the blocks in which it replaces, of a model of ``count`` joint blocks."""
+        """Return the numbers of the blocks in which all heads may replace, of a model of ``count`` joint blocks."""
         return range(self.first or count) if self.blocks is None else self.blocks
 
 
 @final
 class _InjectionRun(MethodRun):
-    def __init__(self, method: Injection, context: RunContext):
+    def __init__(self, method: Injection, context: RunContext, heads: InjectingHeads, blocks: frozenset[int]):
         self._steps, self._both = context.first_steps(method.tau), method.branches == "both"
-        blocks, self._everywhere = method.acting(len(context.sites)), frozenset(method.everywhere)
-        alone = {site.index for site in context.image_sites} if method.image_attention else set()
-        self._needs = Needs(
-            attention=frozenset(blocks), image_attention=frozenset(alone & {*blocks}), pair=self._both or "conditional"
-        )
+        self._heads, self._everywhere = heads, frozenset(method.everywhere)
+        alone = frozenset(site.index for site in context.image_sites) if method.image_attention else frozenset()
+        self._needs = Needs(attention=blocks, image_attention=alone & blocks, pair=self._both or "conditional")
         self._mask = None if method.mask is None else context.mask(method.mask, until=self._steps.stop)
         parts = [part for name in method.replace for part in PROJECTIONS.get(name, ())]
         self._parts = list(dict.fromkeys(parts))
@@ -151,13 +167,14 @@ class _InjectionRun(MethodRun):
             return
         masked = event.site.index not in self._everywhere
         masks = {place: self._own(event, place) if masked else None for place, _ in pairs}
+        heads = self._heads.of(event, [place for place, _ in pairs])
         for name, tokens in self._parts:
-            setattr(event, name, _copied(getattr(event, name), pairs, positions(event.layout, tokens), masks))
+            setattr(event, name, _copied(getattr(event, name), pairs, positions(event.layout, tokens), masks, heads))
         for names in self._regions:
             queries, keys = (getattr(event.layout, name) for name in names)
             if queries.stop > queries.start and keys.stop > keys.start:  # image tokens alone have no regions of text
                 for place, source in pairs:
-                    event.overrides = event.overrides.taking(place, source, queries, keys)
+                    event.overrides = event.overrides.taking(place, source, queries, keys, heads[place])
 
     def _own(self, event: JointAttention, place: int) -> Tensor | None:
         """Return the edit's own share in each image token, None where it has none."""
@@ -165,16 +182,21 @@ class _InjectionRun(MethodRun):
         return None if found is None else found.flatten()[:, None]
 
     def diagnostics(self) -> Mapping[str, Tensor]:
-        """Return no diagnostics: the effect is given by the parameters."""
-        return {}
+        """Return the diagnostics of :class:`InjectingHeads`; none where the parameters say all."""
+        return self._heads.diagnostics()
 
 
 def _copied(
-    tensor: Tensor, pairs: Sequence[tuple[int, int]], tokens: slice, masks: Mapping[int, Tensor | None]
+    tensor: Tensor,
+    pairs: Sequence[tuple[int, int]],
+    tokens: slice,
+    masks: Mapping[int, Tensor | None],
+    heads: Mapping[int, Int[Tensor, "chosen"] | None],
 ) -> Tensor:
-    """Return ``tensor`` with tokens of the first of each pair of rows copied from the second, outside its mask."""
+    """Return ``tensor`` with tokens of each pair's first row from its second, in its heads, outside its mask."""
     copied = tensor.clone()
     for place, source in pairs:
-        own, found = masks[place], tensor[source, :, tokens]
-        copied[place, :, tokens] = found if own is None else blended(found, tensor[place, :, tokens], own)
+        chosen = slice(None) if (some := heads[place]) is None else some
+        own, found = masks[place], tensor[source, chosen, tokens]
+        copied[place, chosen, tokens] = found if own is None else blended(found, tensor[place, chosen, tokens], own)
     return copied

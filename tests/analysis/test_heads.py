@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from headrouter_analysis.methods.swap import HeadSwap
 from headrouter_analysis.profile import Profile
 from headrouter_analysis.runs import Runs
 from headrouter_analysis.statistics import differ_by_group
+from headrouter_injection.method import Injection
 from torch.nn import functional
 
 from headrouter.editing.editor import Editor
@@ -120,7 +122,7 @@ def test_the_analysis_is_the_mean_over_pairs_whatever_the_batch(tmp_path) -> Non
     path.write_text(json.dumps(whole.profile.as_dict()))
     again = Profile.load(tmp_path)
     assert torch.allclose(again.mean, whole.profile.mean, rtol=1e-5) and again.pairs == 6
-    assert again.record["specialisation"] == whole.specialisation.as_dict()
+    assert again.record["specialisation"] == whole.specialisation.as_dict() and again.ranking == whole.profile.ranking
 
 
 def profile(tmp_path, **changes: Any) -> str:
@@ -130,6 +132,20 @@ def profile(tmp_path, **changes: Any) -> str:
     path = tmp_path / "heads.json"
     path.write_text(json.dumps({**known.as_dict(), **changes}))
     return str(path)
+
+
+def test_a_profile_ranks_its_heads_for_methods_that_take_a_list(tmp_path) -> None:
+    """Those first that move most over all semantics, whatever the size of each."""
+    data = json.loads(Path(profile(tmp_path)).read_text())
+    mean = [
+        [[entry["mean"][block][head] for entry in data["semantics"].values()] for head in range(4)]
+        for block in range(3)
+    ]
+    product = {
+        (block, head): first * second for block, own in enumerate(mean) for head, (first, second) in enumerate(own)
+    }
+    assert [tuple(head) for head in data["heads"]] == sorted(product, key=lambda head: -product[head])
+    assert Injection(heads=str(tmp_path / "heads.json"), top=5).heads == Profile.load(tmp_path).ranking  # type: ignore[arg-type]
 
 
 def test_specificity_has_neither_the_size_of_the_change_nor_the_liveliness_of_a_head() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from headrouter.experiments.statistics import Estimate, mean, rate
+from headrouter.methods.heads import Heads
 from headrouter_analysis.analyses.pairs import chosen_semantics
-from headrouter_analysis.methods.choice import Heads
 from headrouter_analysis.methods.dropout import HeadDropout
 from headrouter_analysis.profile import By, Profile
 from headrouter_analysis.runs import Runs, batches

@@ -16,7 +16,8 @@ Two pictures are generated from the same noise with two prompts that differ in o
 1 - cosine, over many pairs. Prompts are "a, w, u" from a vocabulary of eight semantics; with --model shapes they are captions of
 the drawn world, where a pair differs in one word alone.
 
-writes heads.json   mean, deviation and interval of every head, and whether heads specialise; methods can be pointed at it
+writes heads.json   mean, deviation and interval of every head, and whether heads specialise; methods can be pointed at it.
+                    `heads` ranks all of them, those first that move most: --set method.heads=heads/heads.json of injection
        heads.csv    the same as one row for each semantic, block and head
        heads.png    heat map, semantics by heads
        pairs.csv    the prompts and seeds

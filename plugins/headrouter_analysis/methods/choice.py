@@ -11,10 +11,8 @@ from torch import Tensor
 from headrouter.attention.joint_attention import JointAttention, Site
 from headrouter.config.step_or_fraction import StepOrFraction
 from headrouter.errors import InvalidInputError
+from headrouter.methods.heads import Heads
 from headrouter.methods.method import Method
-
-Heads = tuple[tuple[int, int], ...]
-"""Pairs of a joint layer's number and a head of it."""
 
 Tokens = Literal["all", "image"]
 
@@ -50,24 +48,6 @@ def chosen_blocks(blocks: Sequence[int] | None, sites: Sequence[Site]) -> list[i
         raise InvalidInputError(
             f"`blocks` {unknown or 'none'} do not exist: the model has joint layers 0 to {len(sites) - 1}."
         )
-    return chosen
-
-
-def chosen_heads(heads: Heads, sites: Sequence[Site]) -> dict[int, list[int]]:
-    """Return heads by joint layer.
-
-    Raises:
-        InvalidInputError: a layer or head that the model does not have.
-    """
-    chosen: dict[int, list[int]] = {}
-    for block, head in dict.fromkeys(heads):
-        if not 0 <= block < len(sites) or not 0 <= head < sites[block].heads:
-            most = max(site.heads for site in sites) - 1
-            raise InvalidInputError(
-                f"`heads` [{block}, {head}] does not exist: the model has joint layers 0 to {len(sites) - 1} with heads 0 to "
-                f"{most}; a head is given as [layer, head]."
-            )
-        chosen.setdefault(block, []).append(head)
     return chosen
 
 

@@ -11,8 +11,9 @@ from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import BatchRow
 from headrouter.config.step_or_fraction import window
 from headrouter.errors import InvalidInputError
+from headrouter.methods.heads import heads_by_block
 from headrouter.methods.method import MethodRun, Needs, RunContext
-from headrouter_analysis.methods.choice import OnHeads, chosen_heads, token_places
+from headrouter_analysis.methods.choice import OnHeads, token_places
 
 
 @final
@@ -43,7 +44,7 @@ class _HeadDropoutRun(MethodRun):
     def __init__(self, method: HeadDropout, context: RunContext):
         self._method = method
         self._steps = window(method.start, method.stop, context.steps)
-        self._heads = chosen_heads(method.heads, context.sites)
+        self._heads = heads_by_block(method.heads, context.sites)
         source = method.rows != "edit" and any(row.is_source for row in context.rows)
         self._needs = Needs(attention=frozenset(self._heads), pair=source and bool(self._heads))
 

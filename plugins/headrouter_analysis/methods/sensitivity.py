@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.errors import IncompatibleError
-from headrouter.methods.head_router.head_weights import dissimilarity
+from headrouter.methods.heads import reaction
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.step_means import StepMeans
 
@@ -54,11 +54,9 @@ class _HeadSensitivityRun(MethodRun):
         return self._needs
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
-        image = self._compare == "image" or not event.site.text_output
         for place, item in enumerate(event.rows):
             if item.is_edit and item.pair is not None:
-                tokens = event.layout.image if image else event.tokens_of(item.pair, place)
-                found = dissimilarity(output[item.pair][:, tokens], output[place][:, tokens])
+                found = reaction(event, output, place, self._compare)
                 padded = functional.pad(found, (0, self._heads - len(found)), value=torch.nan)
                 self._means.add("head_dissimilarity", event, item.row, padded)
         return output

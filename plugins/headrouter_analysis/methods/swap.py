@@ -11,8 +11,9 @@ from torch import Tensor
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.config.step_or_fraction import window
 from headrouter.errors import IncompatibleError
+from headrouter.methods.heads import heads_by_block
 from headrouter.methods.method import MethodRun, Needs, RunContext
-from headrouter_analysis.methods.choice import OnHeads, chosen_heads, token_places
+from headrouter_analysis.methods.choice import OnHeads, token_places
 
 
 @final
@@ -48,7 +49,7 @@ class _HeadSwapRun(MethodRun):
     def __init__(self, method: HeadSwap, context: RunContext):
         self._method = method
         self._steps = window(method.start, method.stop, context.steps)
-        self._heads = chosen_heads(method.heads, context.sites)
+        self._heads = heads_by_block(method.heads, context.sites)
         self._needs = Needs(attention=frozenset(self._heads), pair=bool(self._heads))
 
     def needs(self, step: int) -> Needs:
