@@ -1,4 +1,4 @@
-"""Read the components of a page into the picture and the settings of an edit."""
+"""Read the components of a page into an edit: the picture and the settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +15,14 @@ from headrouter.masks.mask import Mask
 from headrouter.masks.part import mask_of
 from headrouter.plugins.specifications import KINDS, Kind
 from headrouter_app import choices
-from headrouter_app.settings import Settings, part_from, prompts_from
+from headrouter_app.running import Job
+from headrouter_app.settings import Settings, part_from, prompts_from, seeds_from
 from headrouter_app.views import drawn_mask
 
 _APART: Final = frozenset({"seed", "negative_prompt"})
 """Knobs that settings hold by themselves."""
+MOST: Final = 16
+"""Edits at once."""
 
 
 @final
@@ -42,7 +45,11 @@ class Asked:
 
     Attributes:
         visit, shown: State of the visitor, and the number of the edit that is shown.
-        picture, source, prompts: The picture and the prompts; a model of instructions has no ``source``.
+        restored: Number of times that the settings of an earlier edit were put back.
+        page: All of it.
+        picture, source, prompts: The picture and the prompts; a model of instructions alone has no ``source``.
+        references: Further reference pictures, where the model takes some.
+        example: Buttons that fill in an example.
         knobs: Knobs that every edit has.
         parts: Choice of parts of each kind.
         brush: Drawing of a mask.
@@ -51,9 +58,13 @@ class Asked:
 
     visit: Any
     shown: Any
+    restored: Any = None
+    page: Any = None
     picture: Any = None
     source: Any = None
     prompts: Any = None
+    references: Any = None
+    example: list[Any] = field(default_factory=list)
     knobs: list[Field] = field(default_factory=list)
     parts: dict[Kind, Any] = field(default_factory=dict)
     brush: Any = None
@@ -66,16 +77,18 @@ class Asked:
         return [self.prompts] if self.source is None else [self.source, self.prompts]
 
     @property
-    def everywhere(self) -> list[Any]:
-        """Return the components that are there whatever parts are chosen."""
-        knobs = [one.component for one in self.knobs]
-        return [self.visit, self.picture, *self.texts, *knobs, *self.parts.values(), self.brush]
+    def written(self) -> list[Any]:
+        """Return the components of text, numbers and choices that are there whatever parts are chosen."""
+        return [*self.texts, *(one.component for one in self.knobs), *self.parts.values()]
+
+    @property
+    def pictures(self) -> list[Any]:
+        """Return the components of pictures."""
+        return [self.picture, self.brush, *([] if self.references is None else [self.references])]
 
 
-def settings_of(
-    asked: Asked, data: Mapping[Any, Any], dials: Sequence[Field], parameters: Parameters
-) -> tuple[Image.Image, Settings]:
-    """Return the picture and the settings that a page holds.
+def job_of(asked: Asked, data: Mapping[Any, Any], dials: Sequence[Field], parameters: Parameters) -> Job:
+    """Return the edit that a page asks for: picture, settings, and the contents that it can show again.
 
     Args:
         asked: Components of the page.
@@ -89,24 +102,44 @@ def settings_of(
     if data[asked.picture] is None:
         raise InvalidInputError("`picture` is not there yet. Drop one onto the page, or choose an example.")
     picture, prompts = load_picture(data[asked.picture]), prompts_from(data[asked.prompts] or "")
+    instructed = choices.takes_references(data[asked.parts["inversion"]])
     if not prompts:
-        raise InvalidInputError("`target prompt` must say what the picture shall show.")
-    knobs = validate(Knobs, _given([*asked.knobs, *dials], data))
+        raise InvalidInputError(
+            "`instruction` must say what to do with the picture."
+            if instructed
+            else "`target prompt` must say what the picture shall show."
+        )
+    values = _given([*asked.knobs, *dials], data)
+    seeds = seeds_from(values.pop("seed", ""))
+    if len(prompts) * len(seeds) > MOST:
+        raise InvalidInputError(
+            f"{len(prompts)} prompts with {len(seeds)} seeds are {len(prompts) * len(seeds)} edits; the page makes {MOST} at most"
+            " at once. Leave some out."
+        )
+    knobs = validate(Knobs, values)
     parts: dict[Kind, list[Any]] = {kind: [] for kind in KINDS}
     for (kind, name), own in parameters.items():
         parts[kind].append(part_from(kind, name, _given(own, data)))
     is_drawn = choices.is_drawn(data[asked.parts["mask"]])
-    return picture, Settings(
+    settings = Settings(
         prompts=prompts,
-        source_prompt="" if asked.source is None else (data[asked.source] or "").strip(),
+        source_prompt="" if instructed else (data[asked.source] or "").strip(),
         inversion=parts["inversion"][0],
         operators=tuple(parts["operator"]),
         methods=tuple(parts["method"]),
-        seed=knobs.seed,
+        seeds=seeds,
         negative_prompt=knobs.negative_prompt,
         mask=_painted(data[asked.brush], picture.size) if is_drawn else next(iter(parts["mask"]), None),
-        knobs={name: getattr(knobs, name) for name in knobs.model_fields_set - _APART},
+        references=_references(data[asked.references]) if instructed and asked.references else (),
+        knobs={name: getattr(knobs, name) for name in Knobs.model_fields if name in knobs.model_fields_set - _APART},
     )
+    every = [*dials, *(one for own in parameters.values() for one in own)]
+    contents = {one.elem_id: data[one] for one in (*asked.written, *(one.component for one in every))}
+    return Job(picture, settings, contents)
+
+
+def _references(gallery: Sequence[tuple[str, Any]] | None) -> tuple[Image.Image, ...]:
+    return tuple(load_picture(path) for path, _ in gallery or ())
 
 
 def _painted(brush: Mapping[str, Any] | None, size: tuple[int, int]) -> Mask:

@@ -63,6 +63,12 @@ def is_none(mask: str) -> bool:
     return not mask or issubclass(part_class("mask", mask), NoMask)
 
 
+def takes_references(inversion: str) -> bool:
+    """Return whether an inversion gives the model the picture as a reference, and prompts are instructions."""
+    found: bool = part_class("inversion", inversion).takes_references
+    return found
+
+
 def controls(kind: Kind, name: str) -> list[Control]:
     """Return the controls of a part's parameters."""
     beside = _BESIDE if kind == "inversion" else ()
@@ -71,7 +77,9 @@ def controls(kind: Kind, name: str) -> list[Control]:
 
 def knobs() -> list[Control]:
     """Return the controls of the knobs that every edit has, those that are turned most first."""
-    every = [one for one in controls_of(Knobs) if one.name not in _APART]
+    about = "Number of all noise; several, such as 0, 1, 2, give an edit for each."
+    seeds = Control("seed", "text", "0", about)
+    every = [seeds if one.name == "seed" else one for one in controls_of(Knobs) if one.name not in _APART]
     return sorted(every, key=lambda one: one.name not in FIRST)
 
 
@@ -82,7 +90,8 @@ def dials(chosen: Chosen) -> list[Control]:
     """
     presets = dict.fromkeys(preset.name for kind, name in chosen for preset in registry().presets(kind, name))
     about = "Published or measured values."
-    found = {"preset": Control("preset", "choice", None, about, choices=tuple(presets), optional=True)}
+    preset = Control("preset", "choice", None, about, choices=tuple(presets), optional=True)
+    found = {"preset": preset} if presets else {}
     for kind, name in chosen:
         part = part_class(kind, name)()
         for knob in ("keep", "push"):

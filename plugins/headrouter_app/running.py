@@ -14,7 +14,7 @@ from headrouter.editing.assembly import default_inversion
 from headrouter.editing.editor import Editor
 from headrouter.editing.result import Result
 from headrouter.errors import InvalidInputError
-from headrouter_app.settings import Settings
+from headrouter_app.settings import Settings, Values
 
 Show = Callable[[str, int, int], None]
 """Shows progress: the phase in words, the steps done, and the steps in all."""
@@ -35,9 +35,15 @@ class Cancelled(Exception):
 class Job:
     """Holds an edit that a visitor asked for, follows it step by step, and ends it when it was cancelled."""
 
-    def __init__(self, picture: Image.Image, settings: Settings):
-        """Begin to wait for a turn."""
-        self.picture, self.settings = picture, settings
+    def __init__(self, picture: Image.Image, settings: Settings, contents: Values | None = None):
+        """Begin to wait for a turn.
+
+        Args:
+            picture: To edit.
+            settings: Of the edit.
+            contents: Contents of the page's components, by name, from which the settings were read.
+        """
+        self.picture, self.settings, self.contents = picture, settings, contents or {}
         self.show: Show = lambda phase, done, total: None
         self._stop = threading.Event()
 
@@ -68,10 +74,17 @@ class Job:
 @final
 @dataclass(eq=False)
 class Entry:
-    """Holds one edit of a visitor's history: its settings, its result, and the secret name of its folder."""
+    """Holds one edit of a visitor's history, and the secret name of its folder.
+
+    Attributes:
+        number: In the visitor's history.
+        job: As it was asked for.
+        result: Its result.
+        secret: Name of its folder.
+    """
 
     number: int
-    settings: Settings
+    job: Job
     result: Result
     secret: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
 
@@ -79,17 +92,25 @@ class Entry:
 @final
 @dataclass(eq=False)
 class Visit:
-    """Holds the history of one visitor, and the run that is going on or waits."""
+    """Holds the history of one visitor, and the run that is going on or waits.
+
+    Attributes:
+        entries: Edits, by number.
+        job: The edit that runs or waits.
+        count: Edits so far.
+        entered: What was entered for parameters, by the name of the component, also of parts that are not chosen any more.
+    """
 
     entries: dict[int, Entry] = field(default_factory=dict)
     job: Job | None = None
     count: int = 0
+    entered: dict[str, Any] = field(default_factory=dict)
 
     def __deepcopy__(self, memo: object) -> "Visit":
         """Return an empty one: a page begins without anything of another visitor's."""
         return Visit()
 
-    def ask(self, picture: Image.Image, settings: Settings) -> None:
+    def ask(self, job: Job) -> None:
         """Ask for an edit.
 
         Raises:
@@ -97,7 +118,7 @@ class Visit:
         """
         if self.job is not None:
             raise InvalidInputError("an edit of yours waits or runs already. Wait until it is done, or cancel it.")
-        self.job = Job(picture, settings)
+        self.job = job
 
     @contextmanager
     def asked(self, show: Show) -> Iterator[Job]:
@@ -123,10 +144,10 @@ class Visit:
         self.job.cancel()
         return True
 
-    def keep(self, settings: Settings, result: Result) -> Entry:
+    def keep(self, job: Job, result: Result) -> Entry:
         """Add an edit to the history, and let the oldest go where there are too many."""
         self.count += 1
-        entry = self.entries[self.count] = Entry(self.count, settings, result)
+        entry = self.entries[self.count] = Entry(self.count, job, result)
         for number in [*self.entries][:-KEPT]:
             del self.entries[number]
         return entry
@@ -152,28 +173,32 @@ class Studio:
         return self.editor.backbone.provides
 
     @property
-    def takes_instructions(self) -> bool:
-        """Return whether prompts say what to do with the picture."""
-        return "instructions" in self.provides
+    def takes_captions(self) -> bool:
+        """Return whether prompts can describe pictures; those of a model of instructions alone say what to do with one."""
+        return "instructions" not in self.provides
+
+    @property
+    def further_references(self) -> int:
+        """Return how many reference pictures the model takes beside the edited one."""
+        return max(0, self.editor.backbone.most_references - 1)
 
     @property
     def default_inversion(self) -> str:
         """Return the name of the inversion where the visitor chooses none."""
         return default_inversion(self.editor.backbone)
 
-    def edit(self, picture: Image.Image, settings: Settings, job: Job) -> Result:
-        """Edit a picture.
+    def edit(self, job: Job) -> Result:
+        """Edit a picture as it was asked for.
 
         Raises:
             Cancelled: the visitor cancelled it.
             HeadRouterError: what cannot be done.
         """
-        editor = self.editor.with_parts(
-            settings.inversion, settings.methods, operators=settings.operators, progress=job
-        )
+        asked = job.settings
+        editor = self.editor.with_parts(asked.inversion, asked.methods, operators=asked.operators, progress=job)
         with self._one:
             job.begin()
-            return editor.edit(picture, **settings.request)
+            return editor.edit(job.picture, **asked.request)
 
     def reconstruct(self, result: Result) -> Image.Image:
         """Return the picture of a result after inversion and sampling with its own prompt, which is computed once."""

@@ -61,7 +61,7 @@ def served(studio: "Studio", host: str, port: int | None = None, *, open_browser
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder, GRADIO_NUM_PORTS="100")
         from gradio import processing_utils
 
-        from headrouter_app.page import LOOKS, page
+        from headrouter_app.layout.page import LOOKS, page
 
         processing_utils.hash_seed = secrets.token_bytes(32)  # names of files cannot be guessed from their contents
         blocks = in_loop(lambda: page(studio).queue(default_concurrency_limit=8))

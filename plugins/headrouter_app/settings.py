@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
+from PIL import Image
+
 from headrouter.config.configuration import validate
 from headrouter.editing.assembly import part_class
+from headrouter.editing.request import request_of
 from headrouter.errors import InvalidInputError
 from headrouter.masks.mask import Mask
 from headrouter.methods.method import Method
@@ -17,6 +20,7 @@ from headrouter.sampling.inversion import Inversion
 from headrouter.sampling.velocity_operator import VelocityOperator
 
 Values = Mapping[str, Any]
+_DIGITS: Final = 20
 _CODE: Final = re.compile(r"[\w.]+:[\w.]+")
 
 
@@ -29,8 +33,9 @@ class Settings:
         prompts: Target prompts, or instructions.
         inversion, operators, methods: The parts, with the parameters that are not at their defaults.
         source_prompt, negative_prompt: The other prompts.
-        seed: Of all noise.
+        seeds: Of all noise; each prompt is edited with each.
         mask: Where the edit may act.
+        references: Reference pictures beside the edited one.
         knobs: Knobs that were given, by name, as of :meth:`headrouter.editing.editor.Editor.edit`.
     """
 
@@ -40,8 +45,9 @@ class Settings:
     methods: tuple[Method, ...] = ()
     source_prompt: str = ""
     negative_prompt: str = ""
-    seed: int = 0
+    seeds: tuple[int, ...] = (0,)
     mask: Mask | None = None
+    references: tuple[Image.Image, ...] = ()
     knobs: Values = field(default_factory=dict)
 
     @property
@@ -52,7 +58,8 @@ class Settings:
             "source_prompt": self.source_prompt,
             "negative_prompt": self.negative_prompt,
         }
-        return {**asked, "seed": self.seed, **self.knobs, "mask": self.mask}
+        seed = list(self.seeds) if len(self.seeds) > 1 else self.seeds[0]
+        return {**asked, "seed": seed, **self.knobs, "mask": self.mask, "references": list(self.references)}
 
 
 def part_from(kind: Kind, name: str, values: Values) -> Any:
@@ -73,6 +80,23 @@ def prompts_from(text: str) -> tuple[str, ...]:
     ('a red star', 'a blue star')
     """
     return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def seeds_from(text: str) -> tuple[int, ...]:
+    """Return the seeds of a text, several apart by commas or blanks; 0 of an empty one.
+
+    >>> seeds_from("3"), seeds_from("0, 1 2"), seeds_from(" ")
+    ((3,), (0, 1, 2), (0,))
+
+    Raises:
+        InvalidInputError: they are no whole numbers from 0, or one is there twice.
+    """
+    words = re.split(r"[,;\s]+", text.strip())
+    if not text.strip():
+        return (0,)
+    if not all(word.isdecimal() and len(word) < _DIGITS for word in words):
+        raise InvalidInputError(f"`seed` must be a whole number from 0, or several such as 0, 1, 2 (got {text!r}).")
+    return request_of(prompt="any", seed=[int(word) for word in words]).seed
 
 
 def refuse_reaching_out(name: str, value: Any) -> None:

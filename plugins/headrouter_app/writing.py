@@ -9,7 +9,8 @@ import yaml
 
 from headrouter.config.configuration import Parameters
 from headrouter.editing.assembly import backbone_parameters_of, name_of
-from headrouter.editing.record import SOURCE
+from headrouter.editing.record import SOURCE, reference_file
+from headrouter.errors import InvalidInputError
 from headrouter.experiments.composing import configure
 from headrouter.experiments.file.entries import entry_of
 from headrouter.masks.mask import Mask
@@ -40,8 +41,9 @@ def command(studio: Studio, settings: Settings) -> str:
             sets += [f"{path}.{name}={json.dumps(value, ensure_ascii=False)}" for name, value in _values(part).items()]
     words += [] if settings.methods else ["--method", "none"]
     words += [word for one in sets for word in ("--set", one)]
-    for name, value in {**settings.knobs, "seed": settings.seed}.items():
+    for name, value in [*settings.knobs.items(), *(("seed", seed) for seed in settings.seeds)]:
         words += _option(name, value)
+    words += [word for name in _references(settings) for word in ("--reference", name)]
     words += [] if settings.mask is None else ["--mask", mask_text(settings.mask)]
     for name, value in studio.loading.items():
         words += _option(name, value)
@@ -59,8 +61,8 @@ def python(studio: Studio, settings: Settings) -> str:
         chosen["operators"] = f"[{', '.join(made['operator'])}]"
     chosen |= {"model": repr(studio.model)} if studio.model else {}
     chosen |= {name: repr(value) for name, value in studio.loading.items()}
-    asked = {**settings.request, "mask": None if settings.mask is None else mask_text(settings.mask)}
-    given = {name: repr(value) for name, value in asked.items() if value not in (None, "")}
+    files = {"mask": None if settings.mask is None else mask_text(settings.mask), "references": _references(settings)}
+    given = {name: repr(value) for name, value in {**settings.request, **files}.items() if value not in (None, "", [])}
     lines = [*sorted(imports), "", f"editor = Editor({_arguments(chosen)})"]
     lines += [f"result = editor.edit({_arguments({'': repr(SOURCE), **given})})", 'result.save("out")']
     return "\n".join(lines) + "\n"
@@ -74,6 +76,8 @@ def experiment(studio: Studio, settings: Settings) -> str:
     Raises:
         HeadRouterError: an experiment cannot have this edit.
     """
+    if settings.references:
+        raise InvalidInputError("an experiment gives the model no reference picture but the edited one.")
     knobs = {**settings.knobs, "seed": 0, "negative_prompt": settings.negative_prompt}
     loading = {name: value for name, value in studio.loading.items() if name not in _UNRECORDED}
     one = configure(
@@ -87,13 +91,14 @@ def experiment(studio: Studio, settings: Settings) -> str:
         fallback=studio.editor.backbone.defaults,
         **knobs,
     )
-    asked = "instruction" if studio.takes_instructions else "source_prompt"
-    texts = [prompt if studio.takes_instructions else settings.source_prompt for prompt in settings.prompts]
-    rows = [
-        {"image": SOURCE, "prompt": prompt, asked: text} for prompt, text in zip(settings.prompts, texts, strict=True)
-    ]
+    rows = [{"image": SOURCE, "prompt": prompt, **_beside(settings, prompt)} for prompt in settings.prompts]
     head = "".join(f"#   {json.dumps(row, ensure_ascii=False)}\n" for row in rows)
-    whole = {"name": "edit", "dataset": {"name": "pictures", "folder": "."}, "seeds": [settings.seed], **entry_of(one)}
+    whole = {
+        "name": "edit",
+        "dataset": {"name": "pictures", "folder": "."},
+        "seeds": [*settings.seeds],
+        **entry_of(one),
+    }
     text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=120)
     return (
         f"# Put this into edits.jsonl, beside {SOURCE}, then: headrouter experiment run edit.yaml -o run\n{head}{text}"
@@ -103,6 +108,16 @@ def experiment(studio: Studio, settings: Settings) -> str:
 def mask_text(mask: Mask) -> str:
     """Return a mask as an expression, or the file of a mask that was drawn."""
     return MASK if isinstance(mask, PictureMask) else expression_of(mask)
+
+
+def _beside(settings: Settings, prompt: str) -> dict[str, str]:
+    """Return what a data set has beside a prompt: the same as an instruction, or the prompt of the picture."""
+    return {"instruction": prompt} if settings.inversion.takes_references else {"source_prompt": settings.source_prompt}
+
+
+def _references(settings: Settings) -> list[str]:
+    """Return the files of the further reference pictures in the folder that a result is saved in."""
+    return [reference_file(number) for number, _ in enumerate(settings.references, 1)]
 
 
 def _parts(settings: Settings) -> list[tuple[Kind, str, Sequence[Parameters]]]:

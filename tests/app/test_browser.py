@@ -140,7 +140,16 @@ def press(driver: Chrome, selector: str) -> None:
     driver.execute_script("arguments[0].click()", one(driver, selector))
 
 
-def test_a_painted_mask_is_used_shown_changed_and_downloaded(opened: Chrome, tmp_path: Path) -> None:
+def write(driver: Chrome, selector: str, content: str) -> None:
+    """Replace the content of a field, even where it lies in a closed accordion."""
+    script = (
+        "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}));"
+        "arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    driver.execute_script(script, one(driver, selector), content)
+
+
+def test_a_painted_mask_is_used_shown_changed_downloaded_and_put_back(opened: Chrome, tmp_path: Path) -> None:
     opened.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     with_example(opened, 1)
     one(opened, "#parts button").click()
@@ -148,6 +157,8 @@ def test_a_painted_mask_is_used_shown_changed_and_downloaded(opened: Chrome, tmp
     choose(opened, "mask", "picture")
     canvas = one(opened, "#brush canvas")
     until(opened, lambda driver: driver.find_element(By.CSS_SELECTOR, "#brush [aria-label=Undo]").is_enabled())
+    write(opened, "#knob-keep input", "0.3")
+    write(opened, "#operator-mask-strength input[type=number]", "0.9")
 
     def edited(driver: Chrome) -> Any:  # the brush may still be on its way to the picture
         driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
@@ -169,9 +180,26 @@ def test_a_painted_mask_is_used_shown_changed_and_downloaded(opened: Chrome, tmp
     assert 0 < np.asarray(mask).mean() < 64
     choose(opened, "mask", "words")
     until(opened, lambda driver: not driver.find_elements(By.CSS_SELECTOR, "#brush canvas"))
+    one(opened, "#of-mask-words")
+    assert value(opened, "#knob-keep input") == "0.3"  # which is kept when other parts are chosen
     press(opened, "#change-mask")
     one(opened, "#brush canvas")
     until(opened, lambda driver: value(driver, "#part-mask input") == "picture")
     press(opened, "#run")
     until(opened, lambda driver: len(driver.find_elements(By.CSS_SELECTOR, "#history img")) == 2)
     assert one(opened, "#words-0 input").is_displayed()
+    before = pictures(opened)
+    write(opened, "#knob-keep input", "0.8")
+    write(opened, "#operator-mask-strength input[type=number]", "0.1")
+    write(opened, "#knob-seed input", "7")
+    choose(opened, "mask", "words")
+    one(opened, "#of-mask-words")
+    press(opened, "#use")
+    until(opened, lambda driver: value(driver, "#knob-keep input") == "0.3")
+    until(opened, lambda driver: not driver.find_elements(By.CSS_SELECTOR, "#of-mask-words"))
+    assert value(opened, "#operator-mask-strength input[type=number]") == "0.9"
+    assert value(opened, "#knob-seed input") == "0"
+    one(opened, "#brush canvas")
+    press(opened, "#run")
+    until(opened, lambda driver: len(driver.find_elements(By.CSS_SELECTOR, "#history img")) == 3)
+    assert pictures(opened) == before  # files are named by their contents

@@ -4,18 +4,23 @@ import copy
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from headrouter_app import choices, command, serving, views, writing
-from headrouter_app.asking import Asked, Field, settings_of
+from headrouter_app.asking import Asked, Field, job_of
 from headrouter_app.examples import examples
-from headrouter_app.page import page
-from headrouter_app.running import KEPT, Cancelled, Job, Studio, Visit
+from headrouter_app.layout import brush
+from headrouter_app.layout.page import page, restored
+from headrouter_app.layout.widgets import widget
+from headrouter_app.running import KEPT, Cancelled, Entry, Job, Studio, Visit
 from headrouter_app.serving import Server, in_loop
 from headrouter_app.settings import Settings, part_from, refuse_reaching_out
 from PIL import Image
@@ -23,6 +28,7 @@ from PIL import Image
 from headrouter.cli import main
 from headrouter.config.controls import Control, given
 from headrouter.editing.assembly import part_class
+from headrouter.editing.editor import Editor
 from headrouter.errors import InvalidInputError
 from headrouter.experiments.configuration import Configuration
 from headrouter.experiments.file.reading import read_experiment
@@ -31,13 +37,18 @@ from headrouter.masks.part import described, expression_of, mask_of
 from headrouter.plugins import registry
 from headrouter.plugins.specifications import KINDS, MaskSpec, hookimpl
 from headrouter.testing.masks import ConstantMask
+from headrouter.testing.toy import ToyMMDiT
 
 
 def plain(**knobs: Any) -> Settings:
     item = examples()[0]
     inversion = part_from("inversion", "rf", {"eta": 0.5, "stop": 1})
     methods = part_from("method", "headrouter", {"gamma": 0.3}), part_from("method", "image-tokens", {"keys": "words"})
-    rest: dict[str, Any] = {"source_prompt": item.source_prompt, "seed": 3, "knobs": {"steps": 2, "keep": 0.6, **knobs}}
+    rest: dict[str, Any] = {
+        "source_prompt": item.source_prompt,
+        "seeds": (3,),
+        "knobs": {"steps": 2, "keep": 0.6, **knobs},
+    }
     return Settings((item.prompt, "a 'red' star"), inversion, methods=methods, **rest)
 
 
@@ -133,40 +144,112 @@ def test_a_mask_of_a_plug_in_is_written_as_a_word_or_refused() -> None:
         expression("words")
 
 
-def test_controls_become_settings(studio: Studio) -> None:
-    def fields(controls: Sequence[Control], *names: str) -> list[Field]:
-        return [Field(one, one.name) for one in controls if one.name in names]
+@dataclass(eq=False)
+class Shown:
+    """Stands for a component of the page."""
 
-    asked = Asked(
-        "visit", "shown", "picture", "source", "prompts", fields(choices.knobs(), "steps", "seed"), brush="brush"
-    )
-    asked.parts = {"mask": "part-mask"}
-    data = {"picture": examples()[0].picture(), "source": " a star ", "prompts": "a red star\n\na cross", "steps": "12"}
-    data |= {"seed": 5, "part-mask": "words", "brush": None, "theta": 0.4, "eta": 0.7, "keep": "", "preset": None}
-    inversion = fields(choices.controls("inversion", "rf"), "eta")
-    parameters: Any = {
-        ("inversion", "rf"): inversion,
-        ("mask", "words"): fields(choices.controls("mask", "words"), "theta"),
-    }
-    dials = fields(choices.dials([("inversion", "rf")]), "preset", "keep")
-    _, settings = settings_of(asked, data, dials, parameters)
-    assert settings.prompts == ("a red star", "a cross") and settings.source_prompt == "a star"
-    assert (settings.seed, settings.knobs, settings.methods) == (5, {"steps": 12}, ())
-    assert settings.inversion == part_class("inversion", "rf")(eta=0.7)
-    assert settings.mask is not None and expression_of(settings.mask) == "words(theta=0.4)"
-    with pytest.raises(InvalidInputError, match="`steps`"):
-        settings_of(asked, {**data, "steps": "0"}, dials, parameters)
-    with pytest.raises(InvalidInputError, match="`keep`"):
-        settings_of(asked, {**data, "keep": "much"}, dials, parameters)
-    with pytest.raises(InvalidInputError, match="`picture` is not there yet"):
-        settings_of(asked, {**data, "picture": None}, dials, parameters)
-    with pytest.raises(InvalidInputError, match="paint where"):
-        settings_of(asked, {**data, "part-mask": "picture"}, dials, {("inversion", "rf"): inversion})
+    elem_id: str
+
+
+class Form:
+    """Holds a page with some parts chosen, and what a visitor entered."""
+
+    def __init__(self, source: bool = True, references: bool = False, inversion: str = "rf"):
+        def fields(controls: Sequence[Control], *names: str) -> list[Field]:
+            return [Field(one, Shown(one.name)) for one in controls if one.name in names]
+
+        names = ("visit", "shown", "restored", "picture", "source", "prompts", "references", "brush")
+        self.asked = Asked(**{name: Shown(name) for name in names})
+        self.asked.source = self.asked.source if source else None
+        self.asked.references = self.asked.references if references else None
+        self.asked.knobs = fields(choices.knobs(), "steps", "seed", "paste")
+        self.asked.parts = {"inversion": Shown("part-inversion"), "mask": Shown("part-mask")}
+        self.dials = fields(choices.dials([("inversion", inversion)]), "preset", "keep")
+        self.parameters: Any = {
+            ("inversion", inversion): fields(choices.controls("inversion", inversion), "eta", "null_instruction"),
+            ("mask", "words"): fields(choices.controls("mask", "words"), "theta"),
+        }
+        self.entered: dict[str, Any] = {"picture": examples()[0].picture(), "source": " a star "}
+        self.entered |= {"prompts": "a red star\n\na cross", "steps": "12", "seed": "5", "paste": False, "brush": None}
+        self.entered |= {"part-inversion": inversion, "part-mask": "words", "theta": 0.4, "eta": 0.7}
+        self.entered |= {"keep": "", "preset": None, "references": None, "null_instruction": ""}
+
+    def job(self, **entered: Any) -> Job:
+        """Return what is asked after more was entered."""
+        whole = {**self.entered, **{name.replace("_of_", "-"): value for name, value in entered.items()}}
+        own = [one.component for one in [*self.dials, *chain(*self.parameters.values())]]
+        data = {one: whole[one.elem_id] for one in (*self.asked.written, *self.asked.pictures, *own)}
+        return job_of(self.asked, data, self.dials, self.parameters)
+
+
+def half_painted() -> Image.Image:
     layer = Image.new("RGBA", (8, 8))
     layer.paste((255, 255, 255, 255), (0, 0, 4, 8))
-    painted = {**data, "part-mask": "picture", "brush": {"layers": [layer]}}
-    _, settings = settings_of(asked, painted, dials, {("inversion", "rf"): inversion})
+    return layer
+
+
+def test_controls_become_settings() -> None:
+    form = Form()
+    settings = form.job().settings
+    assert settings.prompts == ("a red star", "a cross") and settings.source_prompt == "a star"
+    assert (settings.seeds, settings.knobs, settings.methods) == ((5,), {"steps": 12}, ())
+    assert settings.inversion == part_class("inversion", "rf")(eta=0.7)
+    assert settings.mask is not None and expression_of(settings.mask) == "words(theta=0.4)"
+    for match, entered in {
+        "`steps`": {"steps": "0"},
+        "`keep`": {"keep": "much"},
+        "`picture` is not there yet": {"picture": None},
+        "`target prompt` must say": {"prompts": " "},
+        "`seed` must be a whole number": {"seed": "1.5"},
+        "`seed`: must hold each number once": {"seed": "1, 1"},
+        "2 prompts with 9 seeds are 18 edits": {"seed": "1 2 3 4 5 6 7 8 9"},
+    }.items():
+        with pytest.raises(InvalidInputError, match=match):
+            form.job(**entered)
+    del form.parameters["mask", "words"]
+    with pytest.raises(InvalidInputError, match="paint where"):
+        form.job(part_of_mask="picture")
+    settings = form.job(part_of_mask="picture", brush={"layers": [half_painted()]}).settings
     assert settings.mask is not None and writing.mask_text(settings.mask) == "mask-0.png"
+
+
+def test_every_control_shows_again_what_was_entered(studio: Studio) -> None:
+    def another(control: Control) -> Any:
+        """Return a content that differs from the default."""
+        if control.kind == "boolean":
+            return True if control.optional else not control.default
+        if control.kind == "choice":
+            return next(one for one in control.choices if one != control.default)
+        if control.kind not in ("integer", "number") or control.default is None:
+            return "0.375"
+        high = control.default + 2 if control.maximum is None else control.maximum
+        return high if control.default != high else control.minimum
+
+    every = {
+        f"{kind}-{name}": choices.controls(kind, name) for kind in KINDS[1:] for name in choices.offered(studio, kind)
+    }
+    for name, controls in {**every, "knobs": choices.knobs()}.items():
+        for control in controls:
+            content = another(control)
+            made = widget(control, "x", {"x": content})
+            assert made.preprocess(made.value) == content != widget(control, "x").value, (name, control.name)
+
+
+@pytest.mark.parametrize("mask", ["words", "picture", "none"])
+def test_an_edit_that_was_asked_for_fills_in_the_page_again(mask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brush, "editor", lambda picture, layers: {"layers": layers})
+    form = Form()
+    if mask != "words":
+        del form.parameters["mask", "words"]
+    first = form.job(part_of_mask=mask, brush={"layers": [half_painted()]}, seed="3, 4", keep="0.3", paste=True)
+    result: Any = SimpleNamespace()  # which is not looked at
+    own = Visit(entered={"keep": "0.9", "eta": 0.1})
+    found = restored(form.asked, own, Entry(1, first, result), 4)
+    assert found.pop(form.asked.restored) == 5 and {*found} == {*form.asked.written, *form.asked.pictures}
+    form.entered = {**own.entered, **{one.elem_id: value for one, value in found.items()}}
+    form.entered["brush"] = form.entered["brush"] if mask == "picture" else None
+    second = form.job()
+    assert vars(second.settings) == vars(first.settings) and second.picture == first.picture
 
 
 def test_command_and_python_make_the_same_pictures(
@@ -174,7 +257,7 @@ def test_command_and_python_make_the_same_pictures(
 ) -> None:
     import shlex
 
-    result = studio.edit(examples()[0].picture(), drawn, Job(examples()[0].picture(), drawn))
+    result = studio.edit(Job(examples()[0].picture(), drawn))
     result.save(tmp_path)
     monkeypatch.chdir(tmp_path)
     words = shlex.split(writing.command(studio, drawn))
@@ -204,26 +287,26 @@ def test_the_yaml_is_an_experiment_of_the_same_plan(studio: Studio, drawn: Setti
 
 def test_a_run_is_cancelled_at_a_step_and_the_next_one_works(studio: Studio) -> None:
     picture, visit, seen = examples()[0].picture(), Visit(), list[tuple[str, int, int]]()
-    visit.ask(picture, plain())
+    visit.ask(Job(picture, plain()))
     with pytest.raises(InvalidInputError, match="waits or runs already"):
-        visit.ask(picture, plain())
+        visit.ask(Job(picture, plain()))
 
     def show(phase: str, done: int, total: int) -> None:
         seen.append((phase, done, total))
         visit.cancel()
 
     with pytest.raises(Cancelled, match="after step 2 of 2"), visit.asked(show) as job:
-        studio.edit(job.picture, job.settings, job)
+        studio.edit(job)
     assert len(seen) == 1 and visit.job is None and not visit.cancel()
-    visit.ask(picture, plain())
+    visit.ask(Job(picture, plain()))
     assert visit.cancel()
     with pytest.raises(Cancelled, match="before it began"), visit.asked(show):
         raise AssertionError("it waits no longer")
-    visit.ask(picture, plain())
+    visit.ask(Job(picture, plain()))
     with visit.asked(lambda *step: None) as job:
-        result = studio.edit(job.picture, job.settings, job)
+        result = studio.edit(job)
     for _ in range(KEPT + 2):
-        entry = visit.keep(plain(), result)
+        entry = visit.keep(job, result)
     assert len(visit.entries) == KEPT and entry.number in visit.entries
     assert copy.deepcopy(visit).entries == {}
     assert views.words_of(result, 0)[0] == "yellow"
@@ -240,12 +323,49 @@ def test_what_is_painted_is_the_mask() -> None:
     assert again is not None and again.tobytes() == mask.tobytes()
 
 
-def test_a_model_of_instructions_has_no_source_prompt(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    captions = {str(one.get("props", {}).get("label")) for one in in_loop(lambda: page(studio)).config["components"]}
-    monkeypatch.setattr(Studio, "takes_instructions", True)
-    asked = {str(one.get("props", {}).get("label")) for one in in_loop(lambda: page(studio)).config["components"]}
-    assert {"source prompt", "target prompt"} <= captions
-    assert "instruction" in asked and not {"source prompt", "target prompt"} & asked
+class Instructed(ToyMMDiT):
+    @property
+    def provides(self) -> frozenset[str]:
+        return super().provides | {"instructions"}
+
+
+def labels(studio: Studio) -> dict[str, bool]:
+    """Return the labels of what a page asks for, and whether each is to be seen."""
+    shown = [one.get("props", {}) for one in in_loop(lambda: page(studio)).config["components"]]
+    return {str(one.get("label")).partition(",")[0]: bool(one.get("visible")) for one in shown}
+
+
+def test_a_page_asks_for_what_the_model_takes(studio: Studio) -> None:
+    both, alone = (
+        Studio(Editor(toy, None, None, progress=False), "toy", None, {}) for toy in (ToyMMDiT(), Instructed())
+    )
+    captions, instructed = labels(both), labels(alone)
+    assert captions["source prompt"] and captions["target prompt"] and not captions["further reference pictures"]
+    assert instructed["instruction"] and instructed["further reference pictures"]
+    assert not {"source prompt", "target prompt"} & {*instructed}
+    assert "further reference pictures" not in labels(studio)
+    assert choices.offered(alone, "inversion") == ["instruct"] and "instruct" in choices.offered(both, "inversion")
+
+
+def test_an_instruction_takes_further_pictures_and_no_source_prompt(tmp_path: Path) -> None:
+    form = Form(references=True, inversion="instruct")
+    del form.parameters["mask", "words"]
+    further = Image.new("RGB", (16, 16), "red")
+    further.save(tmp_path / "red.png")
+    asked = {"part_of_mask": "none", "references": [(str(tmp_path / "red.png"), None)], "null_instruction": "keep it"}
+    job = form.job(**asked, prompts="make it red", seed="0, 1", keep="")
+    settings, toy = job.settings, Studio(Editor(Instructed(), None, None, progress=False), "toy", None, {})
+    assert settings.source_prompt == "" and settings.references[0].tobytes() == further.tobytes()
+    settings.knobs["steps"] = 1
+    result = toy.edit(job)
+    assert result.seeds == (0, 1) and len(result.references) == 1
+    names = {path.name for path in result.save(tmp_path / "out").iterdir()}
+    assert "--reference reference-1.png" in writing.command(toy, settings) and "reference-1.png" in names
+    assert "references=['reference-1.png']" in writing.python(toy, settings)
+    assert writing.command(toy, settings).count("--seed") == 2 and "seed=[0, 1]" in writing.python(toy, settings)
+    with pytest.raises(InvalidInputError, match="no reference picture but the edited one"):
+        writing.experiment(toy, settings)
+    assert Form(references=True).job(references=asked["references"]).settings.references == ()
 
 
 def test_sigterm_ends_the_page_and_removes_its_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import html
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,20 +25,41 @@ DEVICE: Final[dict[str, Any]] = {**PRIVATE, "concurrency_limit": 1, "concurrency
 _LONGEST: Final = 60
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_INVERTED: Final = (
+    "The picture after the same inversion and sampling, with its own prompt and unsteered: how well it is held."
+)
+_INSTRUCTED: Final = "The picture edited by the null instruction, unsteered: what is kept where no change is asked."
 _SHOWN: Final[dict[str, Any]] = {"format": "png", "interactive": False, "buttons": ["download", "fullscreen"]}
 """Of pictures to look at: no button shares one on the network."""
 
 
-def show_result(studio: Studio, entry: Entry) -> gr.Button | None:
-    """Lay out an entry of the history, and return the button for changing its mask, if there is one."""
+@dataclass(frozen=True)
+class Buttons:
+    """Holds the buttons of a result that act on what is asked.
+
+    Attributes:
+        use: Puts the settings of the result back.
+        change: Takes its mask to the brush; None where it has none.
+    """
+
+    use: gr.Button
+    change: gr.Button | None
+
+
+def show_result(studio: Studio, entry: Entry) -> Buttons:
+    """Lay out an entry of the history, and return the buttons that act on what is asked."""
     result = entry.result
     with gr.Row(elem_id="edits"):
         for number in range(len(result.images)):
             with gr.Column(min_width=260, elem_classes="edit"):
                 _show_edit(entry, number)
-    change = (
-        gr.Button("Change this mask with the brush", size="sm", elem_id="change-mask") if result.has_mask() else None
-    )
+    with gr.Row():
+        use = gr.Button("Use these settings", size="sm", elem_id="use")
+        change = (
+            gr.Button("Change this mask with the brush", size="sm", elem_id="change-mask")
+            if result.has_mask()
+            else None
+        )
     with gr.Tabs(selected="words", elem_id="details"):  # or none is selected when a second result is laid out
         with gr.Tab("Words", id="words"):
             _show_choice(entry, "words", views.words_of, word_picture, "Where it acts: dark nowhere, bright most.")
@@ -50,7 +72,7 @@ def show_result(studio: Studio, entry: Entry) -> gr.Button | None:
     with gr.Row(elem_id="cost"):
         gr.Markdown(str(result.cost))
         gr.DownloadButton("Download (zip)", value=str(folder_of(entry)), size="sm", elem_id="download", min_width=120)
-    return change
+    return Buttons(use, change)
 
 
 def _show_edit(entry: Entry, number: int) -> None:
@@ -73,7 +95,10 @@ def _show_edit(entry: Entry, number: int) -> None:
 
 
 def _caption(entry: Entry, number: int) -> str:
-    return shortened(entry.result.prompts[number].text)
+    """Return the prompt of an edit, with the seed and the strength where these differ among the edits."""
+    result = entry.result
+    seed = [f"seed {result.seeds[number]}"] if len(set(result.seeds)) > 1 else []
+    return ", ".join([shortened(result.prompts[number].text), *seed, *result.strengths[number : number + 1]])
 
 
 def _flipped(at: int) -> tuple[int, Any]:
@@ -107,9 +132,8 @@ def _show_choice(entry: Entry, name: str, choices: Any, draw: Any, about: str) -
 
 
 def _show_reconstruction(studio: Studio, entry: Entry) -> None:
-    gr.Markdown(
-        "The picture after the same inversion and sampling, with its own prompt and unsteered: how well it is held."
-    )
+    instructed = entry.job.settings.inversion.takes_references
+    gr.Markdown(_INSTRUCTED if instructed else _INVERTED)
     button = gr.Button("Reconstruct", size="sm", elem_id="reconstruct")
     slider = gr.ImageSlider(label="reconstruction", visible=False, elem_id="reconstruction", **_SHOWN)
 
@@ -130,7 +154,7 @@ def _show_code(studio: Studio, entry: Entry) -> None:
         ("yaml", "yaml", writing.experiment),
     ):
         try:
-            text = write(studio, entry.settings)
+            text = write(studio, entry.job.settings)
         except HeadRouterError as error:
             text = f"# This edit has no such form: {error}"
         shared: dict[str, Any] = {"language": language, "interactive": False, "wrap_lines": True, "lines": 1}

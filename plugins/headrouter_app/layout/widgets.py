@@ -1,5 +1,6 @@
 """Make the components of a page from controls, each with its range and its help."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import gradio as gr
@@ -11,26 +12,33 @@ _SLID: Final = 1_000
 _NOT_GIVEN: Final = "not given"
 
 
-def widget(control: Control, key: str) -> Any:
-    """Return the component of a control; ``key`` names it, and keeps what was entered when the page is drawn anew."""
-    shared: dict[str, Any] = {"label": title(control.name), "info": information(control), "elem_id": key, "key": key}
-    shared |= {"min_width": 110, "interactive": True}
+def widget(control: Control, name: str, contents: Mapping[str, Any] | None = None) -> Any:
+    """Return the component of a control.
+
+    Args:
+        control: What to show.
+        name: Of the component.
+        contents: Contents to begin with, by name; the default where there is none.
+    """
+    contents = contents or {}
+    shared: dict[str, Any] = {"label": title(control.name), "info": information(control), "elem_id": name}
+    shared |= {"key": name, "min_width": 110, "interactive": True}
     if control.kind == "boolean" and not control.optional:
-        return gr.Checkbox(bool(control.default), **shared)
+        return gr.Checkbox(contents.get(name, bool(control.default)), **shared)
     if control.kind in ("boolean", "choice"):
         none = "" if control.default is None else None  # an empty text is the default; None would be shown as nothing
         named: list[Any] = [("yes", True), ("no", False)] if control.kind == "boolean" else [*control.choices]
         named = [(_NOT_GIVEN, none), *named] if control.optional else named
-        return gr.Dropdown(
-            named, value=none if control.default is None else control.default, filterable=False, **shared
-        )
+        own = none if control.default is None else control.default
+        return gr.Dropdown(named, value=contents.get(name, own), filterable=False, **shared)
     if control.kind in ("integer", "number") and control.default is not None:
-        whole = control.kind == "integer"
+        whole, value = control.kind == "integer", contents.get(name, control.default)
         limits: dict[str, Any] = {"minimum": control.minimum, "maximum": control.maximum}
         if None not in limits.values() and _width(control) <= _SLID:
-            return gr.Slider(value=control.default, step=1 if whole else 0.01, **limits, **shared)
-        return gr.Number(control.default, precision=0 if whole else None, **limits, **shared)
-    return gr.Textbox(control.shown(control.default), placeholder=_NOT_GIVEN, max_lines=1, **shared)
+            return gr.Slider(value=value, step=1 if whole else 0.01, **limits, **shared)
+        return gr.Number(value, precision=0 if whole else None, **limits, **shared)
+    text = contents.get(name, control.shown(control.default))
+    return gr.Textbox(text, placeholder=_NOT_GIVEN, max_lines=1, **shared)
 
 
 def title(name: str) -> str:
