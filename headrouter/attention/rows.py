@@ -47,6 +47,17 @@ class Row:
         return self.edit is None
 
 
+def way_to_a_source(rows: Sequence[Row]) -> str:
+    """Return the next step for a user whose run has no source's row: the words of a refusal, without a full stop.
+
+    >>> way_to_a_source([])
+    'Edit a picture'
+    """
+    if any(row.references for row in rows):
+        return "Give `inversion.null_instruction`, which asks for no change; '' will do"
+    return "Edit a picture"
+
+
 @final
 @renamed.keywords(half="cfg_branch")
 @dataclass(frozen=True, slots=True, eq=False)

@@ -229,7 +229,9 @@ def further_references(
         InvalidInputError: more than the model takes, or one that is too large or too small.
     """
     if isinstance(sources, str | bytes) or not isinstance(sources, Sequence):
-        raise InvalidInputError("`references` must be a list of pictures; put a single one into a list.")
+        raise InvalidInputError(
+            f"`references` must be a list of pictures, got {sources!r}; put a single one into a list."
+        )
     if not sources:
         return ()
     if not inversion.takes_references:

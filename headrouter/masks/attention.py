@@ -2,9 +2,12 @@
 
 A is the distance ‖o_e − o_r‖ over all heads between the attention outputs of the edit's and of the source's row, in each image
 token, over the largest of the block; mean over blocks and over the steps so far. It needs no words and no ranking of blocks.
+
+Where prompts are instructions every token of the image attends to other text than in the source's row, so that A has a floor of a
+third of its largest value and more; θ is above it there.
 """
 
-from typing import final
+from typing import Final, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,12 +21,22 @@ from headrouter.attention.step_mean import StepMean
 from headrouter.masks.context import MaskContext
 from headrouter.masks.mask import Mask, MaskRun
 
+THETA: Final = 0.2
+THETA_OF_INSTRUCTIONS: Final = 0.6
+"""Thresholds by default: where prompts describe pictures, and where the picture is a reference of the model."""
+
 
 @final
 class AttentionMask(Mask):
     """Lets an edit act where its attention outputs depart from its source's; it grows surer from step to step."""
 
-    theta: float = Field(0.2, ge=0, lt=1, description="θ, share of the largest departure above which a place is in.")
+    theta: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="θ, share of the largest departure above which a place is in. By default 0.2, and 0.6 where the model is given "
+        "the picture as a reference: another instruction departs everywhere.",
+    )
     blocks: tuple[int, ...] | None = Field(
         None, min_length=1, description="Numbers of the joint blocks whose outputs count; all by default."
     )
@@ -57,6 +70,8 @@ class _AttentionRun(MaskRun):
     def __init__(self, mask: AttentionMask, context: MaskContext):
         super().__init__(mask, context)
         self._blocks = context.blocks(range(len(context.sites)) if mask.blocks is None else mask.blocks)
+        referring = any(row.references for row in context.edits)
+        self._theta = mask.theta if mask.theta is not None else THETA_OF_INSTRUCTIONS if referring else THETA
         self._maps: dict[Row, StepMean] = {}
         self._values: dict[Row, Tensor] = {}
 
@@ -72,7 +87,7 @@ class _AttentionRun(MaskRun):
                 self._maps.setdefault(item.row, StepMean()).add(event.step_info.step, found.view(event.layout.grid))
 
     def end_call(self) -> None:
-        size, theta = self.context.grid, self.mask.theta
+        size, theta = self.context.grid, self._theta
         self._values = {row: departure_mask(found.mean(), size, theta).float() for row, found in self._maps.items()}
 
     def on_latents(self, row: Row) -> Tensor | None:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from headrouter.attention.joint_attention import Site
-from headrouter.attention.rows import Row
+from headrouter.attention.rows import Row, way_to_a_source
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.masks.mask import Mask, MaskRun
 
@@ -93,8 +93,8 @@ class MaskContext:
         found = next((other for other in self.rows if other.is_source and other.image == row.image), None)
         if found is None:
             raise IncompatibleError(
-                f"`mask` {name!r} compares an edit with its source, and this run has no source. Edit a picture, or give a mask of "
-                "your own."
+                f"`mask` {name!r} compares an edit with its source, and this run has no source. {way_to_a_source(self.rows)}, "
+                "or give a mask of your own."
             )
         return found
 

@@ -97,11 +97,18 @@ class WordsMask(Mask):
             InvalidInputError: a word that is not in the prompt, no words to look for, a block that the model does not have, or no
                 ranking of its blocks.
         """
-        words = {row: self._words(context.source_of(row, "words").prompt, row.prompt) for row in context.edits}
+        sources = [(row, context.source_of(row, "words").prompt) for row in context.edits]
+        words = {row: self._words(source, row.prompt, instructed=bool(row.references)) for row, source in sources}
         return _WordsRun(self, context, self._blocks(context), words)
 
-    def _words(self, source: Prompt, target: Prompt) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _words(self, source: Prompt, target: Prompt, *, instructed: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the text positions in the source's row and in the edit's whose maps make the mask."""
+        if self.target_words is None and instructed:
+            raise InvalidInputError(
+                f"`mask.target_words` must say which words of the instruction {target.text!r} name the place of the edit; "
+                "others, such as 'make' or 'the', are everywhere. Give them, or another mask: 'velocity', 'attention' or a "
+                "picture of your own."
+            )
         in_source = _positions("source_words", self.source_words, source, target)
         in_target = _positions("target_words", self.target_words, target, source)
         if not in_source and not in_target:

@@ -193,10 +193,18 @@ def refuse_misfit_operators(
                 f"`operator` {name} changes an edit's velocity by how it differs from its source's, and `inversion` {other} with "
                 "these parameters has no source velocity. Choose another inversion, such as 'flowedit' or 'rf'."
             )
-        if operator.acts_in == "invert" and not inversion.inverts:
+        if operator.needs_source and inversion.source_row_prompt("") is None:
             raise IncompatibleError(
-                f"`operator` {name} acts while the picture is taken to noise, and `inversion` {other} inverts nothing. Choose an "
-                "inversion that inverts, such as 'euler' or 'rf'."
+                f"`operator` {name} compares an edit's velocity with its source's, and `inversion` {other} with these parameters "
+                "has no source's row. Give `inversion.null_instruction`, which asks for no change; '' will do."
+            )
+        if operator.acts_in == "invert" and not inversion.inverts:
+            others = (
+                "" if inversion.takes_references else ", or choose an inversion that inverts, such as 'euler' or 'rf'"
+            )
+            raise IncompatibleError(
+                f"`operator` {name} acts while the picture is taken to noise, and `inversion` {other} inverts nothing. Leave the "
+                f"operator out{others}."
             )
         if steps is not None:
             inverting = operator.acts_in == "invert"

@@ -2,12 +2,17 @@
 
 Instruction models (FLUX.1 Kontext, Qwen-Image-Edit, FLUX.2) are trained on an instruction and the tokens of a picture in their
 sequence. Nothing of the picture is in the latents: x starts as noise ε, and every row steps x ← x + (σ_{i+1} − σ_i)·v(x, σ_i).
+
+A source's row that is held steps along (x − x_0)/σ instead: it is the line from ε to the picture's latents x_0.
 """
 
 from collections.abc import Sequence
 from typing import ClassVar, final
 
-from pydantic import Field
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from typing_extensions import Self
 
 from headrouter.attention.rows import Row
 from headrouter.sampling.directions import OneWay
@@ -19,6 +24,7 @@ class Instruct(OneWay):
     """Steps by Euler's method from noise, in N model calls: the stock pipeline of an instruction model.
 
     A source's row, where a method compares edits with one, is the same picture, from the same noise, under the null instruction.
+    Held, it is the line from that noise ε to the picture's latents x_0 instead, of velocity (x − x_0)/σ.
     """
 
     takes_references: ClassVar[bool] = True
@@ -29,6 +35,19 @@ class Instruct(OneWay):
         description="Instruction of the source's row, which asks for no change: empty, or in words. Without one (null) there is no "
         "such row, and methods that compare with it are refused.",
     )
+    hold_source: bool = Field(
+        False,
+        description="Keep the source's row on the line from its noise to the picture, so that it is the picture itself and not "
+        "what the null instruction makes of it.",
+    )
+
+    @model_validator(mode="after")
+    def _a_held_source_has_a_row(self) -> Self:
+        if self.hold_source and self.null_instruction is None:
+            raise ValueError(
+                "`hold_source` keeps the source's row, and without `null_instruction` there is none; give both"
+            )
+        return self
 
     @property
     def requires(self) -> frozenset[str]:
@@ -38,6 +57,20 @@ class Instruct(OneWay):
     def source_row_prompt(self, source_prompt: str) -> str | None:
         """Return the null instruction."""
         return self.null_instruction
+
+    @property
+    def source_is_known(self) -> bool:
+        """Return whether the source is held."""
+        return self.hold_source
+
+    @property
+    def has_source_velocity(self) -> bool:
+        """Return True: a held source moves along (x − x_0)/σ."""
+        return True
+
+    def known_velocity(self, step: int, latents: Tensor, rows: Sequence[Row], inputs: RunInputs) -> Tensor:
+        """Return (x − x_0)/σ_i."""
+        return (latents - per_row(inputs.source, rows)) / inputs.sigmas[step]
 
     def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
         """Return the same guidance for all rows."""
@@ -56,6 +89,10 @@ class Instruct(OneWay):
         return State(per_row(inputs.noise("start", 0), rows))
 
     def sample_step(self, step: int, state: State, rows: Sequence[Row], velocity: Velocity, inputs: RunInputs) -> State:
-        """Step x ← x + (σ_{i+1} − σ_i)·v(x, σ_i)."""
+        """Step x ← x + (σ_{i+1} − σ_i)·v(x, σ_i), a held source along the line to the picture."""
         current, following = inputs.sigmas[step], inputs.sigmas[step + 1]
-        return State(state.latents + (following - current) * velocity(state.latents, current, rows))
+        drift = velocity(state.latents, current, rows)
+        if self.hold_source and any(row.is_source for row in rows):
+            known = self.known_velocity(step, state.latents, rows, inputs)
+            drift = torch.stack([(known if row.is_source else drift)[place] for place, row in enumerate(rows)])
+        return State(state.latents + (following - current) * drift)

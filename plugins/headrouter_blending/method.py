@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from headrouter.attention.rows import Row
+from headrouter.attention.rows import Row, way_to_a_source
 from headrouter.config.step_or_fraction import StepOrFraction
 from headrouter.errors import IncompatibleError, InvalidInputError
 from headrouter.masks.grids import blended
@@ -59,8 +59,8 @@ class LocalBlend(Method):
         """
         if any(context.source_of(row) is None for row in context.rows):
             raise IncompatibleError(
-                "`local-blend` keeps the source outside a mask, and this run has no source. Edit a picture, or leave "
-                "`local-blend` out."
+                "`local-blend` keeps the source outside a mask, and this run has no source. "
+                f"{way_to_a_source(context.rows)}, or leave `local-blend` out."
             )
         return _BlendRun(self.blend, self.mask, context)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.rows import way_to_a_source
 from headrouter.config.one_or_more import OneOrMore
 from headrouter.config.step_or_fraction import StepOrFraction
 from headrouter.errors import IncompatibleError, InvalidInputError
@@ -112,7 +113,8 @@ class Injection(Method):
         """
         if any(context.source_of(row) is None for row in context.rows):
             raise IncompatibleError(
-                "`injection` copies from the source's row, and this run has no source. Edit a picture, or use `method='none'`."
+                "`injection` copies from the source's row, and this run has no source. "
+                f"{way_to_a_source(context.rows)}, or use `method='none'`."
             )
         count = len(context.sites)
         if self.everywhere and self.mask is None:

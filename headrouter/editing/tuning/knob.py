@@ -30,7 +30,7 @@ def with_knob(
     except InvalidInputError as error:
         raise InvalidInputError(f"`{knob}` cannot be {value!r}: {error}") from error
     names = ", ".join(type(part).__name__ for part in (inversion, *methods))
-    raise IncompatibleError(f"`{knob}` has no meaning here: none of the parts ({names}) has such a knob.")
+    raise IncompatibleError(f"`{knob}` has no meaning here: none of the parts ({names}) has such a knob. Leave it out.")
 
 
 def field_of(knob: str, part: Parameters) -> str | None:

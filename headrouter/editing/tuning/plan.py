@@ -83,9 +83,11 @@ class Plan:
         """
         scale = self.inversion.strengths
         if scale is None:
+            instructed = self.inversion.takes_references
+            way = "Leave it out" if instructed else "Choose another, such as 'flowedit', or leave it out"
             raise IncompatibleError(
                 f"`strength` 'auto' has nothing to choose: `inversion` {name_of('inversion', self.inversion)!r} has no parameter "
-                "that makes an edit stronger. Choose another, such as 'flowedit', or leave it out."
+                f"that makes an edit stronger. {way}."
             )
         given = getattr(self.inversion, scale.parameter)
         if given != type(self.inversion).model_fields[scale.parameter].default:

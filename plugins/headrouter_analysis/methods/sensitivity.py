@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.rows import way_to_a_source
 from headrouter.errors import IncompatibleError
 from headrouter.methods.heads import reaction
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
@@ -38,7 +39,7 @@ class HeadSensitivity(Method):
         """
         if not any(row.is_source for row in context.rows):
             raise IncompatibleError(
-                "`head-sensitivity` compares an edit with its source, and this run has no source. Edit a picture."
+                f"`head-sensitivity` compares an edit with its source, and this run has no source. {way_to_a_source(context.rows)}."
             )
         return _HeadSensitivityRun(self, context)
 

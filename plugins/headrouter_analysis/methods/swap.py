@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.rows import way_to_a_source
 from headrouter.config.step_or_fraction import window
 from headrouter.errors import IncompatibleError
 from headrouter.methods.heads import heads_by_block
@@ -33,7 +34,7 @@ class HeadSwap(OnHeads):
         """
         if not any(row.is_source for row in context.rows):
             raise IncompatibleError(
-                "`head-swap` takes from a source's row, and this run has no source. Edit a picture."
+                f"`head-swap` takes from a source's row, and this run has no source. {way_to_a_source(context.rows)}."
             )
         edits = Counter(row.image for row in context.rows if not row.is_source)
         if self.into == "both" and max(edits.values(), default=0) > 1:
