@@ -26,9 +26,14 @@ def _listed(value: Any) -> Any:
     if isinstance(value, str) and value in _NAMES:
         return value
     try:
-        return ranking_of(value, "heads", "pairs [block, head]")
+        found = ranking_of(value, "heads", "pairs [block, head]")
     except HeadRouterError as error:
         raise ValueError(f"none of {', '.join(_NAMES)}, nor a file with a ranking: {error}") from error
+    if not isinstance(found, list | tuple) or not all(isinstance(one, list | tuple) and len(one) == 2 for one in found):
+        raise ValueError(
+            f"must be {', '.join(_NAMES)}, a list of pairs [block, head], or a JSON file with one under `heads`"
+        )
+    return found
 
 
 HeadChoice = Annotated[Literal["all"] | Reacting | Heads, BeforeValidator(_listed)]

@@ -186,6 +186,16 @@ def test_the_edit_chooses_the_heads_that_react_most_or_least(order: str) -> None
                     assert changed.nonzero().flatten().tolist() == sorted(expected)
 
 
+def test_changes_of_methods_before_it_do_not_choose() -> None:
+    joint, plain = event(layout("ti")), event(layout("ti")).attend()
+    joint.query = joint.query.flip(1)
+    before = joint.value
+    injected(joint, replace="kivi", heads="most-reactive", top=1)
+    assert (joint.value[4] != before[4]).flatten(1).any(1).nonzero().item() == dissimilarity_reference(
+        *plain[3:5]
+    ).argmax()
+
+
 def test_the_choice_is_in_the_diagnostics() -> None:
     toy = ToyMMDiT()
     most, least = (
@@ -241,6 +251,8 @@ def test_a_control_takes_names_and_lists() -> None:
         ({"heads": ((0, 1),), "top": 2}, "`top` must be at most 1, the listed heads, got 2"),
         ({"heads": ((0, 1),), "blocks": (0,)}, "`blocks` and `first` have no use"),
         ({"heads": ((0, 1),), "first": 1}, "`blocks` and `first` have no use"),
+        ({"heads": ((0,),)}, r"a list of pairs \[block, head\]"),
+        ({"heads": 3}, r"a list of pairs \[block, head\]"),
         ({"heads": "reactive"}, "none of all, most-reactive, least-reactive, nor a file with a ranking"),
     ],
 )
