@@ -56,6 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that the files are removed then too
     with served(studio, arguments.host, arguments.port, open_browser=not arguments.no_browser) as server:
         print(f"The page is at {server.address} (Ctrl-C ends it)", flush=True)
+        if arguments.host not in (LOOPBACK, "localhost", "::1"):
+            print(
+                "Whoever reaches this machine over the network can open it without a password, and edit pictures with this model.",
+                flush=True,
+            )
         server.wait()
     return 0
 

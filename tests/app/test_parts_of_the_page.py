@@ -368,7 +368,10 @@ def test_an_instruction_takes_further_pictures_and_no_source_prompt(tmp_path: Pa
     assert Form(references=True).job(references=asked["references"]).settings.references == ()
 
 
-def test_sigterm_ends_the_page_and_removes_its_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("host", "exposed"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_sigterm_ends_the_page_and_removes_its_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], host: str, exposed: bool
+) -> None:
     @contextmanager
     def beside(*_: object, **__: object) -> Iterator[Server]:
         with TemporaryDirectory(dir=tmp_path) as folder:
@@ -380,7 +383,8 @@ def test_sigterm_ends_the_page_and_removes_its_files(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(serving, "served", beside)
     before = signal.getsignal(signal.SIGTERM)
     try:
-        assert main(["app"]) == 128 + signal.SIGTERM
+        assert main(["app", "--host", host]) == 128 + signal.SIGTERM
+        assert ("without a password" in capsys.readouterr().out) == exposed
     finally:
         signal.signal(signal.SIGTERM, before)
     assert not [*tmp_path.iterdir()]
