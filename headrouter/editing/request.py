@@ -245,10 +245,16 @@ def further_references(
             f"`references` must be {most - 1} at most: {backbone.name} takes {most} reference picture{'s' * (most > 1)}, the edited"
             f" one included, and there are {len(sources)} more. Leave some out."
         )
-    pictures = tuple(load_picture(source) for source in sources)
-    for number, picture in enumerate(pictures, 1):
-        _refuse_size_of(number, picture, backbone)
-    return pictures
+    return tuple(_reference(number, source, backbone) for number, source in enumerate(sources, 1))
+
+
+def _reference(number: int, source: Source, backbone: Backbone) -> Image.Image:
+    try:
+        picture = load_picture(source)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"`references`: picture {number}: {error}") from error
+    _refuse_size_of(number, picture, backbone)
+    return picture
 
 
 def reference_size(picture: Image.Image, backbone: Backbone) -> tuple[int, int]:

@@ -234,7 +234,7 @@ def test_profile_routing_amplifies_by_the_weights_of_the_profile(tmp_path, by: s
 def test_profile_routing_of_differences_needs_a_source(tmp_path) -> None:
     editor = Editor(ToyMMDiT(), "euler", None, progress=False)
     known = {"profile": profile(tmp_path), "semantic": "thing", "gamma": 2.0}
-    with pytest.raises(IncompatibleError, match=r"'difference' compares .* Use `method\.amplify='output'`"):
+    with pytest.raises(IncompatibleError, match=r"'difference' compares .* use `method\.amplify='output'`"):
         editor.generate(["a dog"], steps=1, method=ProfileRouting(**known))
     plain, routed = (
         np.asarray(editor.generate(["a dog"], steps=1, method=method)[0])

@@ -154,7 +154,7 @@ def test_equal_prompts_have_no_words_to_steer_by(toy: ToyMMDiT) -> None:
 
 
 def test_changed_words_need_a_source(toy: ToyMMDiT) -> None:
-    with pytest.raises(IncompatibleError, match=r"`method.keys` 'changed' compares .* Use `method.keys='words'`"):
+    with pytest.raises(IncompatibleError, match=r"`method.keys` 'changed' compares .* use `method.keys='words'`"):
         run(toy, HeadRouter(gamma=0.0, keys="changed"), source=None)
 
 

@@ -122,7 +122,9 @@ def test_what_cannot_work_is_refused_by_name(kontext):
         InvalidInputError, match=r"`size` 1024x768 is too large .* 294912 pixels at most. Work at 592x440"
     ):
         editor(kontext).edit(picture(), **{**ASKED, "size": (1024, 768)})
-    with pytest.raises(IncompatibleError, match="this run has no source"):
+    with pytest.raises(
+        IncompatibleError, match=r"no source\. Give `inversion\.null_instruction`, .*, use `method\.gamma=0`"
+    ):
         editor(kontext, HeadRouter(), null_instruction=None).edit(picture(), **ASKED)
     with pytest.raises(IncompatibleError, match="inverts nothing"):
         editor(kontext).invert(picture())
@@ -227,6 +229,8 @@ def test_references_that_cannot_be_given_are_refused_by_name(klein, kontext):
         InvalidInputError, match=r"picture 2 is 2000x1000, .* takes 1179648 pixels at most\. Resize it to 1448x728"
     ):
         edit(picture(), references=[picture(1), Image.new("RGB", (2000, 1000))], **ASKED)
+    with pytest.raises(InvalidInputError, match=r"`references`: picture 2: cannot read `image` 'absent\.png'"):
+        edit(picture(), references=[picture(1), "absent.png"], **ASKED)
     with pytest.raises(InvalidInputError, match="must be a list of pictures"):
         edit(picture(), references="dog.png", **ASKED)
     with pytest.raises(

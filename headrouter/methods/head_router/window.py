@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from headrouter.attention.joint_attention import Site
+from headrouter.attention.rows import way_to_a_source
 from headrouter.config.configuration import Parameters
 from headrouter.config.step_or_fraction import StepOrFraction, window
 from headrouter.errors import IncompatibleError, InvalidInputError
@@ -42,5 +43,6 @@ def refuse_without_source(context: RunContext, what: str, instead: str) -> None:
     """
     if not any(row.is_source for row in context.rows):
         raise IncompatibleError(
-            f"{what} compares an edit with its source, and this run has no source. Use `method.{instead}`, or `method='none'`."
+            f"{what} compares an edit with its source, and this run has no source. {way_to_a_source(context.rows)}, use"
+            f" `method.{instead}`, or `method='none'`."
         )
