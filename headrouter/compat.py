@@ -3,6 +3,7 @@
 No other module of the core names a private thing of PyTorch; tests/core/test_compat.py holds each of these to what is expected.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -64,6 +65,56 @@ def cudnn(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Attended:
     attend = torch.ops.aten._scaled_dot_product_cudnn_attention
     output, log_sum_exp, *_ = attend(query, key, value, None, True, 0.0, False, False, scale=scale)
     return output, log_sum_exp
+
+
+def modules_within(module: Module) -> list[Module]:
+    """Return a module and all within it, each once.
+
+    Instead: ``module.modules()``, which takes ten times as long, a generator within a generator for each level.
+    """
+    found = {module: None}
+    queue = [module]
+    for each in queue:
+        for child in each._modules.values():
+            if child is not None and child not in found:
+                found[child] = None
+                queue.append(child)
+    return queue
+
+
+def state_of(module: Module) -> dict[str, object]:
+    """Return what a module saves, and the buffers that it does not save, by path.
+
+    Instead: ``{**dict(module.named_buffers()), **module.state_dict(keep_vars=True)}``, which takes three times as long, and which
+    is asked of a module with rules of its own for what it saves.
+    """
+    found: dict[str, object] = {}
+    _collect(module, "", found, set())
+    return found
+
+
+def _collect(module: Module, prefix: str, found: dict[str, object], buffers: set[int]) -> None:
+    """Add the state of a module at ``prefix``; see :func:`state_of`."""
+    plain = _saves_plainly(type(module))  # type: ignore[arg-type]
+    if not plain or module._state_dict_hooks or module._state_dict_pre_hooks:
+        found.update(module.named_buffers(prefix[:-1]))
+        module.state_dict(destination=found, prefix=prefix, keep_vars=True)
+        return
+    found.update((prefix + name, value) for name, value in module._parameters.items() if value is not None)
+    for name, value in module._buffers.items():
+        if value is not None and not (id(value) in buffers and name in module._non_persistent_buffers_set):
+            found[prefix + name] = value
+            buffers.add(id(value))
+    for name, child in module._modules.items():
+        if child is not None:
+            _collect(child, f"{prefix}{name}.", found, buffers)
+
+
+@functools.cache
+def _saves_plainly(kind: type[Module]) -> bool:
+    """Return whether a class saves nothing but its weights and buffers; see :func:`state_of`."""
+    names = ("state_dict", "_save_to_state_dict", "get_extra_state", "named_buffers")
+    return all(getattr(kind, name) is getattr(Module, name) for name in names)
 
 
 def hooks_of(module: Module) -> dict[str, dict[int, Any]]:

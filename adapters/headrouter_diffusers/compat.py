@@ -5,11 +5,13 @@ of it, and so says which versions will do.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import headrouter_diffusers.quiet  # noqa: F401
 import torch
+from diffusers import DiffusionPipeline
 from diffusers.loaders import single_file_utils
 from diffusers.models import attention_dispatch
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry, _native_attention
@@ -18,6 +20,8 @@ from torch.nn import Module
 from torch.nn.attention import SDPBackend
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
+
+from headrouter.compat import modules_within
 
 HARMLESS_HOOKS: Final = (
     "group_offloading",
@@ -156,15 +160,23 @@ def hooks_of(module: Module) -> Mapping[str, Any]:
     return getattr(registry, "hooks", {})
 
 
-def tensors_on_disk(module: Module) -> Iterator[tuple[int, tuple[str, str]]]:
+def tensors_on_disk(modules: Iterable[Module]) -> Iterator[tuple[int, tuple[str, str]]]:
     """Yield file and key of each tensor that group offloading keeps in a file, by its stand-in.
 
     Instead: move the model to the CPU before its weights are read.
     """
-    group: Any = getattr(hooks_of(module).get("group_offloading"), "group", None)
-    if getattr(group, "offload_to_disk_path", None):
-        for tensor, key in group.tensor_to_key.items():
-            yield id(tensor), (group.safetensors_file_path, key)
+    for module in modules:
+        if "_diffusers_hook" not in vars(module):
+            continue
+        group: Any = getattr(hooks_of(module).get("group_offloading"), "group", None)
+        if getattr(group, "offload_to_disk_path", None):
+            for tensor, key in group.tensor_to_key.items():
+                yield id(tensor), (group.safetensors_file_path, key)
+
+
+_EXECUTION_DEVICE: Final = DiffusionPipeline._execution_device
+_HOOKS: Final = frozenset({"_hf_hook", "_diffusers_hook"})
+"""Attributes by which accelerate and diffusers hook into a module."""
 
 
 def placement_of(module: Module) -> tuple[int, ...]:
@@ -172,14 +184,21 @@ def placement_of(module: Module) -> tuple[int, ...]:
 
     Instead: ask :func:`execution_device` at every call, which walks over all modules.
     """
-    return tuple(id(vars(module).get(name)) for name in ("_hf_hook", "_diffusers_hook"))
+    return tuple(id(vars(module).get(name)) for name in sorted(_HOOKS))
 
 
 def execution_device(pipeline: Any) -> torch.device:
     """Return where a pipeline computes: with offloading, where weights are brought to.
 
-    Instead: the ``execution_device`` of accelerate's hooks, or the device of the weights.
+    Where no module of it has a hook and all weights lie on one device, that is found in one walk instead of one for each component
+    and kind of hook. Instead: the ``execution_device`` of accelerate's hooks, or the device of the weights.
     """
+    if type(pipeline)._execution_device is _EXECUTION_DEVICE:
+        models = [part for part in pipeline.components.values() if isinstance(part, Module)]
+        if not any(_HOOKS & vars(module).keys() for model in models for module in modules_within(model)):
+            devices = {next(itertools.chain(model.parameters(), model.buffers())).device for model in models}
+            if len(devices) == 1:
+                return devices.pop()
     return torch.device(pipeline._execution_device)
 
 

@@ -15,7 +15,7 @@ from headrouter_diffusers.quiet import without_notes_on_length
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from headrouter.attention.joint_attention import ReferenceTokens, Site, TokenLayout
+from headrouter.attention.joint_attention import Site, TokenLayout
 from headrouter.attention.rows import BatchRow, Row, batch_rows, guided_velocity
 from headrouter.errors import InvalidInputError
 from headrouter.models.backbone import AttentionListener, Backbone, BackboneParameters, Defaults
@@ -25,6 +25,7 @@ from headrouter.prompts.marks import without_marks
 from headrouter.prompts.prompt import Prompt
 from headrouter.prompts.spelling import Spelling
 from headrouter_diffusers import autoencoder, compat, old_names
+from headrouter_diffusers.attention.layout import layout_of
 from headrouter_diffusers.attention.running import exclusively
 from headrouter_diffusers.attention.tap import Tap
 from headrouter_diffusers.components.content import pipeline_fingerprint
@@ -489,25 +490,5 @@ class DiffusersBackbone(Backbone, ABC):
 
     @final
     def _layout(self, latents: Tensor, text: int, *references: Tensor) -> TokenLayout:
-        grid, *grids = ((each.shape[-2] // self.patch, each.shape[-1] // self.patch) for each in (latents, *references))
-        sizes = {"registers": self.registers, "text": text, "image": grid[0] * grid[1]}
-        names = [f"reference {number}" for number in range(len(grids))]
-        sizes |= {name: own[0] * own[1] for name, own in zip(names, grids, strict=True)}
-        pictures = ("image", *names)
-        order = ("registers", "text", *pictures) if self.text_first else (*pictures, "registers", "text")
-        at, padding, place = dict[str, slice](), list[slice](), 0
-        for part in order:
-            at[part] = slice(place, place + sizes[part])
-            place = at[part].stop
-            if part != "registers" and (missing := -sizes[part] % self.filled_to):
-                padding.append(slice(place, place + missing))
-                place += missing
-        return TokenLayout(
-            at["text"],
-            at["image"],
-            grid,
-            self.segments(text),
-            registers=at["registers"],
-            padding=tuple(padding),
-            references=tuple(ReferenceTokens(at[name], own) for name, own in zip(names, grids, strict=True)),
-        )
+        grids = tuple((each.shape[-2] // self.patch, each.shape[-1] // self.patch) for each in (latents, *references))
+        return layout_of(self.text_first, self.filled_to, self.registers, text, grids, self.segments(text))

@@ -82,13 +82,15 @@ class FluxBackbone(DiffusersBackbone):
     def predict(self, latents: Tensor, sigma: float, batch: Sequence[BatchRow]) -> Tensor:
         (rows, _, height, width), pictures = latents.shape, (latents, *self.references(batch))
         embeds = self.conditioning(batch, "prompt_embeds")
-        told = [self.parameters.embedded_guidance if self.guided else item.row.guidance for item in batch]
-        guidance = torch.stack([embeds.new_full((), one, dtype=torch.float32) for one in told])
+        guidance = None
+        if self._embeds:
+            given = [self.parameters.embedded_guidance if self.guided else item.row.guidance for item in batch]
+            guidance = torch.stack([embeds.new_full((), one, dtype=torch.float32) for one in given])
         time = torch.full([rows], 1000 * sigma, dtype=torch.float32, device=latents.device).to(latents.dtype) / 1000
         packed = self.pipeline.transformer(
             hidden_states=pack(*pictures),
             timestep=time,
-            guidance=guidance if self._embeds else None,
+            guidance=guidance,
             pooled_projections=self.conditioning(batch, "pooled_prompt_embeds"),
             encoder_hidden_states=embeds,
             txt_ids=embeds.new_zeros(embeds.shape[1], 3),

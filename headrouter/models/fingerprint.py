@@ -1,5 +1,6 @@
 """Hash weights by content, wherever they lie, at about the price of one model call."""
 
+import functools
 import hashlib
 import json
 from collections import defaultdict
@@ -10,7 +11,9 @@ from typing import Any, Final
 import torch
 from safetensors import safe_open
 from torch import Tensor
-from torch.nn import Module
+from torch.nn import Module, Parameter
+
+from headrouter import compat
 
 _WHOLE: Final = 1 << 16
 """Bytes of a tensor that are hashed one by one; of a larger one the sums of its rows and columns are."""
@@ -18,6 +21,7 @@ _WORD: Final = 8
 _PROVENANCE: Final = frozenset({"transformers_version", "architectures", "dtype", "torch_dtype"})
 
 
+@torch.no_grad()
 def fingerprint(tensors: Iterable[tuple[str, Tensor]], settings: object = None) -> str:
     """Return 16 hexadecimal digits that change with any name, shape or value of the tensors, and with the settings.
 
@@ -27,7 +31,7 @@ def fingerprint(tensors: Iterable[tuple[str, Tensor]], settings: object = None) 
 
     Args:
         tensors: In any order.
-        settings: Plain data.
+        settings: Plain data, or its text of :func:`text_of` as bytes.
 
     >>> one, two = torch.zeros(3), torch.ones(3)
     >>> fingerprint([("a", one), ("b", two)]) == fingerprint([("b", two.bfloat16()), ("a", one)])
@@ -35,7 +39,7 @@ def fingerprint(tensors: Iterable[tuple[str, Tensor]], settings: object = None) 
     >>> fingerprint([("a", one), ("b", two)]) == fingerprint([("a", two), ("b", one)])
     False
     """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=lambda thing: type(thing).__name__).encode())
+    digest = hashlib.sha256(settings if isinstance(settings, bytes) else text_of(settings).encode())
     digests, small = list[tuple[str, bytes]](), defaultdict[object, list[tuple[str, Tensor]]](list)
     for name, tensor in (part for pair in tensors for part in _parts(*pair)):
         if tensor.numel() * (2 if tensor.is_floating_point() else tensor.element_size()) <= _WHOLE:
@@ -50,10 +54,14 @@ def fingerprint(tensors: Iterable[tuple[str, Tensor]], settings: object = None) 
     return digest.hexdigest()[:16]
 
 
+def text_of(settings: object) -> str:
+    """Return the text by which plain data is hashed; of other things the name of their class."""
+    return json.dumps(settings, sort_keys=True, default=lambda thing: type(thing).__name__)
+
+
 def tensors_of(module: Module, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     """Return a model's parameters and buffers, those that are not saved and what quantisation keeps beside them too."""
-    everything = {**dict(module.named_buffers()), **module.state_dict(keep_vars=True)}
-    for name, value in everything.items():
+    for name, value in compat.state_of(module).items():
         if isinstance(value, Tensor):
             yield prefix + name.replace("_orig_mod.", ""), value  # the mark of a compiled part
 
@@ -103,6 +111,9 @@ def _walk(thing: object, path: str, depth: int) -> Iterator[tuple[str, Module]]:
 
 def _parts(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Return a tensor, or the tensors that it is made of, as quantised ones are."""
+    if type(tensor) in (Tensor, Parameter):
+        yield name, tensor
+        return
     if not hasattr(tensor, "__tensor_flatten__"):
         yield name, tensor.detach().as_subclass(Tensor)
         return
@@ -117,7 +128,12 @@ def _plain(tensor: Tensor) -> Tensor:
 
 
 def _begun(tensor: Tensor, plain: Tensor) -> "hashlib._Hash":
-    return hashlib.sha256(f"{list(tensor.shape)} {plain.dtype}\n".encode())
+    return _begun_by(tensor.shape, plain.dtype).copy()
+
+
+@functools.lru_cache(4096)
+def _begun_by(shape: torch.Size, dtype: torch.dtype) -> "hashlib._Hash":
+    return hashlib.sha256(f"{list(shape)} {dtype}\n".encode())
 
 
 def _digests(tensors: Sequence[Tensor]) -> Iterator[bytes]:

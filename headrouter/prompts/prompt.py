@@ -56,7 +56,7 @@ class Prompt:
         lengths = {name: self.tensors[name].shape[axis] for name, axes in self.text_axes.items() for axis in axes}
         assert len(set(lengths.values())) <= 1, f"text axes of {self.text!r} differ in length: {lengths}"
 
-    @property
+    @cached_property
     def length(self) -> int | None:
         """Number of text tokens, special ones and padding included; None if no axis of a tensor is named as theirs."""
         return next((self.tensors[name].shape[axes[0]] for name, axes in self.text_axes.items()), None)

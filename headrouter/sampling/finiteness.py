@@ -9,7 +9,7 @@ from torch import Tensor
 from headrouter.errors import NonFiniteError
 
 Note = tuple[Tensor, Callable[[], NonFiniteError]]
-"""Whether all numbers of a tensor are finite, on its device, and the error to raise where they are not."""
+"""Zero, on the device of a tensor, if all its numbers are finite, and the error to raise where it is NaN instead."""
 
 
 @final
@@ -28,7 +28,7 @@ class FiniteCheck:
 
     def note(self, tensor: Tensor, error: Callable[[], NonFiniteError]) -> None:
         """Note whether ``tensor`` is finite; ``error`` makes the error to raise if it is not."""
-        self._notes.append((torch.isfinite(tensor).all(), error))
+        self._notes.append(((tensor * 0).sum(), error))  # half as many operations as to ask of each number
 
     def end_step(self) -> None:
         """End a step.
@@ -59,15 +59,15 @@ class _Reading:
 
     def __init__(self, notes: Sequence[Note]):
         self._errors = [error for _, error in notes]
-        self._flags, self._arrival = torch.stack([flag for flag, _ in notes]), None
-        if self._flags.device.type == "cuda":
-            stream = torch.cuda.current_stream(self._flags.device)
-            self._flags = self._flags.to("cpu", non_blocking=True)
+        self._zeros, self._arrival = torch.stack([zero for zero, _ in notes]), None
+        if self._zeros.device.type == "cuda":
+            stream = torch.cuda.current_stream(self._zeros.device)
+            self._zeros = self._zeros.to("cpu", non_blocking=True)
             self._arrival = stream.record_event()
 
     def check(self) -> None:
         if self._arrival is not None:
             self._arrival.synchronize()
-        for finite, error in zip(self._flags.tolist(), self._errors, strict=True):
-            if not finite:
+        for zero, error in zip(self._zeros.tolist(), self._errors, strict=True):
+            if zero != 0:
                 raise error()

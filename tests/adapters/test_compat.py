@@ -163,7 +163,7 @@ def test_tensors_on_disk(tmp_path):
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     apply_group_offloading(model, torch.device("cpu"), offload_type="leaf_level", offload_to_disk_path=str(tmp_path))
-    kept = dict(found for module in model.modules() for found in compat.tensors_on_disk(module))
+    kept = dict(compat.tensors_on_disk(model.modules()))
     for name, weight in model.named_parameters():
         path, key = kept[id(weight)] if id(weight) in kept else kept[id(weight.data)]
         with safe_open(path, framework="pt") as file:

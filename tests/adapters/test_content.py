@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from headrouter_diffusers.components import described
 from headrouter_diffusers.components.content import pipeline_fingerprint
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_flux.parameters import FluxParameters
@@ -74,6 +75,39 @@ def test_each_change_is_told_from_every_other() -> None:
         change(pipeline)
         found[name] = pipeline_fingerprint(pipeline)
     assert len(set(found.values())) == len(found), found
+
+
+def unworded(pipeline: Any) -> None:
+    """Turn the numbers of two words round."""
+    vocabulary = pipeline.tokenizer.get_vocab()
+    first, second = sorted(vocabulary)[:2]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    pipeline.tokenizer.get_vocab = lambda: vocabulary
+
+
+IN_PLACE = {
+    "a list of a configuration": lambda pipeline: pipeline.transformer.config.axes_dims_rope.reverse(),
+    "a number of a configuration": lambda pipeline: setattr(pipeline.text_encoder.config, "hidden_act", "gelu_new"),
+    "a setting that counts as the same number": lambda pipeline: pipeline.scheduler.register_to_config(
+        use_dynamic_shifting=int(pipeline.scheduler.config.use_dynamic_shifting)
+    ),
+    "as many words": unworded,
+    **{name: CHANGES[name] for name in ("another schedule", "a new word", "a LoRA", "one weight")},
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_a_change_between_two_hashes_of_one_pipeline_is_seen(name: str) -> None:
+    """Descriptions are kept from one hash to the next; the reference is written anew."""
+    pipeline = tiny_flux()
+    pipeline.transformer.register_to_config(axes_dims_rope=list(pipeline.transformer.config.axes_dims_rope))
+    before = pipeline_fingerprint(pipeline)
+    assert pipeline_fingerprint(pipeline) == before
+    IN_PLACE[name](pipeline)
+    after = pipeline_fingerprint(pipeline)
+    described._configurations.clear()
+    described._vocabularies.clear()
+    assert after == pipeline_fingerprint(pipeline) != before
 
 
 SAME = {

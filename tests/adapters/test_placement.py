@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from accelerate.hooks import AlignDevicesHook
+from diffusers.hooks import apply_group_offloading
+from headrouter_diffusers import compat
 from PIL import Image
 
 from headrouter import Editor
@@ -65,6 +68,22 @@ def test_a_converted_model_gets_inputs_of_its_number_type(kind):
     backbone.pipeline.transformer.to(torch.bfloat16)
     velocity(backbone)
     assert given == [torch.float32, torch.bfloat16]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_walk_over_all_modules_finds_what_the_pipeline_says(kind):
+    """Of a pipeline without hooks; with a hook anywhere, or weights on several devices, the pipeline itself is asked."""
+    pipeline = build(kind).pipeline
+    changes = (
+        lambda: None,
+        lambda: pipeline.vae.to("meta"),
+        lambda: setattr(pipeline.transformer.transformer_blocks[0].norm1, "_hf_hook", object()),
+        lambda: setattr(pipeline.text_encoder, "_hf_hook", AlignDevicesHook(execution_device=torch.device("meta"))),
+        lambda: apply_group_offloading(pipeline.transformer, torch.device("cpu"), offload_type="leaf_level"),
+    )
+    for change in changes:
+        change()
+        assert compat.execution_device(pipeline) == pipeline._execution_device
 
 
 def test_a_device_that_changes_is_seen(monkeypatch):

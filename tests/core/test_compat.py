@@ -66,6 +66,47 @@ def test_the_kernels_of_a_gpu_take_these_arguments(kernel):
         assert log_sum_exp.shape[:3] == (2, 3, 32) and log_sum_exp.dtype == torch.float32
 
 
+def shared_and_unsaved():
+    """A model with a module at two paths, a weight at two, buffers that are not saved, and a part that saves itself otherwise."""
+
+    class Own(nn.Linear):
+        def _save_to_state_dict(self, destination, prefix, keep_vars):
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+            destination[f"{prefix}scale"] = torch.ones(3)
+
+    norm, model = (
+        nn.BatchNorm1d(2),
+        nn.ModuleDict({"a": nn.Linear(2, 2), "own": nn.Sequential(Own(2, 2), nn.Linear(2, 2))}),
+    )
+    norm.register_buffer("unsaved", torch.zeros(1), persistent=False)
+    model.update({"b": nn.Sequential(norm, nn.Linear(2, 2)), "c": norm, "d": nn.Linear(2, 2, bias=False)})
+    model["d"].weight = model["a"].weight
+    model["d"].register_module("nothing", None)
+    model["own"].register_buffer("unsaved", torch.zeros(1), persistent=False)
+    hooked = nn.Linear(1, 1)
+    hooked.register_state_dict_post_hook(
+        lambda module, state, prefix, _: state.update({f"{prefix}more": torch.ones(1)})
+    )
+    hooked.register_buffer("unsaved", torch.zeros(1), persistent=False)
+    model["hooked"] = hooked
+    return model
+
+
+def test_a_model_is_walked_once():
+    model = shared_and_unsaved()
+    assert set(compat.modules_within(model)) == set(model.modules())
+    assert len(compat.modules_within(model)) == len(list(model.modules()))
+
+
+def test_the_state_of_a_model_is_what_it_saves_and_its_buffers():
+    model = shared_and_unsaved()
+    expected = {**dict(model.named_buffers()), **model.state_dict(keep_vars=True)}
+    found = compat.state_of(model)
+    assert found.keys() == expected.keys() and "own.0.scale" in found and "hooked.more" in found
+    assert "b.0.unsaved" in found and "c.unsaved" not in found
+    assert all(found[name] is expected[name] for name in expected if name not in ("own.0.scale", "hooked.more"))
+
+
 def test_hooks_are_found_with_their_flags():
     module = nn.Identity()
     assert compat.hooks_of(module) == {} and compat.hook_flags(module) == {}

@@ -1,9 +1,6 @@
 """Hash a pipeline by content: its weights wherever they are kept, and the settings beside them."""
 
-import functools
-import json
-from collections.abc import Iterator, Mapping
-from inspect import Parameter, signature
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from accelerate.utils import align_module_device
@@ -11,8 +8,10 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import Module
 
-from headrouter.models.fingerprint import fingerprint, settings_of, tensors_of
+from headrouter.compat import modules_within
+from headrouter.models.fingerprint import fingerprint, tensors_of, text_of
 from headrouter_diffusers import compat
+from headrouter_diffusers.components.described import configuration_text, joined, words_text
 
 
 def pipeline_fingerprint(pipeline: Any) -> str:
@@ -21,12 +20,14 @@ def pipeline_fingerprint(pipeline: Any) -> str:
     Not where it was loaded from, in what precision, and where it computes.
     """
     parts = {name: compat.uncompiled(part) for name, part in pipeline.components.items() if part is not None}
-    tensors = (pair for name, part in parts.items() if isinstance(part, Module) for pair in _tensors(part, f"{name}."))
-    return fingerprint(tensors, {name: _settings(part) for name, part in parts.items()})
+    models = {name: (part, modules_within(part)) for name, part in parts.items() if isinstance(part, Module)}
+    tensors = (pair for name, (part, modules) in models.items() for pair in _tensors(part, modules, f"{name}."))
+    settings = {name: _settings(part, models[name][1] if name in models else None) for name, part in parts.items()}
+    return fingerprint(tensors, joined(settings).encode())
 
 
-def _tensors(model: Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    on_disk = dict(found for module in model.modules() for found in compat.tensors_on_disk(module))
+def _tensors(model: Module, modules: Sequence[Module], prefix: str) -> Iterator[tuple[str, Tensor]]:
+    on_disk = dict(compat.tensors_on_disk(modules))
     for name, tensor in tensors_of(model):
         if id(tensor) in on_disk:
             path, key = on_disk[id(tensor)]
@@ -40,33 +41,21 @@ def _tensors(model: Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
             yield prefix + name, tensor
 
 
-def _settings(part: Any) -> dict[str, Any]:
-    """Return the configuration of a component without defaults, a tokenizer's words, and LoRA scales."""
-    found: dict[str, Any] = {"class": type(part).__name__}
-    configuration: Any = getattr(part, "config", None)
-    if hasattr(configuration, "to_diff_dict"):
-        found["configuration"] = settings_of(configuration.to_diff_dict())
-    elif configuration is not None:
-        usual = _parameters(type(part))  # type: ignore[arg-type]
-        given = {name: _plain(value) for name, value in configuration.items()}
-        unusual = {name for name, value in given.items() if name not in usual or value != _plain(usual[name].default)}
-        found["configuration"] = settings_of({name: given[name] for name in unusual})
+def _settings(part: Any, modules: Sequence[Module] | None) -> str:
+    """Return the configuration of a component without defaults, a tokenizer's words, and LoRA scales, as text."""
+    found = {"class": text_of(type(part).__name__)}
+    if getattr(part, "config", None) is not None:
+        found["configuration"] = configuration_text(part)
     tokenizer = getattr(part, "tokenizer", part)
     if hasattr(tokenizer, "get_vocab"):
-        found["words"] = tokenizer.get_vocab()
-    if isinstance(part, Module):
-        found["adapters"] = {name: _adapters(module) for name, module in part.named_modules() if _has_adapters(module)}
-    return found
-
-
-@functools.cache
-def _parameters(component: type) -> Mapping[str, Parameter]:
-    return signature(component).parameters
-
-
-def _plain(value: Any) -> str:
-    """Return a value as text, equal for a tuple and for the list that it becomes in a file."""
-    return json.dumps(value, sort_keys=True, default=str)
+        found["words"] = words_text(tokenizer)
+    if modules is not None:
+        found["adapters"] = text_of(
+            {name: _adapters(module) for name, module in part.named_modules() if _has_adapters(module)}
+            if any(map(_has_adapters, modules))
+            else {}
+        )
+    return joined(found)
 
 
 def _has_adapters(module: Module) -> bool:
