@@ -202,6 +202,11 @@ def execution_device(pipeline: Any) -> torch.device:
     return torch.device(pipeline._execution_device)
 
 
+def versions_of(tensors: Iterable[Tensor]) -> list[int]:
+    """Return numbers that grow when tensors are changed in place. Instead: copies, compared number by number."""
+    return [tensor._version for tensor in tensors]
+
+
 def optional_components(pipeline: Any) -> frozenset[str]:
     """Return what a pipeline, or a class of pipelines, can do without.
 
