@@ -196,7 +196,8 @@ def execution_device(pipeline: Any) -> torch.device:
     if type(pipeline)._execution_device is _EXECUTION_DEVICE:
         models = [part for part in pipeline.components.values() if isinstance(part, Module)]
         if not any(_HOOKS & vars(module).keys() for model in models for module in modules_within(model)):
-            devices = {next(itertools.chain(model.parameters(), model.buffers())).device for model in models}
+            first = (itertools.islice(itertools.chain(model.parameters(), model.buffers()), 1) for model in models)
+            devices = {tensor.device for tensor in itertools.chain.from_iterable(first)}
             if len(devices) == 1:
                 return devices.pop()
     return torch.device(pipeline._execution_device)

@@ -189,6 +189,8 @@ def test_execution_device():
         if isinstance(part, nn.Module):
             add_hook_to_module(part, AlignDevicesHook(execution_device=torch.device("meta")))
     assert compat.execution_device(pipeline) == torch.device("meta"), "where weights are brought to"
+    (bare := tiny_sd35()).vae = nn.Identity()
+    assert compat.execution_device(bare) == torch.device("cpu"), "a component need not have weights"
 
 
 def test_versions_of():
