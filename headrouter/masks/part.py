@@ -7,7 +7,6 @@
 import ast
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from headrouter.config.configuration import validate
 from headrouter.config.controls import MASK
 from headrouter.errors import HeadRouterError, InvalidInputError, UnknownNameError
+from headrouter.files import path_of
 from headrouter.masks.mask import Mask
 from headrouter.masks.picture import PictureMask, read_picture
 from headrouter.plugins import registry
@@ -139,15 +139,22 @@ def _tree(text: str) -> ast.expr | None:
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        if any(sign in text for sign in "|&~(") and not Path(text).is_file():
+        if any(sign in text for sign in "|&~(") and not _is_file(text):
             raise _unreadable(text) from None
         return None
     return tree if isinstance(tree, _EXPRESSION) else None
 
 
+def _is_file(text: str) -> bool:
+    try:
+        return path_of(text, "mask").is_file()
+    except InvalidInputError:  # too long to be a name
+        return False
+
+
 def _of_text(text: str, tree: ast.expr) -> Mask:
     alone = isinstance(tree, ast.Name)
-    is_file = Path(text).is_file()
+    is_file = _is_file(text)
     try:
         found = _evaluated(tree, text)
     except UnknownNameError as error:

@@ -128,6 +128,12 @@ def test_masks_combine_pixel_by_pixel(mask: Any, expected: Any) -> None:
         assert set(np.unique(found)) <= {0, 255}
 
 
+def test_a_text_that_is_too_long_for_a_file_is_read_as_any_other() -> None:
+    assert len(mask_of(" | ".join(["velocity"] * 100)).of) == 2
+    with pytest.raises(UnknownNameError, match="`mask`"):
+        mask_of("x" * 100_000)
+
+
 def test_a_name_that_is_a_file_too_is_asked_about(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("words", "region1"):
