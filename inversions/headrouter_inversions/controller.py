@@ -11,7 +11,6 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -22,9 +21,10 @@ from headrouter.config.step_or_fraction import StepOrFraction, step_of, window
 from headrouter.errors import InvalidInputError
 from headrouter.sampling.directions import TwoWay
 from headrouter.sampling.inversion import RunInputs, State, StrengthScale, Velocity, per_row
+from headrouter_inversions.held import HoldsSource
 
 
-class Controlled(TwoWay, ABC):
+class Controlled(HoldsSource, TwoWay, ABC):
     """Inverts under the controller, and gives subclasses the controlled velocity of sampling.
 
     In a step where η (or γ) is 1 the model has no say and is not called.
@@ -76,15 +76,6 @@ class Controlled(TwoWay, ABC):
         return self.hold_source
 
     @property
-    def has_source_velocity(self) -> bool:
-        """Return True: a held source moves along (x − y_0)/σ."""
-        return True
-
-    def known_velocity(self, step: int, latents: Tensor, rows: Sequence[Row], inputs: RunInputs) -> Tensor:
-        """Return (x − y_0)/σ_i."""
-        return (latents - per_row(inputs.source, rows)) / inputs.sigmas[step]
-
-    @property
     def seeded(self) -> frozenset[Literal["invert", "sample"]]:
         """Return the inverting phase, which draws y_1; none at γ = 0."""
         return frozenset({"invert"} if self.gamma > 0 else ())
@@ -122,12 +113,9 @@ class Controlled(TwoWay, ABC):
     ) -> Float[Tensor, "rows channels h w"]:
         """Return v̂ = v + η_i·((x − y_0)/σ_i − v); (x − y_0)/σ_i for a source that is held."""
         sigma, eta = inputs.sigmas[step], self.controller(step, inputs.steps)
-        held = [self.hold_source and row.is_source for row in rows]
-        if eta == 0 and not any(held):
-            return velocity(state.latents, sigma, rows)
-        pull = (state.latents - per_row(inputs.source, rows)) / sigma
         if eta == 1:
-            return pull
+            return self.known_velocity(step, state.latents, rows, inputs)
         drift = velocity(state.latents, sigma, rows)
-        drift = drift + eta * (pull - drift)
-        return torch.stack([pull[place] if whole else drift[place] for place, whole in enumerate(held)])
+        if eta > 0:
+            drift = drift + eta * (self.known_velocity(step, state.latents, rows, inputs) - drift)
+        return self.with_held(drift, step, state.latents, rows, inputs) if self.hold_source else drift

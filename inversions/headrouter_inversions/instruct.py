@@ -9,18 +9,17 @@ A source's row that is held steps along (x − x_0)/σ instead: it is the line f
 from collections.abc import Sequence
 from typing import ClassVar, final
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 from typing_extensions import Self
 
 from headrouter.attention.rows import Row
 from headrouter.sampling.directions import OneWay
 from headrouter.sampling.inversion import RunInputs, State, Velocity, per_row
+from headrouter_inversions.held import HoldsSource
 
 
 @final
-class Instruct(OneWay):
+class Instruct(HoldsSource, OneWay):
     """Steps by Euler's method from noise, in N model calls: the stock pipeline of an instruction model.
 
     A source's row, where a method compares edits with one, is the same picture, from the same noise, under the null instruction.
@@ -63,15 +62,6 @@ class Instruct(OneWay):
         """Return whether the source is held."""
         return self.hold_source
 
-    @property
-    def has_source_velocity(self) -> bool:
-        """Return True: a held source moves along (x − x_0)/σ."""
-        return True
-
-    def known_velocity(self, step: int, latents: Tensor, rows: Sequence[Row], inputs: RunInputs) -> Tensor:
-        """Return (x − x_0)/σ_i."""
-        return (latents - per_row(inputs.source, rows)) / inputs.sigmas[step]
-
     def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
         """Return the same guidance for all rows."""
         return guidance
@@ -92,7 +82,6 @@ class Instruct(OneWay):
         """Step x ← x + (σ_{i+1} − σ_i)·v(x, σ_i), a held source along the line to the picture."""
         current, following = inputs.sigmas[step], inputs.sigmas[step + 1]
         drift = velocity(state.latents, current, rows)
-        if self.hold_source and any(row.is_source for row in rows):
-            known = self.known_velocity(step, state.latents, rows, inputs)
-            drift = torch.stack([(known if row.is_source else drift)[place] for place, row in enumerate(rows)])
+        if self.hold_source:
+            drift = self.with_held(drift, step, state.latents, rows, inputs)
         return State(state.latents + (following - current) * drift)
