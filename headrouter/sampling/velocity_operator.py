@@ -89,8 +89,10 @@ class VelocityOperator(Parameters, ABC):
         return frozenset()
 
     def steps(self, total: int) -> range:
-        """Return the steps in which it acts, of a phase of ``total`` steps."""
-        return window(self.start, self.stop, total)
+        """Return the steps of ``total`` in which it acts; one at least where ``stop`` is a fraction after ``start``."""
+        found = window(self.start, self.stop, total)
+        rounded_away = not found and isinstance(self.stop, float) and self.stop * total > found.start
+        return range(found.start, found.start + 1) if rounded_away else found
 
     @abstractmethod
     def begin(self, context: RunContext) -> OperatorRun:

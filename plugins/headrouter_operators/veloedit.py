@@ -41,11 +41,6 @@ class VeloEdit(VelocityOperator):
         description="Share of the picture's velocity in the other latents; published: 0 to 0.8, for weaker edits.",
     )
 
-    def steps(self, total: int) -> range:
-        """Return the steps in which it acts: at least one where ``stop`` is a fraction above 0 that rounds to none."""
-        found = super().steps(total)
-        return range(1) if not found and isinstance(self.stop, float) and self.stop > 0 and self.start == 0 else found
-
     def begin(self, context: RunContext) -> OperatorRun:
         """Take part in a run."""
         return _Run(self.threshold, self.blend)

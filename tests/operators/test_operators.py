@@ -183,6 +183,23 @@ def test_veloedit_takes_the_pictures_velocity_where_it_is_close() -> None:
     assert torch.allclose(found[2], 0.25 * reference[2] + 0.75 * velocity[2])
 
 
+@pytest.mark.parametrize(
+    ("start", "stop", "total", "expected"),
+    [
+        (0, 1 / 6, 2, [0]),
+        (0.5, 0.51, 8, [4]),
+        (1, 0.2, 7, [1]),
+        (0, 1 / 6, 28, [0, 1, 2, 3, 4]),
+        (0, 0, 8, []),
+        (0, 0.0, 8, []),
+        (0.5, 0.5, 8, []),
+        (1.0, 1.0, 8, []),
+    ],
+)
+def test_an_operator_acts_once_where_its_share_of_the_steps_rounds_to_none(start, stop, total, expected) -> None:
+    assert [*Gate(start=start, stop=stop).steps(total)] == expected
+
+
 def test_operators_act_in_their_order() -> None:
     """Half of what is orthogonal to the source is not what is orthogonal of half."""
     halved = share(0.5, strength=0.5)
