@@ -43,7 +43,7 @@ CountOrFraction = Annotated[StrictInt, Field(ge=1)] | Annotated[StrictFloat, Fie
 """An int is a number of heads, a float in (0, 1] a fraction of them."""
 
 
-def refuse_idle_choice(heads: "Literal['all'] | Reacting | Heads", top: int | float | None) -> None:
+def refuse_idle_choice(heads: HeadChoice, top: int | float | None) -> None:
     """Refuse a choice that says too little, or more than has an effect.
 
     Raises:
@@ -67,7 +67,7 @@ def refuse_idle_choice(heads: "Literal['all'] | Reacting | Heads", top: int | fl
 class InjectingHeads:
     """Says which heads inject, in each row of each attention of a run."""
 
-    def __init__(self, heads: "Literal['all'] | Reacting | Heads", top: int | float | None, context: RunContext):
+    def __init__(self, heads: HeadChoice, top: int | float | None, context: RunContext):
         """Choose for a run.
 
         Raises:
