@@ -175,7 +175,7 @@ def tensors_on_disk(modules: Iterable[Module]) -> Iterator[tuple[int, tuple[str,
 
 
 _EXECUTION_DEVICE: Final = DiffusionPipeline._execution_device
-_HOOKS: Final = frozenset({"_hf_hook", "_diffusers_hook"})
+_HOOKS: Final = ("_hf_hook", "_diffusers_hook")
 """Attributes by which accelerate and diffusers hook into a module."""
 
 
@@ -184,7 +184,7 @@ def placement_of(module: Module) -> tuple[int, ...]:
 
     Instead: ask :func:`execution_device` at every call, which walks over all modules.
     """
-    return tuple(id(vars(module).get(name)) for name in sorted(_HOOKS))
+    return tuple(id(vars(module).get(name)) for name in _HOOKS)
 
 
 def execution_device(pipeline: Any) -> torch.device:
@@ -195,17 +195,12 @@ def execution_device(pipeline: Any) -> torch.device:
     """
     if type(pipeline)._execution_device is _EXECUTION_DEVICE:
         models = [part for part in pipeline.components.values() if isinstance(part, Module)]
-        if not any(_HOOKS & vars(module).keys() for model in models for module in modules_within(model)):
+        if all(vars(module).keys().isdisjoint(_HOOKS) for model in models for module in modules_within(model)):
             first = (itertools.islice(itertools.chain(model.parameters(), model.buffers()), 1) for model in models)
             devices = {tensor.device for tensor in itertools.chain.from_iterable(first)}
             if len(devices) == 1:
                 return devices.pop()
     return torch.device(pipeline._execution_device)
-
-
-def versions_of(tensors: Iterable[Tensor]) -> list[int]:
-    """Return numbers that grow when tensors are changed in place. Instead: copies, compared number by number."""
-    return [tensor._version for tensor in tensors]
 
 
 def optional_components(pipeline: Any) -> frozenset[str]:

@@ -26,7 +26,6 @@ from headrouter.prompts.prompt import Prompt
 from headrouter.prompts.spelling import Spelling
 from headrouter_diffusers import autoencoder, compat, old_names
 from headrouter_diffusers.attention.layout import layout_of
-from headrouter_diffusers.attention.rotary import KeptRotary
 from headrouter_diffusers.attention.running import exclusively
 from headrouter_diffusers.attention.tap import Tap
 from headrouter_diffusers.components.content import pipeline_fingerprint
@@ -95,7 +94,6 @@ class DiffusersBackbone(Backbone, ABC):
         self._source = source
         self._placed: dict[Any, tuple[torch.device, torch.dtype]] = {}
         self._within: tuple[torch.device, torch.dtype] | None = None
-        self._rotary = KeptRotary()
         with blaming(self._which, "be set up"):
             self._tap = Tap(pipeline.transformer, self.rules)
             self.parts = tuple(self.text_parts())
@@ -334,7 +332,6 @@ class DiffusersBackbone(Backbone, ABC):
         Read anew: what a run asks first.
         """
         self._placed.clear()
-        self._rotary.clear()
         return self._placement()[0]
 
     def _placement(self) -> tuple[torch.device, torch.dtype]:
@@ -457,8 +454,7 @@ class DiffusersBackbone(Backbone, ABC):
 
         def predict(branches: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
             layout = self._layout(branches, text_length([item.prompt for item in batch]), *batch[0].row.references)
-            transformer = self.pipeline.transformer
-            with exclusively(transformer), self._rotary.during(transformer), self._tap.forward(batch, layout):
+            with exclusively(self.pipeline.transformer), self._tap.forward(batch, layout):
                 self._within = device, dtype
                 try:
                     return self.predict(branches.to(device, dtype), sigma, batch)

@@ -193,14 +193,6 @@ def test_execution_device():
     assert compat.execution_device(bare) == torch.device("cpu"), "a component need not have weights"
 
 
-def test_versions_of():
-    one, two = torch.ones(2), torch.ones(2)
-    before = compat.versions_of([one, two])
-    assert compat.versions_of([one, two]) == before
-    two.add_(1)
-    assert compat.versions_of([one, two]) != before
-
-
 def test_optional_components():
     assert compat.optional_components(diffusers.FluxPipeline) == {"image_encoder", "feature_extractor"}
     for pipeline in (tiny_flux(), tiny_sd35()):
