@@ -3,6 +3,7 @@
 import pytest
 import torch
 from accelerate.hooks import AlignDevicesHook
+from diffusers import DiffusionPipeline
 from diffusers.hooks import apply_group_offloading
 from headrouter_diffusers import compat
 from PIL import Image
@@ -18,8 +19,6 @@ KINDS = ("flux", "sd3")
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Devices that pipelines were asked for, in order."""
-    from diffusers import DiffusionPipeline
-
     plain, seen = DiffusionPipeline._execution_device.fget, []
 
     def read(pipeline: object) -> torch.device:
@@ -70,20 +69,36 @@ def test_a_converted_model_gets_inputs_of_its_number_type(kind):
     assert given == [torch.float32, torch.bfloat16]
 
 
+def _hook(module: torch.nn.Module) -> None:
+    module._hf_hook = AlignDevicesHook(execution_device=torch.device("meta"))
+
+
+@pytest.mark.parametrize(
+    ("change", "is_asked"),
+    [
+        (lambda pipeline: None, False),
+        (lambda pipeline: pipeline.vae.to("meta"), True),
+        (lambda pipeline: _hook(pipeline.transformer.transformer_blocks[0].norm1), True),
+        (lambda pipeline: _hook(pipeline.text_encoder), True),
+        (
+            lambda pipeline: apply_group_offloading(
+                pipeline.transformer, torch.device("cpu"), offload_type="leaf_level"
+            ),
+            True,
+        ),
+    ],
+    ids=["plain", "two devices", "hook within", "hook", "group offloading"],
+)
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_walk_over_all_modules_finds_what_the_pipeline_says(kind):
+def test_the_walk_over_all_modules_finds_what_the_pipeline_says(kind, change, is_asked, asked, monkeypatch):
     """Of a pipeline without hooks; with a hook anywhere, or weights on several devices, the pipeline itself is asked."""
     pipeline = build(kind).pipeline
-    changes = (
-        lambda: None,
-        lambda: pipeline.vae.to("meta"),
-        lambda: setattr(pipeline.transformer.transformer_blocks[0].norm1, "_hf_hook", object()),
-        lambda: setattr(pipeline.text_encoder, "_hf_hook", AlignDevicesHook(execution_device=torch.device("meta"))),
-        lambda: apply_group_offloading(pipeline.transformer, torch.device("cpu"), offload_type="leaf_level"),
-    )
-    for change in changes:
-        change()
-        assert compat.execution_device(pipeline) == pipeline._execution_device
+    monkeypatch.setattr(compat, "_EXECUTION_DEVICE", DiffusionPipeline._execution_device)
+    change(pipeline)
+    asked.clear()
+    found = compat.execution_device(pipeline)
+    assert bool(asked) is is_asked
+    assert found == pipeline._execution_device
 
 
 def test_a_device_that_changes_is_seen(monkeypatch):

@@ -84,6 +84,21 @@ def test_an_emphasis_says_how_often_a_kind_of_change_is_seen(started) -> None:
     assert shares.sum() == pytest.approx(1)
 
 
+def test_a_step_follows_the_emphasis(started, monkeypatch) -> None:
+    """With all weight on shapes, nothing else is asked for."""
+    given, changes = [], training_changes(0, 0, 40)
+    monkeypatch.setattr(
+        "headrouter_shapes.training.flow.tokenize",
+        lambda pipeline, prompts: given.extend(prompts) or tokens(pipeline, prompts),
+    )
+    recipe = Recipe("flux-kontext", pictures=8, batch=8, pool=40, float32=True, emphasis={"shape": 1e12})
+    pipeline = build_pipeline("flux-kontext", load_autoencoder(model_path("flux")))
+    FlowTraining(pipeline, recipe, changes, torch.zeros(40, 32, 8, 8), torch.device("cpu")).advance()
+    shapes = [each for change in changes if change.kind == "shape" for each in (change, change.turned)]
+    asked = {instruction(each, n) for each in shapes for n in range(WORDINGS)}
+    assert set(given) <= {"", *asked, *map(no_change, range(WORDINGS))} and set(given) & asked
+
+
 @pytest.mark.parametrize(
     ("backbone", "emphasis", "why"),
     [
