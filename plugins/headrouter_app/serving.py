@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 LARGEST_UPLOAD: Final = 64 * 2**20
 """Bytes of the largest file that the page takes; its pixels are limited as those of every picture."""
+_LOOKS_EVERY: Final = 0.05
+"""Seconds between two looks at an empty queue. Gradio's 0.001 takes 8 % of a core where nobody is there."""
 
 
 @final
@@ -65,6 +67,7 @@ def served(studio: "Studio", host: str, port: int | None = None, *, open_browser
 
         processing_utils.hash_seed = secrets.token_bytes(32)  # names of files cannot be guessed from their contents
         blocks = in_loop(lambda: page(studio).queue(default_concurrency_limit=8))
+        blocks._queue.sleep_when_free = blocks._queue.progress_update_sleep_when_free = _LOOKS_EVERY
         try:
             launched: tuple[Any, str, str] = in_loop(
                 lambda: blocks.launch(
@@ -86,7 +89,9 @@ def served(studio: "Studio", host: str, port: int | None = None, *, open_browser
                 )
             )
         except OSError as error:
-            raise InvalidInputError(f"`--host` {host} and `--port` {port} cannot be listened at: {error}.") from error
+            where = f"`--host` {host}, on any port," if port is None else f"`--port` {port} of `--host` {host}"
+            why = "it is taken, or the address is not this machine's"
+            raise InvalidInputError(f"{where} cannot be listened at: {why}. Choose another.") from error
         try:
             yield Server(launched[1], folder)
         finally:
