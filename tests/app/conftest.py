@@ -1,5 +1,6 @@
 """One loaded model, one page and one browser for all tests of the page."""
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +17,9 @@ def studio() -> Studio:
 
 @pytest.fixture(scope="package")
 def server(studio: Studio) -> Iterator[Server]:
-    with served(studio, "127.0.0.1") as one:
+    with socket.create_server(("127.0.0.1", 0)) as probe:  # workers begin at once, and would try the same ports
+        port = probe.getsockname()[1]
+    with served(studio, "127.0.0.1", port) as one:
         yield one
 
 

@@ -1,6 +1,7 @@
 """Without a browser: what a page offers, what it refuses, what it writes, and how it ends a run."""
 
 import copy
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 import yaml
@@ -21,7 +23,7 @@ from headrouter_app.layout import brush
 from headrouter_app.layout.page import page, restored
 from headrouter_app.layout.widgets import widget
 from headrouter_app.running import KEPT, Cancelled, Entry, Job, Studio, Visit
-from headrouter_app.serving import Server, in_loop
+from headrouter_app.serving import Server, in_loop, served
 from headrouter_app.settings import Settings, part_from, refuse_reaching_out
 from PIL import Image
 
@@ -401,3 +403,26 @@ def test_without_gradio_a_sentence_says_what_to_install(
     assert "`--port` must be" in capsys.readouterr().err
     assert main(["app", "--port", "70000", "--no-progress"]) == 2  # which would have no effect
     assert "--no-progress" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("port", "where"),
+    [(7860, "`--port` 7860 of `--host` 10.0.0.1 cannot"), (None, "`--host` 10.0.0.1, on any port, cannot")],
+)
+def test_an_address_that_cannot_be_had_is_said(studio, monkeypatch, port, where) -> None:
+    """With a start that fails in gradio's place, which leaves a socket open where it fails."""
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_NUM_PORTS", "GRADIO_ANALYTICS_ENABLED"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # put back behind it
+
+    def launch(*_: object, **__: object) -> None:
+        raise OSError("Cannot find empty port")
+
+    monkeypatch.setattr(gr.Blocks, "launch", launch)
+    with pytest.raises(InvalidInputError, match=f"^{where} be listened at"), served(studio, "10.0.0.1", port):
+        pass
+
+
+def test_gradio_has_what_an_idle_page_is_slowed_by() -> None:
+    assert {"sleep_when_free", "progress_update_sleep_when_free"} <= vars(
+        in_loop(lambda: gr.Blocks().queue())._queue
+    ).keys()
