@@ -1,4 +1,4 @@
-"""Private API of PyTorch, diffusers and transformers is used in two modules, which have a test for each use."""
+"""Private API of PyTorch, diffusers, transformers and gradio is used in three modules, which have a test for each use."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ from torch.nn import Module
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("headrouter", "adapters", "inversions", "plugins", "benchmarks")
-COMPAT = {"headrouter/compat.py", "adapters/headrouter_diffusers/compat.py"}
+COMPAT = {"headrouter/compat.py", "adapters/headrouter_diffusers/compat.py", "plugins/headrouter_app/compat.py"}
 FILES = {
     path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
     for folder in FOLDERS

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 from headrouter.errors import InvalidInputError
+from headrouter_app import compat
 
 if TYPE_CHECKING:
     from headrouter_app.running import Studio
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 LARGEST_UPLOAD: Final = 64 * 2**20
 """Bytes of the largest file that the page takes; its pixels are limited as those of every picture."""
-_LOOKS_EVERY: Final = 0.05
-"""Seconds between two looks at an empty queue. Gradio's 0.001 takes 8 % of a core where nobody is there."""
 
 
 @final
@@ -67,7 +66,7 @@ def served(studio: "Studio", host: str, port: int | None = None, *, open_browser
 
         processing_utils.hash_seed = secrets.token_bytes(32)  # names of files cannot be guessed from their contents
         blocks = in_loop(lambda: page(studio).queue(default_concurrency_limit=8))
-        blocks._queue.sleep_when_free = blocks._queue.progress_update_sleep_when_free = _LOOKS_EVERY
+        compat.rest_between_looks(blocks)
         try:
             launched: tuple[Any, str, str] = in_loop(
                 lambda: blocks.launch(

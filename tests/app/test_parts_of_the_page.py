@@ -420,9 +420,3 @@ def test_an_address_that_cannot_be_had_is_said(studio, monkeypatch, port, where)
     monkeypatch.setattr(gr.Blocks, "launch", launch)
     with pytest.raises(InvalidInputError, match=f"^{where} be listened at"), served(studio, "10.0.0.1", port):
         pass
-
-
-def test_gradio_has_what_an_idle_page_is_slowed_by() -> None:
-    assert {"sleep_when_free", "progress_update_sleep_when_free"} <= vars(
-        in_loop(lambda: gr.Blocks().queue())._queue
-    ).keys()
