@@ -40,6 +40,15 @@ def test_one_of_them_is_for_flowedit() -> None:
     assert (router["image_tokens"], router["gamma"], router["start"], router["stop"]) == ("off", 0.1, 0, 1.0)
 
 
+def test_one_of_them_is_under_little_guidance_and_not_for_heads() -> None:
+    made = record("flowedit", "local-blend", preset="drawn-gentle", steps=28)
+    (blend,) = made["methods"]
+    assert (made["inversion"]["last_steps"], made["inversion"]["source_guidance"]) == (0.75, 1.0)
+    assert (made["edit"]["guidance"], blend["mask"], blend["blend"]) == (2.0, {"name": "attention"}, 1.0)
+    with pytest.raises(IncompatibleError, match="drawn-gentle"):
+        record("rf", "headrouter", preset="drawn-gentle", steps=4)
+
+
 def test_both_parts_get_their_values() -> None:
     made = record("rf", "headrouter", steps=14)
     (method,) = made["methods"]
