@@ -45,7 +45,8 @@ class Asked:
 
     Attributes:
         visit, shown: State of the visitor, and the number of the edit that is shown.
-        restored: Number of times that the settings of an earlier edit were put back.
+        ordered: Number of edits that the visitor asked for.
+        restored: Number of times that the settings or the mask of an earlier edit were put back.
         page: All of it.
         picture, source, prompts: The picture and the prompts; a model of instructions alone has no ``source``.
         references: Further reference pictures, where the model takes some.
@@ -58,6 +59,7 @@ class Asked:
 
     visit: Any
     shown: Any
+    ordered: Any = None
     restored: Any = None
     page: Any = None
     picture: Any = None

@@ -99,12 +99,16 @@ class Visit:
         job: The edit that runs or waits.
         count: Edits so far.
         entered: What was entered for parameters, by the name of the component, also of parts that are not chosen any more.
+        painting: Picture and layers that the brush shall begin with, if not the picture with nothing painted.
+        paints: File and mask for which the brush was shown or hidden last.
     """
 
     entries: dict[int, Entry] = field(default_factory=dict)
     job: Job | None = None
     count: int = 0
     entered: dict[str, Any] = field(default_factory=dict)
+    painting: tuple[Image.Image, list[Image.Image]] | None = None
+    paints: tuple[str | None, str] | None = None
 
     def __deepcopy__(self, memo: object) -> "Visit":
         """Return an empty one: a page begins without anything of another visitor's."""

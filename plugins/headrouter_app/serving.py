@@ -92,6 +92,7 @@ def served(studio: "Studio", host: str, port: int | None = None, *, open_browser
             why = "it is taken, or the address is not this machine's"
             raise InvalidInputError(f"{where} cannot be listened at: {why}. Choose another.") from error
         try:
-            yield Server(launched[1], folder)
+            with compat.pictures_written_whole():
+                yield Server(launched[1], folder)
         finally:
             blocks.close(verbose=False)

@@ -20,7 +20,7 @@ from headrouter_app import choices, command, serving, views, writing
 from headrouter_app.asking import Asked, Field, job_of
 from headrouter_app.examples import examples
 from headrouter_app.layout import brush
-from headrouter_app.layout.page import page, restored
+from headrouter_app.layout.page import page, repainted, restored
 from headrouter_app.layout.widgets import widget
 from headrouter_app.running import KEPT, Cancelled, Entry, Job, Studio, Visit
 from headrouter_app.serving import Server, in_loop, served
@@ -160,7 +160,7 @@ class Form:
         def fields(controls: Sequence[Control], *names: str) -> list[Field]:
             return [Field(one, Shown(one.name)) for one in controls if one.name in names]
 
-        names = ("visit", "shown", "restored", "picture", "source", "prompts", "references", "brush")
+        names = ("visit", "shown", "ordered", "restored", "picture", "source", "prompts", "references", "brush")
         self.asked = Asked(**{name: Shown(name) for name in names})
         self.asked.source = self.asked.source if source else None
         self.asked.references = self.asked.references if references else None
@@ -237,9 +237,15 @@ def test_every_control_shows_again_what_was_entered(studio: Studio) -> None:
             assert made.preprocess(made.value) == content != widget(control, "x").value, (name, control.name)
 
 
-@pytest.mark.parametrize("mask", ["words", "picture", "none"])
-def test_an_edit_that_was_asked_for_fills_in_the_page_again(mask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def lying(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the brush answer with its content alone."""
     monkeypatch.setattr(brush, "editor", lambda picture, layers: {"layers": layers})
+
+
+@pytest.mark.usefixtures("lying")
+@pytest.mark.parametrize("mask", ["words", "picture", "none"])
+def test_an_edit_that_was_asked_for_fills_in_the_page_again(mask: str) -> None:
     form = Form()
     if mask != "words":
         del form.parameters["mask", "words"]
@@ -247,11 +253,30 @@ def test_an_edit_that_was_asked_for_fills_in_the_page_again(mask: str, monkeypat
     result: Any = SimpleNamespace()  # which is not looked at
     own = Visit(entered={"keep": "0.9", "eta": 0.1})
     found = restored(form.asked, own, Entry(1, first, result), 4)
-    assert found.pop(form.asked.restored) == 5 and {*found} == {*form.asked.written, *form.asked.pictures}
+    assert found.pop(form.asked.restored) == 5 and {*found} == {*form.asked.written, form.asked.picture}
     form.entered = {**own.entered, **{one.elem_id: value for one, value in found.items()}}
-    form.entered["brush"] = form.entered["brush"] if mask == "picture" else None
+    form.entered["brush"] = brush.begun(own, "", mask) if mask == "picture" else None
     second = form.job()
     assert vars(second.settings) == vars(first.settings) and second.picture == first.picture
+
+
+@pytest.mark.usefixtures("lying")
+def test_the_brush_begins_anew_for_another_picture_alone(tmp_path: Path) -> None:
+    own, asked = Visit(), Form().asked
+    paths = [str(tmp_path / f"{colour}.png") for colour in ("red", "blue")]
+    for path in paths:
+        Image.new("RGB", (16, 16), Path(path).stem).save(path)
+    assert brush.begun(own, paths[0], "words").visible is brush.begun(own, None, "picture").visible is False
+    for path in paths:
+        assert brush.begun(own, path, "picture") == {"layers": []}
+        assert brush.begun(own, path, "picture") == gr.skip()  # what is painted since stays
+    result: Any = SimpleNamespace(source=Image.new("RGB", (8, 8)), mask=lambda: half_painted().getchannel("A"))
+    asked.parts["mask"].choices = [("words", "words"), ("picture", "picture")]
+    assert repainted(asked, own, Entry(1, Form().job(), result), 2) == ("picture", 3)
+    assert brush.begun(own, paths[1], "words").visible is False  # the mask was not chosen yet
+    (layer,) = brush.begun(own, paths[1], "picture")["layers"]
+    assert layer.getchannel("A").tobytes() == half_painted().getchannel("A").tobytes()
+    assert brush.begun(own, paths[1], "picture") == gr.skip()
 
 
 def test_command_and_python_make_the_same_pictures(

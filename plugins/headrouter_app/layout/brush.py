@@ -9,6 +9,7 @@ from headrouter.errors import HeadRouterError
 from headrouter.imaging.picture import load_picture
 from headrouter.masks.picture import PictureMask, pixels_of
 from headrouter_app import choices
+from headrouter_app.running import Visit
 from headrouter_app.views import as_layer
 
 
@@ -28,8 +29,18 @@ def hidden() -> gr.ImageEditor:
     )
 
 
-def begun(path: str | None, mask: str) -> Any:
-    """Show the brush on a picture where the mask is the visitor's own, with nothing painted."""
+def begun(own: Visit, path: str | None, mask: str) -> Any:
+    """Show the brush on the picture where the mask is the visitor's own.
+
+    It begins with what "use these settings" or "change this mask" put there, else with nothing painted. Where neither picture nor
+    mask has changed, what the visitor painted is left as it is.
+    """
+    if own.painting is not None and choices.is_drawn(mask):
+        (picture, layers), own.painting, own.paints = own.painting, None, (path, mask)
+        return editor(picture, layers)
+    if own.paints == (path, mask):
+        return gr.skip()
+    own.paints = path, mask
     if not choices.is_drawn(mask) or path is None:
         return gr.ImageEditor(visible=False)
     try:

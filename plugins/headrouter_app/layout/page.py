@@ -13,9 +13,9 @@ from headrouter_app.asking import Asked, Field
 from headrouter_app.examples import examples
 from headrouter_app.layout import brush
 from headrouter_app.layout.parts import choose_parts
-from headrouter_app.layout.results import PRIVATE, shortened, show_result
+from headrouter_app.layout.results import DEVICE, PRIVATE, in_sentences, shortened, show_result
 from headrouter_app.layout.widgets import widget
-from headrouter_app.running import Entry, Studio, Visit
+from headrouter_app.running import Cancelled, Entry, Studio, Visit
 from headrouter_app.views import as_layer
 
 LOOKS: Final[dict[str, Any]] = {
@@ -33,12 +33,13 @@ def page(studio: Studio) -> gr.Blocks:
         title="headrouter", analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True
     )
     with blocks:
-        asked = Asked(visit=gr.State(Visit(), time_to_live=86400), shown=gr.State(0), restored=gr.State(0), page=blocks)
+        counts: dict[str, Any] = {name: gr.State(0) for name in ("shown", "ordered", "restored")}
+        asked = Asked(visit=gr.State(Visit(), time_to_live=86400), **counts, page=blocks)
         gr.Markdown(f"# headrouter\n{studio.backbone}, {studio.model or 'default weights'}", elem_id="head")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 _ask(studio, asked)
-                _run(asked)
+                _run(studio, asked)
                 choose_parts(studio, asked)
                 _set_knobs(asked)
             with gr.Column(scale=3, min_width=320):
@@ -86,12 +87,25 @@ def _prompts(inversion: str) -> dict[str, Any]:
     return {"label": label, "info": f"{about} A line each for several edits side by side."}
 
 
-def _run(asked: Asked) -> None:
+def _run(studio: Studio, asked: Asked) -> None:
     """Lay out the buttons that run and cancel the edit; the first is connected when the parts are known."""
     with gr.Row():
         asked.run = gr.Button("Edit", variant="primary", elem_id="run")
         cancel = gr.Button("Cancel", elem_id="cancel")
     asked.status = gr.HTML("", elem_id="status", min_height=40, padding=False)
+
+    @in_sentences
+    def edit(own: Visit, progress: gr.Progress = gr.Progress()) -> tuple[str, Any]:  # noqa: B008  (where gradio looks for it)
+        try:
+            with own.asked(lambda phase, done, total: progress((done, total), desc=phase, unit="steps")) as job:
+                entry = own.keep(job, studio.edit(job))
+        except Cancelled as cancelled:
+            return str(cancelled), gr.skip()
+        return "Done.", entry.number
+
+    # not after the click, which is forgotten where parts are laid out anew before it was answered
+    seen = [asked.status, asked.shown]
+    asked.ordered.change(edit, asked.visit, seen, show_progress_on=asked.status, **DEVICE)
     cancel.click(_cancel, asked.visit, None, **_QUIET)
 
 
@@ -117,12 +131,12 @@ def _path_of(payload: Any) -> str | None:
 def _connect(studio: Studio, asked: Asked) -> None:
     """Connect the components that act on each other."""
     inversion, mask = asked.parts["inversion"], asked.parts["mask"]
-    painted: dict[str, Any] = {"fn": brush.begun, "inputs": [asked.picture, mask], "outputs": asked.brush, **_QUIET}
     for number, button in enumerate(asked.example):
-        filled = button.click(_example(number), inversion, [asked.picture, *asked.texts], **_QUIET)
-        filled.then(**painted)
-    # not where "use these settings" and "change this mask" set them, and the brush too
-    gr.on([asked.picture.input, asked.picture.clear, mask.input], **painted)
+        button.click(_example(number), inversion, [asked.picture, *asked.texts], **_QUIET)
+    # the one event that sets the brush, asked again where something changed meanwhile: of two, the older answer may come last
+    changes = [asked.restored.change, asked.picture.change, mask.change]
+    taken = [asked.visit, asked.picture, mask]
+    gr.on(changes, brush.begun, taken, asked.brush, trigger_mode="always_last", **_QUIET)
     if studio.takes_captions and "reference-pictures" in studio.provides:
         both = [asked.prompts, asked.source, *([asked.references] if studio.further_references else [])]
         inversion.change(lambda name: _prompts_for(name)[: len(both)], inversion, both, **_QUIET)
@@ -158,13 +172,11 @@ def _show_results(studio: Studio, asked: Asked) -> None:
         if entry is None:
             return
         buttons = show_result(studio, entry)
-        put_back = [asked.restored, *asked.written, *asked.pictures]
+        put_back = [asked.restored, *asked.written, *(one for one in asked.pictures if one is not asked.brush)]
         buttons.use.click(lambda times: restored(asked, own, entry, times), asked.restored, put_back, **_QUIET)
         if buttons.change is not None:
-            drawn = next(name for name, _ in asked.parts["mask"].choices if choices.is_drawn(name))
-            source, mask = entry.result.source, entry.result.mask
-            taken = [asked.parts["mask"], asked.brush]
-            buttons.change.click(lambda: [drawn, brush.editor(source, [as_layer(mask())])], None, taken, **_QUIET)
+            taken = [asked.parts["mask"], asked.restored]
+            buttons.change.click(lambda times: repainted(asked, own, entry, times), asked.restored, taken, **_QUIET)
         _show_history(asked, own, number)
 
     gr.render(inputs=[asked.shown, asked.visit], triggers=[asked.shown.change])(result)
@@ -173,18 +185,23 @@ def _show_results(studio: Studio, asked: Asked) -> None:
 def restored(asked: Asked, own: Visit, entry: Entry, times: int) -> dict[Any, Any]:
     """Return what each component held when an edit was asked for; ``times`` counts how often this was done.
 
-    Those of the parts' parameters are what the visitor entered last; they are laid out when the parts are known.
+    Those of the parts' parameters are what the visitor entered last; they are laid out when the parts are known, and so is the
+    brush.
     """
     job = entry.job
     found = {one: job.contents[one.elem_id] for one in asked.written}
     mask = job.settings.mask
-    found[asked.brush] = gr.ImageEditor(visible=False)
-    if isinstance(mask, PictureMask):
-        found[asked.brush] = brush.editor(job.picture, [brush.layer_of(mask)])
+    own.painting = (job.picture, [brush.layer_of(mask)]) if isinstance(mask, PictureMask) else None
     if asked.references is not None:
         found[asked.references] = [*job.settings.references]
     own.entered.update(job.contents)
     return {**found, asked.picture: job.picture, asked.restored: times + 1}
+
+
+def repainted(asked: Asked, own: Visit, entry: Entry, times: int) -> tuple[str, int]:
+    """Choose the mask that is painted, and have the brush begin with the mask of an edit."""
+    own.painting = entry.result.source, [as_layer(entry.result.mask())]
+    return next(name for name, _ in asked.parts["mask"].choices if choices.is_drawn(name)), times + 1
 
 
 def _show_history(asked: Asked, own: Visit, number: int) -> None:
@@ -208,4 +225,4 @@ def _show_history(asked: Asked, own: Visit, number: int) -> None:
     def choose(event: gr.SelectData) -> int:
         return entries[int(event.index)].number
 
-    gallery.select(choose, None, asked.shown, **_QUIET)
+    gallery.select(choose, None, asked.shown, trigger_mode="multiple", **_QUIET)

@@ -10,9 +10,9 @@ from headrouter.plugins.specifications import Kind
 from headrouter_app import choices
 from headrouter_app.asking import Asked, Field, job_of
 from headrouter_app.layout import brush
-from headrouter_app.layout.results import DEVICE, PRIVATE, in_sentences
+from headrouter_app.layout.results import PRIVATE, in_sentences
 from headrouter_app.layout.widgets import widget
-from headrouter_app.running import Cancelled, Studio, Visit
+from headrouter_app.running import Studio, Visit
 
 _QUIET: Final[dict[str, Any]] = {**PRIVATE, "show_progress": "hidden"}
 _KINDS: Final[Mapping[Kind, str]] = {
@@ -35,16 +35,14 @@ def choose_parts(studio: Studio, asked: Asked) -> None:
 
     def parameters(own: Visit, inversion: str, methods: list[str], operators: list[str], mask: str) -> None:
         chosen: list[tuple[Kind, str]] = [("inversion", inversion), *(("operator", one) for one in operators)]
-        _set_parameters(studio, asked, [*chosen, *(("method", one) for one in methods)], mask, own.entered)
+        _set_parameters(asked, [*chosen, *(("method", one) for one in methods)], mask, own.entered)
 
     every = [asked.parts[kind] for kind in _KINDS]
     triggers = [asked.page.load, asked.restored.change, *(one.change for one in every)]
     gr.render(inputs=[asked.visit, *every], triggers=triggers)(parameters)
 
 
-def _set_parameters(
-    studio: Studio, asked: Asked, chosen: choices.Chosen, mask: str, entered: Mapping[str, Any]
-) -> None:
+def _set_parameters(asked: Asked, chosen: choices.Chosen, mask: str, entered: Mapping[str, Any]) -> None:
     """Lay out knobs and parameters of the chosen parts, as they were entered, and connect the button for editing."""
     with gr.Row():
         dials = [Field(one, widget(one, f"knob-{one.name}", entered)) for one in choices.dials(chosen)]
@@ -58,26 +56,15 @@ def _set_parameters(
     every = [*dials, *(one for own in parameters.values() for one in own)]
     for one in every:  # gradio forgets it when parts are laid out anew
         one.component.change(_enter(one.component.elem_id), [asked.visit, one.component], None, queue=False, **_QUIET)
-    inputs = {asked.visit, *asked.written, *asked.pictures, *(one.component for one in every)}
+    inputs = {asked.visit, asked.ordered, *asked.written, *asked.pictures, *(one.component for one in every)}
 
     @in_sentences
-    def prepare(data: dict[Any, Any]) -> str:
+    def prepare(data: dict[Any, Any]) -> tuple[str, int]:
         own: Visit = data[asked.visit]
         own.ask(job_of(asked, data, dials, parameters))
-        return ""  # the queue shows itself
+        return "", data[asked.ordered] + 1  # the queue shows itself
 
-    @in_sentences
-    def edit(own: Visit, progress: gr.Progress = gr.Progress()) -> tuple[str, Any]:  # noqa: B008  (where gradio looks for it)
-        try:
-            with own.asked(lambda phase, done, total: progress((done, total), desc=phase, unit="steps")) as job:
-                entry = own.keep(job, studio.edit(job))
-        except Cancelled as cancelled:
-            return str(cancelled), gr.skip()
-        return "Done.", entry.number
-
-    asked.run.click(prepare, inputs, asked.status, **_QUIET).success(
-        edit, asked.visit, [asked.status, asked.shown], show_progress_on=asked.status, **DEVICE
-    )
+    asked.run.click(prepare, inputs, [asked.status, asked.ordered], **_QUIET)
 
 
 def _enter(name: str) -> Callable[[Visit, Any], None]:

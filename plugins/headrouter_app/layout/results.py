@@ -22,6 +22,8 @@ from headrouter_app.running import Entry, Studio
 PRIVATE: Final[dict[str, Any]] = {"api_visibility": "private"}
 DEVICE: Final[dict[str, Any]] = {**PRIVATE, "concurrency_limit": 1, "concurrency_id": "device"}
 """Of events that use the model: one at a time, the others wait in a queue."""
+_LAST: Final[dict[str, Any]] = {**PRIVATE, "show_progress": "hidden", "trigger_mode": "always_last"}
+"""Of choices: one that is made while another is on its way is not dropped."""
 _LONGEST: Final = 60
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -90,7 +92,7 @@ def _show_edit(entry: Entry, number: int) -> None:
         known: dict[str, Any] = {"value": names[0], "interactive": True}  # which a page knows of what is empty alone
         chosen = gr.Radio(names, label="beside the source", elem_id=f"view-{number}", scale=3, **known)
         flip = gr.Button("Flip", size="sm", elem_id=f"flip-{number}", min_width=60, scale=1)
-    chosen.input(lambda name: _pair(entry, number, name), chosen, slider, show_progress="hidden", **PRIVATE)
+    chosen.input(lambda name: _pair(entry, number, name), chosen, slider, **_LAST)
     flip.click(_flipped, at, [at, slider], show_progress="hidden", **PRIVATE)
 
 
@@ -128,7 +130,7 @@ def _show_choice(entry: Entry, name: str, choices: Any, draw: Any, about: str) -
         def show(value: Any, number: int = number) -> Any:
             return gr.Image(draw(entry.result, value, number), visible=True)
 
-        radio.input(show, radio, picture, show_progress="hidden", **PRIVATE)
+        radio.input(show, radio, picture, **_LAST)
 
 
 def _show_reconstruction(studio: Studio, entry: Entry) -> None:
@@ -183,10 +185,11 @@ def folder_of(entry: Entry) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place) as scratch:
         folder = entry.result.save(Path(scratch) / "edit")
-        with zipfile.ZipFile(path, "w") as file:
+        packed = Path(scratch) / path.name
+        with zipfile.ZipFile(packed, "w") as file:
             for one in sorted(folder.iterdir()):
                 file.write(one, one.name)
-    return path
+        return packed.replace(path)
 
 
 def shortened(text: str) -> str:
