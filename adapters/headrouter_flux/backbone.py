@@ -41,9 +41,9 @@ class FluxBackbone(DiffusersBackbone):
         """Drive ``pipeline``, a ``FluxPipeline``."""
         super().__init__(source, pipeline, parameters, defaults)
         axes, width = pipeline.transformer.config.axes_dims_rope, pipeline.transformer.config.attention_head_dim
-        if sum(axes) != width:
+        if not all(type(axis) is int for axis in axes) or sum(axes) != width:
             raise IncompatibleError(
-                f"`pipeline` ({source}) has a transformer whose `axes_dims_rope` {list(axes)} must add up to its"
+                f"`pipeline` ({source}) has a transformer whose `axes_dims_rope` {list(axes)} must be numbers that add up to its"
                 f" `attention_head_dim` {width}. Use the configuration that the model was released with."
             )
         if parameters.guidance_kind == "embedded" and not self._embeds:

@@ -93,7 +93,7 @@ def test_an_adapter_that_names_weights_elsewhere(broken):
     refused(broken, r"has an adapter_config\.json in its 'text_encoder', which names weights elsewhere")
 
 
-@pytest.mark.parametrize("axes", [None, "xyz", [16, 56, 56], ...])
+@pytest.mark.parametrize("axes", [None, "xyz", [16, 56, 56], [4, 6, {}], [4, 6, "6"], ...])
 def test_rotary_axes_of_another_width(saved, tmp_path, axes):
     folder = shutil.copytree(saved / "flux", tmp_path / "flux")
     change(folder / "transformer" / "config.json", axes_dims_rope=axes)
