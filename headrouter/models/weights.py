@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -32,8 +33,9 @@ class WeightsState:
 
 def find_weights(source: str, *, gated: bool = False) -> WeightsState:
     """Look for the weights of a hub id, a local folder, or a ``"package:function"`` that returns a folder."""
-    if Path(source).is_dir():
-        return _judge("folder", Path(source))
+    with suppress(OSError):  # longer than a path may be
+        if Path(source).is_dir():
+            return _judge("folder", Path(source))
     if ":" in source:
         try:
             return _judge("bundled", Path(folder_of(source)))

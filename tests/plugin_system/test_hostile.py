@@ -98,6 +98,14 @@ def test_bad_commands_are_warnings_and_the_others_go_on(site, plugin_code, comma
     command_line(registry, "fine-0", "fine-1", "fine-2", "fine-3", "fine-4 y", "fine-5 y", "fine-5")
 
 
+@pytest.mark.parametrize("source", ["'a' * 5000", "'a/' * 5000", "'\\0'"])
+def test_a_source_that_no_path_can_be(site, command_line, source):
+    site.add(
+        "headrouter-long", hostile.HEAD + hostile.hook("register_models", f"register(Model('long', 'sd3', {source}))")
+    )
+    command_line(site.load(), "doctor --json")
+
+
 def test_bad_answers_are_warnings_and_the_next_one_is_asked(site, plugin_code):
     answer = hostile.hook("identify_backbone", "return 'aaa'", argument="source")
     site.add("headrouter-aaa", plugin_code("aaa") + answer)

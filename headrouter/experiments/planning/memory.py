@@ -29,6 +29,8 @@ def weight_bytes(configuration: Configuration) -> int:
     """Return the bytes of the weights in the precision of a configuration; 0 where no files say."""
     source, gated = _source(configuration.backbone_name, configuration.model)
     state = find_weights(source, gated=gated)
+    if state.state in ("absent", "gated"):
+        return 0
     folder = Path(state.remark if state.usable else source)
     return _elements(folder) * _BYTES[configuration.backbone.dtype] if folder.is_dir() else 0
 
