@@ -228,8 +228,10 @@ class Result:
         """Return the diagnostic of this name; each method documents what it records, see its ``diagnostics``.
 
         Raises:
-            InvalidInputError: no method recorded it.
+            InvalidInputError: no method recorded it, or it is no name.
         """
+        if not isinstance(name, str):
+            raise InvalidInputError(f"`name` must be the name of a diagnostic, such as 'head_weights' (got {name!r}).")
         for _, values in self.diagnostics:
             if name in values:
                 return values[name]

@@ -308,6 +308,12 @@ def test_whatever_an_editor_is_made_of(name: str) -> None:
             assert tool.edit(PICTURE, "a dog", steps=1).image.size == (16, 16)
 
 
+def test_whatever_name_a_diagnostic_has() -> None:
+    result = Editor(Fake(), "euler", "headrouter", progress=False).edit(PICTURE, "a dog", "a cat", steps=1)
+    for value in ANYTHING:
+        assert refused(lambda value=value: result.recorded(value))[0]
+
+
 @given(st.text(max_size=120))
 @cases(100)
 def test_any_prompt(text: str) -> None:
