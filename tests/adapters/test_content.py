@@ -65,6 +65,8 @@ CHANGES = {
     "eight bits": lambda pipeline: pipeline.transformer.to(torch.float8_e4m3fn),
     "another schedule": lambda pipeline: pipeline.scheduler.register_to_config(base_shift=0.9),
     "a new word": lambda pipeline: pipeline.tokenizer.add_tokens("<mine>"),
+    "shorter prompts": lambda pipeline: setattr(pipeline.tokenizer, "model_max_length", 9),
+    "another padding": lambda pipeline: setattr(pipeline.tokenizer, "pad_token", pipeline.tokenizer.bos_token),
 }
 
 
@@ -92,7 +94,7 @@ IN_PLACE = {
         use_dynamic_shifting=int(pipeline.scheduler.config.use_dynamic_shifting)
     ),
     "as many words": unworded,
-    **{name: CHANGES[name] for name in ("another schedule", "a new word", "a LoRA", "one weight")},
+    **{name: CHANGES[name] for name in ("another schedule", "a new word", "shorter prompts", "a LoRA", "one weight")},
 }
 
 

@@ -42,13 +42,14 @@ def _tensors(model: Module, modules: Sequence[Module], prefix: str) -> Iterator[
 
 
 def _settings(part: Any, modules: Sequence[Module] | None) -> str:
-    """Return the configuration of a component without defaults, a tokenizer's words, and LoRA scales, as text."""
+    """Return the configuration of a component without defaults, a tokenizer's words and padding, and LoRA scales, as text."""
     found = {"class": text_of(type(part).__name__)}
     if getattr(part, "config", None) is not None:
         found["configuration"] = configuration_text(part)
     tokenizer = getattr(part, "tokenizer", part)
     if hasattr(tokenizer, "get_vocab"):
         found["words"] = words_text(tokenizer)
+        found["padding"] = text_of([tokenizer.model_max_length, tokenizer.pad_token_id])
     if modules is not None:
         found["adapters"] = text_of(
             {name: _adapters(module) for name, module in part.named_modules() if _has_adapters(module)}
