@@ -85,6 +85,10 @@ class FusedKernelWarning(UserWarning):
     """Warns of a fused kernel that cannot be compiled, in whose place plain operations run."""
 
 
+class SourceWarning(UserWarning):
+    """Warns of parts that put the source back where the source's row is not the picture."""
+
+
 class PictureWarning(UserWarning):
     """Warns of a picture whose colours may be shown otherwise elsewhere."""
 

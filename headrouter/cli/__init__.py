@@ -21,6 +21,7 @@ from headrouter.errors import (
     PluginWarning,
     PromptWarning,
     RecordWarning,
+    SourceWarning,
     printable,
 )
 from headrouter.version import __version__
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         for category in (PictureWarning, PluginWarning, PromptWarning, RecordWarning):
             warnings.simplefilter("always", category)
+        warnings.simplefilter("default", SourceWarning)  # once, not for each picture
         warnings.showwarning = _show_warning
         try:
             code = _run_to_exit(sys.argv[1:] if argv is None else argv)

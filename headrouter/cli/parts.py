@@ -41,10 +41,11 @@ def _parts(
     from headrouter.editing.assembly import default_inversion, part_class
 
     operators = [part_class("operator", name) for name in arguments.operator or ["none"]]
-    methods = [part_class("method", name) for name in arguments.method or ["headrouter"]]
+    inversion = part_class("inversion", arguments.inversion or default_inversion(arguments.backbone))
+    methods = [part_class("method", name) for name in arguments.method or [inversion.default_method]]
     fields: dict[str, Any] = {
         "backbone": part_class("backbone", arguments.backbone),
-        "inversion": part_class("inversion", arguments.inversion or default_inversion(arguments.backbone)),
+        "inversion": inversion,
         "operator": operators[0] if len(operators) == 1 else tuple[tuple(operators)],  # type: ignore[misc]
         "method": methods[0] if len(methods) == 1 else tuple[tuple(methods)],  # type: ignore[misc]
     }

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from headrouter.config.configuration import Parameters, validate
 from headrouter.errors import IncompatibleError, InvalidInputError, UnknownNameError
@@ -18,6 +18,8 @@ from headrouter.sampling.velocity_operator import NoOperator, VelocityOperator
 
 Part = TypeVar("Part", bound=Parameters)
 Methods = str | Method | Sequence[str | Method] | None
+AUTO: Final = "auto"
+"""Stands for the method that suits the inversion, :attr:`~headrouter.sampling.inversion.Inversion.default_method`."""
 Operators = str | VelocityOperator | Sequence[str | VelocityOperator] | None
 Steering = Inversion | VelocityOperator | Method
 """Parts that an edit is composed of beside the backbone."""
@@ -31,6 +33,11 @@ def inversion_of(choice: str | Inversion, values: Mapping[str, Any] | None = Non
 def methods_of(choice: Methods, values: Mapping[str, Any] | None = None) -> tuple[Method, ...]:
     """Return methods by name or object, one or several; None is none. ``values`` are parameters of a single named one."""
     return _parts("method", Method, choice, values)  # type: ignore[type-abstract]
+
+
+def steering_of(choice: Methods, inversion: Inversion) -> tuple[Method, ...]:
+    """Return methods as :func:`methods_of`, and those that suit the inversion where the choice is ``auto``."""
+    return methods_of(inversion.default_method if isinstance(choice, str) and choice == AUTO else choice)
 
 
 def operators_of(choice: Operators, values: Mapping[str, Any] | None = None) -> tuple[VelocityOperator, ...]:

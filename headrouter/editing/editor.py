@@ -17,6 +17,7 @@ from PIL import Image
 from headrouter import renamed
 from headrouter.config.configuration import python_number
 from headrouter.editing.assembly import (
+    AUTO,
     Methods,
     Operators,
     Steering,
@@ -27,6 +28,7 @@ from headrouter.editing.assembly import (
     name_of,
     operators_of,
     refuse_misfits,
+    steering_of,
 )
 from headrouter.editing.batch import Batch, Task
 from headrouter.editing.inverted_latents import InvertedLatents, starts
@@ -52,7 +54,8 @@ class Editor:
     Args:
         backbone: Name of a registered backbone (``"sd3.5"``, ``"flux"``, ``"sd3"``), its parameters, or a loaded backbone.
         inversion: Name or object of the inversion; if None, ``"rf"``, or ``"instruct"`` for a model that edits by instructions.
-        method: Name or object of what steers the edit, or a list of them, applied in order; None or ``"none"``: nothing.
+        method: Name or object of what steers the edit, or a list of them, applied in order; None or ``"none"``: nothing. ``"auto"``
+            is what suits the inversion: ``"headrouter"``, or nothing with ``instruct``.
         operators: Name or object of what changes the velocity between model and inversion, or a list of them, applied in order.
         model: Short name, hub id, local folder or single file of the weights; the backbone's default if None.
         pipeline: An already loaded diffusers pipeline to use as it is.
@@ -72,7 +75,7 @@ class Editor:
         self,
         backbone: str | Backbone | BackboneParameters = "sd3.5",
         inversion: str | Inversion | None = None,
-        method: Methods = "headrouter",
+        method: Methods = AUTO,
         *,
         operators: Operators = None,
         model: str | None = None,
@@ -101,7 +104,7 @@ class Editor:
             )
         self.inversion = inversion_of(default_inversion(backbone) if inversion is None else inversion)
         self.operators = operators_of(operators)
-        self.methods = methods_of(method)
+        self.methods = steering_of(method, self.inversion)
         refuse_misfit_operators(self.operators, self.inversion, name_of=name_of)
         given: dict[str, Any] = {"device": device, "dtype": dtype, "offload": offload}
         given |= {"variant": variant, "base": base, "quantize": quantize, "max_sequence_length": max_sequence_length}
@@ -114,7 +117,7 @@ class Editor:
     def with_parts(
         self,
         inversion: str | Inversion | None = None,
-        method: Methods = "headrouter",
+        method: Methods = AUTO,
         *,
         operators: Operators = None,
         progress: bool | Progress | None = None,
@@ -130,7 +133,7 @@ class Editor:
         """
         other = copy(self)
         other.inversion = inversion_of(default_inversion(self.backbone) if inversion is None else inversion)
-        other.operators, other.methods = operators_of(operators), methods_of(method)
+        other.operators, other.methods = operators_of(operators), steering_of(method, other.inversion)
         refuse_misfit_operators(other.operators, other.inversion, name_of=name_of)
         parts: tuple[Steering, ...] = (other.inversion, *other.operators, *other.methods)
         refuse_misfits(self.backbone.provides, self._backbone_record["name"] or self.backbone.name, parts)

@@ -11,15 +11,17 @@ from headrouter.config.configuration import Override, validate
 from headrouter.config.yaml_document import Document
 from headrouter.editing import tuning
 from headrouter.editing.assembly import (
+    AUTO,
     Methods,
     Operators,
+    default_inversion,
     inversion_of,
-    methods_of,
     model_of,
     name_of,
     operators_of,
     part_class,
     refuse_misfits,
+    steering_of,
 )
 from headrouter.editing.record import masks_of
 from headrouter.editing.request import Side, Text
@@ -35,14 +37,8 @@ from headrouter.plugins.specifications import KINDS, Kind
 from headrouter.sampling.inversion import Inversion
 from headrouter.sampling.velocity_operator import VelocityOperator
 
-DEFAULTS: Final[Mapping[Kind, str]] = {
-    "backbone": "sd3.5",
-    "inversion": "rf",
-    "operator": "none",
-    "method": "headrouter",
-    "mask": "none",
-}
-"""The parts of a configuration that does not name them."""
+DEFAULTS: Final[Mapping[Kind, str]] = {"backbone": "sd3.5", "operator": "none", "mask": "none"}
+"""The parts of a configuration that does not name them, of the kinds that depend on no other, see :func:`with_defaults`."""
 SEVERAL: Final[frozenset[Kind]] = frozenset({"operator", "method"})
 """Kinds of which a configuration takes any number, in order."""
 _MACHINE: Final = frozenset({"device", "offload"})
@@ -61,8 +57,8 @@ class Knobs(tuning.Knobs):
 def configure(
     name: str,
     backbone: str | BackboneParameters = DEFAULTS["backbone"],
-    inversion: str | Inversion = DEFAULTS["inversion"],
-    method: Methods = DEFAULTS["method"],
+    inversion: str | Inversion | None = None,
+    method: Methods = AUTO,
     *,
     operator: Operators = DEFAULTS["operator"],
     mask: Any = DEFAULTS["mask"],
@@ -74,7 +70,7 @@ def configure(
 
     Args:
         name: For tables and folders.
-        backbone, inversion, operator, method: The parts.
+        backbone, inversion, operator, method: The parts; where inversion and method are left out, those that suit.
         mask: Where the edits may act, see :func:`~headrouter.masks.part.mask_of`.
         model: Weights: short name, hub id or folder; the backbone's own if empty.
         fallback: Steps, guidance and area of a model whose registration does not say.
@@ -85,9 +81,10 @@ def configure(
     """
     chosen = part_class("backbone", backbone)() if isinstance(backbone, str) else backbone
     given = validate(Knobs, knobs)
-    operators, methods = operators_of(operator), methods_of(method)
+    used = inversion_of(default_inversion(chosen) if inversion is None else inversion)
+    operators, methods = operators_of(operator), steering_of(method, used)
     rest: dict[str, Any] = {"fallback": fallback, "mask": mask_of(mask)}
-    return resolve(name, chosen, model, inversion_of(inversion), operators, methods, given, **rest)
+    return resolve(name, chosen, model, used, operators, methods, given, **rest)
 
 
 def read_configuration(
@@ -117,8 +114,8 @@ def read_configuration(
     if not isinstance(tree, Mapping):
         raise InvalidInputError(f"a configuration must be a mapping (got {tree!r}).")
     whole = [override for override in overrides if len(override.path) == 1 and override.path[0] in KINDS]
-    tree = {str(kind): name for kind, name in DEFAULTS.items()} | dict(tree)
-    tree |= {override.path[0]: override.value for override in whole}
+    tree = dict(tree) | {override.path[0]: override.value for override in whole}
+    tree = with_defaults(tree)
     classes: list[Any] = []
     for kind in KINDS:
         listed = kind in SEVERAL and isinstance(tree[kind], list)
@@ -131,6 +128,25 @@ def read_configuration(
     operators, methods = (one if isinstance(one, tuple) else (one,) for one in (given.operator, given.method))
     rest: dict[str, Any] = {"label": label, "fallback": fallback, "mask": given.mask}
     return resolve(name, given.backbone, model, given.inversion, operators, methods, knobs, **rest)
+
+
+def with_defaults(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a configuration, and the names of those that suit them where it names none.
+
+    Args:
+        chosen: Parts by kind, as plain data.
+
+    Raises:
+        HeadRouterError: a backbone or an inversion that is none.
+    """
+    found: dict[str, Any] = {str(kind): name for kind, name in DEFAULTS.items()} | dict(chosen)
+    if "inversion" not in found:
+        backbone = found["backbone"]
+        part_of("backbone", backbone)  # refuses what is none
+        found["inversion"] = default_inversion(backbone["name"] if isinstance(backbone, Mapping) else backbone)
+    if "method" not in found:
+        found["method"] = part_of("inversion", found["inversion"])[0].default_method
+    return found
 
 
 @functools.lru_cache(maxsize=1000)

@@ -7,7 +7,7 @@ many runs. Several methods act in the order in which they are listed.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from jaxtyping import Float
 from torch import Tensor
@@ -167,6 +167,9 @@ class MethodRun(renamed.Renamed, ABC, renamed={"evidence": "diagnostics"}):
 
 class Method(Parameters, ABC):
     """Steers edits by its parameters, which are its fields."""
+
+    restores_source: ClassVar[bool] = False
+    """Whether it puts the source's latents in the edit's place, so that the source's row should be the picture."""
 
     @property
     @abstractmethod

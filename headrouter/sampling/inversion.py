@@ -129,6 +129,9 @@ class Inversion(Parameters, ABC):
     takes_references: ClassVar[bool] = False
     """Whether the picture is given to the model as a reference, beside the picture that it makes, and prompts are instructions."""
 
+    default_method: ClassVar[str] = "headrouter"
+    """Name of the method that steers edits where the user names none; ``none`` where edits are best left alone."""
+
     steps: int | None = Field(
         None, ge=1, le=10_000, description="N, steps of the time grid; the model's default if not given."
     )
@@ -192,6 +195,14 @@ class Inversion(Parameters, ABC):
         The model then evaluates the source only where a method pairs with it, and gives zeros as its velocity elsewhere.
         """
         return False
+
+    @property
+    def keeps_source_by(self) -> Mapping[str, Any]:
+        """Return the values of parameters that make the source's row the picture; none where it is the picture already.
+
+        Where there are some, a part that puts the source's latents or velocity in the edit's place puts back something else.
+        """
+        return {}
 
     @property
     def has_source_velocity(self) -> bool:

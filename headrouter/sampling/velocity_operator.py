@@ -77,6 +77,9 @@ class VelocityOperator(Parameters, ABC):
     needs_source: ClassVar[bool] = True
     """Whether it compares with the source's velocity, so that the source's row runs as long as it acts."""
 
+    restores_source: ClassVar[bool] = False
+    """Whether it puts the source's velocity in the edit's place, so that the source's row should be the picture."""
+
     neutral: ClassVar[Mapping[str, Any]]
     """Values of parameters at which it changes nothing, to the bit."""
 

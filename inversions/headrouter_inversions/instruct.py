@@ -6,8 +6,8 @@ sequence. Nothing of the picture is in the latents: x starts as noise ε, and ev
 A source's row that is held steps along (x − x_0)/σ instead: it is the line from ε to the picture's latents x_0.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, final
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, final
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -27,6 +27,7 @@ class Instruct(HoldsSource, OneWay):
     """
 
     takes_references: ClassVar[bool] = True
+    default_method: ClassVar[str] = "none"
 
     null_instruction: str | None = Field(
         "",
@@ -61,6 +62,11 @@ class Instruct(HoldsSource, OneWay):
     def source_is_known(self) -> bool:
         """Return whether the source is held."""
         return self.hold_source
+
+    @property
+    def keeps_source_by(self) -> Mapping[str, Any]:
+        """Return ``hold_source``, unless the row is held or there is none."""
+        return {} if self.hold_source or self.null_instruction is None else {"hold_source": True}
 
     def sampling_guidance(self, row_is_source: bool, guidance: float) -> float:
         """Return the same guidance for all rows."""

@@ -50,6 +50,9 @@ def offered(studio: Studio, kind: Kind) -> list[str]:
 
 def default(studio: Studio, kind: Kind) -> str:
     """Return the name of the part that a page begins with."""
+    if kind == "method":
+        name: str = part_class("inversion", studio.default_inversion).default_method
+        return name
     return studio.default_inversion if kind == "inversion" else DEFAULTS[kind]
 
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import torch
 from pydantic import Field, model_validator
@@ -28,6 +28,8 @@ class LocalBlend(Method):
     x_e ← x_r + M·(x_e − x_r) after a step; a hard mask gives one or the other to the bit. Each edit has a mask of its own with its
     source. It composes with any method, and any place in the list gives the same mask.
     """
+
+    restores_source: ClassVar[bool] = True
 
     blend: StepOrFraction = Field(
         0.5,

@@ -6,6 +6,7 @@ from typing import Any, Final
 from PIL import Image
 
 from headrouter.config.controls import controls_of
+from headrouter.editing.assembly import AUTO
 from headrouter.editing.editor import Editor
 from headrouter.editing.request import Request
 from headrouter.editing.result import Result
@@ -53,7 +54,9 @@ def edit_node(io: Any) -> Node:
         ),
         io.Custom(INVERSION).Input("inversion", optional=True, tooltip="Not connected: the model's."),
         io.Custom(OPERATORS).Input("operators", optional=True, tooltip="Not connected: none."),
-        io.Custom(METHODS).Input("methods", optional=True, tooltip="Not connected: headrouter."),
+        io.Custom(METHODS).Input(
+            "methods", optional=True, tooltip="Not connected: what suits the inversion, headrouter or none."
+        ),
     ]
 
     def run(
@@ -68,7 +71,7 @@ def edit_node(io: Any) -> Node:
         references: Any = None,
         inversion: Any = None,
         operators: Any = None,
-        methods: Any = "headrouter",
+        methods: Any = AUTO,
         **knobs: Any,
     ) -> tuple[Any, ...]:
         editor = model.with_parts(inversion, methods, operators=operators, progress=comfy_progress())

@@ -23,6 +23,7 @@ from headrouter.sampling.velocity_operator import OperatorRun, VelocityEvent, Ve
 class MaskOperator(VelocityOperator):
     """Multiplies an edit's difference from its source by a mask; all ones are the plain edit, all zeros the source's row."""
 
+    restores_source: ClassVar[bool] = True
     neutral: ClassVar[Mapping[str, Any]] = {"strength": 0.0}
 
     mask: MaskPart | None = Field(

@@ -70,12 +70,15 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parts.add_argument("--model", metavar="NAME", help="weights: short name or folder (default: shapes)")
     alone = parser.add_argument_group("one configuration", "Without --config.")
     alone.add_argument("--name", help="name of the configuration (default: made from its parts)")
-    alone.add_argument("--inversion", metavar="NAME", help="name of the inversion (default: rf)")
+    alone.add_argument("--inversion", metavar="NAME", help="name of the inversion (default: that of the backbone)")
     alone.add_argument(
         "--operator", action="append", metavar="NAME", help="velocity operator (default: none); repeat for several"
     )
     alone.add_argument(
-        "--method", action="append", metavar="NAME", help="method that steers (default: headrouter); repeat for several"
+        "--method",
+        action="append",
+        metavar="NAME",
+        help="method that steers (default: headrouter, or none with instruct); repeat for several",
     )
     alone.add_argument("--preset", metavar="NAME", help="published or measured values, listed by 'headrouter presets'")
     alone.add_argument("--keep", type=float, metavar="0..1", help="share of the source to keep (η)")
@@ -143,25 +146,20 @@ def run(arguments: argparse.Namespace) -> int:
 def _chosen(arguments: argparse.Namespace) -> "list[Configuration]":
     from fnmatch import fnmatchcase
 
+    from headrouter.experiments.composing import with_defaults
     from headrouter_shapes.bench.study import read_configuration, read_study
 
     overrides = _parameters(arguments.param)
     if arguments.config is None:
-        names = arguments.method or ["headrouter"]
-        changing = arguments.operator or ["none"]
-        data = {
-            "inversion": arguments.inversion or "rf",
-            "operator": changing[0] if len(changing) == 1 else changing,
-            "method": names[0] if len(names) == 1 else names,
-            **{key: getattr(arguments, key) for key in _ALONE[4:] if getattr(arguments, key) is not None},
-        }
-        words = [str(data["inversion"]), *(arguments.operator or ()), *names]
-        words += [f"{key}={data[key]}" for key in _ALONE[4:] if key in data]
-        name = arguments.name or " ".join([*words, *arguments.param])
-        chosen = [
-            read_configuration(name, arguments.model or "shapes", {**data, "backbone": backbone}, overrides)
-            for backbone in arguments.backbone or ["sd3.5"]
-        ]
+        given = {key: getattr(arguments, key) for key in _ALONE[1:] if getattr(arguments, key) is not None}
+        given |= {key: given[key][0] for key in ("operator", "method") if len(given.get(key, ())) == 1}
+        chosen = []
+        for backbone in arguments.backbone or ["sd3.5"]:
+            data = with_defaults({"backbone": backbone, **given})
+            words = [data["inversion"], *(arguments.operator or ()), *(arguments.method or [data["method"]])]
+            words += [f"{key}={given[key]}" for key in _ALONE[4:] if key in given]
+            name = arguments.name or " ".join([*words, *arguments.param])
+            chosen.append(read_configuration(name, arguments.model or "shapes", data, overrides))
     else:
         if ignored := [f"--{key}" for key in _ALONE if getattr(arguments, key) is not None]:
             raise InvalidInputError(

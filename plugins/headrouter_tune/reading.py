@@ -10,7 +10,7 @@ from pydantic import create_model
 from headrouter.config.configuration import Parameters, unknown_name, validate
 from headrouter.config.yaml_document import Document
 from headrouter.errors import HeadRouterError, InvalidInputError
-from headrouter.experiments.composing import DEFAULTS, SEVERAL, Knobs, part_of
+from headrouter.experiments.composing import SEVERAL, Knobs, part_of, with_defaults
 from headrouter.experiments.file.matrix import KNOBS
 from headrouter.experiments.file.options import read_part
 from headrouter.experiments.file.sweep import label_of, short
@@ -90,7 +90,7 @@ def _target(key: str, document: Document, base: Mapping[str, Any]) -> _Target:
             f"search: {{{'.'.join(rest)}: …}}}}, …]`."
         )
     kind: Any = first
-    given = base.get(kind, DEFAULTS[kind])
+    given = with_defaults(base)[kind]
     listed = isinstance(given, list) and kind in SEVERAL
     classes = [part_of(kind, one)[0] for one in (given if listed else [given])]
     if rest[0].isdecimal() and listed and int(rest[0]) < len(classes) and len(rest) == 2:

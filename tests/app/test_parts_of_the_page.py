@@ -371,6 +371,7 @@ def test_a_page_asks_for_what_the_model_takes(studio: Studio) -> None:
     assert instructed["instruction"] and instructed["further reference pictures"]
     assert not {"source prompt", "target prompt"} & {*instructed}
     assert "further reference pictures" not in labels(studio)
+    assert [choices.default(one, "method") for one in (both, alone)] == ["headrouter", "none"]
     assert choices.offered(alone, "inversion") == ["instruct"] and "instruct" in choices.offered(both, "inversion")
 
 

@@ -221,7 +221,8 @@ def test_a_model_of_instructions_needs_no_source_prompt(comfy: Comfy) -> None:
         "steps": 2,
         "size": "[64, 64]",
     }
-    image, mask, _, _ = comfy.run({1: ("headrouter.edit", inputs)})[1]
+    image, mask, record, _ = comfy.run({1: ("headrouter.edit", inputs)})[1]
+    assert [one["name"] for one in json.loads(record)["methods"]] == ["none"]
     assert np.array_equal(
         pixels(image[0]), pixels(editor.edit(PICTURE, "make the star red", steps=2, size=(64, 64)).image)
     )

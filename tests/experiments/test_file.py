@@ -75,6 +75,24 @@ def test_a_pair_that_cannot_work_is_left_out_of_a_matrix_and_refused_in_a_list()
         read("configurations: [{name: a, inversion: euler, method: none, preset: stylization}]")
 
 
+def test_what_a_file_leaves_out_is_what_suits_the_rest() -> None:
+    """The inversion suits the backbone, and the method the inversion; a combination has its own."""
+    text = "backbone: flux-kontext\nconfigurations: [{name: a}]\nmatrix: {backbone: [flux-kontext, sd3.5]}"
+    experiment = read(text)
+    assert names(experiment) == ["flux-kontext instruct", "flux-kontext a", "sd3.5 rf + headrouter"]
+    assert (
+        not experiment.skipped
+        and composed(experiment.configurations[0]).hash == composed(experiment.configurations[1]).hash
+    )
+    both = "{backbone: {name: flux2, model: dev}, size: [64, 64], inversion: [rf, instruct]"
+    assert names(read(f"matrix: {both}}}")) == ["flux2-dev rf + headrouter", "flux2-dev instruct"]
+    assert len(names(read(f"matrix: {both}, method: [none, headrouter]}}"))) == 4
+    steered = read("matrix: {inversion: rf}", "method.gamma=0.3").configurations[0]
+    assert composed(steered).methods == (HeadRouter(gamma=0.3),)
+    with pytest.raises(InvalidInputError, match=r"--set method.gamma: .*unknown name"):
+        read("matrix: {backbone: flux-kontext}", "method.gamma=0.3")
+
+
 def test_lists_matrices_editors_and_references_stand_together() -> None:
     experiment = read(
         "backbone: [sd3.5, flux]\n"

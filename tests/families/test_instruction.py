@@ -17,7 +17,7 @@ from PIL import Image
 from headrouter import Editor, replay
 from headrouter.cli import main
 from headrouter.editing.record_file import record_from
-from headrouter.errors import IncompatibleError, InvalidInputError
+from headrouter.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from headrouter.experiments.composing import configure
 from headrouter.methods.head_router.head_routing import HeadRouting
 from headrouter.methods.head_router.method import HeadRouter
@@ -93,6 +93,22 @@ def test_headrouter_compares_with_the_null_instruction(kontext):
     assert worded.source_prompt.text == "keep the picture"
 
 
+def test_the_method_where_none_is_named_is_the_inversions(kontext, klein):
+    """By instructions nothing steers, the stock pipeline's edit; with captions HeadRouter does."""
+    default, plain = Editor(kontext, progress=False), editor(kontext)
+    assert np.array_equal(default.edit(picture(), **ASKED).image, plain.edit(picture(), **ASKED).image)
+    steering = [HeadRouter()]
+    captions = Editor(klein, progress=False)
+    assert [*captions.methods] == steering and [*captions.with_parts("instruct", "headrouter").methods] == steering
+    unsteered = captions.with_parts("instruct"), default, default.with_parts(), Editor(klein, "instruct")
+    assert not any(isinstance(method, HeadRouter) for one in unsteered for method in one.methods)
+    study = configure("study", "flux-kontext", model="dev")
+    assert isinstance(study.inversion, Instruct) and not study.methods
+    assert [*configure("study", "flux2", model="dev").methods] == steering
+    with pytest.raises(UnknownNameError, match="'auto'"):
+        Editor(klein, method=["auto", "maps"])
+
+
 def test_pictures_that_are_edited_together_are_each_its_own_reference(kontext):
     together = editor(kontext, HeadRouter()).edit_together([picture(0), picture(1)], **ASKED)
     for seed, found in enumerate(together):
@@ -113,7 +129,7 @@ def test_what_cannot_work_is_refused_by_name(kontext):
     with pytest.raises(IncompatibleError, match=r"'instruct'.* needs reference-pictures, which `backbone` 'sd3.5'"):
         Editor("sd3.5", "instruct", model="nowhere/at-all")
     with pytest.raises(IncompatibleError, match="`backbone` 'flux-kontext' is made for instructions"):
-        configure("study", "flux-kontext", model="dev")
+        configure("study", "flux-kontext", "rf", model="dev")
     with pytest.raises(
         IncompatibleError, match=r"`source_prompt` 'a cat' would have no effect: `inversion` 'instruct'"
     ):
@@ -138,6 +154,7 @@ def test_a_saved_edit_runs_again_and_so_does_the_command_line(tmp_path):
     assert main(["edit", str(tmp_path / "cat.png"), *words, *more]) == 0
     record = json.loads((tmp_path / "out" / "result.json").read_text())
     assert record["inversion"]["name"] == "instruct" and record["inversion"]["null_instruction"] == ""
+    assert [one["name"] for one in record["methods"]] == ["none"]
     again = replay(tmp_path / "out", progress=False)
     with Image.open(tmp_path / "out" / "edit-0.png") as first:
         assert np.array_equal(again.image, first)

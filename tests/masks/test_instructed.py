@@ -1,5 +1,6 @@
 """Masks where prompts are instructions: each source of a mask and each part that takes one works there, or is refused by name."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from headrouter_shapes.world.render import render
 from headrouter import Editor
 from headrouter.cli import main
 from headrouter.config.configuration import validate
-from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError
+from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError, SourceWarning
 from headrouter.masks.part import mask_of
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.testing.toy import ToyMMDiT
@@ -89,7 +90,9 @@ def test_each_part_that_takes_a_mask_obeys_it_on_instructions(kontext: Any, part
 def test_a_held_source_is_the_picture_through_the_autoencoder(kontext: Any) -> None:
     """It is known without the model; a row under the null instruction is another picture."""
     nowhere = LocalBlend(blend=1.0, mask=~mask_of("none"))
-    held, free = (edit(kontext, nowhere, inversion) for inversion in (HELD, Instruct()))
+    held = edit(kontext, nowhere)
+    with pytest.warns(SourceWarning):
+        free = edit(kontext, nowhere, Instruct())
     given = torch.from_numpy(np.array(PICTURE, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
     through = kontext.decode(kontext.encode_image(given))[0]
     back = ((through.clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).numpy()
@@ -112,6 +115,50 @@ def test_a_held_source_is_the_picture_through_the_autoencoder(kontext: Any) -> N
 def test_without_a_null_instruction_the_refusal_names_it(parts: dict[str, Any]) -> None:
     with pytest.raises(IncompatibleError, match=r"Give `inversion\.null_instruction`, which asks for no change"):
         edit(ToyMMDiT(), inversion=Instruct(null_instruction=None), size=(32, 32), **parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        ({"method": ["headrouter", LocalBlend(mask="velocity")]}, "`method` 'local-blend' keeps"),
+        ({"operators": ["projection", MaskOperator(mask="velocity")]}, "`operator` 'mask' keeps"),
+    ],
+    ids=["local-blend", "operator"],
+)
+def test_a_part_that_puts_back_what_is_not_the_picture_warns_once(parts: dict[str, Any], named: str) -> None:
+    """With what to set: then, and for parts that only compare, there is no warning."""
+    toy, asked = ToyMMDiT(), {"size": (32, 32)}
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            edit(toy, inversion=Instruct(), **parts, **asked)
+    (one,) = seen
+    assert one.category is SourceWarning
+    assert str(one.message).startswith(named) and "`inversion` 'instruct'" in str(one.message)
+    assert "Set `inversion.hold_source=true`" in str(one.message)
+    edit(toy, **parts, **asked)
+    edit(toy, "headrouter", Instruct(), **asked)
+    edit(toy, inversion="rf", **parts, **asked)
+
+
+def test_the_command_line_warns_in_a_sentence(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Once, not for each picture."""
+    for name in ("first", "second"):
+        PICTURE.save(tmp_path / f"{name}.png")
+    words = [
+        "edit",
+        str(tmp_path / "*.png"),
+        "--prompt",
+        INSTRUCTION,
+        "--backbone",
+        "flux-kontext",
+        "--model",
+        "shapes",
+    ]
+    words += ["--steps", "1", "--method", "local-blend", "--mask", "attention", "--no-progress"]
+    assert main([*words, "-o", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().err
+    assert said.count("warning:") == said.count("warning: `method` 'local-blend' keeps the source in places") == 1
 
 
 def test_the_command_line_refuses_words_of_an_instruction(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:

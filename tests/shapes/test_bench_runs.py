@@ -146,6 +146,13 @@ def test_a_model_that_is_given_the_picture_has_no_generation_as_a_reference() ->
     assert [one.name for one in references([plain])] == ["reference source", "reference target"]
 
 
+def test_what_is_left_out_suits_the_backbone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "shapes", "--list", "--out", str(tmp_path), "--backbone", "flux-kontext", "--backbone", "sd3.5"]
+    assert main([*words, "--steps", "9"]) == 0
+    listed = [line.rsplit("  ", 1)[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == ["flux-kontext  instruct none steps=9", "sd3.5  rf headrouter steps=9"]
+
+
 def test_each_backbone_has_references_of_its_own() -> None:
     """SD3 and SD3.5 are loaded with the same parameters; they are two models all the same."""
     both = [configure(name, name, "euler", None, model="somebody/weights") for name in ("sd3", "sd3.5")]

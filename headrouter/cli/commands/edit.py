@@ -79,7 +79,10 @@ def add(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="operator that changes the velocity between model and inversion (default: none); repeat for several",
     )
     parts.add_argument(
-        "--method", action="append", metavar="NAME", help="method that steers (default: headrouter); repeat for several"
+        "--method",
+        action="append",
+        metavar="NAME",
+        help="method that steers (default: headrouter, or none with instruct); repeat for several",
     )
     knobs = parser.add_argument_group("knobs")
     knobs.add_argument(

@@ -1,13 +1,15 @@
 """Apply presets and knobs, values that a user sets by one word, to the parts that have them."""
 
+import json
+import warnings
 from collections.abc import Sequence, Set
 from typing import Literal
 
-from headrouter.editing.assembly import Part, changed, name_of
+from headrouter.editing.assembly import Part, changed, kind_of, name_of
 from headrouter.editing.tuning.knob import field_of, with_knob
 from headrouter.editing.tuning.plan import Knobs, Only, Plan
 from headrouter.editing.tuning.preset import with_preset
-from headrouter.errors import IncompatibleError
+from headrouter.errors import IncompatibleError, SourceWarning
 from headrouter.imaging.pasting import FEATHER
 from headrouter.masks.mask import Mask, NoMask
 from headrouter.methods.method import Method
@@ -37,6 +39,9 @@ def settle(
 
     Raises:
         HeadRouterError: what cannot be done, and a preset, mask or knob that would have no effect.
+
+    Warns:
+        SourceWarning: parts put the source back, and the source's row is not the picture.
     """
     if knobs.steps is not None:
         inversion = changed(inversion, {"steps": knobs.steps})
@@ -60,6 +65,8 @@ def settle(
     for one in plan.at_strengths() if strength else ():  # refused before a model runs
         one.inversion.sampling_steps(steps)
         refuse_misfit_operators(operators, one.inversion, steps, name_of)
+    if only is None:
+        _warn_of_another_source(inversion, (*operators, *chosen))
     return plan
 
 
@@ -91,6 +98,26 @@ def with_mask(
             "original pixels back there."
         )
     return tuple(changing), tuple(steering)
+
+
+def _warn_of_another_source(inversion: Inversion, parts: Sequence[VelocityOperator | Method]) -> None:
+    """Warn of parts that put the source back where the source's row is not the picture.
+
+    Python shows it once.
+
+    Warns:
+        SourceWarning: naming them, and what to set.
+    """
+    restoring = [f"`{kind_of(part)}` {name_of(kind_of(part), part)!r}" for part in parts if part.restores_source]
+    settings = [f"`inversion.{name}={json.dumps(value)}`" for name, value in inversion.keeps_source_by.items()]
+    if restoring and settings:
+        warnings.warn(
+            f"{', '.join(restoring)} keeps the source in places, and the source's row of `inversion` "
+            f"{name_of('inversion', inversion)!r} with these parameters is not the picture, but what the model makes of it. Set "
+            f"{', '.join(settings)}, with which it is the picture.",
+            SourceWarning,
+            stacklevel=2,
+        )
 
 
 def _masked(part: Part, mask: Mask | None) -> Part:

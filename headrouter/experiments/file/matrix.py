@@ -8,6 +8,7 @@ from typing import Any
 
 from headrouter.config.configuration import Override, unknown_name, validate
 from headrouter.config.yaml_document import Document
+from headrouter.editing.assembly import default_inversion, part_class
 from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError
 from headrouter.experiments.composing import DEFAULTS, Knobs, resolve
 from headrouter.experiments.configuration import Configuration
@@ -60,15 +61,12 @@ def read_matrix(document: Document, model: str, overrides: Sequence[Override] = 
     axes: dict[Kind, list[Option]] = {}
     for kind in KINDS:
         axes[kind] = []
-        entries = document.data.get(kind, DEFAULTS[kind])
-        listed = isinstance(entries, list)
-        if listed and not entries:
+        if document.data.get(kind) == []:
             wrong.append(
                 f"{document.locate((kind,))}: `matrix.{kind}` is empty; give a name at least, or leave it out."
             )
         own = [one for one in overrides if one.path[0] == kind]
-        for place in range(len(entries) if listed else 1):
-            entry = document.at(kind, place) if listed else _single(document, kind, entries)
+        for entry in _entries(document, kind, axes):
             for swept in sweeps[kind]:
                 try:
                     axes[kind] += read_options(kind, entry, own, swept)
@@ -104,6 +102,8 @@ def _expanded(
     combinations = itertools.product(*(axes[kind] for kind in KINDS))
     for chosen, (words, given) in itertools.product(combinations, knobs):
         options = dict(zip(KINDS, chosen, strict=True))
+        if not all(kind in document.data or _suits(kind, options) for kind in KINDS):
+            continue
         if sum([one.matches(options, given) for one in exclusions]):  # asks all of them, since each counts its own
             continue
         try:
@@ -163,5 +163,25 @@ def _sweeps(document: Document) -> dict[Any, list[Any]]:
     return found
 
 
-def _single(document: Document, kind: Kind, entry: Any) -> Document:
-    return document.at(kind) if kind in document.data else Document(entry, document.name)
+def _entries(document: Document, kind: Kind, axes: Mapping[Kind, Sequence[Option]]) -> list[Document]:
+    """Return the entries of an axis; where it is left out, the defaults of the axes before it."""
+    if kind in document.data:
+        several = isinstance(document.data[kind], list)
+        return (
+            [document.at(kind, place) for place in range(len(document.data[kind]))] if several else [document.at(kind)]
+        )
+    before = itertools.product(*(axes[one] for one in KINDS[: KINDS.index(kind)]))
+    names = dict.fromkeys(_default(kind, dict(zip(KINDS, chosen, strict=False))) for chosen in before)
+    return [Document(name, document.name) for name in names]
+
+
+def _suits(kind: Kind, options: Mapping[Kind, Option]) -> bool:
+    """Return whether the option of an axis that is left out is the default of the options before it."""
+    return type(options[kind].parts[0]) is part_class(kind, _default(kind, options))
+
+
+def _default(kind: Kind, options: Mapping[Kind, Option]) -> str:
+    if kind == "method":
+        name: str = options["inversion"].parts[0].default_method
+        return name
+    return default_inversion(options["backbone"].parts[0]) if kind == "inversion" else DEFAULTS[kind]
