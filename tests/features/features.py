@@ -29,8 +29,8 @@ from headrouter_chroma.parameters import ChromaParameters
 from headrouter_chroma.testing import tiny_chroma
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3, tiny_sd35
 from headrouter_flux.parameters import FluxParameters
-from headrouter_flux2.parameters import KleinParameters
-from headrouter_flux2.testing import tiny_klein
+from headrouter_flux2.parameters import Flux2Parameters, KleinParameters
+from headrouter_flux2.testing import tiny_flux2, tiny_klein
 from headrouter_flux_kontext.parameters import KontextParameters
 from headrouter_flux_kontext.testing import tiny_kontext
 from headrouter_injection.method import Injection
@@ -56,6 +56,7 @@ from headrouter_qwen_image_edit.testing import tiny_qwen_image_edit
 from headrouter_sd3.parameters import SD3Parameters, SD35Parameters
 from headrouter_z_image.parameters import ZImageParameters
 from headrouter_z_image.testing import tiny_z_image
+from PIL import Image
 
 from headrouter import Editor, replay
 from headrouter.editing.editor import Methods
@@ -92,17 +93,19 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
 INSTRUCTED: dict[str, Callable[[], tuple[Any, Any]]] = {
     "FLUX.1 Kontext": lambda: (KontextParameters(), tiny_kontext()),
     "Qwen-Image-Edit": lambda: (EditParameters(), tiny_qwen_image_edit()),
+    "FLUX.2 dev, two references": lambda: (Flux2Parameters(max_sequence_length=192), tiny_flux2()),
 }
-"""Models that edit by instructions: there the prompt is the instruction, and no source prompt is given."""
+"""Models that edit by instructions: the prompt is the instruction, without a source prompt. FLUX.2 takes captions too."""
 
 COLUMNS = {**BACKBONES, **FAMILIES, **INSTRUCTED}
 
 Parts = tuple[Any, Any]
 SIZE = (48, 32)
+FURTHER = PICTURE.transpose(Image.Transpose.ROTATE_180).resize((32, 48))
 
 
 class ByInstructions:
-    """An editor that is given no source prompt."""
+    """An editor that is given no source prompt, and a further reference picture where the model takes several."""
 
     def __init__(self, tool: Editor):
         self._tool = tool
@@ -111,7 +114,8 @@ class ByInstructions:
         return getattr(self._tool, name)
 
     def edit(self, image: Any, prompt: Any, source: str = "", **asked: Any) -> Any:
-        return self._tool.edit(image, prompt, **asked)
+        several = self._tool.backbone.most_references > 1
+        return self._tool.edit(image, prompt, references=[FURTHER] if several else [], **asked)
 
     def invert(self, image: Any, source: str = "", **asked: Any) -> Any:
         return self._tool.invert(image, **asked)
@@ -119,7 +123,7 @@ class ByInstructions:
 
 def plain_inversion(parts: Parts, steps: int = 3) -> Any:
     """The plain inversion of a kind of model; by instructions the source's prompt is the null instruction."""
-    instructed = isinstance(parts[0], KontextParameters | EditParameters)
+    instructed = type(parts[0]) in (KontextParameters, EditParameters, Flux2Parameters)
     return Instruct(steps=steps, null_instruction=SOURCE) if instructed else Euler(steps=steps)
 
 
@@ -133,9 +137,12 @@ def of_kind(parts: Parts, inversion: Any = None, method: Methods = None, **value
     return ByInstructions(tool) if chosen.takes_references else tool
 
 
-def latents(parts: Parts, inversion: Any = None, method: Methods = None, **asked: Any) -> np.ndarray[Any, Any]:
+def latents(
+    parts: Parts, inversion: Any = None, method: Methods = None, operators: Any = None, **asked: Any
+) -> np.ndarray[Any, Any]:
     """The edited picture as numbers."""
-    result = editor(parts, inversion, method).edit(PICTURE, TARGET, SOURCE, size=SIZE, **asked)
+    tool = editor(parts, inversion, method, operators=operators)
+    result = tool.edit(PICTURE, TARGET, SOURCE, size=SIZE, **asked)
     return np.asarray(result.image).astype(np.float64)
 
 
@@ -166,14 +173,15 @@ def edits_by(inversion: Any) -> Callable[[Parts], None]:
 
 
 def changes_velocities(parts: Parts) -> None:
-    """Operators change the edit, and at their neutral values no bit of it."""
+    """Operators change the edit, and at their neutral values no bit of it.
+
+    Within a level by instructions: there the source's row is in the batch for them alone, and kernels may round by its size.
+    """
     own = plain_inversion(parts)
-    inversion = own if own.takes_references else FlowEdit(steps=2, last_steps=1.0)
-    (plain, neutral, changed) = (
-        np.asarray(editor(parts, inversion, operators=some).edit(PICTURE, TARGET, SOURCE, size=SIZE).image)
-        for some in (None, [Projection(strength=0.0), Gate(strength=0.0)], [Projection(), Gate()])
-    )
-    assert np.array_equal(neutral, plain) and not np.array_equal(changed, plain)
+    inversion, most = (own, 1) if own.takes_references else (FlowEdit(steps=2, last_steps=1.0), 0)
+    operators = None, [Projection(strength=0.0), Gate(strength=0.0)], [Projection(), Gate(threshold=0.5)]
+    plain, neutral, changed = (latents(parts, inversion, operators=some) for some in operators)
+    assert np.abs(neutral - plain).max() <= most < np.abs(changed - plain).max()
 
 
 def full_control(parts: Parts) -> None:
@@ -294,8 +302,9 @@ def blends(parts: Parts) -> None:
 
 
 def blends_by_words(parts: Parts) -> None:
-    """With injection, in either order: the same masks, each edit its own."""
-    methods = [Injection(), LocalBlend(mask=WordsMask(blocks=(0, 1), theta=0.95), blend=1.0)]
+    """With injection, in either order: the same masks, each edit its own; of an instruction the words are named."""
+    named = "a" if plain_inversion(parts).takes_references else ()
+    methods = [Injection(), LocalBlend(mask=WordsMask(blocks=(0, 1), theta=0.95, target_words=named), blend=1.0)]
     results = [
         editor(parts, method=order).edit(PICTURE, [TARGET, "a red cat"], SOURCE, size=SIZE)
         for order in (methods, methods[::-1])
