@@ -214,6 +214,7 @@ def test_the_file_to_begin_with_can_be_read(dataset: str, tmp_path: Path) -> Non
     write_new(tmp_path / "x.yaml", text)
     experiment = read_experiment(tmp_path / "x.yaml")
     assert experiment.dataset_name == dataset and experiment.baseline_of(experiment.configurations[0]) is not None
+    assert not experiment.skipped
     with pytest.raises(InvalidInputError, match="is there already; nothing was written"):
         write_new(tmp_path / "x.yaml", text)
 

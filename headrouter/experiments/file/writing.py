@@ -35,7 +35,7 @@ matrix:
   inversion:
     - euler
     - {{name: rf, sweep: {{stop: [6, 12]}}}}
-  method: [none, headrouter]
+  method: [none, headrouter]{instructed}
   # guidance: 3                # of all: steps, guidance, size, preset, keep, push, negative_prompt
   # sweep: {{guidance: [3, 5]}}
   # exclude:                   # combinations, by a part of what they are
@@ -53,6 +53,10 @@ matrix:
 baseline: {baseline}
 """
 
+_INSTRUCTED = """
+  # {names} edits by instructions, which these inversions do not take: a matrix of its own, where `inversion` and `method` that are
+  # left out are those that suit it"""
+
 _OTHER_WEIGHTS = """\
 # model: medium
 # Weights are of float32, so that results do not depend on the machine, unless a backbone has `dtype: bfloat16`.
@@ -69,7 +73,9 @@ def new_file(dataset: str = "shapes") -> str:
     assert isinstance(spec, ComponentSpec)
     models = [item for entry in registry().entries("model") if isinstance(item := entry.item, Model)]
     own = [model for model in models if model.name == spec.name]
-    backbones = list(dict.fromkeys(model.backbone for model in own)) or ["sd3.5"]
+    every = dict.fromkeys(model.backbone for model in own)
+    instructed = [name for name in every if "instructions" in registry().backbone(name).provides]
+    backbones = [name for name in every if name not in instructed] or ["sd3.5"]
     weights = "# Weights of every backbone that has no `model` of its own.\n"
     weights += f"model: {own[0].name}\n" if own else _OTHER_WEIGHTS
     return _TEXT.format(
@@ -80,6 +86,7 @@ def new_file(dataset: str = "shapes") -> str:
         metrics="".join(_metrics(spec.name)),
         model=weights,
         backbones=", ".join(backbones),
+        instructed=_INSTRUCTED.format(names=", ".join(instructed)) if instructed else "",
         first=backbones[0],
         editors="".join(_editors()),
         target=", target" if own else "",
