@@ -33,6 +33,11 @@ def one(driver: Chrome, selector: str) -> Any:
     return until(driver, lambda driver: driver.find_element(By.CSS_SELECTOR, selector))
 
 
+def click(driver: Chrome, selector: str) -> None:
+    """Click as soon as it can be clicked: what is laid out anew moves, and may be replaced between finding and clicking."""
+    until(driver, lambda driver: driver.find_element(By.CSS_SELECTOR, selector).click() is None)
+
+
 def text(driver: Chrome, selector: str) -> str:
     return str(driver.find_element(By.CSS_SELECTOR, selector).text)
 
@@ -47,8 +52,11 @@ def begun(driver: Chrome, server: Server) -> None:
 
 
 def with_example(driver: Chrome, steps: int) -> None:
-    one(driver, "#example-0").click()
-    until(driver, lambda driver: value(driver, "#prompts textarea"))
+    click(driver, "#example-0")
+    until(
+        driver,
+        lambda driver: value(driver, "#prompts textarea") and driver.find_element(By.CSS_SELECTOR, "#picture img"),
+    )
     one(driver, "#knob-steps input").send_keys(str(steps))
 
 
@@ -60,10 +68,10 @@ def opened(driver: Chrome, server: Server) -> Chrome:
 
 def test_an_edit_by_clicks_and_another_visitor(opened: Chrome, server: Server) -> None:
     with_example(opened, 2)
-    one(opened, "#run").click()
+    click(opened, "#run")
     until(opened, lambda driver: "Done" in text(driver, "#status"))
     address = str(one(opened, "#slider-0 img").get_attribute("src"))
-    one(opened, "#words-0 input").click()
+    click(opened, "#words-0 input")
     assert one(opened, "#words-picture img")
     assert one(opened, "#history img")
     origins = opened.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
@@ -87,9 +95,9 @@ def test_an_edit_by_clicks_and_another_visitor(opened: Chrome, server: Server) -
 
 def test_an_edit_is_cancelled(opened: Chrome) -> None:
     with_example(opened, 900)
-    one(opened, "#run").click()
+    click(opened, "#run")
     until(opened, lambda driver: "/900" in text(driver, "#status"))
-    one(opened, "#cancel").click()
+    click(opened, "#cancel")
     until(opened, lambda driver: "Cancelled" in text(driver, "#status"))
 
 
@@ -98,7 +106,7 @@ def test_a_bad_picture_is_refused_in_words(opened: Chrome, tmp_path: Path) -> No
     one(opened, "#picture input[type=file]").send_keys(str(tmp_path / "photo.png"))
     one(opened, "#picture img")
     one(opened, "#prompts textarea").send_keys("a red star")
-    one(opened, "#run").click()
+    click(opened, "#run")
     until(opened, lambda driver: "is not a picture in a known format" in text(driver, "body"))
 
 
@@ -119,15 +127,14 @@ def test_the_keyboard_is_enough(opened: Chrome) -> None:
     reach("knob-steps")
     opened.switch_to.active_element.send_keys("1")
     back.send_keys(Keys.ENTER)
-    until(opened, lambda driver: "Done" in text(driver, "#status"))
+    one(opened, "#flip-0")
     reach("flip-0")
     opened.switch_to.active_element.send_keys(Keys.ENTER)
 
 
 def choose(driver: Chrome, kind: str, name: str) -> None:
-    field = one(driver, f"#part-{kind} input")
-    field.click()
-    until(driver, lambda driver: driver.find_element(By.CSS_SELECTOR, f"li[aria-label={name}]")).click()
+    click(driver, f"#part-{kind} input")
+    click(driver, f"li[aria-label={name}]")
     driver.execute_script("document.activeElement.blur()")
 
 
@@ -152,15 +159,17 @@ def write(driver: Chrome, selector: str, content: str) -> None:
 def test_a_painted_mask_is_used_shown_changed_downloaded_and_put_back(opened: Chrome, tmp_path: Path) -> None:
     opened.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     with_example(opened, 1)
-    one(opened, "#parts button").click()
+    click(opened, "#parts button")
     choose(opened, "operator", "mask")
+    one(opened, "#of-operator-mask")
     choose(opened, "mask", "picture")
-    canvas = one(opened, "#brush canvas")
+    one(opened, "#brush canvas")
     until(opened, lambda driver: driver.find_element(By.CSS_SELECTOR, "#brush [aria-label=Undo]").is_enabled())
     write(opened, "#knob-keep input", "0.3")
     write(opened, "#operator-mask-strength input[type=number]", "0.9")
 
     def edited(driver: Chrome) -> Any:  # the brush may still be on its way to the picture
+        canvas = driver.find_element(By.CSS_SELECTOR, "#brush canvas")
         driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
         stroke = ActionChains(driver).move_to_element_with_offset(canvas, -40, -60).click_and_hold()
         stroke.move_by_offset(0, 30).move_by_offset(0, 30).move_by_offset(10, 0).release().pause(1).perform()
@@ -185,9 +194,10 @@ def test_a_painted_mask_is_used_shown_changed_downloaded_and_put_back(opened: Ch
     press(opened, "#change-mask")
     one(opened, "#brush canvas")
     until(opened, lambda driver: value(driver, "#part-mask input") == "picture")
+    until(opened, lambda driver: not driver.find_elements(By.CSS_SELECTOR, "#of-mask-words"))
     press(opened, "#run")
     until(opened, lambda driver: len(driver.find_elements(By.CSS_SELECTOR, "#history img")) == 2)
-    assert one(opened, "#words-0 input").is_displayed()
+    until(opened, lambda driver: driver.find_element(By.CSS_SELECTOR, "#words-0 input").is_displayed())
     before = pictures(opened)
     write(opened, "#knob-keep input", "0.8")
     write(opened, "#operator-mask-strength input[type=number]", "0.1")
@@ -197,9 +207,9 @@ def test_a_painted_mask_is_used_shown_changed_downloaded_and_put_back(opened: Ch
     press(opened, "#use")
     until(opened, lambda driver: value(driver, "#knob-keep input") == "0.3")
     until(opened, lambda driver: not driver.find_elements(By.CSS_SELECTOR, "#of-mask-words"))
-    assert value(opened, "#operator-mask-strength input[type=number]") == "0.9"
-    assert value(opened, "#knob-seed input") == "0"
+    until(opened, lambda driver: value(driver, "#operator-mask-strength input[type=number]") == "0.9")
+    until(opened, lambda driver: value(driver, "#knob-seed input") == "0")
     one(opened, "#brush canvas")
     press(opened, "#run")
     until(opened, lambda driver: len(driver.find_elements(By.CSS_SELECTOR, "#history img")) == 3)
-    assert pictures(opened) == before  # files are named by their contents
+    until(opened, lambda driver: pictures(driver) == before)  # files are named by their contents

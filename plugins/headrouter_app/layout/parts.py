@@ -39,7 +39,8 @@ def choose_parts(studio: Studio, asked: Asked) -> None:
 
     every = [asked.parts[kind] for kind in _KINDS]
     triggers = [asked.page.load, asked.restored.change, *(one.change for one in every)]
-    gr.render(inputs=[asked.visit, *every], triggers=triggers)(parameters)
+    # one at a time: gradio counts for all visitors how often this was laid out, and forgets by that count what was there before
+    gr.render(inputs=[asked.visit, *every], triggers=triggers, concurrency_limit=1)(parameters)
 
 
 def _set_parameters(asked: Asked, chosen: choices.Chosen, mask: str, entered: Mapping[str, Any]) -> None:
@@ -64,7 +65,8 @@ def _set_parameters(asked: Asked, chosen: choices.Chosen, mask: str, entered: Ma
         own.ask(job_of(asked, data, dials, parameters))
         return "", data[asked.ordered] + 1  # the queue shows itself
 
-    asked.run.click(prepare, inputs, [asked.status, asked.ordered], **_QUIET)
+    known = ("prepare", *parameters)  # by which a click is still known where the same parts are laid out anew meanwhile
+    asked.run.click(prepare, inputs, [asked.status, asked.ordered], key=known, **_QUIET)
 
 
 def _enter(name: str) -> Callable[[Visit, Any], None]:
