@@ -14,13 +14,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from headrouter_diffusers import compat
+
 
 def encode(
     vae: Any, pixels: Float[Tensor, "images 3 height width"], device: torch.device, *, films: bool = False
 ) -> Float[Tensor, "images channels h w"]:
     """Return the posterior's mode for pictures in [−1, 1], float32; with ``films`` each is a film of one frame."""
-    with _full_precision(vae):
-        given = pixels.to(device, vae.dtype)
+    with _full_precision(vae) as dtype:
+        given = pixels.to(device, dtype)
         modes = [vae.encode(_film(picture[None], films)).latent_dist.mode().float() for picture in given]
     return _frame(torch.cat(modes), films)
 
@@ -29,8 +31,8 @@ def decode(
     vae: Any, raw: Float[Tensor, "rows channels h w"], device: torch.device, *, films: bool = False
 ) -> Float[Tensor, "rows 3 height width"]:
     """Return pictures of what :func:`encode` gives, float32 in about [−1, 1], not clipped."""
-    with _full_precision(vae):
-        given = raw.to(device, vae.dtype)
+    with _full_precision(vae) as dtype:
+        given = raw.to(device, dtype)
         pictures = [vae.decode(_film(latent[None], films), return_dict=False)[0].float() for latent in given]
     return _frame(torch.cat(pictures), films)
 
@@ -96,18 +98,19 @@ def _frame(film: Tensor, films: bool) -> Tensor:
 
 
 @contextmanager
-def _full_precision(vae: Any) -> Iterator[None]:
-    """Compute in float32 where the autoencoder overflows float16; bfloat16 has float32's range.
+def _full_precision(vae: Any) -> Iterator[torch.dtype]:
+    """Compute in float32 where the autoencoder overflows float16; bfloat16 has float32's range. Gives the number type.
 
     Afterwards the weights are the very same tensors in memory: whoever holds one goes on holding it.
     """
-    if vae.dtype != torch.float16 or not vae.config.get("force_upcast"):
-        yield
+    dtype = compat.dtype_of(vae)
+    if dtype != torch.float16 or not vae.config.get("force_upcast"):
+        yield dtype
         return
     kept = [(weight, weight.data) for weight in vae.parameters()]
     try:
         vae.to(torch.float32)
-        yield
+        yield torch.float32
     finally:
         vae.to(torch.float16)
         for weight, half in kept:

@@ -13,7 +13,7 @@ import headrouter_diffusers.quiet  # noqa: F401
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.loaders import single_file_utils
-from diffusers.models import attention_dispatch
+from diffusers.models import ModelMixin, attention_dispatch
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry, _native_attention
 from torch import Tensor
 from torch.nn import Module
@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
-from headrouter.compat import modules_within
+from headrouter.compat import first_weight, modules_within
 
 HARMLESS_HOOKS: Final = (
     "group_offloading",
@@ -201,6 +201,24 @@ def execution_device(pipeline: Any) -> torch.device:
             if len(devices) == 1:
                 return devices.pop()
     return torch.device(pipeline._execution_device)
+
+
+_DTYPE: Final = ModelMixin.dtype
+
+
+def dtype_of(model: Any) -> torch.dtype:
+    """Return the number type that a model of diffusers computes in, as its ``dtype`` does.
+
+    Where it has no hook that converts weights, and keeps no part of itself in float32, that is the type of its first weight with a
+    point, found without the names of all modules. Instead: ``model.dtype``.
+    """
+    if type(model).dtype is _DTYPE and not model._keep_in_fp32_modules:
+        hooked = any("_diffusers_hook" in vars(module) for module in modules_within(model))
+        first = first_weight(model)
+        if not hooked and first is not None and first.is_floating_point():
+            return first.dtype
+    dtype: torch.dtype = model.dtype
+    return dtype
 
 
 def optional_components(pipeline: Any) -> frozenset[str]:

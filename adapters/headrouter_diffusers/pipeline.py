@@ -16,10 +16,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from headrouter.attention.joint_attention import Site, TokenLayout
-from headrouter.attention.rows import BatchRow, Row, batch_rows, guided_velocity
+from headrouter.attention.rows import BatchRow, Row, batch_size, guided_velocity
+from headrouter.compat import first_weight
 from headrouter.errors import InvalidInputError
 from headrouter.models.backbone import AttentionListener, Backbone, BackboneParameters, Defaults
 from headrouter.models.surroundings import undisturbed
+from headrouter.models.unchanged import KeptFingerprint
 from headrouter.prompts.batch import stacked, text_length, text_mask
 from headrouter.prompts.marks import without_marks
 from headrouter.prompts.prompt import Prompt
@@ -94,6 +96,7 @@ class DiffusersBackbone(Backbone, ABC):
         self._source = source
         self._placed: dict[Any, tuple[torch.device, torch.dtype]] = {}
         self._within: tuple[torch.device, torch.dtype] | None = None
+        self._hashed = KeptFingerprint()
         with blaming(self._which, "be set up"):
             self._tap = Tap(pipeline.transformer, self.rules)
             self.parts = tuple(self.text_parts())
@@ -343,10 +346,11 @@ class DiffusersBackbone(Backbone, ABC):
         if self._within is not None:
             return self._within
         transformer = self.pipeline.transformer
-        weight = next(transformer.parameters())
+        weight = first_weight(transformer)
+        assert weight is not None
         where = (weight.device, weight.dtype, compat.placement_of(transformer))
         if where not in self._placed:
-            self._placed[where] = (compat.execution_device(self.pipeline), transformer.dtype)
+            self._placed[where] = (compat.execution_device(self.pipeline), compat.dtype_of(transformer))
         return self._placed[where]
 
     @property
@@ -469,13 +473,13 @@ class DiffusersBackbone(Backbone, ABC):
     @final
     def batch_size(self, rows: Sequence[Row]) -> int:
         """Return the number of rows that the transformer sees for one velocity of ``rows``."""
-        return len(batch_rows(rows, guided=self.guided))
+        return batch_size(rows, guided=self.guided)
 
     @final
     def fingerprint(self) -> str:
         """Return a hash of the pipeline's weights and settings as they are now."""
         with exclusively(self.pipeline.transformer):
-            return pipeline_fingerprint(self.pipeline)
+            return pipeline_fingerprint(self.pipeline, self._hashed)
 
     @property
     def settings(self) -> Mapping[str, Any]:

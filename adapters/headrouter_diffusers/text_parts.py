@@ -48,7 +48,7 @@ class TextPart:
 
     def tokens(self, spelling: Spelling) -> tuple[Token, ...]:
         """Return the tokens of a prompt that enter the joint sequence, without special ones and padding."""
-        if self.start is None or not self.tells_words:
+        if self.start is None or not self.tells_words or not spelling.text:
             return ()
         encoded = self._encoded(spelling.text, max_length=self.length + self.dropped, truncation=True)
         spans, length = self._spans(encoded, spelling.text), len(encoded["special_tokens_mask"]) - self.dropped
@@ -155,7 +155,7 @@ def check_length(text: str, parts: Sequence[tuple[TextPart, str]]) -> None:
     Warns:
         PromptWarning: it does, but another one does not; or an encoder does not know some of it.
     """
-    leading = parts[-1][0]
+    leading, parts = parts[-1][0], [(part, read) for part, read in parts if read]
     for part, read in reversed(parts):
         count, rest = part.cut(read)
         if not rest:

@@ -97,10 +97,7 @@ def batch_rows(rows: Sequence[Row], *, guided: bool = True) -> tuple[BatchRow, .
         rows: Rows of the run, sources and edits.
         guided: Whether the backbone applies guidance by two evaluations. If not, each row is one conditional row.
     """
-    branches: list[tuple[int, CfgBranch]] = []
-    if guided:
-        branches += [(index, "unconditional") for index, row in enumerate(rows) if row.guidance != 1]
-    branches += [(index, "conditional") for index, row in enumerate(rows) if not guided or row.guidance != 0]
+    branches = _branches(rows, guided)
     sources = {
         (rows[index].image, branch): place for place, (index, branch) in enumerate(branches) if rows[index].is_source
     }
@@ -110,6 +107,19 @@ def batch_rows(rows: Sequence[Row], *, guided: bool = True) -> tuple[BatchRow, .
         )
         for index, branch in branches
     )
+
+
+def batch_size(rows: Sequence[Row], *, guided: bool = True) -> int:
+    """Return the number of rows of :func:`batch_rows`."""
+    return len(_branches(rows, guided))
+
+
+def _branches(rows: Sequence[Row], guided: bool) -> list[tuple[int, CfgBranch]]:
+    branches: list[tuple[int, CfgBranch]] = []
+    if guided:
+        branches += [(index, "unconditional") for index, row in enumerate(rows) if row.guidance != 1]
+    branches += [(index, "conditional") for index, row in enumerate(rows) if not guided or row.guidance != 0]
+    return branches
 
 
 def rows_at(tensor: Float[Tensor, "rows *rest"], places: Sequence[int]) -> Float[Tensor, "chosen *rest"]:

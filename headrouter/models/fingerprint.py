@@ -18,6 +18,8 @@ from headrouter import compat
 _WHOLE: Final = 1 << 16
 """Bytes of a tensor that are hashed one by one; of a larger one the sums of its rows and columns are."""
 _WORD: Final = 8
+DEVICES: Final = frozenset({"cpu", "cuda"})
+"""Types of devices that sum 64-bit words themselves."""
 _PROVENANCE: Final = frozenset({"transformers_version", "architectures", "dtype", "torch_dtype"})
 
 
@@ -41,7 +43,7 @@ def fingerprint(tensors: Iterable[tuple[str, Tensor]], settings: object = None) 
     """
     digest = hashlib.sha256(settings if isinstance(settings, bytes) else text_of(settings).encode())
     digests, small = list[tuple[str, bytes]](), defaultdict[object, list[tuple[str, Tensor]]](list)
-    for name, tensor in (part for pair in tensors for part in _parts(*pair)):
+    for name, tensor in (part for pair in tensors for part in parts_of(*pair)):
         if tensor.numel() * (2 if tensor.is_floating_point() else tensor.element_size()) <= _WHOLE:
             small[tensor.dtype, tensor.device].append((name, tensor))
         else:
@@ -109,7 +111,7 @@ def _walk(thing: object, path: str, depth: int) -> Iterator[tuple[str, Module]]:
             yield from _walk(value, f"{path}.{name}", depth - 1)
 
 
-def _parts(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+def parts_of(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Return a tensor, or the tensors that it is made of, as quantised ones are."""
     if type(tensor) in (Tensor, Parameter):
         yield name, tensor
@@ -118,7 +120,7 @@ def _parts(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
         yield name, tensor.detach().as_subclass(Tensor)
         return
     for inner in tensor.__tensor_flatten__()[0]:
-        yield from _parts(f"{name}.{inner}", getattr(tensor, inner))
+        yield from parts_of(f"{name}.{inner}", getattr(tensor, inner))
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -153,7 +155,7 @@ def _digests(tensors: Sequence[Tensor]) -> Iterator[bytes]:
 def _digest(tensor: Tensor) -> bytes:
     """Return the digest of a tensor; of a large one, by the sums of its rows and of its columns."""
     flat = _plain(tensor)
-    if flat.device.type not in ("cpu", "cuda"):
+    if flat.device.type not in DEVICES:
         flat = flat.cpu()
     digest = _begun(tensor, flat)
     if flat.numel() * flat.element_size() <= _WHOLE:

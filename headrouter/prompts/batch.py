@@ -25,7 +25,7 @@ def stacked(prompts: Sequence[Prompt], name: str) -> Tensor:
     >>> stacked([one, two], "e").flatten(1).tolist()
     [[1.0, 0.0], [1.0, 1.0]]
     """
-    length = text_length(prompts)
+    length = text_length(prompts) if any(name in prompt.text_axes for prompt in prompts) else 0
     return torch.cat([_filled(prompt, name, length) for prompt in prompts])
 
 

@@ -193,6 +193,18 @@ def test_execution_device():
     assert compat.execution_device(bare) == torch.device("cpu"), "a component need not have weights"
 
 
+def test_dtype_of():
+    model = tiny_flux().transformer
+    assert compat.dtype_of(model) == model.dtype == torch.float32
+    assert compat.dtype_of(model.to(torch.bfloat16)) == torch.bfloat16
+    apply_layerwise_casting(model, storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16)
+    assert compat.dtype_of(model) == model.dtype == torch.bfloat16, "not what it is stored in"
+    part = tiny_flux().vae.half()
+    next(part.parameters()).data = next(part.parameters()).data.float()
+    part._keep_in_fp32_modules = ["encoder"]
+    assert compat.dtype_of(part) == part.dtype == torch.float16, "parts that stay float32 do not count"
+
+
 def test_optional_components():
     assert compat.optional_components(diffusers.FluxPipeline) == {"image_encoder", "feature_extractor"}
     for pipeline in (tiny_flux(), tiny_sd35()):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from headrouter.editing.editor import Editor
 from headrouter.errors import InvalidInputError
+from headrouter.models.unchanged import KeptFingerprint
 
 
 def lora(pipeline: Any, scale: float = 1.0) -> None:
@@ -110,6 +111,33 @@ def test_a_change_between_two_hashes_of_one_pipeline_is_seen(name: str) -> None:
     described._configurations.clear()
     described._vocabularies.clear()
     assert after == pipeline_fingerprint(pipeline) != before
+
+
+def other_weights(pipeline: Any) -> None:
+    state = pipeline.vae.state_dict()
+    pipeline.vae.load_state_dict({name: tensor * 1.5 for name, tensor in state.items()})
+
+
+def shifted(pipeline: Any) -> None:
+    for weight in pipeline.text_encoder.parameters():
+        weight.data += 0.5
+
+
+def without_lora(pipeline: Any) -> None:
+    pipeline.transformer.disable_lora()
+
+
+@pytest.mark.parametrize("changes", [(lora, without_lora), (fused,), (quantised,)], ids=["lora", "fused", "quantised"])
+def test_what_a_backbone_keeps_is_what_is_written_anew(changes: tuple[Any, ...]) -> None:
+    """A backbone keeps the fingerprint of a small model; the reference is made of the same pipeline from nothing."""
+    pipeline = tiny_flux()
+    kept, found = KeptFingerprint(), list[str]()
+    every = (other_weights, shifted, one_embedding, *changes, CHANGES["a new word"])
+    for change in (lambda _: None, *every, lambda pipeline: pipeline.vae.to(torch.bfloat16)):
+        change(pipeline)
+        found.append(pipeline_fingerprint(pipeline, kept))
+        assert found[-1] == pipeline_fingerprint(pipeline) == pipeline_fingerprint(pipeline, kept)
+    assert len(set(found[:-1])) == len(found) - 1 and found[-1] == found[-2]
 
 
 SAME = {

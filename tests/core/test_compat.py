@@ -98,6 +98,12 @@ def test_a_model_is_walked_once():
     assert len(compat.modules_within(model)) == len(list(model.modules()))
 
 
+def test_the_first_weight_is_the_first_parameter():
+    model = shared_and_unsaved()
+    for module in (model, *model.modules(), nn.Sequential(nn.Identity(), nn.Linear(1, 1))):
+        assert compat.first_weight(module) is next(module.parameters(), None)
+
+
 def test_the_state_of_a_model_is_what_it_saves_and_its_buffers():
     model = shared_and_unsaved()
     expected = {**dict(model.named_buffers()), **model.state_dict(keep_vars=True)}

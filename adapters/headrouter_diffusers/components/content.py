@@ -1,6 +1,6 @@
 """Hash a pipeline by content: its weights wherever they are kept, and the settings beside them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from accelerate.utils import align_module_device
@@ -13,17 +13,23 @@ from headrouter.models.fingerprint import fingerprint, tensors_of, text_of
 from headrouter_diffusers import compat
 from headrouter_diffusers.components.described import configuration_text, joined, words_text
 
+Hash = Callable[[Iterable[tuple[str, Tensor]], bytes], str]
 
-def pipeline_fingerprint(pipeline: Any) -> str:
+
+def pipeline_fingerprint(pipeline: Any, hashed: Hash = fingerprint) -> str:
     """Return a hash of all that is in a pipeline now, LoRA weights and quantised ones included.
 
     Not where it was loaded from, in what precision, and where it computes.
+
+    Args:
+        pipeline: Of diffusers.
+        hashed: Gives the hash of tensors and of the text of their settings.
     """
     parts = {name: compat.uncompiled(part) for name, part in pipeline.components.items() if part is not None}
     models = {name: (part, modules_within(part)) for name, part in parts.items() if isinstance(part, Module)}
     tensors = (pair for name, (part, modules) in models.items() for pair in _tensors(part, modules, f"{name}."))
     settings = {name: _settings(part, models[name][1] if name in models else None) for name, part in parts.items()}
-    return fingerprint(tensors, joined(settings).encode())
+    return hashed(tensors, joined(settings).encode())
 
 
 def _tensors(model: Module, modules: Sequence[Module], prefix: str) -> Iterator[tuple[str, Tensor]]:
