@@ -1,4 +1,4 @@
-"""Keep the fingerprint of a small model, and compute it anew where a bit of it has changed since the last time.
+"""Keep the fingerprint of a small model while no bit of its weights changes.
 
 A fingerprint reads weights as bfloat16, into which most have to be converted, and hashes each small tensor by itself: two or
 three per cent of an edit by the bundled models. Sums of the bits as they are stored say in half of the time that nothing changed.
@@ -24,7 +24,7 @@ _WORD: Final = 8
 
 @final
 class KeptFingerprint:
-    """Returns what :func:`~headrouter.models.fingerprint.fingerprint` returns, kept while nothing that it depends on changes.
+    """Keeps a :func:`~headrouter.models.fingerprint.fingerprint` while nothing that it depends on changes.
 
     >>> kept, weight = KeptFingerprint(), torch.zeros(3)
     >>> before = kept([("w", weight)])
@@ -74,9 +74,9 @@ def _stored(tensors: Sequence[tuple[str, Tensor]]) -> list[bytes]:
 
 
 def _sums(flat: Tensor) -> tuple[Tensor, ...]:
-    """Return the sums of rows and of columns of a row of numbers as a matrix of 64-bit words, modulo 2⁶⁴, and what is left over.
+    """Return the sums of rows and of columns of numbers as a matrix of 64-bit words, and those left over.
 
-    No other number at one place, and no two that changed places, leave both as they are.
+    Modulo 2⁶⁴. No other number at one place, and no two that changed places, leave both as they are.
     """
     if flat.nbytes % _WORD or flat.storage_offset() * flat.element_size() % _WORD:
         flat = functional.pad(flat.view(torch.uint8), (0, -flat.nbytes % _WORD))
