@@ -4,6 +4,9 @@ Added time and memory are what comes on top of the plain attention kernel. The e
 the tensors' own precision, changes or reads it, and multiplies it by the values. In the same rounds the kernel with its
 log-sum-exp runs beside the plain one, which it is, and what our way does after it is timed by itself: as a difference of two long
 times so short a one would drown. Of our memory at least the log-sum-exp is counted, also where the kernel's own scratch hides it.
+
+Before that, one layer of FLUX.1-dev with all of HeadRouter, a source and an edit: the bytes that steering moves, counted by shapes
+on no device and multiplied by the model's 57 blocks, and its time in one layer on the CPU.
 """
 
 from collections.abc import Callable, Iterator
