@@ -57,6 +57,8 @@ class Parameters(BaseModel):
 
     renamed_fields: ClassVar[Mapping[str, str]] = {}
     """Old names of fields, and their new ones: for one release both are taken, the old one with a warning."""
+    needs_beside: ClassVar[str] = ""
+    """Another thing that a run with these parameters needs, such as ``a data set``; a page does not offer the part then."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True

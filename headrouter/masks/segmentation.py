@@ -1,7 +1,7 @@
 """Take a mask from a function that segments a picture, or from the data set."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, final
+from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -85,6 +85,8 @@ class SegmentationMask(Mask):
 @final
 class RegionMask(Mask):
     """Lets an edit act where the data set says that the right edit changes the picture: a bound for other masks."""
+
+    needs_beside: ClassVar[str] = "a data set with masks"
 
     @property
     def is_soft(self) -> bool:

@@ -107,6 +107,6 @@ def dials(chosen: Chosen) -> list[Control]:
 
 
 def _can_be_made(part: Any) -> bool:
-    """Return whether the page has a control for everything that a part cannot be made without; a picture is drawn."""
+    """Return whether a visitor can give everything that a part cannot be made or run without; a picture is drawn."""
     required = [one for one in controls_of(part) if one.required]
-    return issubclass(part, PictureMask) or all(one.kind != "text" for one in required)
+    return not part.needs_beside and (issubclass(part, PictureMask) or all(one.kind != "text" for one in required))

@@ -74,7 +74,8 @@ def test_a_part_with_untouched_controls_is_the_part_by_name(studio: Studio) -> N
             seen += len(controls)
     assert seen > 100
     assert choices.default(studio, "inversion") in choices.offered(studio, "inversion")
-    assert "segmentation" not in choices.offered(studio, "mask")  # a function by name
+    assert not {"segmentation", "region"} & {*choices.offered(studio, "mask")}  # a function by name; a data set
+    assert "profile-routing" not in choices.offered(studio, "method")  # a file
 
 
 @pytest.mark.parametrize(

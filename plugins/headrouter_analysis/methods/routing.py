@@ -1,7 +1,7 @@
 """Route heads by a measured profile instead of by the edit at hand."""
 
 from functools import cached_property
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,8 @@ class ProfileRouting(Window, RoutingParameters, Method):
     Eq. 16–18 of arXiv:2411.15034 as in ``headrouter``, but d̃ is the sensitivity of the head to the edit's semantic, measured
     beforehand over many pairs and stretched over the heads of each layer. Whole outputs need no source row.
     """
+
+    needs_beside: ClassVar[str] = "a profile of heads, in a file"
 
     profile: str = Field("", description="File or folder that `headrouter analyze heads` wrote; a run needs one.")
     semantic: str = Field("", description="The edit's semantic, one of the profile's.")
