@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final, final
 
 import optuna
-from tqdm import tqdm
 
 from headrouter.errors import HeadRouterError, InvalidInputError
 from headrouter.experiments.configuration import Configuration
@@ -21,6 +20,7 @@ from headrouter.experiments.experiment import Experiment
 from headrouter.experiments.run_folder.cell import EDIT, CellKey, CellRecord
 from headrouter.experiments.run_folder.lock import LOCK
 from headrouter.experiments.run_folder.reading import records_by_key
+from headrouter.experiments.running.bar import bar
 from headrouter.experiments.running.models import KeptModels
 from headrouter.experiments.running.runner import BATCH, run
 from headrouter.experiments.statistics import Estimate
@@ -106,15 +106,15 @@ def run_search(
     refuse_other_search(folder, search, items)
     if not (folder / FILE).exists():
         write_whole(writable_folder(folder) / FILE, (json.dumps(_plain(search, items), indent=2) + "\n").encode())
-    with tqdm(total=search.cells(items), disable=None if progress else True, unit="edit") as bar:
+    with bar(search.cells(items), shown=progress) as counted:
 
         def count(record: CellRecord) -> None:
-            bar.update()
+            counted.update()
             if report is not None:
                 report(record)
 
         options = {"workers": workers, "batch": batch, "device": device, "progress": False, "models": KeptModels()}
-        running = _Running(search, folder, items, bar, {**options, "report": count})
+        running = _Running(search, folder, items, counted, {**options, "report": count})
         running.complete()
     return running.outcome
 

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import Counter
@@ -19,6 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 import light
+from tqdm import tqdm
 
 from headrouter.experiments.composing import configure
 from headrouter.experiments.experiment import Experiment
@@ -36,6 +38,9 @@ def started(experiment: Experiment, folder: Path, dies_after: float = 0, **optio
         return pid
     code = 1
     signal.setitimer(signal.ITIMER_PROF, dies_after)  # nothing handles its signal, which ends a process on the spot
+    tqdm.set_lock(
+        threading.RLock()
+    )  # of this child alone: that of tqdm is held for good by one that is killed while it has it
     try:
         reported = os.open(folder.with_suffix(".reported"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         run(experiment, folder, progress=False, report=lambda one: _note(reported, one), **options)

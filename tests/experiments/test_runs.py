@@ -1,6 +1,7 @@
 """What a run makes, shares, counts, tries again and refuses, on a toy model."""
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tqdm import tqdm
 
 from experiments import light
 from headrouter import Editor
@@ -348,3 +350,15 @@ def test_numbers_out_of_range_are_refused(option: str, value: int, tmp_path: Pat
     with pytest.raises(InvalidInputError, match=f"`{option}` must be"):
         quietly(light.experiment(), tmp_path / "run", **{option: value})
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_without_a_bar_waits_for_no_lock_that_forked_processes_share(tmp_path: Path) -> None:
+    """One that is killed while it holds that of tqdm would stop all others for good."""
+    made = list[CellRecord]()
+    runs = threading.Thread(
+        target=lambda: made.extend(run(light.experiment(pictures=1), tmp_path / "run", progress=False)), daemon=True
+    )
+    with tqdm.get_lock():
+        runs.start()
+        runs.join(60)
+    assert made and not runs.is_alive()

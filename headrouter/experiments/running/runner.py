@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Final, final
 
-from tqdm import tqdm
-
 from headrouter.errors import HeadRouterError, InvalidInputError, reason_of
 from headrouter.experiments.configuration import Configuration
 from headrouter.experiments.dataset import Item
@@ -21,6 +19,7 @@ from headrouter.experiments.run_folder.cell import CellKey, CellRecord
 from headrouter.experiments.run_folder.folder import opened
 from headrouter.experiments.run_folder.process import PATIENCE
 from headrouter.experiments.run_folder.record_log import named
+from headrouter.experiments.running.bar import bar
 from headrouter.experiments.running.inversions import LIMIT, KeptInversions
 from headrouter.experiments.running.local import executor_of
 from headrouter.experiments.running.models import KeptModels
@@ -102,9 +101,9 @@ def run(
         retry = time.time() if retry_failed else 0
         work = Work(place, metrics, kept, device, not metrics_only, retry, models)
         joining = Joining.of(work, experiment, tuple(item.key for item in chosen), batch, patience)
-        with tqdm(disable=None if progress else True, unit="edit") as bar:
+        with bar(shown=progress) as counted:
             weights = weights_of(experiment, place.log.records.values())
-            _Run(work, units, weights, bar, report).complete(chosen_executor, joining)
+            _Run(work, units, weights, counted, report).complete(chosen_executor, joining)
         place.log.refresh(certain=True)
         hashes, records = place.agreement.hashes, place.log.records
         cells = [
@@ -134,10 +133,10 @@ class _Run:
         work: Work,
         units: Sequence[Unit],
         weights: Mapping[str, float],
-        bar: Any,
+        counted: Any,
         report: Callable[[CellRecord], None] | None,
     ):
-        self._work, self._units, self._weights, self._bar, self._report = work, units, weights, bar, report
+        self._work, self._units, self._weights, self._bar, self._report = work, units, weights, counted, report
         self._lock = threading.Lock()
         self._members: dict[int, Member] = {}
         self._idle: list[int] = []
