@@ -1,6 +1,7 @@
 """Training a backbone of instructions: it starts as Flux, is given the reference, and one command makes a folder that edits."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,8 +127,7 @@ def test_one_command_trains_two_steps_from_the_bundled_flux_and_the_folder_edits
     assert main(["--model", "flux-kontext", "--out", str(tmp_path), "--vae", flux, "--start-from", flux, *how]) == 0
     assert (tmp_path / "flux-kontext-0000008.png").is_file()
     change = training_changes(0, 0, 1)[0]
-    editor = Editor(
-        "flux-kontext", model=str(tmp_path / "flux-kontext"), progress=False, dtype="float32", max_sequence_length=20
-    )
+    how_to: dict[str, Any] = {"progress": False, "dtype": "float32", "max_sequence_length": 20}
+    editor = Editor("flux-kontext", method="headrouter", model=str(tmp_path / "flux-kontext"), **how_to)
     result = editor.edit(render(change.source), "make it red", steps=2, size=(64, 64))
     assert result.image.size == (64, 64) and result.head_weights.shape == (1, 2, 8, 6)
