@@ -42,6 +42,22 @@ def test_it_is_the_plain_one_after_every_change(name: str) -> None:
     assert kept(found.items()) == fingerprint(found.items()) != before
 
 
+@pytest.mark.parametrize("apart", [1, 100, 256, 4096])
+def test_words_that_change_places_count_in_one_row_and_in_one_column(apart: int) -> None:
+    found, kept = weights(), KeptFingerprint()
+    before, words = kept(found.items()), found["large"].data.view(-1).view(torch.int64)
+    words[[0, apart]] = words[[apart, 0]]
+    assert kept(found.items()) == fingerprint(found.items()) != before
+
+
+@pytest.mark.parametrize("size", [77_100, 77_101])
+def test_the_last_number_counts_where_no_whole_row_is_left_for_it(size: int) -> None:
+    weight, kept = torch.randn(size), KeptFingerprint()
+    before = kept([("weight", weight)])
+    weight.data[-1] += 1
+    assert kept([("weight", weight)]) == fingerprint([("weight", weight)]) != before
+
+
 @pytest.mark.parametrize("dtype", [*DTYPES, torch.float8_e4m3fn], ids=str)
 def test_it_takes_every_number_type(dtype: torch.dtype) -> None:
     kept, found = KeptFingerprint(), weights(dtype)

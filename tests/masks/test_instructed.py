@@ -1,6 +1,7 @@
 """Masks where prompts are instructions: each source of a mask and each part that takes one works there, or is refused by name."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,37 +142,21 @@ def test_a_part_that_puts_back_what_is_not_the_picture_warns_once(parts: dict[st
     edit(toy, inversion="rf", **parts, **asked)
 
 
-def test_the_command_line_warns_in_a_sentence(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def command(tmp_path: Path, pictures: str, *more: str) -> int:
+    how = ("--backbone", "flux-kontext", "--model", "shapes", "--method", "local-blend", "--no-progress")
+    return main(["edit", str(tmp_path / pictures), "--prompt", INSTRUCTION, *how, *more, "-o", str(tmp_path / "out")])
+
+
+def test_the_command_line_warns_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Once, not for each picture."""
     for name in ("first", "second"):
         PICTURE.save(tmp_path / f"{name}.png")
-    words = [
-        "edit",
-        str(tmp_path / "*.png"),
-        "--prompt",
-        INSTRUCTION,
-        "--backbone",
-        "flux-kontext",
-        "--model",
-        "shapes",
-    ]
-    words += ["--steps", "1", "--method", "local-blend", "--mask", "attention", "--no-progress"]
-    assert main([*words, "-o", str(tmp_path / "out")]) == 0
+    assert command(tmp_path, "*.png", "--steps", "1", "--mask", "attention") == 0
     said = capsys.readouterr().err
     assert said.count("warning:") == said.count("warning: `method` 'local-blend' keeps the source in places") == 1
 
 
-def test_the_command_line_refuses_words_of_an_instruction(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_refuses_words_of_an_instruction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     PICTURE.save(tmp_path / "star.png")
-    words = [
-        "edit",
-        str(tmp_path / "star.png"),
-        "--prompt",
-        INSTRUCTION,
-        "--backbone",
-        "flux-kontext",
-        "--model",
-        "shapes",
-    ]
-    assert main([*words, "--method", "local-blend", "--no-progress", "-o", str(tmp_path / "out")]) != 0
+    assert command(tmp_path, "star.png") != 0
     assert "`mask.target_words` must say" in capsys.readouterr().err
