@@ -26,11 +26,11 @@ GOALS: Final[dict[str, Callable[[float], float]]] = {
 """Largest ratio by the edit's rows over the stock pipeline's."""
 
 
-def editor(backbone: Any, inversion: str, method: str | None) -> Any:
+def editor(backbone: Any, inversion: str, method: str | None, **given: Any) -> Any:
     """An editor on bundled weights, or on a backbone that is loaded."""
     from headrouter import Editor
 
-    model = {"model": "shapes"} if isinstance(backbone, str) else {}
+    model = {"model": "shapes", **given} if isinstance(backbone, str) else given
     return Editor(backbone, inversion, method, progress=False, **model)
 
 
@@ -66,32 +66,40 @@ def peer_loops(backbone: Any, steps: int) -> dict[str, Callable[[], Any]]:
 
 
 def measure(
-    progress: Progress, *, families: Sequence[str] = FAMILIES, rounds: int = 7, steps: int = 28
+    progress: Progress,
+    *,
+    families: Sequence[str] = FAMILIES,
+    rounds: int = 7,
+    steps: int = 28,
+    inversions: Sequence[str] = INVERSIONS,
+    backbones: Callable[[str], Any] = lambda family: editor(family, "euler", None, device="cpu").backbone,
 ) -> Iterator[Figure]:
     """For each family: generation and edits over the stock pipeline, and edits over peers' loops."""
     for family in families:
-        yield from _of(family, rounds, steps, partial(_say, progress, family))
+        yield from _of(family, backbones(family), rounds, steps, inversions, partial(_say, progress, family))
 
 
-def _of(family: str, rounds: int, steps: int, progress: Progress) -> Iterator[Figure]:
-    backbone, rows = editor(family, "euler", None).backbone, {"stock": 2 * steps}
+def _of(
+    family: str, backbone: Any, rounds: int, steps: int, inversions: Sequence[str], progress: Progress
+) -> Iterator[Figure]:
+    rows = {"stock": 2 * steps}
     drawing = editor(backbone, "euler", None)
     cases: dict[str, Case] = {
         "stock": partial(stock_of(backbone).generate, TARGET, picture().size, steps, GUIDANCE),
         "generate": lambda: drawing.generate(TARGET, steps=steps, guidance=GUIDANCE),
     }
-    for inversion in INVERSIONS:
+    for inversion in inversions:
         for method, name in ((None, inversion), ("headrouter", f"{inversion} + HeadRouter")):
             chosen = editor(backbone, inversion, method)
             rows[name] = edit(chosen, steps=steps).cost.rows  # a warm-up, too
             cases[name] = partial(edit, chosen, steps=steps)
-    loops = peer_loops(backbone, steps)
+    loops = {name: loop for name, loop in peer_loops(backbone, steps).items() if name in inversions}
     cases |= {f"peer {name}": loop for name, loop in loops.items()}
-    times = alternate(cases, rounds, progress=progress)
+    times = alternate(cases, rounds, device=backbone.device, progress=progress)
     for case in cases:
         if case in loops or not case.startswith(("peer", "stock")):
             ratio = rows.get(case, 2 * steps) / rows["stock"]
-            goal = ("≤", round(GOALS[case](ratio), 3)) if case in GOALS else None
+            goal = ("≤", round(GOALS[case](ratio), 3)) if case in GOALS and backbone.device.type == "cpu" else None
             note = f"rows {rows.get(case, 2 * steps)} over {rows['stock']}: {ratio:.2f}; {rounds} rounds"
             what = f"{family}: {case}" if case == "generate" else f"{family}: edit by {case}"
             yield Figure.of(f"{what}, over the stock pipeline", times.ratios(case, "stock"), goal=goal, note=note)

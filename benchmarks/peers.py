@@ -6,6 +6,7 @@ steering. They are what headrouter's own loops are compared with, in latents and
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, final
 
@@ -39,6 +40,11 @@ class Stock:
         """Whether it is Flux, which packs latents."""
         return bool(type(self.pipeline).__name__.startswith("Flux"))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the transformer computes."""
+        return torch.device(self.pipeline.transformer.device)
+
     def generate(self, prompt: str, size: tuple[int, int], steps: int, guidance: float, seed: int = 0) -> Any:
         """Draw a new picture, as the pipeline does."""
         guide = {"true_cfg_scale": guidance, "negative_prompt": ""} if self.flux else {"guidance_scale": guidance}
@@ -66,7 +72,7 @@ class Stock:
     def encode(self, picture: Image.Image) -> Tensor:
         """Latents of a picture."""
         vae = self.pipeline.vae
-        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
+        pixels = torch.from_numpy(np.array(picture)).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
         return (vae.encode(pixels).latent_dist.mode() - vae.config.shift_factor) * vae.config.scaling_factor
 
     def decode(self, latents: Tensor) -> Image.Image:
@@ -78,27 +84,26 @@ class Stock:
     def condition(self, prompt: str) -> Condition:
         """Encode a prompt."""
         if self.flux:
-            tokens, pooled, _ = self.pipeline.encode_prompt(prompt, None, "cpu", max_sequence_length=self.length)
+            tokens, pooled, _ = self.pipeline.encode_prompt(prompt, None, self.device, max_sequence_length=self.length)
         else:
             guided = {"do_classifier_free_guidance": False, "max_sequence_length": self.length}
-            tokens, _, pooled, _ = self.pipeline.encode_prompt(prompt, None, None, "cpu", **guided)
+            tokens, _, pooled, _ = self.pipeline.encode_prompt(prompt, None, None, self.device, **guided)
         return tokens, pooled
 
     def velocity(self, latents: Tensor, sigma: float, tokens: Tensor, pooled: Tensor) -> Tensor:
         """One call of the transformer."""
         rows, _, height, width = latents.shape
-        transformer, conditioned = (
-            self.pipeline.transformer,
-            {"encoder_hidden_states": tokens, "pooled_projections": pooled},
-        )
+        full, transformer = partial(torch.full, [rows], device=self.device), self.pipeline.transformer
+        conditioned = {"encoder_hidden_states": tokens, "pooled_projections": pooled}
         if not self.flux:
-            return transformer(latents, timestep=torch.full([rows], 1000 * sigma), return_dict=False, **conditioned)[0]
-        places = torch.cartesian_prod(torch.zeros(1), torch.arange(height / 2), torch.arange(width / 2))
+            return transformer(latents, timestep=full(1000 * sigma), return_dict=False, **conditioned)[0]
+        across, along = (torch.arange(length / 2, device=self.device) for length in (width, height))
+        places = torch.cartesian_prod(torch.zeros(1, device=self.device), along, across)
         packed = transformer(
             functional.pixel_unshuffle(latents, 2).flatten(2).mT,
-            timestep=torch.full([rows], sigma),
+            timestep=full(sigma),
             img_ids=places,
-            txt_ids=torch.zeros(tokens.shape[1], 3),
+            txt_ids=torch.zeros(tokens.shape[1], 3, device=self.device),
             return_dict=False,
             **conditioned,
         )[0]

@@ -19,6 +19,7 @@ import torch
 from benchmarks import refinement
 from benchmarks.figure import Figure, attempt, records, table
 from benchmarks.gpu import edits, identity, kernels, offload, released
+from benchmarks.gpu.checkout import declare
 from benchmarks.gpu.setting import Setting
 from benchmarks.machine import machine
 
@@ -38,10 +39,12 @@ def refining(setting: Setting) -> Iterator[Figure]:
 PARTS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
     "identity": identity.measure,
     "edits": edits.measure,
+    "waits": edits.waits,
     "flux-dev": released.flux_dev,
     "sd3.5-medium": released.sd35_medium,
     "kernels": kernels.measure,
     "compiled": released.compiled,
+    "bundled": edits.over_stock,
     "offload": offload.measure,
     "memory": released.memory,
     "refinement": refining,
@@ -65,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device = torch.empty(0, device=asked.device).device
     except (RuntimeError, AssertionError) as error:
         parser.error(f"`--device` {asked.device!r} cannot be used here: {str(error).splitlines()[0]}")
+    declare()
     warnings.simplefilter("ignore")
     setting = Setting(device, asked.tiny, asked.rounds, lambda line: print(line, file=sys.stderr, flush=True))
     figures: list[Figure] = []

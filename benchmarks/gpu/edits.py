@@ -1,11 +1,17 @@
 """An edit of each bundled model on the device, from a picture to a picture: twice the same to the bit, and as on the CPU.
 
+Then how often it makes the program wait for the device, and what it costs over the stock pipeline and peers' loops.
+
 Text encoders, autoencoder, inversion, HeadRouter and word maps, in float32. Where the weights are not there, which need not travel,
 it is a fresh pipeline of the same configuration, with random ones.
 """
 
+import warnings
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +34,64 @@ def measure(setting: Setting) -> Iterator[Figure]:
         yield from attempt(f"edit of {family}", partial(of_family, setting, family))
 
 
+def over_stock(setting: Setting) -> Iterator[Figure]:
+    """Each family's edits over its stock pipeline's generation, and over peers' loops."""
+    yield from edits.measure(
+        lambda line: setting.progress(f"bundled: {line}"),
+        families=FAMILIES,
+        rounds=setting.rounds,
+        steps=2 if setting.tiny else 28,
+        inversions=("rf", "flowedit"),
+        backbones=lambda family: (
+            edits.editor(family, "euler", None, model=None, pipeline=pipeline(family)[0].to(setting.device)).backbone
+        ),
+    )
+
+
+def waits(setting: Setting) -> Iterator[Figure]:
+    """How often a step of an edit makes the program wait for the device, by what PyTorch warns of."""
+    for family in FAMILIES:
+        given, note = pipeline(family)
+        for inversion in ("rf", "flowedit"):
+            setting.progress(f"waits: {family} by {inversion}")
+            counted = []
+            for steps in (STEPS, STEPS, 2 * STEPS):  # the first compiles kernels
+                with _waits() as seen:
+                    picture(given, family, inversion, str(setting.device), steps)
+                counted.append(seen)
+            more = Counter(counted[2]) - Counter(counted[1])
+            setting.progress(
+                f"{family} by {inversion}: {len(counted[1])} waits in {STEPS} steps; more in twice: {dict(more)}"
+            )
+            yield Figure(
+                f"edit of {family} by {inversion} + HeadRouter: waits for the device, a step",
+                (len(counted[2]) - len(counted[1])) / STEPS,
+                "",
+                goal=("≤", 1),
+                note=f"{len(counted[1])} in {STEPS} steps, {note}",
+            )
+
+
+@contextmanager
+def _waits() -> Iterator[list[str]]:
+    """Note where the program waits; on a device that does not say so there are none."""
+    seen: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if torch.cuda.is_available():
+            torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield seen
+        finally:
+            if torch.cuda.is_available():
+                torch.cuda.set_sync_debug_mode("default")
+    seen += [
+        f"{Path(one.filename).name}:{one.lineno}"
+        for one in caught
+        if "synchronizing CUDA operation" in str(one.message)
+    ]
+
+
 def of_family(setting: Setting, family: str) -> Iterator[Figure]:
     """One family."""
     (given, note), steps = pipeline(family), 2 if setting.tiny else STEPS
@@ -40,7 +104,7 @@ def of_family(setting: Setting, family: str) -> Iterator[Figure]:
             f"{what}: values that differ the second time", differing, "", goal=("=", 0), note=f"of {first.size}, {note}"
         )
         error = float(np.square(first - expected).mean())
-        psnr = 10 * np.log10(255**2 / error) if error else 99.0
+        psnr = float(10 * np.log10(255**2 / error)) if error else 99.0
         yield Figure(f"{what}: PSNR to the CPU's picture", psnr, "dB", goal=("≥", LEAST), note=note)
 
 

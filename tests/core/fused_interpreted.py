@@ -1,4 +1,6 @@
-"""Fused kernels compute what the plain operations compute, in Triton's interpreter. test_fused.py runs these tests."""
+"""Fused kernels compute what the plain operations compute: in Triton's interpreter, where test_fused.py runs these tests; on a GPU
+without it (`python -m pytest tests/core/fused_interpreted.py`).
+"""
 
 from typing import Any
 
@@ -9,6 +11,7 @@ from headrouter.attention import fused, kernels
 from headrouter.methods.head_router import head_weights, steering
 from headrouter.methods.head_router.steering import Amplification, Refinement, steered_reference
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float32, torch.float16]
 """The interpreter multiplies no matrices of bfloat16; kernels for it are compiled in test_fused.py."""
 TOLERANCES = {torch.float32: {"atol": 1e-5, "rtol": 1e-5}, torch.float16: {"atol": 5e-3, "rtol": 2e-3}}
@@ -24,7 +27,7 @@ def everywhere(monkeypatch):
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
 
 
 def outputs(rows: int, width: int, dtype: torch.dtype, seed: int = 0) -> torch.Tensor:
@@ -49,7 +52,7 @@ def test_probabilities(keys: int, dtype: torch.dtype) -> None:
 def test_dissimilarity(lengths: Any, dtype: torch.dtype) -> None:
     source, edits = outputs(1, 24, dtype), outputs(2, 24, dtype, seed=1)
     edits[0, 0] = source[0, 0]
-    counted = None if lengths is None else torch.arange(TOKENS) < torch.tensor(lengths)[:, None]
+    counted = None if lengths is None else (torch.arange(TOKENS) < torch.tensor(lengths)[:, None]).to(DEVICE)
     found = head_weights.dissimilarity(source, edits, counted)
     expected = head_weights.dissimilarity.__wrapped__(source, edits, counted)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-3 if dtype == torch.bfloat16 else 1e-5)
@@ -90,7 +93,7 @@ def test_steering(amplify: Any, reach: bool, form: Any, dtype: torch.dtype) -> N
 
 
 def test_an_edit_without_keys_beside_one_with_them() -> None:
-    output, block = outputs(2, 24, torch.float32), torch.zeros(2, HEADS, 90, 2)
+    output, block = outputs(2, 24, torch.float32), torch.zeros(2, HEADS, 90, 2, device=DEVICE)
     block[0] = random(HEADS, 90, 2).softmax(dim=-2)
     kept = output[1].clone()
     extent = steering.steer_(output, IMAGE, None, Refinement(block, random(2, HEADS, 2, 24), (2, 0), 2.0, 3.0, "share"))
