@@ -5,5 +5,8 @@ from importlib.util import find_spec
 collect_ignore = (
     []
     if find_spec("triton")
-    else ["headrouter/attention/fused_probabilities.py", "headrouter/methods/head_router/fused_steering.py"]
+    else [
+        "headrouter/attention/fused_probabilities.py",
+        *(f"headrouter/methods/head_router/fused/{name}.py" for name in ("steering", "weights")),
+    ]
 )

@@ -44,7 +44,8 @@ def picture() -> Any:
 
 def edit(chosen: Any, *, steps: int = 28) -> Any:
     """One whole edit."""
-    return chosen.edit(picture(), TARGET, SOURCE, steps=steps, guidance=GUIDANCE, maps=False)
+    given = picture()
+    return chosen.edit(given, TARGET, SOURCE, steps=steps, guidance=GUIDANCE, maps=False, size=given.size)
 
 
 def stock_of(backbone: Any) -> peers.Stock:
@@ -86,7 +87,7 @@ def _of(
     drawing = editor(backbone, "euler", None)
     cases: dict[str, Case] = {
         "stock": partial(stock_of(backbone).generate, TARGET, picture().size, steps, GUIDANCE),
-        "generate": lambda: drawing.generate(TARGET, steps=steps, guidance=GUIDANCE),
+        "generate": lambda: drawing.generate(TARGET, steps=steps, guidance=GUIDANCE, size=picture().size),
     }
     for inversion in inversions:
         for method, name in ((None, inversion), ("headrouter", f"{inversion} + HeadRouter")):

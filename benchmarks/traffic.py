@@ -1,4 +1,4 @@
-"""Bytes that PyTorch's operations read and write, counted from the shapes of their tensors."""
+"""Operations that PyTorch starts, and the bytes that they read and write, counted from the shapes of their tensors."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -39,12 +39,13 @@ class Traffic(DispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes = 0
+        self.bytes = self.operations = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         if name not in VIEWS | NOTHING:
+            self.operations += 1
             given = args[1:] if name in WRITES else found if name in GATHERS else args
             self.add(*tensors_in([given, list((kwargs or {}).values())]))
             self.add(*tensors_in([found]))

@@ -89,7 +89,10 @@ class TextToImage:
             return event.query.new_empty(heads.stop - heads.start, image.stop - image.start, 0, dtype=torch.float32)
         if place not in self._log_sum_exp:
             self._log_sum_exp[place] = event.log_sum_exp_of(place, image)
-        keys = kernels.indices(positions, event.key.device) + event.layout.text.start
+        start = event.layout.text.start
+        keys = kernels.indices(
+            tuple(position + start for position in positions) if start else positions, event.key.device
+        )
         query, key = event.overrides.queries_and_keys(event.query, event.key, place, image)
         return kernels.probabilities(
             query[:, heads],

@@ -1,6 +1,6 @@
 """Average tensors by edit, step and layer, for what methods report of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import final
 
 import torch
@@ -8,31 +8,41 @@ from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.attention.rows import Row
-from headrouter.attention.step_mean import Mean
 from headrouter.methods.method import RunContext
 
 
 @final
 class StepMeans:
-    """Averages tensors over the evaluations of each step, by name, [edit, step, layer, ...], float32, on their device."""
+    """Averages tensors over the evaluations of each step, by name, [edit, step, layer, ...], float32.
+
+    Tensors stay where they are until the means are asked for: adding them up one by one would start an operation for each.
+    """
 
     def __init__(self, context: RunContext):
         """Average over the run in ``context``."""
         self._edits = {row: number for number, row in enumerate(row for row in context.rows if not row.is_source)}
         self._shape = (len(self._edits), context.steps, len(context.sites))
-        self._found: dict[str, dict[tuple[int, int, int], Mean]] = {}
+        self._found: dict[str, list[tuple[tuple[int, int, int], Tensor]]] = {}
 
     def add(self, name: str, event: JointAttention, row: Row, value: Tensor) -> None:
-        """Count one evaluation of ``row``."""
-        found, place = self._found.setdefault(name, {}), (self._edits[row], event.step_info.step, event.site.index)
-        found[place] = found.get(place, Mean()).plus(value.float())
+        """Count one evaluation of ``row``; ``value`` must stay as it is."""
+        place = self._edits[row], event.step_info.step, event.site.index
+        self._found.setdefault(name, []).append((place, value))
 
     def means(self) -> Mapping[str, Tensor]:
         """Return the means on the CPU, NaN where there was no evaluation."""
-        return {name: self._table(found) for name, found in self._found.items()}
+        return {name: self.mean(name) for name in self._found}
 
-    def _table(self, found: Mapping[tuple[int, int, int], Mean]) -> Tensor:
-        values = torch.stack([mean.value for mean in found.values()]).cpu()  # one transfer
-        table = values.new_full((*self._shape, *values.shape[1:]), torch.nan)
-        table[tuple(torch.tensor(list(found), device="cpu").T)] = values
-        return table
+    def mean(self, name: str, of: Callable[[Tensor], Tensor] = lambda values: values) -> Tensor:
+        """Return the mean of one name, or of a function of each value, which is given all values ``[evaluation, ...]``."""
+        places, found = zip(*self._found[name], strict=True)
+        values = of(torch.stack(found).cpu().float())  # one transfer
+        total = values.new_zeros(*self._shape, *values.shape[1:])
+        count, at = values.new_zeros(self._shape), tuple(torch.tensor(places, device="cpu").T)
+        total.index_put_(at, values, accumulate=True)
+        count.index_put_(at, values.new_ones(len(values)), accumulate=True)
+        return total / count.reshape(*self._shape, *(1 for _ in values.shape[1:]))  # 0 / 0 is NaN
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether there is any evaluation of a name."""
+        return name in self._found

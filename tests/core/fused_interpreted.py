@@ -61,6 +61,21 @@ def test_dissimilarity(lengths: Any, dtype: torch.dtype) -> None:
         torch.testing.assert_close(head_weights.dissimilarity(source[0], edits[0]), found[0])
 
 
+@pytest.mark.parametrize("form", ["literal", "anchored"])
+@pytest.mark.parametrize("shape", [(24,), (3, 6), (2, 1)])
+def test_weights_of_heads(shape: tuple[int, ...], form: Any) -> None:
+    values = random(*shape).abs()
+    if shape[0] == 3:
+        values[1] = values[1, :1]  # all alike
+    stretched = head_weights.normalised(values)
+    torch.testing.assert_close(stretched, head_weights.normalised.__wrapped__(values), atol=1e-6, rtol=1e-5)
+    gains = head_weights.head_gains(stretched, 0.3, 7.0, 0.4, form)
+    torch.testing.assert_close(
+        gains, head_weights.head_gains.__wrapped__(stretched, 0.3, 7.0, 0.4, form), atol=1e-6, rtol=1e-5
+    )
+    assert float(stretched.min()) == 0 and (form == "literal" or float(gains.min()) == 0)
+
+
 AMPLIFIED = [("output", False), ("difference", True), ("difference", False), (None, False)]
 FORMS = ["literal", "centred", "share", None]
 STEERED = [(*each, form, torch.float32) for each in AMPLIFIED for form in FORMS if (each[0], form) != (None, None)]
@@ -97,5 +112,5 @@ def test_an_edit_without_keys_beside_one_with_them() -> None:
     block[0] = random(HEADS, 90, 2).softmax(dim=-2)
     kept = output[1].clone()
     extent = steering.steer_(output, IMAGE, None, Refinement(block, random(2, HEADS, 2, 24), (2, 0), 2.0, 3.0, "share"))
-    assert extent is not None and extent[1].tolist() == [0.0, 1.0, 1.0] and extent[0, 0] > 0
+    assert extent is not None and extent[1].tolist() == [0.0, 0.0, 0.0] and extent[0, 0] > 0
     assert torch.equal(output[1], kept)

@@ -37,19 +37,23 @@ def test_in_the_interpreter() -> None:
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-4000:]
 
 
-POINTERS = {"query", "key", "log_sum_exp", "found", "source", "edit", "counted", "squares"} | {
+POINTERS = {"values", "query", "key", "log_sum_exp", "found", "source", "edit", "counted", "squares"} | {
     "gain", "reach", "block", "whole", "value", "count", "extent"
 }  # fmt: skip
-FLOAT32 = {"log_sum_exp", "found", "squares", "gain", "reach", "block", "whole", "extent"}
+FLOAT32 = {"values", "log_sum_exp", "found", "squares", "gain", "reach", "block", "whole", "extent"}
 
 
 @pytest.mark.parametrize(
     ("module", "kernel", "flags", "dtype"),
     [
         ("attention.fused_probabilities", "_probabilities", {"QUERIES": 64}, "bf16"),
-        ("methods.head_router.fused_steering", "_squares", {"COUNTED": True}, "bf16"),
-        ("methods.head_router.fused_steering", "_steer", {"FORM": 0, "DIFFERENCE": True, "REACH": True}, "bf16"),
-        ("methods.head_router.fused_steering", "_steer", {"FORM": 1, "DIFFERENCE": False, "REACH": False}, "fp32"),
+        ("methods.head_router.fused.weights", "_squares", {"COUNTED": True}, "bf16"),
+        ("methods.head_router.fused.weights", "_cosines", {"TILES": 64}, "fp32"),
+        ("methods.head_router.fused.weights", "_stretch", {"FLOOR": 1e-6, "HEADS": 32}, "fp32"),
+        ("methods.head_router.fused.weights", "_gains", {"ANCHORED": True, "VALUES": 128}, "fp32"),
+        ("methods.head_router.fused.steering", "_reach", {"PARTS": 256}, "fp32"),
+        ("methods.head_router.fused.steering", "_steer", {"FORM": 0, "DIFFERENCE": True, "REACH": True}, "bf16"),
+        ("methods.head_router.fused.steering", "_steer", {"FORM": 1, "DIFFERENCE": False, "REACH": False}, "fp32"),
     ],
 )
 def test_they_compile_for_an_h100(module: str, kernel: str, flags: Any, dtype: str) -> None:
@@ -61,14 +65,15 @@ def test_they_compile_for_an_h100(module: str, kernel: str, flags: Any, dtype: s
     sizes = {"KEYS": 16, "CHANNELS": 128, "TOKENS": 64, "AMPLIFIES": True, "REFINES": True, **flags}
     constants = {name: sizes[name] for name in function.arg_names if name in sizes}
     constants |= {name: 1 for name in function.arg_names if name.endswith("_d")}  # as Triton does with strides of 1
-    types = {"counted": "*i1", "count": "*i64", "scale": "fp32", "alpha": "fp32", "nu": "fp32"}
+    types = {"counted": "*i1", "count": "*i64"}
+    types |= dict.fromkeys(("scale", "alpha", "nu", "each", "gamma", "k", "delta"), "fp32")
     signature = {
         name: "constexpr"
         if name in constants
         else types.get(name) or (("*fp32" if name in FLOAT32 else f"*{dtype}") if name in POINTERS else "i32")
         for name in function.arg_names
     }
-    options = {"num_warps": 4 if kernel == "_probabilities" else 8, "enable_fp_fusion": True}
+    options = {"num_warps": 8 if kernel in ("_squares", "_steer") else 4, "enable_fp_fusion": True}
     compiled = triton.compile(ASTSource(function, signature, constants), GPUTarget("cuda", 90, 32), options)
     assert len(compiled.asm["cubin"]) > 1000
 
@@ -77,14 +82,14 @@ def test_what_cannot_be_compiled_warns_once_and_is_plain(everywhere: None, monke
     def broken(*given: Any) -> None:
         raise RuntimeError("Failed to find C compiler.\nPlease specify one")
 
-    from headrouter.methods.head_router import fused_steering
+    from headrouter.methods.head_router.fused import steering as fused_steering
 
     monkeypatch.setattr(fused_steering, "steer_", broken)
     output, block = torch.randn(1, 2, 30, 8), torch.rand(1, 2, 20, 3)
     given = (slice(4, 24), None, Refinement(block, torch.randn(1, 2, 3, 8), (3,), 2.0, 3.0, "share"))
     expected = steered_reference(output, *given)
     with pytest.warns(
-        FusedKernelWarning, match=r"fused_steering:steer_ cannot be used \(RuntimeError: Failed to find C compiler"
+        FusedKernelWarning, match=r"fused\.steering:steer_ cannot be used \(RuntimeError: Failed to find C compiler"
     ):
         steering.steer_(output, *given)
     torch.testing.assert_close(output.double(), expected, atol=1e-5, rtol=1e-5)
@@ -97,9 +102,9 @@ def test_no_memory_is_no_reason_to_go_on(everywhere: None, monkeypatch: pytest.M
     def full(*given: Any) -> None:
         raise torch.OutOfMemoryError
 
-    from headrouter.methods.head_router import fused_steering
+    from headrouter.methods.head_router.fused import weights
 
-    monkeypatch.setattr(fused_steering, "dissimilarity", full)
+    monkeypatch.setattr(weights, "dissimilarity", full)
     with pytest.raises(torch.OutOfMemoryError):
         head_weights.dissimilarity(torch.randn(1, 2, 9, 8), torch.randn(1, 2, 9, 8))
 

@@ -70,7 +70,7 @@ def test_edits_are_right_and_keep_the_rest(backbone: Backbone) -> None:
 
 
 def no_router(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(head_routing, "head_weights", lambda score, *_: torch.ones_like(score))
+    patch.setattr(head_routing, "head_gains", lambda score, *_: torch.zeros_like(score))
 
 
 def no_controller(patch: pytest.MonkeyPatch) -> None:

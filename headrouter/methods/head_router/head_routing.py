@@ -7,7 +7,7 @@ the edit at hand: d̃_h is how far the outputs of the source's row and of the ed
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Final, Literal, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,13 +19,16 @@ from headrouter.attention.joint_attention import JointAttention
 from headrouter.config.configuration import Parameters
 from headrouter.errors import InvalidInputError
 from headrouter.masks.part import MaskPart
-from headrouter.methods.head_router.head_weights import dissimilarity, head_weights, normalised
+from headrouter.methods.head_router.head_weights import dissimilarity, head_gains, normalised
 from headrouter.methods.head_router.pass_over_edits import steered
 from headrouter.methods.head_router.rows import Edits, changed_positions
 from headrouter.methods.head_router.steering import Amplification
 from headrouter.methods.head_router.window import Window, refuse_without_source
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.step_means import StepMeans
+
+GAIN: Final = "head_gains"
+"""Name under which g = w − 1 is averaged; weights are what is reported."""
 
 
 class RoutingParameters(Parameters):
@@ -168,7 +171,7 @@ class HeadRoutingRun(MethodRun):
     def __init__(
         self, parameters: RoutingParameters, window: Window, context: RunContext, scorer: Scorer, means: StepMeans
     ):
-        """Begin a run; ``means`` receives ``head_weights``, beside the diagnostics of the scorer."""
+        """Begin a run; ``means`` receives the gains of heads, beside the diagnostics of the scorer."""
         self._parameters, self._scorer, self._means = parameters, scorer, means
         self._steps, acts = window.steps(context), parameters.gamma > 0
         sites = frozenset(site.index for site in window.sites(context)) if acts else frozenset()
@@ -210,16 +213,16 @@ class HeadRoutingRun(MethodRun):
         if edits.pair is None and self._compares:
             return None
         score = self._scorer(event, edits, output)
-        weights = head_weights(score, chosen.gamma, chosen.k, chosen.delta, chosen.form).float()
-        weights = weights.to(output.device).expand(len(edits.rows), -1)
-        for row, own in zip(edits.rows, weights, strict=True):
-            self._means.add("head_weights", event, row, own)
+        gain = head_gains(score.to(output.device), chosen.gamma, chosen.k, chosen.delta, chosen.form).float()
+        gain = gain.expand(len(edits.rows), -1)
+        for row, own in zip(edits.rows, gain, strict=True):
+            self._means.add(GAIN, event, row, own)
         tokens = slice(0, event.layout.length) if chosen.where == "everywhere" else event.layout.image
         reach = self._reach(event, edits) if chosen.where == "words" else self._masked(event, edits)
         if chosen.where == "words" and reach is None:
             return None
         source = output[edits.source] if chosen.amplify == "difference" and edits.pair is not None else None
-        return Amplification(weights - 1, tokens, reach, source)
+        return Amplification(gain, tokens, reach, source)
 
     def _masked(self, event: JointAttention, edits: Edits) -> Float[Tensor, "edits image_tokens"] | None:
         """Return the mask of each edit in each image token; None, which is everywhere, while there is none."""
@@ -232,7 +235,9 @@ class HeadRoutingRun(MethodRun):
 
         Means over the evaluations of a step; NaN where there was none.
         """
-        return self._means.means()
+        found = dict(self._means.means())
+        gain = found.pop(GAIN, None)
+        return found if gain is None else {**found, "head_weights": 1 + gain}
 
     def _reach(self, event: JointAttention, edits: Edits) -> Float[Tensor, "edits image_tokens"] | None:
         """Return the share of a head's weight that acts in each image token: its attention to changed words over the largest."""

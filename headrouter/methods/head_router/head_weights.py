@@ -16,7 +16,7 @@ SPREAD_FLOOR = 1e-6
 """Smallest spread of dissimilarities that is stretched to [0, 1]; below it all heads count as alike."""
 
 
-@fused("headrouter.methods.head_router.fused_steering:dissimilarity")
+@fused("headrouter.methods.head_router.fused.weights:dissimilarity")
 def dissimilarity(
     source_output: Float[Tensor, "*#edits heads tokens channels"],
     edit_output: Float[Tensor, "*#edits heads tokens channels"],
@@ -38,7 +38,7 @@ def dissimilarity(
     ([0.0, 0.0, 0.0], [0.0, 1.0, 0.0])
     """
     return one_minus_cosine(
-        *(_squares(output, counted) for output in (source_output, edit_output, edit_output - source_output))
+        *(_norms(output, counted) for output in (source_output, edit_output, edit_output - source_output))
     )
 
 
@@ -47,10 +47,9 @@ def one_minus_cosine(
     edit: Float[Tensor, "*edits heads"],
     difference: Float[Tensor, "*edits heads"],
 ) -> Float[Tensor, "*edits heads"]:
-    """Return 1 − cosine of r and e from ‖r‖², ‖e‖² and ‖e − r‖²; 0 where r or e is."""
-    product = source.sqrt() * edit.sqrt()
-    spread = difference - (edit.sqrt() - source.sqrt()).square()
-    return torch.where(product > 0, spread.clamp(min=0) / (2 * product), 0.0)
+    """Return 1 − cosine of r and e from ‖r‖, ‖e‖ and ‖e − r‖; 0 where r or e is."""
+    product, spread = source * edit, difference.square() - (edit - source).square()
+    return torch.where(product > 0, spread.clamp(min=0) / (2 * product), product)
 
 
 def dissimilarity_reference(
@@ -63,22 +62,23 @@ def dissimilarity_reference(
     return torch.where(present, 0.5 * (source / source_norm - edit / edit_norm).square().sum(dim=1), 0.0)
 
 
-def _squares(
+def _norms(
     output: Float[Tensor, "*edits heads tokens channels"], counted: Bool[Tensor, "*#edits tokens"] | None
 ) -> Float[Tensor, "*edits heads"]:
-    """Return ‖output‖² of each head over the tokens that are counted, summed in float32."""
-    squares = torch.linalg.vector_norm(output, dim=-1, dtype=torch.float32).square()
-    total: Tensor = (squares if counted is None else squares * counted[..., None, :]).sum(dim=-1)
-    return total
+    """Return ‖output‖ of each head over the tokens that are counted, summed in float32."""
+    by_token = torch.linalg.vector_norm(output, dim=-1, dtype=torch.float32)
+    norms: Tensor = torch.linalg.vector_norm(by_token if counted is None else by_token * counted[..., None, :], dim=-1)
+    return norms
 
 
+@fused("headrouter.methods.head_router.fused.weights:normalised")
 def normalised(dissimilarities: Float[Tensor, "*layers heads"]) -> Float[Tensor, "*layers heads"]:
     """Return d̃_h of eq. 13–15: dissimilarities stretched to [0, 1] over the heads of a layer.
 
     >>> normalised(torch.tensor([0.25, 0.5, 0.75])).tolist()
     [0.0, 0.5, 1.0]
     """
-    least, most = dissimilarities.amin(-1, keepdim=True), dissimilarities.amax(-1, keepdim=True)
+    least, most = dissimilarities.aminmax(dim=-1, keepdim=True)
     return (dissimilarities - least) / (most - least).clamp(min=SPREAD_FLOOR)
 
 
@@ -89,7 +89,7 @@ def head_weights(
     delta: float,
     form: Literal["literal", "anchored"] = "literal",
 ) -> Float[Tensor, "*layers heads"]:
-    """Return w_h of eq. 16–17.
+    """Return w_h of eq. 16–17, 1 + :func:`head_gains`.
 
     ``literal``: w = 1 + γ·sigmoid(k·(d̃ − δ)), above 1 even for equal heads. ``anchored``: w = 1 + γ·[sigmoid(k·(d̃ − δ)) −
     sigmoid(−k·δ)], exactly 1 at d̃ = 0.
@@ -103,7 +103,19 @@ def head_weights(
     >>> [round(w, 4) for w in head_weights(torch.tensor([0.0, 1.0]), 0.2, 10.0, 0.5).tolist()]
     [1.0013, 1.1987]
     """
+    return 1 + head_gains(normalised_dissimilarity, gamma, k, delta, form)
+
+
+@fused("headrouter.methods.head_router.fused.weights:head_gains")
+def head_gains(
+    normalised_dissimilarity: Float[Tensor, "*layers heads"],
+    gamma: float,
+    k: float,
+    delta: float,
+    form: Literal["literal", "anchored"] = "literal",
+) -> Float[Tensor, "*layers heads"]:
+    """Return g_h = w_h − 1, by how much more each head acts; see :func:`head_weights`."""
     rise = torch.sigmoid(k * (normalised_dissimilarity - delta))
     if form == "anchored":
         rise = rise - torch.sigmoid(k * (torch.zeros_like(normalised_dissimilarity) - delta))
-    return 1 + gamma * rise
+    return gamma * rise

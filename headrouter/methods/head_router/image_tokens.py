@@ -5,7 +5,7 @@ On the conditional row of each edit, for image queries i and text keys j, each a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, final
+from typing import Final, Literal, final
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,9 @@ from headrouter.methods.head_router.token_weights import Form, feature_weights
 from headrouter.methods.head_router.window import Window, refuse_without_source
 from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.methods.step_means import StepMeans
+
+EXTENT: Final = "extent"
+"""Name under which how far weights of tokens go is kept."""
 
 
 class ImageTokenParameters(Parameters):
@@ -118,25 +121,32 @@ class ImageTokenRun(MethodRun):
         if chosen.image_tokens != "attention" or not any(positions):
             return
         keys, value = tuple(map(len, positions)), event.value[edits.batch][:, :, text]
-        values = [
-            functional.pad(own[:, indices(where, own.device)], (0, 0, 0, max(keys) - len(where)))
-            for own, where in zip(value, positions, strict=True)
-        ]
-        value = torch.stack(values) if len(values) > 1 else values[0][None]
+        if len(set(positions)) == 1:
+            value = value[:, :, indices(positions[0], value.device)]
+        else:
+            value = torch.stack(
+                [
+                    functional.pad(own[:, indices(where, own.device)], (0, 0, 0, max(keys) - len(where)))
+                    for own, where in zip(value, positions, strict=True)
+                ]
+            )
         for heads, block in event.text_to_image_of(edits.places, positions):
             amplitude, form = chosen.amplitude, chosen.token_form
             yield heads, Refinement(block, value[:, heads], keys, chosen.alpha, amplitude, form)
 
     def report(self, event: JointAttention, edits: Edits, extents: Sequence[tuple[slice, Extent]]) -> None:
         """Count how far weights of tokens went, in all heads."""
-        share = [(heads.stop - heads.start) / event.query.shape[1] for heads, _ in extents]
-        change = torch.stack([extent[:, 0] * own for own, (_, extent) in zip(share, extents, strict=True)]).sum(dim=0)
-        largest = torch.stack([extent[:, 1] for _, extent in extents]).amax(dim=0)
-        smallest = torch.stack([extent[:, 2] for _, extent in extents]).amin(dim=0)
-        for number, (row, place) in enumerate(zip(edits.rows, edits.places, strict=True)):
+        whole = extents[0][1]
+        if len(extents) > 1:
+            share = [(heads.stop - heads.start) / event.query.shape[1] for heads, _ in extents]
+            change = torch.stack([extent[:, 0] * own for own, (_, extent) in zip(share, extents, strict=True)]).sum(
+                dim=0
+            )
+            both = torch.stack([extent for _, extent in extents])
+            whole = torch.stack([change, both[..., 1].amax(dim=0), both[..., 2].amin(dim=0)], dim=-1)
+        for own, row, place in zip(whole, edits.rows, edits.places, strict=True):
             if self._keys(event, place):
-                self._means.add("token_weight_change", event, row, change[number])
-                self._means.add("token_weight_ratio", event, row, largest[number] / smallest[number])
+                self._means.add(EXTENT, event, row, own)
 
     def refine_features_(self, event: JointAttention, edit: Float[Tensor, "edits heads tokens channels"]) -> None:
         """Write refined features over those of image tokens, as released, in single-stream blocks where there are any."""
@@ -151,13 +161,16 @@ class ImageTokenRun(MethodRun):
 
         Means over the evaluations of a step; NaN where there was none.
         """
-        return self._means.means()
+        if EXTENT not in self._means:
+            return {}
+        return {
+            "token_weight_change": self._means.mean(EXTENT, lambda extents: extents[:, 0]),
+            "token_weight_ratio": self._means.mean(EXTENT, lambda extents: (1 + extents[:, 1]) / (1 + extents[:, 2])),
+        }
 
     def _keys(self, event: JointAttention, place: int) -> tuple[int, ...]:
         """Return positions within the text of the keys that are refined."""
-        row = event.rows[place].row
-        return {
-            "words": row.prompt.positions,
-            "changed": self._changed.get(row, ()),
-            "all": tuple(range(event.text_of(place))),
-        }[self._parameters.keys]
+        row, keys = event.rows[place].row, self._parameters.keys
+        if keys == "all":
+            return tuple(range(event.text_of(place)))
+        return row.prompt.positions if keys == "words" else self._changed.get(row, ())

@@ -64,10 +64,10 @@ class Refinement:
 
 
 Extent = Float[Tensor, "edits 3"]
-"""Of each edit mean |ŵ − 1|, largest ŵ, smallest ŵ; of an edit without keys 0, 1, 1."""
+"""Of each edit the mean of |ŵ − 1|, the largest ŵ − 1 and the smallest; of an edit without keys 0."""
 
 
-@fused("headrouter.methods.head_router.fused_steering:steer_")
+@fused("headrouter.methods.head_router.fused.steering:steer_")
 def steer_(
     edit_EHSD: Float[Tensor, "e h s d"],
     image: slice,
@@ -83,14 +83,16 @@ def steer_(
     if refinement is None:
         return None
     weights = token_weights(refinement.probabilities, refinement.alpha, refinement.nu, refinement.form)
-    change = (weights - 1).mul_(refinement.probabilities)
+    excess = weights.sub_(1)
+    change = excess * refinement.probabilities
     if amplification is not None and amplification.source is None:
         change.mul_(1 + amplification.gain_of_tokens())
     for edit, change_HNK, value_HKD in zip(
         edit_EHSD[:, :, image], change.to(edit_EHSD.dtype), refinement.value, strict=True
     ):
         edit.baddbmm_(change_HNK, value_HKD)
-    return torch.stack([_extent(own[..., :keys]) for own, keys in zip(weights, refinement.keys, strict=True)])
+    extents = [_extent(own[..., :keys]) for own, keys in zip(excess, refinement.keys, strict=True)]
+    return extents[0][None] if len(extents) == 1 else torch.stack(extents)
 
 
 def amplify_(edit_EHSD: Float[Tensor, "e h s d"], amplification: Amplification) -> None:
@@ -131,10 +133,8 @@ def steered_reference(
     return steered
 
 
-def _extent(weights_HNK: Float[Tensor, "h n k"]) -> Float[Tensor, "3"]:
-    if not weights_HNK.shape[-1]:
-        none = weights_HNK.new_ones(3)
-        none[0] = 0
-        return none
-    smallest, largest = weights_HNK.aminmax()
-    return torch.stack([(weights_HNK - 1).abs_().mean(), largest, smallest])
+def _extent(excess_HNK: Float[Tensor, "h n k"]) -> Float[Tensor, "3"]:
+    if not excess_HNK.shape[-1]:
+        return excess_HNK.new_zeros(3)
+    smallest, largest = excess_HNK.aminmax()
+    return torch.stack([excess_HNK.abs().mean(), largest, smallest])

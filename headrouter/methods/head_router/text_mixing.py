@@ -10,7 +10,7 @@ from typing import Literal, final
 from pydantic import Field
 from torch import Tensor
 
-from headrouter.attention.joint_attention import TextStream, indices
+from headrouter.attention.joint_attention import TextStream
 from headrouter.config.configuration import Parameters
 from headrouter.errors import IncompatibleError
 from headrouter.methods.head_router.window import Window
@@ -81,8 +81,9 @@ class TextMixingRun(MethodRun):
         if self._previous is not None and self._previous[0] == stream.step_info.forward:
             before = self._previous[1]
             if before.shape == hidden.shape:
-                at = indices(self._rows(stream), hidden.device)
-                hidden = hidden.index_copy(0, at, (1 - rho) * hidden[at] + rho * before[at])
+                hidden = hidden.clone()
+                for rows in self._rows(stream):
+                    hidden[rows].lerp_(before[rows], rho)
         self._previous = (stream.step_info.forward, hidden)
         return hidden
 
@@ -90,11 +91,11 @@ class TextMixingRun(MethodRun):
         """Return no diagnostics: the effect is given by the parameters."""
         return {}
 
-    def _rows(self, stream: TextStream) -> tuple[int, ...]:
-        """Return the places in the batch whose text is mixed."""
-        both = self._parameters.text_rows == "both"
-        return tuple(
-            place
-            for place, item in enumerate(stream.rows)
-            if item.is_edit or (both and item.cfg_branch == "conditional")
-        )
+    def _rows(self, stream: TextStream) -> list[slice]:
+        """Return the parts of the batch whose text is mixed."""
+        both, parts = self._parameters.text_rows == "both", list[slice]()
+        for place, item in enumerate(stream.rows):
+            if item.is_edit or (both and item.cfg_branch == "conditional"):
+                follows = parts and parts[-1].stop == place
+                parts.append(slice(parts.pop().start if follows else place, place + 1))
+        return parts

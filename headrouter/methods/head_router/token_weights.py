@@ -36,7 +36,7 @@ def token_weights(
         share = probabilities_HNK / whole
     else:
         share = probabilities_HNK.softmax(dim=-2)
-    return alpha * torch.sigmoid(nu * (share if form == "literal" else tokens * share - 1))
+    return alpha * torch.sigmoid(nu * share if form == "literal" else (nu * tokens) * share - nu)
 
 
 def feature_weights(

@@ -1,57 +1,23 @@
-"""Compute dissimilarity, and steer, in one pass over the outputs each, in native strides. Imports Triton.
+"""Steer in one pass over the outputs, in native strides. Imports Triton.
 
-The same functions as in :mod:`headrouter.methods.head_router.head_weights` and
-:mod:`headrouter.methods.head_router.steering`, which are their specification.
+The same function as in :mod:`headrouter.methods.head_router.steering`, which is its specification.
 """
 
 import torch
 import triton
 import triton.language as tl
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from headrouter.attention.fused_probabilities import block_of
 from headrouter.attention.kernels import indices
-from headrouter.methods.head_router.head_weights import one_minus_cosine
 from headrouter.methods.head_router.steering import Amplification, Extent, Refinement
 
 TOKENS = 64
 """Tokens of one program."""
+PARTS = 256
+"""Programs whose extents are joined at a time."""
 _FORMS = ("share", "literal", "centred")
-
-
-def dissimilarity(
-    source_output: Float[Tensor, "*#edits heads tokens channels"],
-    edit_output: Float[Tensor, "*#edits heads tokens channels"],
-    counted: Bool[Tensor, "*#edits tokens"] | None = None,
-) -> Float[Tensor, "*edits heads"]:
-    """Return 1 − cosine of each head, from three norms that one pass gives."""
-    if edit_output.ndim == 3:
-        whole = None if counted is None else counted[None]
-        return dissimilarity(source_output[None], edit_output[None], whole)[0]
-    edits, heads, tokens, channels = torch.broadcast_shapes(source_output.shape, edit_output.shape)
-    source, edit = (output.expand(edits, heads, tokens, channels) for output in (source_output, edit_output))
-    tiles = triton.cdiv(tokens, TOKENS)
-    squares = torch.empty(edits, heads, tiles, 3, dtype=torch.float32, device=edit.device)
-    mask = None if counted is None else counted.expand(edits, tokens)
-    with torch.cuda.device_of(edit):
-        _squares[tiles, heads, edits](
-            source,
-            edit,
-            edit if mask is None else mask,
-            squares,
-            tokens,
-            channels,
-            *source.stride(),
-            *edit.stride(),
-            *((0, 0) if mask is None else mask.stride()),
-            COUNTED=mask is not None,
-            TOKENS=TOKENS,
-            CHANNELS=triton.next_power_of_2(channels),
-            num_warps=8,
-            enable_fp_fusion=True,
-        )
-    return one_minus_cosine(*squares.sum(dim=2).unbind(-1))
 
 
 def steer_(
@@ -111,43 +77,15 @@ def steer_(
         )
     if refinement is None or count is None:
         return None
-    image_tokens = image.stop - image.start
-    change = extent[..., 0].sum(dim=(1, 2)) / (count * heads * image_tokens).clamp(min=1)
-    found = torch.stack([change, extent[..., 1].amax(dim=(1, 2)), extent[..., 2].amin(dim=(1, 2))], dim=1)
-    if 0 in refinement.keys:
-        none = torch.ones_like(found)
-        none[:, 0] = 0
-        found = torch.where(count[:, None] > 0, found, none)
+    found = torch.empty(edits, 3, dtype=torch.float32, device=edit_EHSD.device)
+    with torch.cuda.device_of(edit_EHSD):
+        _reach[(edits,)](extent, count, found, heads * tiles, float(heads * (image.stop - image.start)), PARTS=PARTS)
     return found
 
 
 def _or(tensor: Tensor | None, other: Tensor, axes: int = 4) -> tuple[Tensor | int, ...]:
     """Return a tensor and its strides; of one that is not there another, which is not read."""
     return (other, *[0] * axes) if tensor is None else (tensor, *tensor.stride())
-
-
-@triton.jit
-def _squares(
-    source, edit, counted, squares, tokens, channels,
-    source_e, source_h, source_s, source_d, edit_e, edit_h, edit_s, edit_d, counted_e, counted_s,
-    COUNTED: tl.constexpr, TOKENS: tl.constexpr, CHANNELS: tl.constexpr,
-):  # fmt: skip
-    tile, head, number = tl.program_id(0), tl.program_id(1).to(tl.int64), tl.program_id(2).to(tl.int64)
-    s, d = tile * TOKENS + tl.arange(0, TOKENS), tl.arange(0, CHANNELS)
-    inside = (s[:, None] < tokens) & (d[None, :] < channels)
-    if COUNTED:
-        inside = (
-            inside & (tl.load(counted + number * counted_e + s * counted_s, mask=s < tokens, other=0) != 0)[:, None]
-        )
-    r = tl.load(
-        source + number * source_e + head * source_h + s[:, None] * source_s + d[None, :] * source_d, inside, 0.0
-    )
-    e = tl.load(edit + number * edit_e + head * edit_h + s[:, None] * edit_s + d[None, :] * edit_d, inside, 0.0)
-    r, e = r.to(tl.float32), e.to(tl.float32)
-    place = squares + ((number * tl.num_programs(1) + head) * tl.num_programs(0) + tile) * 3
-    tl.store(place, tl.sum(tl.sum(r * r, axis=1), axis=0))
-    tl.store(place + 1, tl.sum(tl.sum(e * e, axis=1), axis=0))
-    tl.store(place + 2, tl.sum(tl.sum((e - r) * (e - r), axis=1), axis=0))
 
 
 @triton.jit
@@ -182,8 +120,8 @@ def _steer(
                 share = (image_last - image_first) * share - 1
             w = alpha / (1 + tl.exp(-nu * share))
             change += tl.sum(tl.sum(tl.where(there, tl.abs(w - 1), 0.0), axis=1), axis=0)
-            largest = tl.maximum(largest, tl.max(tl.max(tl.where(there, w, float("-inf")), axis=1), axis=0))
-            smallest = tl.minimum(smallest, tl.min(tl.min(tl.where(there, w, float("inf")), axis=1), axis=0))
+            largest = tl.maximum(largest, tl.max(tl.max(tl.where(there, w - 1, float("-inf")), axis=1), axis=0))
+            smallest = tl.minimum(smallest, tl.min(tl.min(tl.where(there, w - 1, float("inf")), axis=1), axis=0))
             texts = value + number * value_e + head * value_h + k[:, None] * value_k + d[None, :] * value_d
             v = tl.load(texts, mask=(k[:, None] < limit) & (d[None, :] < channels), other=0.0)
             added += tl.dot(tl.where(there, (w - 1) * a, 0.0).to(v.dtype), v, input_precision="ieee")
@@ -203,3 +141,21 @@ def _steer(
     else:
         e = e + added
     tl.store(place, e.to(own.dtype), mask=inside)
+
+
+@triton.jit
+def _reach(extent, count, found, programs, each, PARTS: tl.constexpr):
+    """Join what the programs of an edit say of how far its weights go."""
+    number = tl.program_id(0).to(tl.int64)
+    keys = tl.load(count + number)
+    change, largest, smallest = 0.0, float("-inf"), float("inf")
+    for start in range(0, programs, PARTS):
+        part = start + tl.arange(0, PARTS)
+        place, inside = extent + (number * programs + part) * 3, part < programs
+        change += tl.sum(tl.load(place, mask=inside, other=0.0), axis=0)
+        largest = tl.maximum(largest, tl.max(tl.load(place + 1, mask=inside, other=float("-inf")), axis=0))
+        smallest = tl.minimum(smallest, tl.min(tl.load(place + 2, mask=inside, other=float("inf")), axis=0))
+    some = keys > 0
+    tl.store(found + number * 3, tl.where(some, change / (each * tl.maximum(keys, 1).to(tl.float32)), 0.0))
+    tl.store(found + number * 3 + 1, tl.where(some, largest, 0.0))
+    tl.store(found + number * 3 + 2, tl.where(some, smallest, 0.0))

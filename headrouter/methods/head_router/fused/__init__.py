@@ -1,0 +1,1 @@
+"""Triton kernels that compute in one pass each what the plain functions of this package do."""
