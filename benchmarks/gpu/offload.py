@@ -1,5 +1,6 @@
 """Offloading by model and by group: the same edit, with less memory on the device."""
 
+import gc
 from collections.abc import Iterator
 from functools import partial
 from typing import Literal
@@ -33,6 +34,7 @@ def measure(setting: Setting) -> Iterator[Figure]:
     expected, whole = steered(setting, "none")
     for offload in ("model", "group"):
         setting.progress(f"offload: {offload}")
+        gc.collect()  # the model before
         if setting.device.type == "cuda":
             torch.cuda.empty_cache()
         yield from attempt(f"offload {offload}", partial(_of, setting, offload, expected, whole))

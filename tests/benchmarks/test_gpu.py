@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from importlib.metadata import requires
+from importlib.metadata import distribution, distributions, requires
 from pathlib import Path
 
 import headrouter_shapes.weights
@@ -14,7 +14,7 @@ from torch import nn
 from benchmarks import models
 from benchmarks.figure import Figure
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import edits, identity
+from benchmarks.gpu import checkout, edits, identity
 from benchmarks.gpu.setting import Setting
 from headrouter.attention.joint_attention import JointAttention
 from headrouter.methods.head_router.method import HeadRouter
@@ -47,6 +47,14 @@ def test_every_part_gives_a_figure_or_a_row_that_says_why_not(tmp_path, capsys):
         "FLUX.1-dev, tiny, 8 rows, HeadRouter: memory",
     ):
         assert part in whats
+
+
+def test_a_checkout_declares_the_parts_that_an_installation_has(tmp_path):
+    (found,) = (one for one in distributions(path=[str(checkout.written(tmp_path))]))
+    assert found.name == "headrouter"
+    parts = {(one.group, one.name, one.value) for one in found.entry_points}
+    installed = {(one.group, one.name, one.value) for one in distribution("headrouter").entry_points}
+    assert parts == {one for one in installed if one[0] != "console_scripts"} and len(parts) > 20
 
 
 def test_identity_sees_a_single_changed_number():
