@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from headrouter.errors import InvalidInputError, WeightsError
+from headrouter.files import remove_unfinished
 
 _MARK: Final = ".unfinished-"
 """In the names of the hidden folders that things are written in."""
@@ -72,6 +73,7 @@ def finish(folder: Path) -> None:
             if (room / "old").is_dir() and made.is_dir():
                 made.rename(folder / made.name)  # refused where something whole is already
         shutil.rmtree(room, ignore_errors=True)
+    remove_unfinished(folder)
 
 
 def save_tensors(state: dict[str, Any], path: Path) -> None:

@@ -19,24 +19,29 @@ import headrouter_diffusers.quiet  # noqa: F401
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, FluxKontextPipeline, FluxPipeline
+from headrouter_diffusers.components.placement import resolve_device
+from headrouter_flux.parameters import FluxParameters
 from tqdm import tqdm
 
 from headrouter.cli.options import refuse_below_one
-from headrouter.errors import InvalidInputError
+from headrouter.errors import InvalidInputError, WeightsError
 from headrouter.files import refuse_occupied
 from headrouter.imaging.picture import output_folder
 from headrouter_shapes.claim import claimed
 from headrouter_shapes.command import exit_code
 from headrouter_shapes.files import finish, load_tensors, replacing, save_tensors
-from headrouter_shapes.pipelines.autoencoder import build_autoencoder, set_latent_scale
+from headrouter_shapes.pipelines.autoencoder import DOWNSAMPLING, LATENT_CHANNELS, build_autoencoder, set_latent_scale
 from headrouter_shapes.pipelines.build import BACKBONES, INSTRUCTED, ShapesPipeline, build_pipeline
 from headrouter_shapes.pipelines.folder import load_autoencoder, load_pipeline, save_pipeline
 from headrouter_shapes.pipelines.sampling import decode_latents, encode_pictures, integrate, starting_noise
 from headrouter_shapes.training import attention
 from headrouter_shapes.training.autoencoder import AutoencoderTraining
 from headrouter_shapes.training.flow import FlowTraining, Recipe, trained_parts
+from headrouter_shapes.training.parallel import slices_of
+from headrouter_shapes.training.state import misfit
 from headrouter_shapes.training.transplant import transplant, with_more_words
 from headrouter_shapes.world.caption import caption
+from headrouter_shapes.world.drawing import PICTURE_SIZE
 from headrouter_shapes.world.instruction import Change, instruction, training_changes
 from headrouter_shapes.world.pool import draw, to_pictures, to_tensor, training_scenes
 from headrouter_shapes.world.render import render_array
@@ -66,8 +71,15 @@ def latent_pool(
     path = folder / f"latents-{digest.hexdigest()[:12]}.checkpoint"
     refuse_occupied(path)
     if path.exists():
-        cached: torch.Tensor = load_tensors(path)["latents"]
-        return cached
+        side = PICTURE_SIZE // DOWNSAMPLING
+        wanted = torch.empty(
+            recipe.pool, LATENT_CHANNELS * (1 + changes), side, side, dtype=torch.bfloat16, device="meta"
+        )
+        cached = load_tensors(path)
+        if difference := misfit({"latents": wanted}, cached):
+            raise WeightsError(f"`{path}` must hold the latents of the drawings: {difference}. Delete it.")
+        latents: torch.Tensor = cached["latents"]
+        return latents
 
     def encode(start: int) -> torch.Tensor:
         count = min(_POOL_SLICE, recipe.pool - start)
@@ -142,8 +154,9 @@ def run_autoencoder(arguments: argparse.Namespace, device: torch.device) -> Auto
     return training.autoencoder
 
 
-def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Namespace, device: torch.device) -> None:
-    """Train one pipeline, or continue to, and write its folder."""
+def _recipe(backbone: str, arguments: argparse.Namespace) -> Recipe:
+    """Return the recipe of one pipeline; refuses what cannot be trained before anything is."""
+    slices_of(arguments.batch, arguments.workers)
     recipe = Recipe(
         backbone,
         seed=arguments.seed,
@@ -157,6 +170,12 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
     )
     if recipe.steps < 1:
         raise InvalidInputError(f"`--pictures` must fill a batch of {recipe.batch}; got {recipe.pictures}.")
+    return recipe
+
+
+def run_model(recipe: Recipe, autoencoder: AutoencoderKL, arguments: argparse.Namespace, device: torch.device) -> None:
+    """Train one pipeline, or continue to, and write its folder."""
+    backbone = recipe.backbone
     checkpoint = arguments.out / f"{backbone}.checkpoint"
     _refuse_foreign(arguments.out / backbone, "model_index.json")
     refuse_occupied(checkpoint)
@@ -191,7 +210,10 @@ def run_model(backbone: str, autoencoder: AutoencoderKL, arguments: argparse.Nam
         show()
 
     if checkpoint.exists():
-        training.load_state_dict(load_tensors(checkpoint))
+        begun_with = (
+            () if arguments.start_from is not None else ("start",)
+        )  # weights to start from need not be given again
+        training.load_state_dict(load_tensors(checkpoint), ("pictures", *begun_with))
         if not sheet().exists():  # killed before it came to show what it had saved
             show()
     _run(training, recipe.steps, backbone, arguments.save_every, save)
@@ -204,7 +226,7 @@ def _run(
 
     A run that was killed behind its last step has a checkpoint and may lack the rest, so it saves again.
     """
-    if training.step > steps:
+    if not 0 <= training.step <= steps:
         raise InvalidInputError(
             f"the checkpoint of {name} is at step {training.step} of {steps}. Ask for at least as many `--pictures` as "
             "before, or start with another `--out`."
@@ -302,16 +324,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(chosen: argparse.Namespace) -> None:
-    device = torch.device(chosen.device)
+    refuse_below_one(chosen, "pictures", "batch", "pool", "sheet", "vae_steps", "workers")
+    if not chosen.save_every >= 0:
+        raise InvalidInputError(f"`--save-every` must be a number of seconds from 0 on; got {chosen.save_every}.")
+    device = resolve_device(FluxParameters(device=chosen.device))
+    models = BACKBONES if chosen.model == "all" else {chosen.model} & {*BACKBONES, INSTRUCTED}
+    recipes = [_recipe(model, chosen) for model in models]
     if chosen.workers > 1:
         torch.set_num_threads(1)
-    refuse_below_one(chosen, "pictures", "batch", "pool", "sheet", "vae_steps")
     with output_folder(chosen.out), claimed(chosen.out):
         finish(chosen.out)
         autoencoder = run_autoencoder(chosen, device)
         with attention.everywhere() if device.type == "cpu" else contextlib.nullcontext():
-            for backbone in BACKBONES if chosen.model == "all" else {chosen.model} & {*BACKBONES, INSTRUCTED}:
-                run_model(backbone, autoencoder, chosen, device)
+            for recipe in recipes:
+                run_model(recipe, autoencoder, chosen, device)
 
 
 if __name__ == "__main__":

@@ -168,8 +168,24 @@ def test_the_command_lines_say_what_is_wrong_and_write_nothing(
     common = ["--out", str(out), "--device", "cpu"]
     assert train.main(["--model", "sd3", "--vae", str(tmp_path), *common]) == 2
     assert "config.json" in capsys.readouterr().err
-    assert train.main(["--model", "sd3", "--batch", "0", *common]) == 2
-    assert "`--batch` must be at least 1 (got 0)" in capsys.readouterr().err
+    for wrong, why in {
+        "--batch 0": "`--batch` must be at least 1 (got 0)",
+        "--workers 0": "`--workers` must be at least 1 (got 0)",
+        "--workers 2 --batch 3": "`batch` must be a multiple of 4, 2·workers; got 3",
+        "--muon-rate nan": "`muon_rate` must be a number from 0 on; got nan",
+        "--adam-rate -1": "`adam_rate` must be a number from 0 on; got -1.0",
+        "--adam-rate inf": "`adam_rate` must be a number from 0 on; got inf",
+        "--seed -1": "`seed` must be from 0 to 4294967295; got -1",
+        f"--seed {2**62}": "`seed` must be from 0 to 4294967295; got 4611686018427387904",
+        "--save-every nan": "`--save-every` must be a number of seconds from 0 on; got nan",
+        "--emphasis shape=2": "`emphasis` is for flux-kontext",
+        "--device rubbish": "`device` 'rubbish' cannot be used here",
+        "--device meta": "`device` 'meta' cannot be used here",
+    }.items():
+        assert train.main(["--model", "sd3", *common, *wrong.split()]) == 2
+        assert why in capsys.readouterr().err
+    assert evaluate.main([str(folder), "--device", "rubbish"]) == 2
+    assert "`device` 'rubbish' cannot be used here" in capsys.readouterr().err
     assert train.main(["--model", "flux", "--vae", str(folder), "--start-from", str(tmp_path), *common]) == 2
     assert "model_index.json" in capsys.readouterr().err
     assert evaluate.main([str(tmp_path / "nothing"), "--out", str(out)]) == 2
@@ -212,14 +228,24 @@ def test_training_resumes_refuses_and_starts_from_released_weights(
     assert "`--pictures` must fill a batch of 2; got 1" in capsys.readouterr().err
     assert train.main([*run, "--seed", "1"]) == 2
     assert "another configuration: seed 0 instead of 1" in capsys.readouterr().err
+    assert train.main([*run, "--start-from", str(tmp_path / "sd3.5")]) == 2
+    assert "another configuration: start '" in capsys.readouterr().err
     assert checkpoint.read_bytes() == first
     checkpoint.write_bytes(first[:1000])
     assert train.main(run) == 2
     assert "damaged" in capsys.readouterr().err
     assert checkpoint.read_bytes() == first[:1000]
     checkpoint.write_bytes(first)
+    latents = next(tmp_path.glob("latents-*"))
+    kept = latents.read_bytes()
+    save_tensors({"latents": torch.zeros(2)}, latents)
+    assert train.main(run) == 2
+    assert (
+        "must hold the latents of the drawings: `latents` is of type float32[2] instead of" in capsys.readouterr().err
+    )
+    latents.write_bytes(kept)
     (tmp_path / "sd3.5-0000002.png").unlink()  # as if killed between a checkpoint in mid-run and its sheet
-    assert train.main([*run, "--pictures", "4"]) == 0
+    assert train.main([*run, "--pictures", "4", "--start-from", str(folder)]) == 0
     assert all((tmp_path / f"sd3.5-000000{pictures}.png").exists() for pictures in (2, 4))
     assert train.main(run) == 2
     assert "the checkpoint of sd3.5 is at step 2 of 1. Ask for at least as many `--pictures`" in capsys.readouterr().err

@@ -8,6 +8,9 @@ from headrouter_shapes import files
 from headrouter_shapes.files import finish, load_tensors, replacing, save_tensors
 from killing import deaths
 
+from headrouter.files import UNFINISHED
+from headrouter.imaging.picture import output_folder
+
 
 def _write_model(content: str, folder: Path) -> None:
     with replacing(folder / "model") as place:
@@ -60,3 +63,17 @@ def test_a_checkpoint_is_the_old_or_the_new_one(tmp_path: Path) -> None:
         assert set(folder.iterdir()) <= {path}
         steps.append(state["step"])
     assert steps == sorted(steps) and set(steps) == {0, 1, 2}
+
+
+def test_a_run_that_dies_while_it_looks_whether_it_can_write_leaves_nothing_for_good(tmp_path: Path) -> None:
+    def work(folder: Path) -> None:
+        with output_folder(folder / "out"):
+            pass
+
+    left = set()
+    for folder in deaths(tmp_path, work):
+        if (folder / "out").exists():
+            left |= {path.name.startswith(UNFINISHED) for path in (folder / "out").iterdir()}
+            finish(folder / "out")
+            assert not any((folder / "out").iterdir())
+    assert left == {True}

@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, FluxKontextPipeline, FluxPipeline, StableDiffusion3Pipeline
 from headrouter_diffusers import loading
 from headrouter_diffusers.components.index import INDEX, read_json
+from headrouter_diffusers.components.placement import resolve_device
 from headrouter_flux.parameters import FluxParameters
 from headrouter_flux_kontext.parameters import KontextParameters
 from headrouter_sd3.parameters import SD3Parameters
@@ -73,11 +74,12 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> ShapesPip
 
 def load_measured(folder: Path, device: str) -> tuple[ShapesPipeline, dict[str, float]]:
     """Load a pipeline to a device, and measure the seconds that loading took and the megabytes of its folder."""
+    place = resolve_device(FluxParameters(device=device))
     begin = time.perf_counter()
     pipeline = load_pipeline(folder)
     seconds = time.perf_counter() - begin
     megabytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
-    pipeline.to(device)
+    pipeline.to(place)
     return pipeline, {"load, s": round(seconds, 2), "megabytes": round(megabytes, 2)}
 
 

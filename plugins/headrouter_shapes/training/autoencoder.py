@@ -8,10 +8,10 @@ from diffusers import AutoencoderKL
 from jaxtyping import Float
 from torch.nn import functional
 
-from headrouter.errors import WeightsError
 from headrouter_shapes.pipelines.autoencoder import DOWNSAMPLING, LATENT_CHANNELS
 from headrouter_shapes.training.optimiser import Optimiser, cosine
 from headrouter_shapes.training.parallel import Gradients
+from headrouter_shapes.training.state import refuse_misfit, surroundings
 from headrouter_shapes.world.pool import draw
 
 _KL_WEIGHT: Final = 1e-4
@@ -43,7 +43,7 @@ class AutoencoderTraining:
             adam_rate=2e-3,
         )
         self.gradients = Gradients(list(autoencoder.parameters()), workers)
-        self.slices = 1 if workers == 1 else 2 * workers
+        self.slices, self.workers = 1 if workers == 1 else 2 * workers, workers
         self.step = 0
         autoencoder.train()
 
@@ -78,7 +78,12 @@ class AutoencoderTraining:
     def state_dict(self) -> dict[str, Any]:
         """Return everything that continuing the run needs: the run's own tensors, to be written before it goes on."""
         return {
-            "run": [self.seed, self.steps, self.batch],
+            "run": {
+                "seed": self.seed,
+                "steps": self.steps,
+                "batch": self.batch,
+                **surroundings(self.autoencoder.device, self.workers),
+            },
             "step": self.step,
             "weights": self.autoencoder.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -88,14 +93,9 @@ class AutoencoderTraining:
         """Continue the run that ``state`` came from.
 
         Raises:
-            WeightsError: it is another run's; nothing is changed.
+            WeightsError: it is another run's, or of another kind or version; nothing is changed.
         """
-        ours = [self.seed, self.steps, self.batch]
-        if state.get("run") != ours:
-            raise WeightsError(
-                f"The checkpoint is of another run: seed, steps, batch {state.get('run')} instead of {ours}. "
-                "Start with another `--out`."
-            )
+        refuse_misfit({**self.state_dict(), "optimiser": self.optimiser.layout()}, state, "run")
         self.autoencoder.load_state_dict(state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step = int(state["step"])
+        self.step = state["step"]

@@ -12,7 +12,7 @@ the same.
 import dataclasses
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,16 +23,19 @@ from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from headrouter.errors import InvalidInputError, WeightsError
+from headrouter.errors import InvalidInputError
 from headrouter_shapes.pipelines.build import INSTRUCTED, ShapesPipeline
 from headrouter_shapes.pipelines.prompting import encode_tokens, tokenize, velocity
 from headrouter_shapes.training.optimiser import Optimiser, cosine
-from headrouter_shapes.training.parallel import Gradients
+from headrouter_shapes.training.parallel import Gradients, slices_of
+from headrouter_shapes.training.state import refuse_misfit, surroundings
 from headrouter_shapes.world.caption import VARIANTS, caption
 from headrouter_shapes.world.instruction import Change, instruction, no_change
 from headrouter_shapes.world.scene import Scene
 from headrouter_shapes.world.vocabulary import SEMANTICS
 
+LARGEST_SEED: Final = 2**32
+"""Seeds are below it: from them and the step follow those of PyTorch's generators, which are 64 bits long."""
 CAPTION_DROPOUT: Final = 0.1
 UNCHANGED: Final = 0.1
 """Share of instructions that ask for no change."""
@@ -50,7 +53,8 @@ class Recipe:
     others a kind of change is seen, for a backbone of instructions.
 
     Raises:
-        InvalidInputError: an emphasis of a kind that there is not, of no positive number, or for a backbone of captions.
+        InvalidInputError: a seed or a rate out of its bounds, an emphasis of a kind that there is not, of no
+            positive number, or for a backbone of captions.
     """
 
     backbone: str
@@ -64,6 +68,11 @@ class Recipe:
     emphasis: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < LARGEST_SEED:
+            raise InvalidInputError(f"`seed` must be from 0 to {LARGEST_SEED - 1}; got {self.seed}.")
+        for name in ("muon_rate", "adam_rate"):
+            if not 0 <= (rate := getattr(self, name)) < math.inf:
+                raise InvalidInputError(f"`{name}` must be a number from 0 on; got {rate}.")
         if self.emphasis and self.backbone != INSTRUCTED:
             raise InvalidInputError(
                 f"`emphasis` is for {INSTRUCTED}, which learns changes; got it for {self.backbone}."
@@ -114,7 +123,10 @@ class FlowTraining:
         workers: int = 1,
     ) -> None:
         self.pipeline, self.recipe, self.scenes, self.latents, self.device = pipeline, recipe, scenes, latents, device
-        self.parts = nn.ModuleDict(trained_parts(pipeline)).to(device)
+        self.workers = workers
+        self.parts = nn.ModuleDict(trained_parts(pipeline))
+        self.start = _digest(self.parts.state_dict().values())
+        self.parts.to(device)
         self.parts.train()
         self.optimiser = Optimiser(
             self.parts.named_parameters(),
@@ -124,9 +136,7 @@ class FlowTraining:
             workers=workers,
         )
         self.gradients = Gradients(list(self.parts.parameters()), workers)
-        self.slices = 1 if workers == 1 else 2 * workers
-        if recipe.batch % self.slices:
-            raise InvalidInputError(f"`batch` must be a multiple of {self.slices}, 2·workers; got {recipe.batch}.")
+        self.slices = slices_of(recipe.batch, workers)
         self.shares = self._shares() if recipe.emphasis else None
         self.average = {name: weight.detach().clone() for name, weight in self.parts.named_parameters()}
         self.step = 0
@@ -209,9 +219,9 @@ class FlowTraining:
             self.average[name].copy_(kept)
 
     def _identity(self) -> dict[str, Any]:
-        """Return the recipe and the latents' hash, by which a run is continued."""
-        latents = hashlib.sha256(self.latents.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-        return {**dataclasses.asdict(self.recipe), "latents": latents.hexdigest()[:16]}
+        """Return the recipe, hashes of the latents and of the weights at the start, and the surroundings."""
+        hashes = {"latents": _digest([self.latents]), "start": self.start}
+        return {**dataclasses.asdict(self.recipe), **hashes, **surroundings(self.device, self.workers)}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that continuing the run needs: the run's own tensors, to be written before it goes on."""
@@ -223,30 +233,31 @@ class FlowTraining:
             "optimiser": self.optimiser.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue the run that ``state`` came from; only the number of pictures may differ.
+    def load_state_dict(self, state: dict[str, Any], may_differ: Collection[str] = ("pictures",)) -> None:
+        """Continue the run that ``state`` came from; only the settings of ``may_differ`` may be others.
 
         Raises:
-            WeightsError: the checkpoint is of another configuration; nothing is changed.
+            WeightsError: the checkpoint is of another configuration, kind or version; nothing is changed.
         """
-        theirs, ours = dict(state.get("recipe", {})), self._identity()
-        differing = [
-            f"{name} {theirs.get(name)!r} instead of {ours[name]!r}"
-            for name in ours
-            if name != "pictures" and theirs.get(name) != ours[name]
-        ]
-        shapes = {name: tuple(weight.shape) for name, weight in self.parts.state_dict().items()}
-        if not differing and shapes != {name: tuple(weight.shape) for name, weight in state["weights"].items()}:
-            differing = ["other parts or sizes of the network"]
-        if differing:
-            raise WeightsError(
-                f"The checkpoint is of another configuration: {'; '.join(differing)}. Start with another `--out`."
-            )
+        ours = {**self.state_dict(), "optimiser": self.optimiser.layout()}
+        theirs = state.get("recipe")
+        if isinstance(theirs, dict):
+            ours["recipe"].update({name: theirs[name] for name in may_differ if name in theirs})
+        refuse_misfit(ours, state, "recipe")
+        self.start = ours["recipe"]["start"]
         self.parts.load_state_dict(state["weights"])
         for name, weight in state["average"].items():
             self.average[name].copy_(weight)
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step = int(state["step"])
+        self.step = state["step"]
+
+
+def _digest(tensors: Iterable[torch.Tensor]) -> str:
+    """Return the beginning of a hash of the tensors' bytes."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def _pairs(

@@ -77,6 +77,20 @@ class Optimiser:
         """Return the momenta of both parts."""
         return {"muon": [muon.state_dict() for muon in self.muons], "adam": self.adam.state_dict()}
 
+    def layout(self) -> dict[str, Any]:
+        """Return the form of :meth:`state_dict` after a step that moved every weight."""
+
+        def one(optimiser: torch.optim.Optimizer, momenta: tuple[str, ...], also: dict[str, Any]) -> dict[str, Any]:
+            weights = optimiser.param_groups[0]["params"]
+            state = {number: {**dict.fromkeys(momenta, weight), **also} for number, weight in enumerate(weights)}
+            return {"state": state, "param_groups": [{"params": list(range(len(weights)))}]}
+
+        counted = {"step": torch.zeros((), dtype=torch.float32)}
+        return {
+            "muon": [one(muon, ("momentum_buffer",), {}) for muon in self.muons],
+            "adam": one(self.adam, ("exp_avg", "exp_avg_sq"), counted),
+        }
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the momenta of both parts; copies, so that ``state`` stays as it is and may be loaded elsewhere too."""
         state = copy.deepcopy(state)

@@ -6,7 +6,21 @@ from typing import TypeAlias
 
 import torch
 
+from headrouter.errors import InvalidInputError
+
 Gradient: TypeAlias = tuple[torch.Tensor | None, ...]
+
+
+def slices_of(batch: int, workers: int) -> int:
+    """Return into how many slices a batch is cut: one for one thread, and two for each of several.
+
+    Raises:
+        InvalidInputError: the batch cannot be cut into so many of one size.
+    """
+    slices = 1 if workers == 1 else 2 * workers
+    if batch % slices:
+        raise InvalidInputError(f"`batch` must be a multiple of {slices}, 2·workers; got {batch}.")
+    return slices
 
 
 class Gradients:
