@@ -4,6 +4,7 @@
 # make format  let ruff rewrite the code
 # make benchmarks  measure what steering costs, and write docs/benchmarks.md
 # make gpu     measure on a CUDA GPU; WHEELS=folder brings packages along (docs/benchmarks.md)
+# make gpu-features  try every feature on a CUDA GPU, against docs/features.md; DEVICE=elsewhere on a stand-in, without one
 # make canary  run the suite on the newest PyTorch, diffusers and transformers that pip finds; TESTS=folder for a part of it
 # make reports  run experiments/shapes-ablation.yaml, and write its page into docs/reports
 # make docs    build the site into out/site, strictly
@@ -19,7 +20,7 @@ STAMP := $(VENV)/with-test
 PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := test
-.PHONY: setup browser test canary lint demo docs gallery format features reports benchmarks gpu clean
+.PHONY: setup browser test canary lint demo docs gallery format features reports benchmarks gpu gpu-features clean
 
 setup: $(STAMP) browser
 
@@ -106,6 +107,12 @@ gpu: export PYTHONPATH := $(CURDIR)/.gpu:$(CURDIR):$(CURDIR)/adapters:$(CURDIR)/
 gpu:
 	$(if $(WHEELS),$(PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target .gpu $(WHEELS)/*.whl)
 	$(PYTHON) -m benchmarks.gpu --device $(DEVICE) --rounds $(ROUNDS) --out "$(OUT)" $(TINY) $(PARTS)
+
+gpu-features: export HF_HUB_OFFLINE := 1
+gpu-features: export OMP_NUM_THREADS := 1
+gpu-features: export PYTHONPATH := $(CURDIR)/.gpu:$(CURDIR):$(CURDIR)/adapters:$(CURDIR)/inversions:$(CURDIR)/plugins:$(CURDIR)/tests:$(PYTHONPATH)
+gpu-features:
+	$(PYTHON) -W ignore -m features.on_device --device $(DEVICE) --out "$(OUT)" $(CELLS)
 
 clean:
 	rm -rf .gpu .canary $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -86,7 +86,7 @@ against the chunked one), `compiled` (the same of compiled blocks), `bundled` (w
 pipelines and peers' loops), `offload` (by model and by group, against none), `memory` (of 2 to 8 rows), `refinement` (as above,
 of times without goals: on a GPU it is launching that takes the time). Every part gives figures, or a row that says what went
 wrong; the exit status is 0 if all is measured and meets its goal. `gpu.json` copied to `docs/benchmarks-gpu.json` appears here
-after `python -m benchmarks --page`.
+after `python -m benchmarks --page`. `make gpu-features` tries every feature on the GPU ([features](features.md#on-a-gpu)).
 
 The fused kernels by themselves: `python -m pytest tests/core/fused_interpreted.py`, which on a GPU runs them compiled (34 tests
 pass). The rows say four things. Attached without steering, nothing differs in any bit, and an edit is the same twice. HeadRouter

@@ -257,16 +257,33 @@ def test_pickled_weights_are_refused(
     assert "pickle" in capsys.readouterr().err
 
 
-def test_running_out_of_memory_says_what_saves_memory(
-    models: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("code", "when"),
+    [
+        ("diffusers.SD3Transformer2DModel.forward", "at step 0 with 1 rows"),
+        ("diffusers.AutoencoderKL.encode", "when it was to encode a picture"),
+        ("diffusers.AutoencoderKL.decode", "when it was to decode latents"),
+        ("transformers.CLIPTextModelWithProjection.forward", "when it was to encode a prompt"),
+        ("diffusers.StableDiffusion3Pipeline.from_pretrained", "when it was to load `model`"),
+        ("diffusers.StableDiffusion3Pipeline.to", "when it was to load `model`"),
+    ],
+)
+def test_running_out_of_memory_says_when_and_what_saves_memory(
+    code: str,
+    when: str,
+    models: Path,
+    photo: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def exhausted(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("diffusers.SD3Transformer2DModel.forward", exhausted)
+    monkeypatch.setattr(code, exhausted)
     assert edit(*common(models, photo), "-o", tmp_path / "out") == 2
     said = capsys.readouterr().err
-    assert "ran out of memory" in said and "offload" in said and not list((tmp_path / "out").glob("*"))
+    assert f"cpu ran out of memory {when}" in said and "offload" in said and not list((tmp_path / "out").glob("*"))
 
 
 def test_loading_is_strict_about_numbers() -> None:

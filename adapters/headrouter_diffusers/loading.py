@@ -12,6 +12,7 @@ from headrouter_diffusers.quiet import while_loading
 from torch.nn import Module
 
 from headrouter.errors import IncompatibleError, InvalidInputError, WeightsError, reason_of
+from headrouter.models.memory import enough_memory
 from headrouter.models.surroundings import undisturbed
 from headrouter_diffusers import compat
 from headrouter_diffusers.components import single_file
@@ -62,16 +63,20 @@ def load_pipeline(
         InvalidInputError: device, offloading or quantisation impossible here.
         WeightsError: weights missing, gated, damaged, incomplete, or pickled.
         IncompatibleError: the weights belong to another kind of pipeline.
+        OutOfMemoryError: the device has too little memory for them.
     """
     device = resolve_device(parameters)
     dtype = resolve_dtype(parameters, device)
     formats = formats_of(parameters, large, device)
     order = _Order(wanted, parameters, formats, dtype, backbone, optional, without, released)
     file = single_file.single_file(source)
-    with ONE_AT_A_TIME, while_loading(), undisturbed(loading=True), loading_on(device):
+    memory = enough_memory(device, f"when it was to load `model` {source!r}", loading=True)
+    with ONE_AT_A_TIME, while_loading(), undisturbed(loading=True), loading_on(device), memory:
         folder, parts = order.from_folder(source) if file is None else order.from_file(source, file)
         try:
             pipeline = order.wanted.from_pretrained(folder, **parts)
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:  # a configuration holds anything, and so do the errors that follow from it
             raise WeightsError(
                 f"`model` {source!r} could not be loaded from {folder}: {reason_of(error)}. Fetch it again."

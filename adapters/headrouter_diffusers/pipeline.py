@@ -5,8 +5,8 @@ grid suits it and how it is called. ``help(DiffusersBackbone)`` shows what there
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
@@ -20,6 +20,7 @@ from headrouter.attention.rows import BatchRow, Row, batch_size, guided_velocity
 from headrouter.compat import first_weight
 from headrouter.errors import InvalidInputError
 from headrouter.models.backbone import AttentionListener, Backbone, BackboneParameters, Defaults
+from headrouter.models.memory import enough_memory
 from headrouter.models.surroundings import undisturbed
 from headrouter.models.unchanged import KeptFingerprint
 from headrouter.prompts.batch import stacked, text_length, text_mask
@@ -388,7 +389,7 @@ class DiffusersBackbone(Backbone, ABC):
 
     def _encoded(self, texts: Sequence[str], encode: Callable[[str], Mapping[str, Tensor]]) -> list[Prompt]:
         quiet = without_notes_on_length(type(self.pipeline).__module__)
-        with exclusively(self.pipeline.transformer), TOKENIZING, quiet, blaming(self._which, "encode a prompt"):
+        with exclusively(self.pipeline.transformer), TOKENIZING, quiet, self._code("encode a prompt"):
             spelt = {text: self._spelt(text) for text in texts}
             for text, spellings in spelt.items():
                 check_length(text, [(part, spelling.text) for part, spelling in spellings])
@@ -413,7 +414,7 @@ class DiffusersBackbone(Backbone, ABC):
     def encode_image(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images channels h w"]:
         """Return latents of pictures in [−1, 1]."""
         self.latent_shape(pixels.shape[-1], pixels.shape[-2])
-        with exclusively(self.pipeline.transformer), blaming(self._which, "encode a picture"):
+        with exclusively(self.pipeline.transformer), self._code("encode a picture"):
             return self.to_latents(
                 autoencoder.encode(self.pipeline.vae, pixels, self._placement()[0], films=self.films)
             )
@@ -422,9 +423,15 @@ class DiffusersBackbone(Backbone, ABC):
     @undisturbed()
     def decode(self, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows 3 height width"]:
         """Return pictures of latents."""
-        with exclusively(self.pipeline.transformer), blaming(self._which, "decode latents"):
+        with exclusively(self.pipeline.transformer), self._code("decode latents"):
             raw = self.from_latents(latents.float())
             return autoencoder.decode(self.pipeline.vae, raw, self._placement()[0], films=self.films)
+
+    @contextmanager
+    def _code(self, what: str) -> Iterator[None]:
+        """Run the pipeline's own code for an edit; its errors become sentences."""
+        with enough_memory(self._placement()[0], f"when it was to {what}"), blaming(self._which, what):
+            yield
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Return channels, rows and columns of the latents of a picture."""

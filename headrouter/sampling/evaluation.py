@@ -10,9 +10,10 @@ from torch import Tensor
 
 from headrouter.attention.rows import Row, rows_at
 from headrouter.attention.step_info import StepInfo
-from headrouter.errors import NonFiniteError, OutOfMemoryError
+from headrouter.errors import NonFiniteError
 from headrouter.methods.method import MethodRun
 from headrouter.models.backbone import Backbone
+from headrouter.models.memory import enough_memory
 from headrouter.sampling.cost import Meter
 from headrouter.sampling.dispatch import Dispatcher
 from headrouter.sampling.finiteness import FiniteCheck
@@ -73,13 +74,8 @@ class Evaluation:
         self.meter.count(self.backbone, rows)
         if self.dispatcher is not None:
             self.dispatcher.enter(step_info, self.active)
-        try:
+        with enough_memory(self.backbone.device, f"at step {step_info.step} with {len(rows)} rows"):
             velocity = self.backbone.velocity(latents, sigma, rows)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                f"{self.backbone.device} ran out of memory at step {step_info.step} with {len(rows)} rows. Save memory by a "
-                "smaller `size`, `max_rows=2` (edits one by one), `offload='model'` or `'group'`, `dtype='bfloat16'`."
-            ) from error
         for run in self.active:
             run.end_forward()
         self.finite.note(velocity, lambda: self._broken(step_info, latents, sigma, rows))

@@ -73,6 +73,7 @@ class _BlendRun(MethodRun):
         steps = context.first_steps(blend)
         self._steps, self._mask = steps, context.mask(mask, until=steps.stop)
         self._known = not self._mask.grows
+        self._white: dict[Row, bool] = {}
         self._needs = Needs(latents=True, pair="conditional")
 
     def needs(self, step: int) -> Needs:
@@ -84,12 +85,18 @@ class _BlendRun(MethodRun):
         found = {index: mask for index, mask in masks.items() if mask is not None}
         if not found:  # an inversion that is fully controlled does not ask the model at first
             return latents
-        if self._known and all(bool((mask == 1).all()) for mask in found.values()):
+        if self._known and all(self._is_white(rows[index], mask) for index, mask in found.items()):
             return latents  # untouched latents keep what the inversion remembers
         result = list(latents.unbind(0))
         for index, mask in found.items():
             result[index] = blended(latents[source_of[rows[index].image]], latents[index], mask)
         return torch.stack(result)
+
+    def _is_white(self, row: Row, mask: Tensor) -> bool:
+        """Return whether a mask that stays is 1 everywhere; it is read once, since an accelerator is waited for."""
+        if row not in self._white:
+            self._white[row] = bool((mask == 1).all())
+        return self._white[row]
 
     def diagnostics(self) -> Mapping[str, Tensor]:
         """Return no diagnostics: the result has the mask."""

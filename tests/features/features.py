@@ -190,7 +190,7 @@ def full_control(parts: Parts) -> None:
     result = tool.edit(PICTURE, TARGET, size=SIZE)
     through = tool.backbone.decode(tool.backbone.encode_image(_pixels()))
     back = np.asarray(result.image).astype(float)
-    assert np.abs(back - ((through[0].clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).numpy()).max() < 1.5
+    assert np.abs(back - ((through[0].clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).cpu().numpy()).max() < 1.5
     assert result.cost.calls == 3
 
 
@@ -211,7 +211,7 @@ def equals_the_stock_pipeline(parts: Parts) -> None:
     backbone = editor(parts).backbone
     family = importlib.import_module(f"{type(backbone).__module__.partition('.')[0]}.testing")
     theirs = family.reference(backbone, Generation(SOURCE, "", 2.0, 4, 3, *SIZE, output="picture"))
-    levels = (theirs[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
+    levels = (theirs[0].clamp(0, 1) * 255).round().permute(1, 2, 0).cpu().numpy()
     assert np.abs(np.asarray(ours).astype(float) - levels).max() <= 1
 
 
@@ -449,11 +449,13 @@ def checkpointing(pipeline: Any) -> None:
 
 
 def offloaded(pipeline: Any) -> None:
-    pipeline.enable_model_cpu_offload(device="cpu")
+    device = pipeline.device
+    pipeline.to("cpu").enable_model_cpu_offload(device=device)
 
 
 def offloaded_by_group(pipeline: Any) -> None:
-    pipeline.enable_group_offload(torch.device("cpu"), offload_type="leaf_level")
+    device = pipeline.device
+    pipeline.to("cpu").enable_group_offload(device, offload_type="leaf_level")
 
 
 def layerwise(pipeline: Any) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.kernels import indices
 from headrouter.attention.rows import BatchRow
 from headrouter.config.step_or_fraction import window
 from headrouter.errors import InvalidInputError
@@ -56,7 +57,7 @@ class _HeadDropoutRun(MethodRun):
         if not rows:
             return output
         tokens = token_places(event, self._method.tokens)
-        heads = torch.tensor(self._heads[event.site.index], device=output.device)
+        heads = indices(tuple(self._heads[event.site.index]), output.device)
         replaced = output.clone()
         for place in rows:
             kept = output[place][heads]

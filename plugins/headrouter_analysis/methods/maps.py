@@ -7,13 +7,16 @@ word gives to an image token. Both are blocks of one softmax over all keys; neit
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, Literal, final
 
 import torch
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention, TokenLayout
+from headrouter.attention.kernels import indices
 from headrouter.attention.rows import Row
 from headrouter.attention.step_mean import StepMean
 from headrouter.config.step_or_fraction import StepOrFraction, window
@@ -120,14 +123,12 @@ class _AttentionMapsRun(MethodRun):
     def _maps(self, event: JointAttention, place: int, places: list[tuple[int, ...]]) -> Tensor:
         """Return [words, heads, image tokens] of one row in one block; one head unless heads are kept."""
         positions = sorted({position for word in places for position in word})
-        share = torch.zeros(len(places), len(positions), dtype=torch.float32, device=event.query.device)
-        for number, word in enumerate(places):
-            share[number, [positions.index(position) for position in word]] = 1 / len(word)
+        share = _share(tuple(places), tuple(positions), event.query.device)
         text_keys = self._method.direction == "T2I"
         blocks = event.text_to_image(place, positions) if text_keys else event.image_to_text(place, positions)
         equation = "hnk,wk->whn" if text_keys else "hkn,wk->whn"
         everything = torch.cat([torch.einsum(equation, block, share) for _, block in blocks], dim=1)
-        kept = everything[:, self._heads]
+        kept = everything[:, indices(tuple(self._heads), everything.device)]
         return kept if "head" in self._method.keep else kept.mean(dim=1, keepdim=True)
 
     def diagnostics(self) -> Mapping[str, Tensor]:
@@ -145,6 +146,16 @@ class _AttentionMapsRun(MethodRun):
             maps[edit, : len(found), step, block] = found
         kept = [size for axis, size in self._sizes.items() if axis in self._method.keep]
         return {"attention_maps": maps.reshape(*maps.shape[:2], *kept, *self._grid)}
+
+
+@lru_cache(maxsize=64)
+def _share(
+    places: tuple[tuple[int, ...], ...], positions: tuple[int, ...], device: torch.device
+) -> Float[Tensor, "words positions"]:
+    """Return the share of each position in each word's mean, made once for a device, which waits for it."""
+    share = [[(position in word) / len(word) for position in positions] for word in places]
+    with torch.inference_mode(False):
+        return torch.tensor(share, dtype=torch.float32, device=device)
 
 
 def _places(row: Row, words: tuple[str, ...]) -> list[tuple[int, ...]]:

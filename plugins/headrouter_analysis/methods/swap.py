@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Literal, final
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.kernels import indices
 from headrouter.attention.rows import way_to_a_source
 from headrouter.config.step_or_fraction import window
 from headrouter.errors import IncompatibleError
@@ -58,7 +58,7 @@ class _HeadSwapRun(MethodRun):
 
     def after(self, event: JointAttention, output: Tensor) -> Tensor:
         tokens = token_places(event, self._method.tokens)
-        heads = torch.tensor(self._heads[event.site.index], device=output.device)[:, None]
+        heads = indices(tuple(self._heads[event.site.index]), output.device)[:, None]
         swapped = output.clone()
         for place, item in enumerate(event.rows):
             spared = item.cfg_branch == "unconditional" and self._method.branches == "conditional"
