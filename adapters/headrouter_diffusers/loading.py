@@ -70,7 +70,7 @@ def load_pipeline(
     formats = formats_of(parameters, large, device)
     order = _Order(wanted, parameters, formats, dtype, backbone, optional, without, released)
     file = single_file.single_file(source)
-    memory = enough_memory(device, f"when it was to load `model` {source!r}", loading=True)
+    memory = enough_memory(lambda: device, f"when it was to load `model` {source!r}", loading=True)
     with ONE_AT_A_TIME, while_loading(), undisturbed(loading=True), loading_on(device), memory:
         folder, parts = order.from_folder(source) if file is None else order.from_file(source, file)
         try:

@@ -430,7 +430,7 @@ class DiffusersBackbone(Backbone, ABC):
     @contextmanager
     def _code(self, what: str) -> Iterator[None]:
         """Run the pipeline's own code for an edit; its errors become sentences."""
-        with enough_memory(self._placement()[0], f"when it was to {what}"), blaming(self._which, what):
+        with enough_memory(lambda: self._placement()[0], f"when it was to {what}"), blaming(self._which, what):
             yield
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:

@@ -74,7 +74,7 @@ class Evaluation:
         self.meter.count(self.backbone, rows)
         if self.dispatcher is not None:
             self.dispatcher.enter(step_info, self.active)
-        with enough_memory(self.backbone.device, f"at step {step_info.step} with {len(rows)} rows"):
+        with enough_memory(lambda: self.backbone.device, f"at step {step_info.step} with {len(rows)} rows"):
             velocity = self.backbone.velocity(latents, sigma, rows)
         for run in self.active:
             run.end_forward()
