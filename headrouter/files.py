@@ -70,6 +70,11 @@ def read_file(path: Path, name: str, largest: int) -> bytes:
     raise InvalidInputError(f"`{name}` '{path}' has {size} bytes; at most {largest} are read. Check the path.")
 
 
+def unreadable(path: Path, error: OSError) -> str:
+    """Return the message for a file that the system does not let be read, which need not be damaged."""
+    return f"cannot read '{path}': {error.strerror or error}. Check its permissions and its disk."
+
+
 def refuse_occupied(path: Path, *, folder: bool = False) -> None:
     """Refuse a place that holds something else than a file, or than a folder, such as a pipe.
 

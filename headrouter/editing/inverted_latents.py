@@ -27,7 +27,7 @@ from headrouter.editing.record import Record
 from headrouter.editing.request import Settled
 from headrouter.editing.saving import save_together
 from headrouter.errors import IncompatibleError, InvalidInputError
-from headrouter.files import path_of
+from headrouter.files import path_of, unreadable
 from headrouter.models.backbone import Backbone
 from headrouter.sampling.cost import Cost
 
@@ -111,7 +111,9 @@ class InvertedLatents:
                 record = _record(path, (file.metadata() or {}).get("headrouter"), "latents" in file.keys())  # noqa: SIM118
                 _check_latents(path, file.get_slice("latents"))
                 latents = file.get_tensor("latents")
-        except (SafetensorError, OSError) as error:
+        except OSError as error:
+            raise InvalidInputError(unreadable(path, error)) from error
+        except SafetensorError as error:
             raise InvalidInputError(
                 f"`start` '{path}' is damaged or no safetensors file: {error}; invert the picture again."
             ) from error

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from headrouter.errors import InvalidInputError, WeightsError
-from headrouter.files import remove_unfinished
+from headrouter.files import remove_unfinished, unreadable
 
 _MARK: Final = ".unfinished-"
 """In the names of the hidden folders that things are written in."""
@@ -92,7 +92,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
     """Read what :func:`save_tensors` wrote, onto the CPU; only tensors and plain values, never code.
 
     Raises:
-        WeightsError: the file is missing, or damaged, be it in a single bit.
+        WeightsError: the file is missing, cannot be read, or is damaged, be it in a single bit.
     """
     if not path.is_file():
         raise WeightsError(
@@ -101,9 +101,11 @@ def load_tensors(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             if _checksum(file, path.stat().st_size - _CHECKSUM) != file.read():
-                raise OSError("its checksum is of other content, or missing")
+                raise EOFError("its checksum is of other content, or missing")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except OSError as error:
+        raise WeightsError(unreadable(path, error)) from error
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise WeightsError(f"`{path}` must be a whole checkpoint; it is damaged: {error}. Delete it.") from error
     if not isinstance(state, dict):
         raise WeightsError(f"`{path}` must hold a dictionary of tensors; got {type(state).__name__}.")

@@ -10,6 +10,7 @@ import diffusers
 import transformers
 
 from headrouter.errors import IncompatibleError, WeightsError
+from headrouter.files import unreadable
 from headrouter.plugins import registry
 from headrouter_diffusers import compat
 from headrouter_diffusers.components.fitness import declared_parts, lacking
@@ -37,7 +38,9 @@ def read_json(file: Path) -> dict[str, Any]:
         if file.stat().st_size > _LARGEST:
             raise ValueError(f"more than {_LARGEST} bytes")
         content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise WeightsError(unreadable(file, error)) from error
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{file} is damaged: {error}. Fetch it again.") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{file} does not describe anything: it holds no JSON object. Fetch it again.")

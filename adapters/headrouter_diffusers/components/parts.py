@@ -13,6 +13,7 @@ from torch.nn import Module
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from headrouter.errors import WeightsError, reason_of
+from headrouter.files import unreadable
 from headrouter_diffusers.components.index import check_types, read_json
 from headrouter_diffusers.components.variants import files_of
 
@@ -207,7 +208,9 @@ def _content(file: Path) -> Iterator[tuple[str, list[int], str]]:
             for name in content.keys():  # noqa: SIM118
                 tensor = content.get_slice(name)
                 yield name, tensor.get_shape(), tensor.get_dtype()
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise WeightsError(unreadable(file, error)) from error
+    except SafetensorError as error:
         raise WeightsError(f"{file} is damaged or incomplete ({error}). Delete it and fetch it again.") from error
 
 
