@@ -49,7 +49,8 @@ failed, and 23 ask for what these models do not provide.
   the small random Krea 2 within 21. GPUs round the inputs of convolutions to ten bits; so rounded on the CPU, it moves by 14.
 - A kept inversion made on either gives, on the other, an edit within one level of that other's own.
 - Steered edits of the bundled `sd3.5` and `flux` by each of eight inversions, 12 steps: 60 to 67 dB from float32's in float16, and
-  52 to 59 in bfloat16, but for `rf-solver` on `flux`: 20.0 there, and 48 to 53 on the CPU. Why is not known.
+  52 to 59 in bfloat16, but for `rf-solver` on `flux`: 20.0. That edit stands on an edge: on the CPU bfloat16 gives 53 dB, and
+  with the outputs of layers off by up to 2⁻⁷ more, 20.0, 38.8 and 52.5 in three runs.
 - Three editors in three threads on one GPU: each result is the one alone.
 - No step of an edit waits for the GPU: seen there for each inversion, HeadRouter, injection, velocity operators and local blending
   by differences, and on the stand-in for local blending under a given mask, `attention-maps`, `head-dropout` and
