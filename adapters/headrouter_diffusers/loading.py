@@ -18,7 +18,7 @@ from headrouter_diffusers import compat
 from headrouter_diffusers.components import single_file
 from headrouter_diffusers.components.fitness import declared_parts, edits_by_itself, takes_more
 from headrouter_diffusers.components.index import INDEX, driver, part_classes, read_json
-from headrouter_diffusers.components.parts import check_files, load_part
+from headrouter_diffusers.components.parts import check_files, load_part, refuse_unreadable
 from headrouter_diffusers.components.placement import place, resolve_device, resolve_dtype
 from headrouter_diffusers.components.quantisation import configurations, formats_of, loading_on
 from headrouter_diffusers.components.weights import checked_folder
@@ -96,6 +96,7 @@ def load_model(kind: type, folder: Path, dtype: torch.dtype) -> Any:
         WeightsError: weights missing, damaged, incomplete, or pickled.
     """
     with ONE_AT_A_TIME, while_loading(), undisturbed(loading=True):
+        refuse_unreadable(folder)
         check_files(str(folder), folder, kind)
         return load_part(str(folder), folder, kind, dtype).eval().requires_grad_(False)
 

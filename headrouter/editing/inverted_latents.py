@@ -107,6 +107,7 @@ class InvertedLatents:
                 f"`start` '{path}' has {path.stat().st_size} bytes, more than any picture's; invert the picture again."
             )
         try:
+            path.open("rb").close()  # of a file that may not be read, safetensors says that there is none
             with safe_open(path, framework="pt") as file:
                 record = _record(path, (file.metadata() or {}).get("headrouter"), "latents" in file.keys())  # noqa: SIM118
                 _check_latents(path, file.get_slice("latents"))

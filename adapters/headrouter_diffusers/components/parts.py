@@ -26,6 +26,20 @@ _MOST = 10**6
 """Largest number in the configuration of a scheduler."""
 
 
+def refuse_unreadable(folder: Path) -> None:
+    """Check that the system lets the files of a part be read, if it is there.
+
+    Raises:
+        WeightsError: naming the first that it does not.
+    """
+    try:
+        for file in folder.iterdir() if folder.is_dir() else ():
+            if file.is_file():
+                file.open("rb").close()
+    except OSError as error:
+        raise WeightsError(unreadable(Path(error.filename or folder), error)) from error
+
+
 def check_files(source: str, folder: Path, kind: type, variant: str | None = None) -> None:
     """Check, without loading it, that a part is there, whole, in safetensors, and not larger than its weights.
 

@@ -13,7 +13,7 @@ from torch.nn import Module
 from headrouter.errors import WeightsError
 from headrouter.files import path_of
 from headrouter_diffusers.components.index import INDEX, check_kind, part_classes, read_json
-from headrouter_diffusers.components.parts import check_files
+from headrouter_diffusers.components.parts import check_files, refuse_unreadable
 from headrouter_diffusers.components.variants import check_variant
 
 
@@ -60,6 +60,8 @@ def checked_folder(
     classes = part_classes(source, index, wanted, optional, without)
     if not local:
         folder = _download(source, [name for name, kind in classes.items() if kind is None], variant)
+    for name in classes:
+        refuse_unreadable(folder / name)
     models = [name for name, kind in classes.items() if kind and issubclass(kind, Module) and (folder / name).is_dir()]
     check_variant(source, {name: [file.name for file in (folder / name).iterdir()] for name in models}, variant)
     for name, kind in classes.items():
