@@ -28,6 +28,7 @@ from headrouter.prompts.marks import without_marks
 from headrouter.prompts.prompt import Prompt
 from headrouter.prompts.spelling import Spelling
 from headrouter_diffusers import autoencoder, compat, old_names
+from headrouter_diffusers.attention.inference import unseen
 from headrouter_diffusers.attention.layout import layout_of
 from headrouter_diffusers.attention.running import exclusively
 from headrouter_diffusers.attention.tap import Tap
@@ -69,6 +70,8 @@ class DiffusersBackbone(Backbone, ABC):
     """Whether the autoencoder takes films [rows, channels, frames, h, w]; a picture is a film of one frame."""
     most_references: ClassVar[int] = 0
     """Largest number of reference pictures, whose tokens follow those of the image."""
+    keeps_no_tensor: ClassVar[bool] = False
+    """Whether the transformer keeps none of the tensors that it makes in a call."""
     instructed: ClassVar[bool] = False
     """Whether the model edits by instructions alone: it is made for a reference picture, and not for captions."""
     text_axes: ClassVar[Mapping[str, tuple[int, ...]]] = {"prompt_embeds": (1,)}
@@ -95,8 +98,8 @@ class DiffusersBackbone(Backbone, ABC):
         refuse_unfit(pipeline, self._which, optional=self.optional, packed=self.packed, own_latents=own_latents)
         self.pipeline = pipeline
         self._source = source
-        self._placed: dict[Any, tuple[torch.device, torch.dtype]] = {}
-        self._within: tuple[torch.device, torch.dtype] | None = None
+        self._placed: dict[Any, tuple[torch.device, torch.dtype, bool]] = {}
+        self._within: tuple[torch.device, torch.dtype, bool] | None = None
         self._hashed = KeptFingerprint()
         with blaming(self._which, "be set up"):
             self._tap = Tap(pipeline.transformer, self.rules)
@@ -259,7 +262,7 @@ class DiffusersBackbone(Backbone, ABC):
 
         Shorter prompts are filled up with zeros on the right, along their text axes. Booleans and integers keep their dtype.
         """
-        tensor, (device, dtype) = stacked([item.prompt for item in batch], name), self._placement()
+        tensor, (device, dtype, _) = stacked([item.prompt for item in batch], name), self._placement()
         return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
 
     @final
@@ -269,7 +272,7 @@ class DiffusersBackbone(Backbone, ABC):
         Raises:
             InvalidInputError: more of them than the model takes, or of different sizes in different rows.
         """
-        device, dtype = self._placement()
+        device, dtype, _ = self._placement()
         every = [item.row.references for item in batch]
         if len(every[0]) > self.most_references:
             raise InvalidInputError(
@@ -338,10 +341,10 @@ class DiffusersBackbone(Backbone, ABC):
         self._placed.clear()
         return self._placement()[0]
 
-    def _placement(self) -> tuple[torch.device, torch.dtype]:
-        """Return the device and the number type of the transformer's inputs.
+    def _placement(self) -> tuple[torch.device, torch.dtype, bool]:
+        """Return device and number type of the transformer's inputs, and whether it is called in inference mode.
 
-        Both are walks over all modules, so they are kept until ``device`` is asked, or the transformer's first weight is
+        All are walks over all modules, so they are kept until ``device`` is asked, or the transformer's first weight is
         moved, converted or given hooks; within one call of the transformer they stay.
         """
         if self._within is not None:
@@ -351,7 +354,8 @@ class DiffusersBackbone(Backbone, ABC):
         assert weight is not None
         where = (weight.device, weight.dtype, compat.placement_of(transformer))
         if where not in self._placed:
-            self._placed[where] = (compat.execution_device(self.pipeline), compat.dtype_of(transformer))
+            inference = self.keeps_no_tensor and unseen(transformer)
+            self._placed[where] = (compat.execution_device(self.pipeline), compat.dtype_of(transformer), inference)
         return self._placed[where]
 
     @property
@@ -461,14 +465,16 @@ class DiffusersBackbone(Backbone, ABC):
     ) -> Float[Tensor, "rows channels h w"]:
         """Return dx/dσ of each row, float32, from one call of the transformer."""
 
-        device, dtype = self._placement()
+        device, dtype, inference = self._placement()
 
         def predict(branches: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
             layout = self._layout(branches, text_length([item.prompt for item in batch]), *batch[0].row.references)
             with exclusively(self.pipeline.transformer), self._tap.forward(batch, layout):
-                self._within = device, dtype
+                self._within = device, dtype, inference
                 try:
-                    return self.predict(branches.to(device, dtype), sigma, batch)
+                    with torch.inference_mode(inference):
+                        found = self.predict(branches.to(device, dtype), sigma, batch)
+                    return found.clone() if found.is_inference() else found
                 finally:
                     self._within = None
 

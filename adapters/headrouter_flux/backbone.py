@@ -34,6 +34,7 @@ class FluxBackbone(DiffusersBackbone):
     )
     text_first = True
     packs_latents = True
+    keeps_no_tensor = True
     packed = 4
     patch = 2
 

@@ -33,6 +33,7 @@ class SD3Backbone(DiffusersBackbone):
     text_first = False
     optional = ("text_encoder_3", "tokenizer_3")
     guided = True
+    keeps_no_tensor = True
 
     def __init__(self, source: str, pipeline: Any, parameters: SD3Parameters, defaults: Defaults | None = None):
         """Drive ``pipeline``, a ``StableDiffusion3Pipeline``."""

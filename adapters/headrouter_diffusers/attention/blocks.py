@@ -107,7 +107,7 @@ def _text_through_listener(forward: Forward, found: FoundSite, given: torch.Tens
         assert given.shape[1] == text.stop, f"{found.site.path}: {given.shape[1]} tokens, not {text.stop}"
     whole = given.shape[1] == text.stop - text.start
     hidden = given if whole else given[:, text]
-    with forward.awaiting(None):
+    with forward.awaiting(None), torch.inference_mode(False):
         changed = forward.listener.text(TextStream(found.site, forward.rows, forward.listener.step_info, hidden))
     if changed is hidden:
         return given

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from headrouter.attention.joint_attention import Attend, AttendWithLogSumExp, JointAttention
@@ -61,7 +62,8 @@ def through_listener(
             with_log_sum_exp=both,
         )
         listener = forward.listener
-        output = listener.image_attention(event) if site.stream == "image" else listener.attention(event)
+        with torch.inference_mode(False):
+            output = listener.image_attention(event) if site.stream == "image" else listener.attention(event)
     assert output.shape[:3] == query.shape[:3], f"{site.path}: {tuple(output.shape)} for {tuple(query.shape)}"
     return output
 

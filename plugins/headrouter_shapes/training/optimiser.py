@@ -85,7 +85,7 @@ class Optimiser:
             state = {number: {**dict.fromkeys(momenta, weight), **also} for number, weight in enumerate(weights)}
             return {"state": state, "param_groups": [{"params": list(range(len(weights)))}]}
 
-        counted = {"step": torch.zeros((), dtype=torch.float32)}
+        counted = {"step": torch.zeros((), dtype=torch.float32, device="cpu")}
         return {
             "muon": [one(muon, ("momentum_buffer",), {}) for muon in self.muons],
             "adam": one(self.adam, ("exp_avg", "exp_avg_sq"), counted),

@@ -1,0 +1,29 @@
+"""Tell where PyTorch's inference mode is safe: where only the transformer's own code sees the tensors of a call.
+
+In inference mode tensors have no version counters, and views no record of their base: a call of a small model, whose operations
+take microseconds, takes 4 to 5 % less time. Such a tensor can never take part in gradients or be changed in place outside of the
+mode, so no code that could keep one may see it: listeners run outside, and results are copied.
+"""
+
+from torch.nn import Module, Parameter
+
+from headrouter.compat import hooks_of, modules_within
+from headrouter_diffusers import compat
+
+_KNOWN = ("torch.nn.", "diffusers.", "headrouter_diffusers.")
+"""Where the code of a plain transformer comes from: others, such as adapters and quantised layers, may keep tensors."""
+
+
+def unseen(transformer: Module) -> bool:
+    """Return whether only code of PyTorch and diffusers, and this package's, runs in a call: no hooks, adapters, compiled code."""
+    return all(
+        type(module).__module__.startswith(_KNOWN)
+        and compat.compiled_code(module) is None
+        and compat.is_unhooked(module)
+        and all(
+            type(hook).__module__.startswith(_KNOWN) for hooks in hooks_of(module).values() for hook in hooks.values()
+        )
+        and all(type(weight) is Parameter for weight in module.parameters(recurse=False))
+        and type(getattr(module, "processor", module)).__module__.startswith(_KNOWN)
+        for module in modules_within(transformer)
+    )
