@@ -28,7 +28,7 @@ from headrouter.prompts.marks import without_marks
 from headrouter.prompts.prompt import Prompt
 from headrouter.prompts.spelling import Spelling
 from headrouter_diffusers import autoencoder, compat, old_names
-from headrouter_diffusers.attention.inference import unseen
+from headrouter_diffusers.attention.inference import inference, is_unseen
 from headrouter_diffusers.attention.layout import layout_of
 from headrouter_diffusers.attention.running import exclusively
 from headrouter_diffusers.attention.tap import Tap
@@ -354,8 +354,8 @@ class DiffusersBackbone(Backbone, ABC):
         assert weight is not None
         where = (weight.device, weight.dtype, compat.placement_of(transformer))
         if where not in self._placed:
-            inference = self.keeps_no_tensor and unseen(transformer)
-            self._placed[where] = (compat.execution_device(self.pipeline), compat.dtype_of(transformer), inference)
+            unseen = self.keeps_no_tensor and is_unseen(transformer)
+            self._placed[where] = (compat.execution_device(self.pipeline), compat.dtype_of(transformer), unseen)
         return self._placed[where]
 
     @property
@@ -465,14 +465,14 @@ class DiffusersBackbone(Backbone, ABC):
     ) -> Float[Tensor, "rows channels h w"]:
         """Return dx/dσ of each row, float32, from one call of the transformer."""
 
-        device, dtype, inference = self._placement()
+        device, dtype, unseen = self._placement()
 
         def predict(branches: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
             layout = self._layout(branches, text_length([item.prompt for item in batch]), *batch[0].row.references)
             with exclusively(self.pipeline.transformer), self._tap.forward(batch, layout):
-                self._within = device, dtype, inference
+                self._within = device, dtype, unseen
                 try:
-                    with torch.inference_mode(inference):
+                    with inference(unseen):
                         found = self.predict(branches.to(device, dtype), sigma, batch)
                     return found.clone() if found.is_inference() else found
                 finally:

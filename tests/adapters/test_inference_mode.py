@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from headrouter_diffusers.attention.inference import unseen
+from headrouter_diffusers.attention.inference import is_unseen
 from headrouter_diffusers.testing import tiny_flux
 from headrouter_flux.parameters import FluxParameters
 
@@ -41,9 +41,36 @@ CHANGES: dict[str, Change] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_nothing_else_may_see_a_call(name: str) -> None:
     pipeline = tiny_flux()
-    assert unseen(pipeline.transformer)
+    assert is_unseen(pipeline.transformer)
     CHANGES[name](pipeline)
-    assert not unseen(pipeline.transformer)
+    assert not is_unseen(pipeline.transformer)
+
+
+class Frozen(Plain):
+    """Notes whether gradients are kept."""
+
+    def attention(self, event: Any) -> torch.Tensor:
+        assert not torch.is_grad_enabled()
+        return super().attention(event)
+
+    def text(self, stream: Any) -> torch.Tensor:
+        assert not torch.is_grad_enabled()
+        return super().text(stream)
+
+
+@pytest.mark.parametrize("kind", ["flux", "sd3.5-medium"])
+@pytest.mark.parametrize("seen", [True, False])
+def test_no_call_keeps_gradients_of_weights_that_may_be_trained(kind: str, seen: bool) -> None:
+    """Leaving inference mode turns gradients on."""
+    backbone: Any = build(kind)
+    rows, latents = rows_of(backbone, "a cat", "a dog"), noise(backbone, 2)
+    backbone.pipeline.transformer.requires_grad_(True)
+    if seen:
+        backbone.pipeline.transformer.register_forward_hook(lambda *_: None)
+    assert backbone.device.type == "cpu"
+    assert not backbone.velocity(latents, 0.7, rows).requires_grad
+    with backbone.attach(Frozen()):
+        assert not backbone.velocity(latents, 0.7, rows).requires_grad
 
 
 class Looking(Steering):
@@ -52,7 +79,7 @@ class Looking(Steering):
     def attention(self, event: Any) -> torch.Tensor:
         output = super().attention(event)
         assert event.key.is_inference(), "the call is in inference mode"
-        assert not torch.is_inference_mode_enabled() and not output.is_inference()
+        assert not torch.is_inference_mode_enabled() and not torch.is_grad_enabled() and not output.is_inference()
         return output.mul_(1.5)
 
 

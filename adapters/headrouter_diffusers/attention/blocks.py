@@ -13,6 +13,7 @@ from torch.nn import Module
 
 from headrouter.attention.joint_attention import TextStream
 from headrouter_diffusers import compat
+from headrouter_diffusers.attention.inference import ordinary
 from headrouter_diffusers.attention.running import Forward, current
 from headrouter_diffusers.sites import FoundSite
 
@@ -107,7 +108,7 @@ def _text_through_listener(forward: Forward, found: FoundSite, given: torch.Tens
         assert given.shape[1] == text.stop, f"{found.site.path}: {given.shape[1]} tokens, not {text.stop}"
     whole = given.shape[1] == text.stop - text.start
     hidden = given if whole else given[:, text]
-    with forward.awaiting(None), torch.inference_mode(False):
+    with forward.awaiting(None), ordinary():
         changed = forward.listener.text(TextStream(found.site, forward.rows, forward.listener.step_info, hidden))
     if changed is hidden:
         return given

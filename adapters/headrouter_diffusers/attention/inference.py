@@ -5,6 +5,10 @@ take microseconds, takes 4 to 5 % less time. Such a tensor can never take part i
 mode, so no code that could keep one may see it: listeners run outside, and results are copied.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
 from torch.nn import Module, Parameter
 
 from headrouter.compat import hooks_of, modules_within
@@ -14,7 +18,7 @@ _KNOWN = ("torch.nn.", "diffusers.", "headrouter_diffusers.")
 """Where the code of a plain transformer comes from: others, such as adapters and quantised layers, may keep tensors."""
 
 
-def unseen(transformer: Module) -> bool:
+def is_unseen(transformer: Module) -> bool:
     """Return whether only code of PyTorch and diffusers, and this package's, runs in a call: no hooks, adapters, compiled code."""
     return all(
         type(module).__module__.startswith(_KNOWN)
@@ -27,3 +31,18 @@ def unseen(transformer: Module) -> bool:
         and type(getattr(module, "processor", module)).__module__.startswith(_KNOWN)
         for module in modules_within(transformer)
     )
+
+
+def inference(wanted: bool) -> AbstractContextManager[object]:
+    """Return a context in inference mode, or where it is not ``wanted`` one that changes nothing."""
+    return torch.inference_mode() if wanted else nullcontext()
+
+
+@contextmanager
+def ordinary() -> Iterator[None]:
+    """Make ordinary tensors within inference mode; leaving the mode alone would turn gradients on."""
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(False), torch.no_grad():
+        yield

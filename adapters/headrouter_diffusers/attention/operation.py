@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from headrouter.attention.joint_attention import Attend, AttendWithLogSumExp, JointAttention
 from headrouter.attention.kernels import Attended
 from headrouter.errors import IncompatibleError
+from headrouter_diffusers.attention.inference import ordinary
 from headrouter_diffusers.attention.running import Forward
 
 Operation = Callable[..., Tensor]
@@ -62,7 +62,7 @@ def through_listener(
             with_log_sum_exp=both,
         )
         listener = forward.listener
-        with torch.inference_mode(False):
+        with ordinary():
             output = listener.image_attention(event) if site.stream == "image" else listener.attention(event)
     assert output.shape[:3] == query.shape[:3], f"{site.path}: {tuple(output.shape)} for {tuple(query.shape)}"
     return output
