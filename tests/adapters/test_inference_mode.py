@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 from headrouter_diffusers.attention.inference import is_unseen
 from headrouter_diffusers.testing import tiny_flux
 from headrouter_flux.parameters import FluxParameters
+from torch.nn import functional
 
 from headrouter.compat import modules_within
 from headrouter.models.backbone import Backbone
@@ -29,6 +31,17 @@ CHANGES: dict[str, Change] = {
     "layers of a subclass": lambda pipeline: setattr(
         pipeline.transformer, "proj_out", type("Mine", (torch.nn.Linear,), {"__module__": "mine"})(4, 4)
     ),
+    "a forward of a module's own": lambda pipeline: setattr(
+        pipeline.transformer.proj_out, "forward", pipeline.transformer.proj_out.forward
+    ),
+    "a forward that took the place of a class's": lambda pipeline: setattr(
+        pipeline.transformer,
+        "proj_out",
+        type("Linear", (torch.nn.Linear,), {"__module__": "torch.nn.modules.linear", "forward": lambda *_: None})(4, 4),
+    ),
+    "a processor": lambda pipeline: pipeline.transformer.transformer_blocks[0].attn.set_processor(
+        type("Mine", (FluxAttnProcessor,), {"__module__": "mine"})()
+    ),
     "weights of a subclass": lambda pipeline: setattr(
         pipeline.transformer.x_embedder, "weight", type("Mine", (torch.nn.Parameter,), {})(torch.zeros(2, 2))
     ),
@@ -44,6 +57,11 @@ def test_nothing_else_may_see_a_call(name: str) -> None:
     assert is_unseen(pipeline.transformer)
     CHANGES[name](pipeline)
     assert not is_unseen(pipeline.transformer)
+
+
+def test_another_kernel_in_the_place_of_pytorchs_may_see_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", lambda query, key, value: value)
+    assert not is_unseen(tiny_flux().transformer)
 
 
 class Frozen(Plain):
@@ -81,6 +99,11 @@ class Looking(Steering):
         assert event.key.is_inference(), "the call is in inference mode"
         assert not torch.is_inference_mode_enabled() and not torch.is_grad_enabled() and not output.is_inference()
         return output.mul_(1.5)
+
+    def text(self, stream: Any) -> torch.Tensor:
+        changed = super().text(stream)
+        assert stream.hidden.is_inference() and not changed.is_inference()
+        return changed
 
 
 @pytest.mark.parametrize("listener", [None, Plain, Looking])

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch.nn import Module, Parameter
 
+from headrouter.attention.kernels import attention_is_replaced
 from headrouter.compat import hooks_of, modules_within
 from headrouter_diffusers import compat
 
@@ -19,9 +20,15 @@ _KNOWN = ("torch.nn.", "diffusers.", "headrouter_diffusers.")
 
 
 def is_unseen(transformer: Module) -> bool:
-    """Return whether only code of PyTorch and diffusers, and this package's, runs in a call: no hooks, adapters, compiled code."""
-    return all(
+    """Return whether only code of PyTorch, diffusers and this package runs in a call: no hooks, adapters, compiled code.
+
+    Nor a ``forward`` that took the place of a module's or of its class's, as feature caches put theirs, or another attention kernel
+    in the place of PyTorch's.
+    """
+    return not attention_is_replaced() and all(
         type(module).__module__.startswith(_KNOWN)
+        and "forward" not in vars(module)
+        and type(module).forward.__module__.startswith(_KNOWN)
         and compat.compiled_code(module) is None
         and compat.is_unhooked(module)
         and all(
