@@ -264,6 +264,7 @@ def test_pickled_weights_are_refused(
         ("diffusers.AutoencoderKL.encode", "when it was to encode a picture"),
         ("diffusers.AutoencoderKL.decode", "when it was to decode latents"),
         ("transformers.CLIPTextModelWithProjection.forward", "when it was to encode a prompt"),
+        ("diffusers.SD3Transformer2DModel.from_pretrained", "when it was to load `model`"),
         ("diffusers.StableDiffusion3Pipeline.from_pretrained", "when it was to load `model`"),
         ("diffusers.StableDiffusion3Pipeline.to", "when it was to load `model`"),
     ],
@@ -284,6 +285,7 @@ def test_running_out_of_memory_says_when_and_what_saves_memory(
     assert edit(*common(models, photo), "-o", tmp_path / "out") == 2
     said = capsys.readouterr().err
     assert f"cpu ran out of memory {when}" in said and "offload" in said and not list((tmp_path / "out").glob("*"))
+    assert ("`size`" in said, "`quantize`" in said) == ("load" not in when, "load" in when)
 
 
 def test_loading_is_strict_about_numbers() -> None:

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from diffusers import SD3Transformer2DModel
 from gguf import GGMLQuantizationType, GGUFWriter
 from gguf.quants import quantize
 from headrouter_diffusers import testing
@@ -19,7 +20,13 @@ from safetensors.torch import save_file
 
 from headrouter import Editor, replay
 from headrouter.cli import main
-from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError, WeightsError
+from headrouter.errors import (
+    HeadRouterError,
+    IncompatibleError,
+    InvalidInputError,
+    OutOfMemoryError,
+    WeightsError,
+)
 
 from .conftest import noise, rows_of
 from .original import original_autoencoder, original_sd3
@@ -311,3 +318,14 @@ def test_configurations_of_a_base_on_the_hub(monkeypatch, bases, file, tmp_path)
     monkeypatch.setattr(single_file, "hf_hub_download", download)
     SD3Parameters(device="cpu", base="owner/name").load(str(file))
     assert asked == [("owner/name", "transformer/config.json")]
+
+
+def test_too_little_memory_is_no_fault_of_the_file(bases, tmp_path, monkeypatch):
+    def exhausted(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    file = tmp_path / "transformer.safetensors"
+    save_file(tiny_sd3().transformer.state_dict(), file)
+    monkeypatch.setattr(SD3Transformer2DModel, "from_single_file", exhausted)
+    with pytest.raises(OutOfMemoryError, match="cpu ran out of memory when it was to load `model`"):
+        SD3Parameters(device="cpu", base=str(bases / "sd3")).load(str(file))

@@ -103,6 +103,8 @@ def load_part(
             part, information = kind.from_pretrained(folder, **options)
         else:
             part = kind.from_pretrained(folder, local_files_only=True)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # a configuration holds anything, and so do the errors that follow from it
         raise WeightsError(
             f"`model` {source!r} could not be loaded from {folder}: {reason_of(error)}. Fetch it again."

@@ -218,6 +218,8 @@ def load_parts(
             others = {name: part for name, part in rest.items() if name not in kinds}
             whole = pipeline.from_single_file(str(file), dtype=dtype, **where, **others, **parts)
             parts |= {name: whole.components[name] for name in kinds}
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # conversion fails by any kind of error
         raise WeightsError(
             f"`model` {source!r} could not be loaded with the configuration of {folder}: it holds no whole"
