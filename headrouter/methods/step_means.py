@@ -36,12 +36,12 @@ class StepMeans:
     def mean(self, name: str, of: Callable[[Tensor], Tensor] = lambda values: values) -> Tensor:
         """Return the mean of one name, or of a function of each value, which is given all values ``[evaluation, ...]``."""
         places, found = zip(*self._found[name], strict=True)
-        values = of(torch.stack(found).cpu().float())  # one transfer
+        values = of(torch.stack(found).cpu().float()).double()  # one transfer; threads add float32 in any order
         total = values.new_zeros(*self._shape, *values.shape[1:])
         count, at = values.new_zeros(self._shape), tuple(torch.tensor(places, device="cpu").T)
         total.index_put_(at, values, accumulate=True)
         count.index_put_(at, values.new_ones(len(values)), accumulate=True)
-        return total / count.reshape(*self._shape, *(1 for _ in values.shape[1:]))  # 0 / 0 is NaN
+        return (total / count.reshape(*self._shape, *(1 for _ in values.shape[1:]))).float()  # 0 / 0 is NaN
 
     def __contains__(self, name: str) -> bool:
         """Return whether there is any evaluation of a name."""

@@ -40,3 +40,15 @@ def test_means_stand_at_edit_step_and_layer_and_nan_where_nothing_was() -> None:
     expected = torch.full((2, 2, 3, 2), torch.nan)
     expected[0, 0, 1], expected[1, 1, 2] = torch.tensor([1.5, -1.5]), torch.tensor([5.0, -5.0])
     assert found.dtype == torch.float32 and torch.equal(found.nan_to_num(-9), expected.nan_to_num(-9))
+
+
+def test_sums_do_not_depend_on_the_order_of_threads() -> None:
+    """Float32 would lose the second of these values, and of many, which several threads add up, the last bits."""
+    prompt = Prompt("a cat", {})
+    edit = Row(prompt, prompt, 1.0, edit=0)
+    context: Any = SimpleNamespace(rows=(edit,), steps=1, sites=(0,))
+    event: Any = SimpleNamespace(step_info=SimpleNamespace(step=0), site=SimpleNamespace(index=0))
+    means = StepMeans(context)
+    for value in (1e8, 3.0, -1e8):
+        means.add("share", event, edit, torch.tensor(value))
+    assert means.mean("share").flatten().tolist() == [1.0]
