@@ -59,10 +59,14 @@ def test_dissimilarity(lengths: Any, dtype: torch.dtype) -> None:
     assert found[0, 0] == 0
     if lengths is None:
         torch.testing.assert_close(head_weights.dissimilarity(source[0], edits[0]), found[0])
+        source, edits = random(2, 1, 4200, 16).to(dtype).split(1)  # of more tiles than are added up at a time
+        expected = head_weights.dissimilarity.__wrapped__(source, edits)
+        tolerance = 1e-3 if dtype == torch.bfloat16 else 1e-5
+        torch.testing.assert_close(head_weights.dissimilarity(source, edits), expected, atol=1e-6, rtol=tolerance)
 
 
 @pytest.mark.parametrize("form", ["literal", "anchored"])
-@pytest.mark.parametrize("shape", [(24,), (3, 6), (2, 1)])
+@pytest.mark.parametrize("shape", [(24,), (3, 50), (2, 1)])
 def test_weights_of_heads(shape: tuple[int, ...], form: Any) -> None:
     values = random(*shape).abs()
     if shape[0] == 3:
@@ -114,3 +118,9 @@ def test_an_edit_without_keys_beside_one_with_them() -> None:
     extent = steering.steer_(output, IMAGE, None, Refinement(block, random(2, HEADS, 2, 24), (2, 0), 2.0, 3.0, "share"))
     assert extent is not None and extent[1].tolist() == [0.0, 0.0, 0.0] and extent[0, 0] > 0
     assert torch.equal(output[1], kept)
+
+    long, block = random(1, HEADS, 8320, 16), random(1, HEADS, 8320, 2).softmax(dim=-2)
+    refinement = Refinement(block, random(1, HEADS, 2, 16), (2,), 2.0, 3.0, "share")
+    given = (slice(0, 8320), None, refinement)  # more programs than are joined at a time
+    extent, plain = steering.steer_(long.clone(), *given), steering.steer_.__wrapped__(long, *given)
+    torch.testing.assert_close(extent, plain, atol=1e-5, rtol=1e-4)
