@@ -6,7 +6,10 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
-import tomllib
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # where pytest brings it along
+    import tomli as tomllib
 
 ROOT: Final = Path(__file__).parents[2]
 
