@@ -92,7 +92,7 @@ The fused kernels by themselves: `python -m pytest tests/core/fused_interpreted.
 pass). The rows say four things. Attached without steering, nothing differs in any bit, and an edit is the same twice. HeadRouter
 adds 1.5 % to a pass of FLUX.1-dev by fused kernels and 5.1 % by plain operations, a tenth of a point over its goal, and no
 memory. No step waits for the GPU. The bundled models are so small that the GPU waits for the processor: an edit takes as long as
-its calls of the model and the operations that steering starts, whatever its rows. What the table lacks was not measured: edits by
-the bundled `flux`, which were cut off by the limit, and how much memory offloading saves.
+its calls of the model and the operations that steering starts, whatever its rows. What the table lacks was not measured: what edits
+by the bundled `flux` cost over its stock pipeline, which was cut off by the limit, and how much memory offloading saves.
 
 {figures}"""
