@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from headrouter.attention import kernels
-from headrouter.attention.joint_attention import JointAttention, Site, TokenLayout
+from headrouter.attention.joint_attention import JointAttention, Site, TextStream, TokenLayout
 from headrouter.attention.rows import Row, batch_rows
 from headrouter.attention.step_info import StepInfo
 from headrouter.methods.head_router.head_routing import HeadRouting
@@ -16,6 +16,8 @@ from headrouter.methods.head_router.head_weights import SPREAD_FLOOR, dissimilar
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.methods.head_router.rows import edits_of
 from headrouter.methods.head_router.steering import Amplification, Refinement, steer_, steered_reference
+from headrouter.methods.head_router.text_mixing import TextMixing
+from headrouter.methods.head_router.token_weights import token_weights
 from headrouter.methods.method import MethodRun, Needs, RunContext
 from headrouter.methods.word_maps import WordMaps
 from headrouter.prompts.prompt import Prompt, Token
@@ -59,7 +61,7 @@ def two_pictures() -> list[Row]:
     return [*first, *other]
 
 
-def started(method: HeadRouter | HeadRouting | WordMaps, rows: list[Row]) -> MethodRun:
+def started(method: HeadRouter | HeadRouting | TextMixing | WordMaps, rows: list[Row]) -> MethodRun:
     return method.begin(RunContext("sample", 1, (SITE,), tuple(rows), (1.0, 0.0), range(1)))
 
 
@@ -237,3 +239,33 @@ def test_what_the_kernel_gives_of_its_own_is_not_written_over() -> None:
     listened(joint, started(HeadRouter(rho=0), rows))
     assert torch.equal(value, kept)
     assert joint.writable(value) is not value
+
+
+@pytest.mark.parametrize("chunk", [kernels.CHUNK_ELEMENTS, 30], ids=["whole", "chunked"])
+def test_how_far_weights_went_is_that_of_the_explicit_softmax(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "CHUNK_ELEMENTS", chunk)
+    rows = two_pictures()
+    joint, run = event(rows), started(HeadRouter(rho=0), rows)
+    run.after(joint, joint.attend())
+    found = run.diagnostics()
+    for number, (source, place) in enumerate(((0, 1), (0, 2), (0, 3), (4, 5))):
+        keys = list(rows[place].prompt.new_positions(rows[source].prompt))
+        whole = (joint.query[place] @ joint.key[place].mT * joint.scale).softmax(dim=-1)
+        weights = token_weights(whole[:, IMAGE][..., keys], 2.0, 2.0, "share")
+        if keys:
+            change, ratio = (weights - 1).abs().mean(), weights.max() / weights.min()
+        else:
+            change = ratio = torch.tensor(torch.nan)
+        given = (found["token_weight_change"][number, 0, 0], found["token_weight_ratio"][number, 0, 0])
+        torch.testing.assert_close(given, (change, ratio), atol=1e-5, rtol=1e-4, equal_nan=True)
+
+
+def test_text_is_mixed_in_the_rows_of_edits_alone() -> None:
+    rows = two_pictures()
+    items, info = batch_rows(rows, guided=False), StepInfo("sample", 0, 1, 0, 1.0, 0)
+    first, second = random(len(rows), TEXT, WIDTH), random(len(rows), TEXT, WIDTH, seed=1)
+    run = started(TextMixing(rho=0.25), rows)
+    assert torch.equal(run.text(TextStream(SITE, items, info, first)), first)
+    expected = torch.where(torch.tensor([item.is_edit for item in items])[:, None, None], 0.75, 1.0) * second
+    expected[[1, 2, 3, 5]] += 0.25 * first[[1, 2, 3, 5]]
+    torch.testing.assert_close(run.text(TextStream(SITE, items, info, second)), expected)
