@@ -245,13 +245,13 @@ def test_what_the_kernel_gives_of_its_own_is_not_written_over() -> None:
 def test_how_far_weights_went_is_that_of_the_explicit_softmax(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "CHUNK_ELEMENTS", chunk)
     rows = two_pictures()
-    joint, run = event(rows), started(HeadRouter(rho=0), rows)
+    joint, run = event(rows), started(HeadRouter(rho=0, nu=0.2), rows)
     run.after(joint, joint.attend())
     found = run.diagnostics()
     for number, (source, place) in enumerate(((0, 1), (0, 2), (0, 3), (4, 5))):
         keys = list(rows[place].prompt.new_positions(rows[source].prompt))
         whole = (joint.query[place] @ joint.key[place].mT * joint.scale).softmax(dim=-1)
-        weights = token_weights(whole[:, IMAGE][..., keys], 2.0, 2.0, "share")
+        weights = token_weights(whole[:, IMAGE][..., keys], 2.0, 0.2, "share")
         if keys:
             change, ratio = (weights - 1).abs().mean(), weights.max() / weights.min()
         else:
