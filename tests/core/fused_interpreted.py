@@ -116,7 +116,7 @@ def test_an_edit_without_keys_beside_one_with_them() -> None:
     block[0] = random(HEADS, 90, 2).softmax(dim=-2)
     kept = output[1].clone()
     extent = steering.steer_(output, IMAGE, None, Refinement(block, random(2, HEADS, 2, 24), (2, 0), 2.0, 3.0, "share"))
-    assert extent is not None and extent[1].tolist() == [0.0, 0.0, 0.0] and extent[0, 0] > 0
+    assert extent is not None and extent[1].tolist() == [0.0, 1.0, 1.0] and extent[0, 0] > 0
     assert torch.equal(output[1], kept)
 
     long, block = random(1, HEADS, 8320, 16), random(1, HEADS, 8320, 2).softmax(dim=-2)

@@ -269,3 +269,13 @@ def test_text_is_mixed_in_the_rows_of_edits_alone() -> None:
     expected = torch.where(torch.tensor([item.is_edit for item in items])[:, None, None], 0.75, 1.0) * second
     expected[[1, 2, 3, 5]] += 0.25 * first[[1, 2, 3, 5]]
     torch.testing.assert_close(run.text(TextStream(SITE, items, info, second)), expected)
+
+
+@pytest.mark.parametrize("nu", [2.0, 30.0])
+def test_the_smallest_weight_is_reported_however_near_to_nothing(nu: float) -> None:
+    block = torch.rand(1, 2, 12, 3, generator=torch.Generator().manual_seed(0)).softmax(dim=-2)
+    block[0, 0, 0] = 0
+    refinement = Refinement(block, torch.zeros(1, 2, 3, 4), (3,), 2.0, nu, "share")
+    extent = steer_(torch.zeros(1, 2, 12, 4), slice(0, 12), None, refinement)
+    weights = token_weights(block, 2.0, nu, "share")
+    assert extent is not None and extent[0, 2] == weights.min() > 0 and extent[0, 1] == weights.max()

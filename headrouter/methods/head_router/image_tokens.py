@@ -165,7 +165,7 @@ class ImageTokenRun(MethodRun):
             return {}
         return {
             "token_weight_change": self._means.mean(EXTENT, lambda extents: extents[:, 0]),
-            "token_weight_ratio": self._means.mean(EXTENT, lambda extents: (1 + extents[:, 1]) / (1 + extents[:, 2])),
+            "token_weight_ratio": self._means.mean(EXTENT, lambda extents: extents[:, 1] / extents[:, 2]),
         }
 
     def _keys(self, event: JointAttention, place: int) -> tuple[int, ...]:

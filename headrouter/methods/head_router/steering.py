@@ -64,7 +64,7 @@ class Refinement:
 
 
 Extent = Float[Tensor, "edits 3"]
-"""Of each edit the mean of |ŵ − 1|, the largest ŵ − 1 and the smallest; of an edit without keys 0."""
+"""Of each edit the mean of |ŵ − 1|, the largest ŵ and the smallest; of an edit without keys 0, 1, 1."""
 
 
 @fused("headrouter.methods.head_router.fused.steering:steer_")
@@ -83,7 +83,7 @@ def steer_(
     if refinement is None:
         return None
     weights = token_weights(refinement.probabilities, refinement.alpha, refinement.nu, refinement.form)
-    excess = weights.sub_(1)
+    excess = weights - 1
     change = excess * refinement.probabilities
     if amplification is not None and amplification.source is None:
         change.mul_(1 + amplification.gain_of_tokens())
@@ -91,7 +91,10 @@ def steer_(
         edit_EHSD[:, :, image], change.to(edit_EHSD.dtype), refinement.value, strict=True
     ):
         edit.baddbmm_(change_HNK, value_HKD)
-    extents = [_extent(own[..., :keys]) for own, keys in zip(excess, refinement.keys, strict=True)]
+    extents = [
+        _extent(own[..., :keys], more[..., :keys])
+        for own, more, keys in zip(weights, excess, refinement.keys, strict=True)
+    ]
     return extents[0][None] if len(extents) == 1 else torch.stack(extents)
 
 
@@ -133,8 +136,10 @@ def steered_reference(
     return steered
 
 
-def _extent(excess_HNK: Float[Tensor, "h n k"]) -> Float[Tensor, "3"]:
-    if not excess_HNK.shape[-1]:
-        return excess_HNK.new_zeros(3)
-    smallest, largest = excess_HNK.aminmax()
+def _extent(weights_HNK: Float[Tensor, "h n k"], excess_HNK: Float[Tensor, "h n k"]) -> Float[Tensor, "3"]:
+    if not weights_HNK.shape[-1]:
+        none = weights_HNK.new_ones(3)
+        none[0] = 0
+        return none
+    smallest, largest = weights_HNK.aminmax()
     return torch.stack([excess_HNK.abs().mean(), largest, smallest])

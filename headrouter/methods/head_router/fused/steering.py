@@ -120,8 +120,8 @@ def _steer(
                 share = (image_last - image_first) * share - 1
             w = alpha / (1 + tl.exp(-nu * share))
             change += tl.sum(tl.sum(tl.where(there, tl.abs(w - 1), 0.0), axis=1), axis=0)
-            largest = tl.maximum(largest, tl.max(tl.max(tl.where(there, w - 1, float("-inf")), axis=1), axis=0))
-            smallest = tl.minimum(smallest, tl.min(tl.min(tl.where(there, w - 1, float("inf")), axis=1), axis=0))
+            largest = tl.maximum(largest, tl.max(tl.max(tl.where(there, w, float("-inf")), axis=1), axis=0))
+            smallest = tl.minimum(smallest, tl.min(tl.min(tl.where(there, w, float("inf")), axis=1), axis=0))
             texts = value + number * value_e + head * value_h + k[:, None] * value_k + d[None, :] * value_d
             v = tl.load(texts, mask=(k[:, None] < limit) & (d[None, :] < channels), other=0.0)
             added += tl.dot(tl.where(there, (w - 1) * a, 0.0).to(v.dtype), v, input_precision="ieee")
@@ -157,5 +157,5 @@ def _reach(extent, count, found, programs, each, PARTS: tl.constexpr):
         smallest = tl.minimum(smallest, tl.min(tl.load(place + 2, mask=inside, other=float("inf")), axis=0))
     some = keys > 0
     tl.store(found + number * 3, tl.where(some, change / (each * tl.maximum(keys, 1).to(tl.float32)), 0.0))
-    tl.store(found + number * 3 + 1, tl.where(some, largest, 0.0))
-    tl.store(found + number * 3 + 2, tl.where(some, smallest, 0.0))
+    tl.store(found + number * 3 + 1, tl.where(some, largest, 1.0))
+    tl.store(found + number * 3 + 2, tl.where(some, smallest, 1.0))
