@@ -179,14 +179,6 @@ _HOOKS: Final = ("_hf_hook", "_diffusers_hook")
 """Attributes by which accelerate and diffusers hook into a module."""
 
 
-def is_unhooked(module: Module) -> bool:
-    """Return whether neither accelerate nor diffusers hooks into a module. A registry of diffusers may be empty.
-
-    Instead: never call a model in inference mode.
-    """
-    return "_hf_hook" not in vars(module) and not hooks_of(module)
-
-
 def placement_of(module: Module) -> tuple[int, ...]:
     """Return what differs when a module is given hooks that move weights, accelerate's or diffusers', or loses them.
 

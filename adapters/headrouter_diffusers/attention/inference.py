@@ -30,7 +30,6 @@ def is_unseen(transformer: Module) -> bool:
         and "forward" not in vars(module)
         and type(module).forward.__module__.startswith(_KNOWN)
         and compat.compiled_code(module) is None
-        and compat.is_unhooked(module)
         and all(
             type(hook).__module__.startswith(_KNOWN) for hooks in hooks_of(module).values() for hook in hooks.values()
         )
