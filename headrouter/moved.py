@@ -4,10 +4,12 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, cast, final
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 _ROOMS: Final = {
     "headrouter": {
@@ -76,8 +78,11 @@ MOVED: Final = {
 
 
 @final
-class _Moved(MetaPathFinder, Loader):
-    """Finds modules by their old names."""
+class _Moved:
+    """Finds and loads modules by their old names.
+
+    It derives from no class of ``importlib.abc``, since importing that takes longer than the rest of headrouter.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -88,7 +93,7 @@ class _Moved(MetaPathFinder, Loader):
         if new is None:
             return None
         warnings.warn(f"{fullname} is {new} now; the old name goes with the next release.", DeprecationWarning, 2)
-        return ModuleSpec(fullname, self, loader_state=new, is_package=fullname in MOVED)
+        return ModuleSpec(fullname, cast("Loader", self), loader_state=new, is_package=fullname in MOVED)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return the module itself."""

@@ -85,14 +85,37 @@ def shell(*arguments: str, code: str = "", **environ: str) -> "subprocess.Comple
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "--json"], ["presets"], ["edit", "--help"]])
-def test_help_imports_nothing_heavy(arguments):
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        (["--help"], ("pydantic", "yaml", "packaging", "rich", "tqdm")),
+        (["edit", "--help"], ("pydantic", "yaml", "packaging", "rich", "tqdm")),
+        (["plugins", "--json"], ("pydantic", "yaml", "rich", "tqdm")),
+        (["presets"], ("pydantic", "yaml", "tqdm")),
+    ],
+)
+def test_help_imports_nothing_heavy(arguments, unneeded):
+    """Nor what reads configurations, which take longer to import than all else that help needs."""
     code = f"""
 import sys
 from headrouter.cli import main
 main({arguments!r})
-heavy = {{"torch", "diffusers", "transformers", "numpy", "scipy", "skimage", "PIL", "huggingface_hub"}} & set(sys.modules)
+unneeded = {{"torch", "diffusers", "transformers", "numpy", "scipy", "skimage", "PIL", "huggingface_hub", *{unneeded!r}}}
+heavy = unneeded & set(sys.modules)
 assert not heavy, heavy
+"""
+    finished = shell(code=code)
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_headrouter_itself_imports_next_to_nothing():
+    code = """
+import sys
+before = set(sys.modules)
+import headrouter
+unneeded = {"importlib.abc", "importlib.metadata", "argparse", "dataclasses", "inspect", "pathlib", "pluggy", "pydantic", "torch"}
+found = unneeded & (set(sys.modules) - before)
+assert not found, found
 """
     finished = shell(code=code)
     assert finished.returncode == 0, finished.stderr

@@ -4,7 +4,6 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from headrouter.cli.options import machine_of
-from headrouter.cli.overrides import parse_overrides
 
 if TYPE_CHECKING:
     from headrouter.editing.editor import Editor
@@ -37,6 +36,7 @@ def _parts(
     """Read parameters of all parts, with every ``--set`` in them; report all errors at once."""
     from pydantic import create_model
 
+    from headrouter.cli.overrides import parse_overrides
     from headrouter.config.configuration import Parameters, validate
     from headrouter.editing.assembly import default_inversion, part_class
 

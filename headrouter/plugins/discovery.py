@@ -1,9 +1,10 @@
 """Load the installed plug-ins one by one; a broken one becomes a warning and a row, not an error."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache, partial
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, distributions
 from types import ModuleType
 from typing import Final
@@ -47,20 +48,20 @@ def discover(registry: Registry, found: Iterable[Distribution], environ: Mapping
         except Exception as error:
             _break(registry, replace(row, name=row.distribution), error, environ)
             continue
+        misfit = cache(partial(_incompatible, each))  # every look at the metadata parses them anew
         for point in points:
-            _load(registry, each, point, replace(row, name=point.name, module=point.value), environ)
+            _load(registry, point, replace(row, name=point.name, module=point.value), misfit, environ)
 
 
 def _load(
-    registry: Registry, origin: Distribution, point: EntryPoint, row: PluginStatus, environ: Mapping[str, str]
+    registry: Registry, point: EntryPoint, row: PluginStatus, misfit: Callable[[], str], environ: Mapping[str, str]
 ) -> None:
     """Load one plug-in and record its status; let KeyboardInterrupt through, since it is the user's."""
     if reason := _disabled(row, environ):
         registry.statuses.append(replace(row, status="disabled", message=reason))
         return
     try:
-        _refuse_nameless(origin)
-        if reason := _incompatible(origin):
+        if reason := misfit():
             registry.statuses.append(replace(row, status="incompatible", message=reason))
         else:
             registry.admit(_module(point), row)
@@ -119,14 +120,6 @@ def _header(found: Distribution, key: str) -> str:
         return ""
 
 
-def _refuse_nameless(found: Distribution) -> None:
-    if not _name(found):
-        raise PluginError(
-            f"its metadata in '{found.locate_file('')}' has no name, as if half removed; install the plug-in again, or "
-            "delete its .dist-info folder"
-        )
-
-
 def _disabled(row: PluginStatus, environ: Mapping[str, str]) -> str:
     names = {fold(row.name), row.distribution}
     if names & _listed(environ.get("HEADROUTER_DISABLE_PLUGINS", "")):
@@ -143,12 +136,17 @@ def _listed(text: str) -> set[str]:
 
 def _incompatible(found: Distribution) -> str:
     """Read from the metadata, before any import: code written for another version gets no chance to explode."""
-    from packaging.requirements import Requirement
-
+    if not _name(found):
+        raise PluginError(
+            f"its metadata in '{found.locate_file('')}' has no name, as if half removed; install the plug-in again, or "
+            "delete its .dist-info folder"
+        )
     for text in found.requires or ():
         named = _REQUIRED.match(text)
         if named is None or fold(named[1]) != BUILT_IN:
             continue  # what else it requires is the installer's business
+        from packaging.requirements import Requirement
+
         requirement = Requirement(text)
         applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         if applies and not requirement.specifier.contains(__version__, prereleases=True):

@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from headrouter.cli.overrides import parse_overrides
 from headrouter.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -186,6 +185,7 @@ def _refuse_absent(baseline: str, chosen: "list[Configuration]") -> None:
 
 def _parameters(texts: "list[str]") -> "list[Placed]":
     """Add ``--param``, which other commands call ``--set``."""
+    from headrouter.cli.overrides import parse_overrides
     from headrouter.config.configuration import Placed
 
     try:

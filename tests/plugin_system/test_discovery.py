@@ -3,6 +3,7 @@
 import pytest
 
 from headrouter.errors import PluginError
+from headrouter.plugins import discovery
 from headrouter.plugins.store import Registry
 
 EXPLODES_WHEN_CALLED = """
@@ -156,6 +157,14 @@ def test_a_development_version_counts_as_a_version(site, plugin_code, monkeypatc
     monkeypatch.setattr("headrouter.plugins.discovery.__version__", version)
     site.add("headrouter-acme", plugin_code("acme"), requires=["headrouter>=0.1,<0.3"])
     assert site.load().statuses[0].status == status
+
+
+def test_metadata_are_parsed_once_for_all_entry_points(site, plugin_code, monkeypatch):
+    parsed: list[str] = []
+    monkeypatch.setattr(discovery, "_incompatible", lambda found: parsed.append(found.name) or "")
+    site.add("headrouter-acme", plugin_code("acme"), points=dict.fromkeys("abc", ""))
+    assert len(site.load().statuses) == 3
+    assert parsed == ["headrouter-acme"]
 
 
 def test_an_entry_point_must_name_a_module(site, plugin_code):
