@@ -7,6 +7,8 @@ from pathlib import Path
 
 from hatchling.builders.wheel import WheelBuilder
 
+from headrouter.models.checksums import CHECKSUMS, files_of
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("adapters", "inversions", "plugins")
 
@@ -38,5 +40,8 @@ def test_the_wheel_holds_every_package_and_the_weights_and_nothing_else(tmp_path
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"headrouter"} | {folder.name for room in ROOMS for folder in (ROOT / room).glob("headrouter_*")}
-    assert any(name.startswith("headrouter_shapes/weights/sd3.5/transformer/") for name in names)
+    for folder in (ROOT / "plugins/headrouter_shapes/weights").iterdir():
+        place = f"headrouter_shapes/weights/{folder.name}/"
+        inside = {name.removeprefix(place) for name in names if name.startswith(place)}
+        assert inside == {*files_of(folder), CHECKSUMS}
     assert Path(wheel).stat().st_size < 80_000_000

@@ -90,7 +90,7 @@ def folder_fingerprint(folder: Path) -> str:
         name = file.relative_to(folder).as_posix()
         if file.name in ("config.json", "model_index.json", "scheduler_config.json"):
             settings[name] = settings_of(json.loads(file.read_text(encoding="utf-8")))
-        elif file.suffix not in (".safetensors", ".md") and not file.name.endswith(".index.json"):
+        elif file.suffix not in (".safetensors", ".md", ".sha256") and not file.name.endswith(".index.json"):
             settings[name] = hashlib.sha256(file.read_bytes()).hexdigest()
     return fingerprint(_read(folder, [file for file in files if file.suffix == ".safetensors"]), settings)
 

@@ -17,12 +17,12 @@ class WeightsState:
     """Describes whether weights can be used now, and otherwise the next step.
 
     Args:
-        state: ``bundled`` with an installed package; ``folder`` on disk; ``cached`` from the hub; ``incomplete``;
+        state: ``bundled`` with an installed package; ``folder`` on disk; ``cached`` from the hub; ``incomplete``; ``damaged``;
             ``gated``, not here and behind a licence; ``absent``; ``broken``, the function that should find them failed.
         remark: the folder, what is missing, or the next step.
     """
 
-    state: Literal["bundled", "folder", "cached", "incomplete", "gated", "absent", "broken"]
+    state: Literal["bundled", "folder", "cached", "incomplete", "damaged", "gated", "absent", "broken"]
     remark: str
 
     @property

@@ -16,6 +16,7 @@ from pydantic import Field
 from headrouter.errors import HeadRouterError, IncompatibleError, InvalidInputError, WeightsError, reason_of
 from headrouter.experiments.other_editor import Edit, EditRequest, OtherEditor
 from headrouter.imaging.picture import working_size
+from headrouter.models.checksums import refuse_changed
 from headrouter.models.fingerprint import folder_fingerprint
 from headrouter.models.surroundings import undisturbed
 from headrouter.models.weights import find_weights
@@ -80,6 +81,7 @@ class PipelineEditor(OtherEditor, abc.ABC):
         self.check()
         folder = self._folder()
         assert folder is not None
+        refuse_changed(self.model, folder)
         try:
             with while_loading():
                 pipeline = self._class().from_pretrained(

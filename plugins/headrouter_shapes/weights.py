@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from headrouter.errors import UnknownNameError, WeightsError
+from headrouter.models.checksums import CHECKSUMS
 
 BUNDLED: Final = ("flux", "flux-kontext", "sd3", "sd3.5")
 """Names under which pipelines are, or will be, bundled."""
@@ -17,7 +18,8 @@ def model_path(backbone: str) -> Path:
 
     Raises:
         UnknownNameError: another name.
-        WeightsError: this one is not bundled in this installation; the message says which are and how to train it.
+        WeightsError: this one is not bundled in this installation; the message says which are and how to train it. Or its
+            checksums are missing.
     """
     if backbone not in BUNDLED:
         raise UnknownNameError(f"`backbone` must be one of {', '.join(BUNDLED)}; got {backbone!r}.")
@@ -28,6 +30,11 @@ def model_path(backbone: str) -> Path:
         raise WeightsError(
             f"`backbone` {backbone!r} has no bundled weights here; bundled: {', '.join(present) or 'none'}. "
             f"Choose one that is, or train it: python -m headrouter_shapes.train --model {backbone} --out FOLDER (docs/shapes.md)."
+        )
+    if not (folder / CHECKSUMS).is_file():
+        raise WeightsError(
+            f"`backbone` {backbone!r} has no {CHECKSUMS} in {folder}, by which its files are checked. Install headrouter again, or"
+            " `git restore` the folder in a checkout."
         )
     return folder
 

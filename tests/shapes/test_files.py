@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from headrouter.errors import InvalidInputError, UnknownNameError, WeightsError
+from headrouter.models.checksums import CHECKSUMS, write_checksums
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,7 @@ def test_a_pipeline_survives_its_folder_up_to_rounding(folder: Path, lively: dic
 )
 def test_damaged_folders_are_refused_with_their_place(folder: Path, tmp_path: Path, damage: object) -> None:
     place = tmp_path / "copy"
-    shutil.copytree(folder, place)
+    shutil.copytree(folder, place, ignore=shutil.ignore_patterns(CHECKSUMS))
     damage(place)  # type: ignore[operator]
     with pytest.raises(WeightsError, match=str(place)):
         load_pipeline(place)
@@ -263,6 +264,7 @@ def test_bundled_names_are_known_and_missing_weights_say_what_to_do(
         weights.model_path("flux")
     (tmp_path / "weights" / "sd3").mkdir(parents=True)
     (tmp_path / "weights" / "sd3" / "model_index.json").touch()
+    write_checksums(tmp_path / "weights" / "sd3")
     assert weights.model_path("sd3") == tmp_path / "weights" / "sd3"
     with pytest.raises(WeightsError, match="bundled: sd3"):
         weights.model_path("flux")

@@ -12,6 +12,7 @@ from torch.nn import Module
 
 from headrouter.errors import WeightsError
 from headrouter.files import path_of
+from headrouter.models.checksums import refuse_changed
 from headrouter_diffusers.components.index import INDEX, check_kind, part_classes, read_json
 from headrouter_diffusers.components.parts import check_files, refuse_unreadable
 from headrouter_diffusers.components.variants import check_variant
@@ -36,7 +37,7 @@ def checked_folder(
         variant: Variant of the weights, where a folder or repository holds several; None for plain ones.
 
     Raises:
-        WeightsError: weights missing, gated, damaged, pickled, or with code of their own.
+        WeightsError: weights missing, gated, damaged, changed, pickled, or with code of their own.
         IncompatibleError: they belong to another kind of pipeline.
     """
     folder = path_of(source, "model")
@@ -55,6 +56,8 @@ def checked_folder(
             f"`model` {source!r} has no {INDEX}: it is not the folder of a diffusers pipeline. A checkpoint of another"
             f" format becomes one by diffusers' `{wanted.__name__}.from_single_file(...)` and `save_pretrained(...)`."
         )
+    if local:
+        refuse_changed(source, folder)
     index = read_json(index_file)
     check_kind(source, index, backbone, wanted)
     classes = part_classes(source, index, wanted, optional, without)

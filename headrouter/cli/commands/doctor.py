@@ -5,10 +5,11 @@ import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrouter.cli.table import table, terminal_width
-from headrouter.errors import reason_of
+from headrouter.errors import WeightsError, reason_of
 from headrouter.plugins.specifications import Model
 from headrouter.version import __version__
 
@@ -131,7 +132,8 @@ def _memory() -> float | None:
 
 def _models(known: "Registry") -> list[dict[str, str]]:
     """List every model by its backbone; last come models whose backbone is not installed."""
-    from headrouter.models.weights import find_weights
+    from headrouter.models.checksums import refuse_changed
+    from headrouter.models.weights import WeightsState, find_weights
 
     models = [model for entry in known.entries("backbone") for model in known.models(entry.qualified_name)]
     stray = [entry.item for entry in known.entries("model") if entry.item not in models]
@@ -139,6 +141,11 @@ def _models(known: "Registry") -> list[dict[str, str]]:
     for model in (*models, *stray):
         assert isinstance(model, Model)
         found = find_weights(model.source, gated=model.gated)
+        if found.state == "bundled":
+            try:
+                refuse_changed(model.source, Path(model.locate()))
+            except WeightsError as error:
+                found = WeightsState("damaged", str(error))
         remark = found.remark if model in models else f"no plug-in brings the backbone {model.backbone!r}"
         rows.append(
             {

@@ -18,6 +18,7 @@ from headrouter_sd3.parameters import SD3Parameters
 from transformers import PreTrainedTokenizerBase
 
 from headrouter.errors import WeightsError
+from headrouter.models.checksums import refuse_changed, write_checksums
 from headrouter_shapes.files import replacing
 from headrouter_shapes.pipelines.build import ShapesPipeline
 
@@ -29,7 +30,7 @@ _PARAMETERS: dict[object, tuple[type, str, Any]] = {
 
 
 def save_pipeline(pipeline: ShapesPipeline, folder: Path) -> None:
-    """Write a pipeline as bfloat16 safetensors; ``folder`` is replaced only when everything is written.
+    """Write a pipeline as bfloat16 safetensors with their checksums; ``folder`` is replaced only when everything is written.
 
     Copies are converted and written: the pipeline itself, which may be in training, is only read. The same weights make
     the same files: no configuration says where a part was loaded from, no tokenizer to what length it last padded.
@@ -47,6 +48,7 @@ def save_pipeline(pipeline: ShapesPipeline, folder: Path) -> None:
             settings = json.loads(config.read_text(encoding="utf-8"))
             settings.pop("_name_or_path", None)
             config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        write_checksums(place)
 
 
 def is_instructed(folder: Path) -> bool:
@@ -87,10 +89,11 @@ def load_autoencoder(folder: Path) -> AutoencoderKL:
     """Load an autoencoder in float32 from its folder, or from the ``vae`` folder of a pipeline, checked and frozen.
 
     Raises:
-        WeightsError: missing, damaged or incomplete.
+        WeightsError: missing, damaged or incomplete, or its pipeline has changed.
     """
     place = folder / "vae" if (folder / "vae").is_dir() else folder
     if not (place / "config.json").is_file():
         raise WeightsError(f"`folder` must hold an autoencoder with a config.json; {place} has none.")
+    refuse_changed(str(place.parent), place.parent)
     autoencoder: AutoencoderKL = loading.load_model(AutoencoderKL, place, torch.float32)
     return autoencoder
