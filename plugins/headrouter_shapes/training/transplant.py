@@ -4,7 +4,8 @@ The three backbones read the same captions, patches and noise levels, and what a
 again. How far ahead that puts a model depends on how much they share: docs/shapes.md has the figures.
 """
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
@@ -17,6 +18,7 @@ from headrouter.errors import WeightsError
 from headrouter_shapes.pipelines.build import ShapesPipeline
 from headrouter_shapes.pipelines.prompting import encode_prompts, velocity
 from headrouter_shapes.pipelines.sampling import encode_pictures, starting_noise
+from headrouter_shapes.training.flow import trained_parts
 from headrouter_shapes.world.caption import caption
 from headrouter_shapes.world.pool import draw, training_scenes
 
@@ -138,3 +140,25 @@ def transplant(trained: ShapesPipeline, fresh: ShapesPipeline) -> float:
                 weight.copy_(found)
                 copied += weight.numel()
     return copied / total
+
+
+def start_from(released: ShapesPipeline, fresh: ShapesPipeline) -> None:
+    """Copy the weights of a released pipeline, or of a sibling what both have, into a fresh one.
+
+    A Flux pipeline of captions starts one of instructions: all its weights, and the embeddings of the words that it knows.
+
+    Raises:
+        WeightsError: a pipeline that ``fresh`` can use nothing of; nothing is copied.
+    """
+    theirs, ours = trained_parts(released), trained_parts(fresh)
+
+    def sizes(parts: Mapping[str, nn.Module]) -> dict[tuple[str, str], torch.Size]:
+        return {(name, key): w.shape for name, part in parts.items() for key, w in part.state_dict().items()}
+
+    if sizes(theirs) == sizes(ours):
+        for name, part in ours.items():
+            part.load_state_dict(theirs[name].state_dict())
+    elif isinstance(fresh, FluxKontextPipeline) and isinstance(released, FluxPipeline):
+        with_more_words(released, fresh)
+    else:
+        print(f"started from a sibling: {transplant(released, fresh):.0%} of the weights", file=sys.stderr)

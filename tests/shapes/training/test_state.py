@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from headrouter_shapes import train
 from headrouter_shapes.training.optimiser import Optimiser
+from headrouter_shapes.training.options import training_parser
 from headrouter_shapes.training.state import misfit, refuse_misfit, surroundings
 from torch import nn
 
@@ -108,7 +108,7 @@ def test_another_state_is_refused_by_name(change: Callable[[dict[str, Any]], Non
 
 
 def test_settings_of_the_machine_are_those_of_the_command_line() -> None:
-    names = {action.dest for action in train._parser()._actions}
+    names = {action.dest for action in training_parser(None)._actions}
     found = surroundings(torch.device("cpu"), workers=3)
     assert found == {"workers": 3, "device": "cpu", "OMP_NUM_THREADS": torch.get_num_threads()}
     assert set(found) - {"OMP_NUM_THREADS"} <= names
