@@ -13,7 +13,7 @@ from benchmarks.timing import Progress
 from headrouter.editing.assembly import backbone_of
 from headrouter.experiments.composing import configure
 from headrouter.experiments.experiment import Experiment
-from headrouter.experiments.running import editing
+from headrouter.experiments.running.editing import loading
 from headrouter.experiments.running.measuring import Metrics
 from headrouter.experiments.running.runner import run
 
@@ -58,7 +58,7 @@ def beside(count: int) -> tuple[int, float]:
     experiment = Experiment("overhead", Shapes(count=count), {"shapes-1": ShapesMetric()}, tuple(chosen))
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.object(editing, "backbone_of", inside.timed(loaded)),
+        patch.object(loading, "backbone_of", inside.timed(loaded)),
         patch.object(Metrics, "measure", inside.timed(Metrics.measure)),
     ):
         began = time.process_time()

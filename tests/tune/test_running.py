@@ -22,7 +22,7 @@ from headrouter.experiments import read_experiment
 from headrouter.experiments.composing import read_configuration
 from headrouter.experiments.results.report import report
 from headrouter.experiments.run_folder.reading import read_records
-from headrouter.experiments.running import editing
+from headrouter.experiments.running.editing import loading
 from headrouter.plugins import reload
 from tune import toy
 
@@ -35,10 +35,10 @@ def _light() -> Iterator[None]:
 
 
 def test_a_search_goes_on_where_it_was_and_runs_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loads, backbone_of = count(), editing.backbone_of
+    loads, backbone_of = count(), loading.backbone_of
     networks, load = count(), toy.light.Likeness.load
     monkeypatch.setattr(
-        editing, "backbone_of", lambda *given, **values: (next(loads), backbone_of(*given, **values))[1]
+        loading, "backbone_of", lambda *given, **values: (next(loads), backbone_of(*given, **values))[1]
     )
     monkeypatch.setattr(toy.light.Likeness, "load", lambda *given: (next(networks), load(*given))[1])
     first = toy.run(tmp_path, toy.search(Override(("trials",), 4)))

@@ -15,7 +15,9 @@ from headrouter.experiments.executor import Report, Share
 from headrouter.experiments.metric import Measured
 from headrouter.experiments.run_folder.cell import EDIT, CellRecord, Failure, Spent
 from headrouter.experiments.run_folder.folder import Done, RunFolder
-from headrouter.experiments.running.editing import Hand, Made, ModelHand, PictureHand, attempted, load
+from headrouter.experiments.running.editing.hand import Hand, Made, PictureHand, attempted
+from headrouter.experiments.running.editing.loading import load
+from headrouter.experiments.running.editing.model_hand import ModelHand
 from headrouter.experiments.running.inversions import KeptInversions
 from headrouter.experiments.running.measuring import Metrics
 from headrouter.experiments.running.models import KeptModels

@@ -1,0 +1,1 @@
+"""Make the edits of a unit of work with a loaded model."""
