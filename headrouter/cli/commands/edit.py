@@ -6,23 +6,15 @@ has room for several: pictures of one size that follow each other then share the
 """
 
 import argparse
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from headrouter.cli.options import add_machine, machine_of, size_of
+from headrouter.cli.editing import edited, save, summary
+from headrouter.cli.editing_each import edit_each
+from headrouter.cli.options import add_machine, machine_of
 from headrouter.cli.parts import editor_of
-from headrouter.cli.streams import say
-from headrouter.errors import HeadRouterError, InvalidInputError
+from headrouter.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from PIL import Image
-    from tqdm import tqdm
-
-    from headrouter.cli.pictures import Photo
-    from headrouter.editing.editor import Editor
     from headrouter.editing.result import Result
 
 EXAMPLES = """examples:
@@ -140,136 +132,16 @@ def run(arguments: argparse.Namespace) -> int:
     elif not arguments.image or not arguments.prompt:
         raise InvalidInputError("give a picture and at least one `--prompt`, or `--from` an earlier result.json.")
     elif are_several(arguments.image):
-        return _edit_each(arguments)
+        return edit_each(arguments)
     with output_folder(arguments.output) as folder:
         if arguments.record:
             result = _again(arguments)
         else:
             picture = load_picture(arguments.image[0])
-            (result,) = _edit(editor_of(arguments), [picture], arguments)
-        _save(result, folder, arguments)
-    print(_summary(result, folder))
+            (result,) = edited(editor_of(arguments), [picture], arguments)
+        save(result, folder, arguments)
+    print(summary(result, folder))
     return 0
-
-
-def _edit_each(arguments: argparse.Namespace) -> int:
-    """Edit each picture by one loaded model; report what fails with one, end at what fails with all."""
-    from tqdm import tqdm
-
-    from headrouter.cli.pictures import pictures_of, read_in_groups
-    from headrouter.imaging.picture import output_folder
-
-    pictures, editor, failures = pictures_of(arguments.image), None, list[str]()
-    with output_folder(arguments.output) as folder, _bar(len(pictures), arguments) as bar:
-
-        def unread(error: HeadRouterError) -> None:
-            bar.update()
-            _note(failures, str(error))
-
-        for group in read_in_groups(pictures, _together(arguments), unread):
-            editor = editor or editor_of(arguments)  # what is wrong here is wrong for all
-            for photo, outcome in zip(group, _outcomes(editor, group, arguments), strict=True):
-                bar.update()
-                try:
-                    if isinstance(outcome, HeadRouterError):
-                        raise outcome
-                    _save(outcome, folder / photo.name, arguments)
-                except HeadRouterError as error:
-                    _refuse_all(error, failures)
-                    _note(failures, f"'{photo.path}': {error}")
-                else:
-                    tqdm.write(_summary(outcome, folder / photo.name), file=sys.stdout)
-        if len(failures) == len(pictures):
-            raise InvalidInputError(f"none of {len(pictures)} pictures could be edited; see the errors above.")
-    if failures:
-        say(f"headrouter: {len(failures)} of {len(pictures)} pictures could not be edited.")
-    return 2 if failures else 0
-
-
-def _bar(count: int, arguments: argparse.Namespace) -> "tqdm[Any]":
-    from tqdm import tqdm
-
-    return tqdm(total=count, desc="pictures", unit="picture", disable=arguments.no_progress or None)
-
-
-def _together(arguments: argparse.Namespace) -> int:
-    """Return how many pictures fit into ``--max-rows`` with their edits; one if it is not given."""
-    return max(1, (arguments.max_rows or 0) // (1 + len(arguments.prompt)))
-
-
-def _outcomes(
-    editor: "Editor", group: "Sequence[Photo]", arguments: argparse.Namespace
-) -> "Iterator[Result | HeadRouterError]":
-    """Yield what comes of each picture: edited together, or each alone if that fails."""
-    try:
-        yield from _edit(editor, [photo.picture for photo in group], arguments)
-    except HeadRouterError as error:
-        if len(group) == 1:
-            yield error
-        else:
-            for photo in group:
-                yield from _outcomes(editor, [photo], arguments)
-
-
-def _note(failures: list[str], message: str) -> None:
-    from tqdm import tqdm
-
-    failures.append(message)
-    with tqdm.external_write_mode(file=sys.stderr):
-        say(f"headrouter: {message}")
-
-
-def _refuse_all(error: HeadRouterError, failures: list[str]) -> None:
-    """Raise an error that two pictures in turn failed with, word for word, and that is not about the picture."""
-    message = str(error)
-    if "`image`" not in message and failures and failures[-1].endswith(f": {message}"):
-        raise error
-
-
-def _save(result: "Result", folder: "Path", arguments: argparse.Namespace) -> None:
-    result.save(folder)
-    if arguments.sheet:
-        _draw_sheets(result, folder)
-
-
-def _summary(result: "Result", folder: "Path") -> str:
-    """Return a line for each edit and one for the record."""
-    lines = []
-    for number, (prompt, seed) in enumerate(zip(result.prompts, result.seeds, strict=True)):
-        remark = f"  (seed {seed})" if len(set(result.seeds)) > 1 else ""
-        if result.strengths:
-            remark += f"  ({result.strengths[number]})"
-        lines.append(f"{folder / f'edit-{number}.png'}  {prompt.text}{remark}")
-    return "\n".join([*lines, f"{folder / 'result.json'}  {result.cost}"])
-
-
-def _draw_sheets(result: "Result", folder: "Path") -> None:
-    from headrouter.editing.sheet import edit_sheet
-    from headrouter.imaging.picture import save_picture
-
-    for number in range(len(result.images)):
-        save_picture(edit_sheet(result, number), folder / f"sheet-{number}.png")
-
-
-def _edit(editor: "Editor", pictures: "Sequence[Image.Image]", arguments: argparse.Namespace) -> "list[Result]":
-    return editor.edit_together(
-        pictures,
-        arguments.prompt,
-        arguments.source,
-        negative_prompt=arguments.negative,
-        preset=arguments.preset,
-        keep=arguments.keep,
-        push=arguments.push,
-        strength=arguments.strength,
-        steps=arguments.steps,
-        guidance=arguments.guidance,
-        seed=arguments.seed or 0,
-        size=size_of(arguments.size),
-        references=arguments.reference,
-        mask=arguments.mask,
-        paste=arguments.paste,
-        feather=arguments.feather,
-    )
 
 
 def _again(arguments: argparse.Namespace) -> "Result":
