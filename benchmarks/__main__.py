@@ -17,6 +17,7 @@ import torch
 from benchmarks import page
 from benchmarks.figure import attempt, table
 from benchmarks.machine import machine
+from benchmarks.since import REVISION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--page", action="store_true", help="measure nothing, write the page from the figures there are"
     )
+    parser.add_argument("--revision", default=REVISION, help="earlier state that `since` compares with (%(default)s)")
     asked = parser.parse_args(arguments)
     unknown = sorted(set(asked.names) - set(page.NAMES))
     if unknown:
@@ -46,9 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         def progress(line: str, name: str = name) -> None:
             print(f"{name}: {line}", file=sys.stderr, flush=True)
 
-        rounds = {} if asked.rounds is None else {"rounds": asked.rounds}
+        given = {} if asked.rounds is None else {"rounds": asked.rounds}
+        if name == "since":
+            given["revision"] = asked.revision
         figures = []
-        for figure in attempt(name, lambda: module.measure(progress, **rounds)):  # noqa: B023
+        for figure in attempt(name, lambda: module.measure(progress, **given)):  # noqa: B023
             figures.append(figure)
             page.update(asked.out, name, figures, machine())
         print(table(figures), flush=True)

@@ -8,7 +8,18 @@ from typing import Any
 
 from benchmarks.figure import Figure, records, table
 
-NAMES = ("edits", "threads", "steering", "refinement", "together", "startup", "planning", "experiments", "stopwatch")
+NAMES = (
+    "edits",
+    "threads",
+    "steering",
+    "refinement",
+    "together",
+    "startup",
+    "since",
+    "planning",
+    "experiments",
+    "stopwatch",
+)
 FOLDER = Path(__file__).parents[1] / "docs"
 
 
@@ -45,10 +56,10 @@ def _figures(record: Mapping[str, Any]) -> str:
 
 _HEAD = """# Benchmarks
 
-Cost of steering. Each figure is a ratio of things that ran in turns in one process (fresh processes for start-up): the median
-over the rounds, with its quartiles. On the CPU everything runs on one thread, and seconds are those that the processor worked for
-the process, because other work on a machine disturbs the clock; where it matters the ratio on the clock is given too. Peak memory
-on the CPU is the sum of all allocations and releases that PyTorch's profiler records.
+Cost of steering. Each figure is a ratio of things that ran in turns in one process (fresh processes for start-up, threads and an
+earlier state): the median over the rounds, with its quartiles. On the CPU everything else runs on one thread, and seconds are
+those that the processor worked for the process, because other work on a machine disturbs the clock; where it matters the ratio on
+the clock is given too. Peak memory on the CPU is the sum of all allocations and releases that PyTorch's profiler records.
 
     make benchmarks                        # all of them: a quarter of an hour on an idle machine
     python -m benchmarks startup together  # some of them

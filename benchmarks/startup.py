@@ -1,14 +1,15 @@
 """Time to import headrouter and to show ``headrouter --help``, over importing pydantic and pluggy, in fresh processes."""
 
-import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 from benchmarks.figure import Figure
-from benchmarks.timing import Progress, Spell, Times
+from benchmarks.timing import Progress, Spell, in_turns
 
 COMMANDS = {
     "pydantic and pluggy": ("-c", "import pluggy; from pydantic import BaseModel"),
@@ -18,28 +19,21 @@ COMMANDS = {
 GOAL = 3.0
 
 
-def fresh(arguments: Sequence[str]) -> Spell:
+def fresh(arguments: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Spell:
     """Run Python once in a new process.
 
     Raises:
         subprocess.CalledProcessError: it failed.
     """
     wall, work = time.perf_counter(), _children()
-    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=os.environ.copy())
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, cwd=cwd, env=env)
     return Spell(time.perf_counter() - wall, _children() - work)
 
 
 def measure(progress: Progress, *, rounds: int = 15) -> Iterator[Figure]:
     """Ratios of the processors' seconds of whole processes, from start to end."""
-    done = []
-    for number in range(-1, rounds):
-        spells = {name: fresh(arguments) for name, arguments in COMMANDS.items()}
-        progress(
-            f"round {number + 1} of {rounds}: " + ", ".join(f"{name} {one.work:.2f} s" for name, one in spells.items())
-        )
-        if number >= 0:
-            done.append(spells)
-    times, base = Times(tuple(done)), "pydantic and pluggy"
+    runs = {name: partial(fresh, arguments) for name, arguments in COMMANDS.items()}
+    times, base = in_turns(runs, rounds, progress=progress), "pydantic and pluggy"
     for name, goal in (("import headrouter", None), ("headrouter --help", ("≤", GOAL))):
         wall = Figure.of("", times.ratios(name, base, "wall")).value
         note = f"{rounds} rounds, on the clock {wall:.2f}"

@@ -10,9 +10,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from benchmarks.figure import Figure
-from benchmarks.timing import Progress, Spell, Times
+from benchmarks.timing import Progress, Spell, in_turns
 
 EDIT = """
 import os, sys, time, warnings
@@ -66,12 +67,8 @@ def one(case: str, steps: int) -> Spell:
 
 def measure(progress: Progress, *, rounds: int = 3, steps: int = 14) -> Iterator[Figure]:
     """The number of threads that is chosen, and all threads as PyTorch would take them, alone and beside a busy program."""
-    done = []
-    for number in range(rounds):
-        spells = {case: one(case, steps) for case in CASES}
-        progress(f"round {number + 1} of {rounds}: " + ", ".join(f"{case} {spells[case].wall:.2f} s" for case in CASES))
-        done.append(spells)
-    times, note = Times(tuple(done)), f"{rounds} rounds"
+    runs = {case: partial(one, case, steps) for case in CASES}
+    times, note = in_turns(runs, rounds, warm_up=0, clock="wall", progress=progress), f"{rounds} rounds"
     for what, case, over, goal in (
         ("an edit beside a busy program over one alone", "chosen, beside", "chosen, alone", ("≤", 2)),
         ("an edit alone, over one on all threads alone", "chosen, alone", "all threads, alone", ("≤", 1)),

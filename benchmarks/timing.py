@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
@@ -64,12 +65,25 @@ def alternate(
     warm_up: int = 1,
     progress: Progress = lambda line: None,
 ) -> Times:
-    """Run every case once a round, each round beginning with another one. Warm-up rounds are not counted."""
-    names, done = list(cases), []
+    """Run every case once a round, here and now."""
+    runs = {name: partial(spell, case, torch.device(device)) for name, case in cases.items()}
+    return in_turns(runs, rounds, warm_up=warm_up, progress=progress)
+
+
+def in_turns(
+    runs: Mapping[str, Callable[[], Spell]],
+    rounds: int,
+    *,
+    warm_up: int = 1,
+    clock: str = "work",
+    progress: Progress = lambda line: None,
+) -> Times:
+    """Run everything once a round, each round beginning with another one. Warm-up rounds are not counted."""
+    names, done = list(runs), []
     for number in range(-warm_up, rounds):
         turned = names[number % len(names) :] + names[: number % len(names)]
-        spells = {name: spell(cases[name], torch.device(device)) for name in turned}
-        figures = ", ".join(f"{name} {spells[name].work:.3g} s" for name in names)
+        spells = {name: runs[name]() for name in turned}
+        figures = ", ".join(f"{name} {getattr(spells[name], clock):.3g} s" for name in names)
         progress(f"round {number + 1} of {rounds}: {figures}" if number >= 0 else f"warm-up: {figures}")
         if number >= 0:
             done.append(spells)

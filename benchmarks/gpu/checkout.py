@@ -22,9 +22,9 @@ def declare() -> None:
         sys.path.insert(0, str(written(Path(tempfile.mkdtemp(prefix="headrouter-")))))
 
 
-def written(folder: Path) -> Path:
-    """Write the metadata of the checkout's distribution into a folder, and return the folder."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+def written(folder: Path, tree: Path = ROOT) -> Path:
+    """Write the metadata of a checkout's distribution into a folder, and return the folder."""
+    project = tomllib.loads((tree / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     info = folder / "headrouter-0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: headrouter\nVersion: 0\n", encoding="utf-8")
