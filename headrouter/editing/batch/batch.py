@@ -17,7 +17,8 @@ from typing_extensions import Self
 from headrouter.attention.rows import Row, rows_at
 from headrouter.attention.step_info import Phase
 from headrouter.editing.assembly import name_of
-from headrouter.editing.batch.edited import Edited, Latents, StartLatents, joined
+from headrouter.editing.batch.edited import Edited, Latents, StartLatents
+from headrouter.editing.batch.groups import Group, groups_of
 from headrouter.editing.batch.prompts import BatchPrompts
 from headrouter.editing.batch.strengths import edit_at_chosen_strengths
 from headrouter.editing.batch.task import Task
@@ -161,7 +162,7 @@ class Batch:
             return edit_at_chosen_strengths(self, inverted, keep_sources=keep_sources)
         if keep_sources:
             self.encode(sources=True)
-        groups = self._groups()
+        groups = groups_of(self.tasks, self.max_rows)
         engine = Engine(self.backbone)
         for group in groups:
             inputs = self.inputs([place for place, _ in group], 0)
@@ -175,18 +176,7 @@ class Batch:
             for seed in seeds
             for group in groups
         ]
-        every, latents = [row for run in runs for row in run.rows], torch.cat([run.latents for run in runs])
-        places = [place for place, row in enumerate(every) if not row.is_source]
-        edits = len(places) // len(seeds)
-        order = [seed * edits + edit for edit in range(edits) for seed in seeds]  # they ran seed by seed
-        return Edited(
-            rows_at(latents, [places[one] for one in order]),
-            tuple(joined(parts, order) for parts in zip(*(run.diagnostics for run in runs), strict=True)),
-            rows_at(latents, [place for place, row in enumerate(every) if row.is_source]),
-            starts,
-            sum((run.cost for run in runs), cost),
-            joined([run.masks for run in runs], order),
-        )
+        return Edited.of_runs(runs, len(seeds), starts, cost)
 
     @on_fitting_threads
     @undisturbed()
@@ -221,7 +211,7 @@ class Batch:
             rows.append(Row(*prompts, inversion.inversion_guidance, image=image))
         return self._engine("invert").invert(inversion, rows, self.inputs(group, seed), self.plan.operators)
 
-    def _sample(self, group: "_Group", seed: int, start: StartLatents | None, keep_sources: bool) -> Sampled:
+    def _sample(self, group: Group, seed: int, start: StartLatents | None, keep_sources: bool) -> Sampled:
         places = [place for place, _ in group]
         inputs = self.inputs(places, seed)
         if start is not None:
@@ -238,23 +228,7 @@ class Batch:
             mask=plan.mask,
         )
 
-    def _groups(self) -> list["_Group"]:
-        """Return pictures by number with the prompts of their edits, in groups of at most ``max_rows`` rows."""
-        groups: list[_Group] = [[]]
-        rows = 0
-        for place, task in enumerate(self.tasks):
-            own = int(task.source is not None)
-            most = len(task.prompts) if self.max_rows is None else self.max_rows - own
-            for first in range(0, len(task.prompts), most):
-                part = task.prompts[first : first + most]
-                if self.max_rows is not None and rows + own + len(part) > self.max_rows:
-                    groups.append([])
-                    rows = 0
-                groups[-1].append((place, part))
-                rows += own + len(part)
-        return groups
-
-    def _rows(self, group: "_Group") -> list[Row]:
+    def _rows(self, group: Group) -> list[Row]:
         """Return each picture's rows: the source's, and one for each edit."""
         guide, rows = self.plan.inversion.sampling_guidance, list[Row]()
         for image, (place, prompts) in enumerate(group):
@@ -312,6 +286,3 @@ class Batch:
                 "with these parameters draws no noise. Give one seed, or choose an inversion that draws noise."
             )
         refuse_idle_prompts(self.backbone, inversion.sampling_guidance(False, self.plan.guidance), self.negative)
-
-
-_Group = list[tuple[int, tuple[str, ...]]]

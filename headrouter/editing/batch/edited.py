@@ -7,8 +7,11 @@ from typing import final
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Self
 
+from headrouter.attention.rows import rows_at
 from headrouter.sampling.cost import Cost
+from headrouter.sampling.engine import Sampled
 
 Latents = Float[Tensor, "images channels h w"]
 StartLatents = Float[Tensor, "images *kept"]
@@ -40,6 +43,29 @@ class Edited:
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     strengths: tuple[str, ...] = ()
     tried: tuple[Float[Tensor, "edits channels h w"], ...] = ()
+
+    @classmethod
+    def of_runs(cls, runs: Sequence[Sampled], seeds: int, starts: Sequence[StartLatents], cost: Cost) -> Self:
+        """Return the edits of runs one after the other: of all groups with the first seed, then with the second.
+
+        Args:
+            runs: Of at least one group.
+            seeds: Number of seeds.
+            starts: Inverted latents by seed.
+            cost: Of making them.
+        """
+        every, latents = [row for run in runs for row in run.rows], torch.cat([run.latents for run in runs])
+        places = [place for place, row in enumerate(every) if not row.is_source]
+        edits = len(places) // seeds
+        order = [seed * edits + edit for edit in range(edits) for seed in range(seeds)]  # they ran seed by seed
+        return cls(
+            rows_at(latents, [places[one] for one in order]),
+            tuple(joined(parts, order) for parts in zip(*(run.diagnostics for run in runs), strict=True)),
+            rows_at(latents, [place for place, row in enumerate(every) if row.is_source]),
+            starts,
+            sum((run.cost for run in runs), cost),
+            joined([run.masks for run in runs], order),
+        )
 
 
 def joined(parts: Sequence[Mapping[str, Tensor]], order: Sequence[int]) -> Mapping[str, Tensor]:
