@@ -16,6 +16,8 @@ VIEWS = frozenset(
         "permute",
         "select",
         "slice",
+        "split",
+        "split_with_sizes",
         "squeeze",
         "t",
         "transpose",

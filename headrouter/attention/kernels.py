@@ -178,6 +178,16 @@ def select_bias(
     return chosen if chosen.shape[-1] == 1 else chosen[..., keys]
 
 
+def taking(positions: tuple[int, ...], device: torch.device) -> slice | Int[Tensor, "positions"]:
+    """Return what takes positions of an axis: where they follow each other a slice, which copies nothing.
+
+    >>> taking((2, 3, 4), torch.device("cpu")), taking((2, 4), torch.device("cpu"))
+    (slice(2, 5, None), tensor([2, 4]))
+    """
+    follows = positions == tuple(range(positions[0], positions[0] + len(positions))) if positions else False
+    return slice(positions[0], positions[-1] + 1) if follows else indices(positions, device)
+
+
 @lru_cache(maxsize=64)
 def indices(positions: tuple[int, ...], device: torch.device) -> Int[Tensor, "positions"]:
     """Return positions as a tensor on ``device``, made once: copying numbers to an accelerator waits for its running work.

@@ -90,7 +90,7 @@ class TextToImage:
         if place not in self._log_sum_exp:
             self._log_sum_exp[place] = event.log_sum_exp_of(place, image)
         start = event.layout.text.start
-        keys = kernels.indices(
+        keys = kernels.taking(
             tuple(position + start for position in positions) if start else positions, event.key.device
         )
         query, key = event.overrides.queries_and_keys(event.query, event.key, place, image)

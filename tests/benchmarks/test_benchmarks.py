@@ -117,6 +117,7 @@ def test_bytes_are_those_that_operations_read_and_write():
         (lambda: one + one, 200),
         (lambda: one.add_(1), 200),
         (lambda: two[3:].T.unbind()[0].view(7), 0),
+        (lambda: [*two.split(5), *two.split([3, 7])], 0),
         (lambda: two.index_select(0, torch.tensor([1, 2])), 40),
         (lambda: one.copy_(two.flatten()), 200),
         (lambda: torch.empty(5), 0),
@@ -137,7 +138,7 @@ def test_steering_does_what_the_equations_do_one_by_one_and_moves_less():
     plain, fused = (steps.moved(models.FLUX_BLOCK, fuse=fuse) for fuse in (False, True))
     tensor = 2 * 24 * 128 * 4608
     assert 5 * tensor < fused.bytes < 6.5 * tensor < 11 * tensor < plain.bytes < 14 * tensor
-    assert fused.operations == 10 and plain.operations <= 50, (
+    assert fused.operations == 10 and plain.operations <= 42, (
         "each is a launch on a GPU, which waits for it at small sizes"
     )
 

@@ -277,5 +277,5 @@ def test_the_smallest_weight_is_reported_however_near_to_nothing(nu: float) -> N
     block[0, 0, 0] = 0
     refinement = Refinement(block, torch.zeros(1, 2, 3, 4), (3,), 2.0, nu, "share")
     extent = steer_(torch.zeros(1, 2, 12, 4), slice(0, 12), None, refinement)
-    weights = token_weights(block, 2.0, nu, "share")
+    weights = token_weights(block, 2.0, nu, "share") / 2
     assert extent is not None and extent[0, 2] == weights.min() > 0 and extent[0, 1] == weights.max()

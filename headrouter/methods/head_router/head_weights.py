@@ -4,6 +4,7 @@ The prose of the paper raises heads of *lower* d̃; its equations raise heads of
 differs most between source and edit is the one that carries the edit.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -37,9 +38,9 @@ def dissimilarity(
     >>> dissimilarity(r, r).tolist(), dissimilarity(r, torch.tensor([[[6.0, 8.0]], [[0.0, 2.0]], [[1.0, 0.0]]])).tolist()
     ([0.0, 0.0, 0.0], [0.0, 1.0, 0.0])
     """
-    return one_minus_cosine(
-        *(_norms(output, counted) for output in (source_output, edit_output, edit_output - source_output))
-    )
+    if counted is not None:
+        source_output = source_output.expand_as(edit_output)
+    return one_minus_cosine(*_norms((source_output, edit_output, edit_output - source_output), counted))
 
 
 def one_minus_cosine(
@@ -48,7 +49,8 @@ def one_minus_cosine(
     difference: Float[Tensor, "*edits heads"],
 ) -> Float[Tensor, "*edits heads"]:
     """Return 1 − cosine of r and e from ‖r‖, ‖e‖ and ‖e − r‖; 0 where r or e is."""
-    product, spread = source * edit, difference.square() - (edit - source).square()
+    product, longer = source * edit, edit - source
+    spread = torch.addcmul(difference.square(), longer, longer, value=-1)
     return torch.where(product > 0, spread.clamp(min=0) / (2 * product), product)
 
 
@@ -62,13 +64,19 @@ def dissimilarity_reference(
     return torch.where(present, 0.5 * (source / source_norm - edit / edit_norm).square().sum(dim=1), 0.0)
 
 
-def _norms(
-    output: Float[Tensor, "*edits heads tokens channels"], counted: Bool[Tensor, "*#edits tokens"] | None
-) -> Float[Tensor, "*edits heads"]:
-    """Return ‖output‖ of each head over the tokens that are counted, summed in float32."""
-    by_token = torch.linalg.vector_norm(output, dim=-1, dtype=torch.float32)
-    norms: Tensor = torch.linalg.vector_norm(by_token if counted is None else by_token * counted[..., None, :], dim=-1)
-    return norms
+def _norms(outputs: Sequence[Tensor], counted: Bool[Tensor, "*#edits tokens"] | None) -> tuple[Tensor, ...]:
+    """Return ‖output‖ of each head over the tokens that are counted, summed in float32, of several outputs at once.
+
+    Args:
+        outputs: ``[*edits, heads, tokens, channels]`` each, with as many edits as there are where tokens are counted.
+    """
+    lengths = [len(output) for output in outputs]
+    by_token = outputs[0].new_empty(sum(lengths), *outputs[0].shape[1:-1], dtype=torch.float32)
+    for output, own in zip(outputs, torch.split(by_token, lengths), strict=True):
+        torch.linalg.vector_norm(output, dim=-1, dtype=torch.float32, out=own)
+    if counted is not None:
+        by_token.view(len(outputs), -1, *by_token.shape[1:]).mul_(counted[..., None, :])
+    return torch.split(torch.linalg.vector_norm(by_token, dim=-1), lengths)
 
 
 @fused("headrouter.methods.head_router.fused.weights:normalised")
@@ -115,7 +123,7 @@ def head_gains(
     form: Literal["literal", "anchored"] = "literal",
 ) -> Float[Tensor, "*layers heads"]:
     """Return g_h = w_h − 1, by how much more each head acts; see :func:`head_weights`."""
-    rise = torch.sigmoid(k * (normalised_dissimilarity - delta))
+    rise = torch.sigmoid(torch.rsub(normalised_dissimilarity, -k * delta, alpha=-k))  # k·(d̃ − δ), in one operation
     if form == "anchored":
-        rise = rise - torch.sigmoid(k * (torch.zeros_like(normalised_dissimilarity) - delta))
+        rise = rise - torch.sigmoid(torch.full_like(rise, -k * delta))
     return gamma * rise

@@ -13,7 +13,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from headrouter.attention.joint_attention import JointAttention, indices
+from headrouter.attention.joint_attention import JointAttention
+from headrouter.attention.kernels import taking
 from headrouter.config.configuration import Parameters
 from headrouter.errors import InvalidInputError
 from headrouter.methods.head_router.pass_over_edits import steered
@@ -122,11 +123,11 @@ class ImageTokenRun(MethodRun):
             return
         keys, value = tuple(map(len, positions)), event.value[edits.batch][:, :, text]
         if len(set(positions)) == 1:
-            value = value[:, :, indices(positions[0], value.device)]
+            value = value[:, :, taking(positions[0], value.device)]
         else:
             value = torch.stack(
                 [
-                    functional.pad(own[:, indices(where, own.device)], (0, 0, 0, max(keys) - len(where)))
+                    functional.pad(own[:, taking(where, own.device)], (0, 0, 0, max(keys) - len(where)))
                     for own, where in zip(value, positions, strict=True)
                 ]
             )
@@ -157,7 +158,7 @@ class ImageTokenRun(MethodRun):
         image.copy_(feature_weights(image, chosen.alpha, chosen.amplitude, form).mul_(image))
 
     def diagnostics(self) -> Mapping[str, Tensor]:
-        """Return ``token_weight_change``, mean |ŵ − 1|, and ``token_weight_ratio``, max ŵ / min ŵ, [edit, step, layer].
+        """Return ``token_weight_change``, mean |ŵ − 1|, and ``token_weight_ratio``, max ŵ / min ŵ, of any α, [edit, step, layer].
 
         Means over the evaluations of a step; NaN where there was none.
         """

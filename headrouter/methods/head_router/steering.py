@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headrouter.attention.fused import fused
-from headrouter.methods.head_router.token_weights import Form, token_weights
+from headrouter.methods.head_router.token_weights import Form, token_sigmoids, token_weights
 
 
 @final
@@ -64,7 +64,7 @@ class Refinement:
 
 
 Extent = Float[Tensor, "edits 3"]
-"""Of each edit the mean of |ŵ − 1|, the largest ŵ and the smallest; of an edit without keys 0, 1, 1."""
+"""Of each edit the mean of |ŵ − 1|, the largest ŵ/α and the smallest; of an edit without keys 0, 1, 1."""
 
 
 @fused("headrouter.methods.head_router.fused.steering:steer_")
@@ -82,18 +82,17 @@ def steer_(
         amplify_(edit_EHSD, amplification)
     if refinement is None:
         return None
-    weights = token_weights(refinement.probabilities, refinement.alpha, refinement.nu, refinement.form)
-    excess = weights - 1
-    change = excess * refinement.probabilities
+    probabilities = refinement.probabilities
+    sigmoids = token_sigmoids(probabilities, refinement.nu, refinement.form)
+    excess = torch.rsub(sigmoids, -1, alpha=-refinement.alpha)  # ŵ − 1 = α·σ − 1, in one operation
     if amplification is not None and amplification.source is None:
-        change.mul_(1 + amplification.gain_of_tokens())
-    for edit, change_HNK, value_HKD in zip(
-        edit_EHSD[:, :, image], change.to(edit_EHSD.dtype), refinement.value, strict=True
-    ):
+        probabilities = probabilities * (1 + amplification.gain_of_tokens())
+    change = _product(excess, probabilities, edit_EHSD.dtype)
+    for edit, change_HNK, value_HKD in zip(edit_EHSD[:, :, image], change, refinement.value, strict=True):
         edit.baddbmm_(change_HNK, value_HKD)
     extents = [
         _extent(own[..., :keys], more[..., :keys])
-        for own, more, keys in zip(weights, excess, refinement.keys, strict=True)
+        for own, more, keys in zip(sigmoids, excess, refinement.keys, strict=True)
     ]
     return extents[0][None] if len(extents) == 1 else torch.stack(extents)
 
@@ -107,11 +106,11 @@ def amplify_(edit_EHSD: Float[Tensor, "e h s d"], amplification: Amplification) 
     [2.5, 2.0]
     """
     edit, source = edit_EHSD[:, :, amplification.tokens], amplification.source
-    gain = amplification.gain_of_tokens().to(edit.dtype)
+    gain = amplification.gain_of_tokens()
     if source is None:
-        edit.addcmul_(edit, gain)
+        edit.addcmul_(edit, gain.to(edit.dtype))
     else:
-        edit.lerp_(source[:, :, amplification.tokens], -gain)
+        edit.lerp_(source[:, :, amplification.tokens], _product(gain, -1, edit.dtype))
 
 
 def steered_reference(
@@ -136,10 +135,15 @@ def steered_reference(
     return steered
 
 
-def _extent(weights_HNK: Float[Tensor, "h n k"], excess_HNK: Float[Tensor, "h n k"]) -> Float[Tensor, "3"]:
-    if not weights_HNK.shape[-1]:
-        none = weights_HNK.new_ones(3)
+def _product(one: Tensor, other: Tensor | float, dtype: torch.dtype) -> Tensor:
+    """Return a product that is computed in float32 and rounded to ``dtype``, in one operation."""
+    return torch.mul(one, other, out=torch.empty_like(one, dtype=dtype))
+
+
+def _extent(sigmoids_HNK: Float[Tensor, "h n k"], excess_HNK: Float[Tensor, "h n k"]) -> Float[Tensor, "3"]:
+    if not sigmoids_HNK.shape[-1]:
+        none = sigmoids_HNK.new_ones(3)
         none[0] = 0
         return none
-    smallest, largest = weights_HNK.aminmax()
+    smallest, largest = sigmoids_HNK.aminmax()
     return torch.stack([excess_HNK.abs().mean(), largest, smallest])

@@ -30,13 +30,22 @@ def token_weights(
 
     With α = 2 and ν = 0 every weight is exactly 1, in each form.
     """
+    return alpha * token_sigmoids(probabilities_HNK, nu, form)
+
+
+def token_sigmoids(
+    probabilities_HNK: Float[Tensor, "*edits h n k"], nu: float, form: Form
+) -> Float[Tensor, "*edits h n k"]:
+    """Return σ = ŵ/α of :func:`token_weights`, in (0, 1)."""
     tokens = probabilities_HNK.shape[-2]
     if form == "share":
         whole = probabilities_HNK.sum(dim=-2, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
         share = probabilities_HNK / whole
     else:
         share = probabilities_HNK.softmax(dim=-2)
-    return alpha * torch.sigmoid(nu * share if form == "literal" else (nu * tokens) * share - nu)
+    if form == "literal":
+        return torch.sigmoid(nu * share)
+    return torch.sigmoid(torch.rsub(share, -nu, alpha=-nu * tokens))  # ν·(N·share − 1), in one operation
 
 
 def feature_weights(

@@ -118,13 +118,14 @@ def _steer(
             share = a / tl.maximum(total, 1.1754943508222875e-38)[None, :] if FORM == 0 else tl.exp(a) / total[None, :]
             if FORM != 1:
                 share = (image_last - image_first) * share - 1
-            w = alpha / (1 + tl.exp(-nu * share))
-            change += tl.sum(tl.sum(tl.where(there, tl.abs(w - 1), 0.0), axis=1), axis=0)
-            largest = tl.maximum(largest, tl.max(tl.max(tl.where(there, w, float("-inf")), axis=1), axis=0))
-            smallest = tl.minimum(smallest, tl.min(tl.min(tl.where(there, w, float("inf")), axis=1), axis=0))
+            sigmoid = 1 / (1 + tl.exp(-nu * share))
+            excess = alpha * sigmoid - 1
+            change += tl.sum(tl.sum(tl.where(there, tl.abs(excess), 0.0), axis=1), axis=0)
+            largest = tl.maximum(largest, tl.max(tl.max(tl.where(there, sigmoid, float("-inf")), axis=1), axis=0))
+            smallest = tl.minimum(smallest, tl.min(tl.min(tl.where(there, sigmoid, float("inf")), axis=1), axis=0))
             texts = value + number * value_e + head * value_h + k[:, None] * value_k + d[None, :] * value_d
             v = tl.load(texts, mask=(k[:, None] < limit) & (d[None, :] < channels), other=0.0)
-            added += tl.dot(tl.where(there, (w - 1) * a, 0.0).to(v.dtype), v, input_precision="ieee")
+            added += tl.dot(tl.where(there, excess * a, 0.0).to(v.dtype), v, input_precision="ieee")
         report = extent + ((number * tl.num_programs(1) + head) * tl.num_programs(0) + tile) * 3
         tl.store(report, change)
         tl.store(report + 1, largest)
