@@ -6,7 +6,7 @@ steering. They are what headrouter's own loops are compared with, in latents and
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, final
 
@@ -40,9 +40,9 @@ class Stock:
         """Whether it is Flux, which packs latents."""
         return bool(type(self.pipeline).__name__.startswith("Flux"))
 
-    @property
+    @cached_property
     def device(self) -> torch.device:
-        """Where the transformer computes."""
+        """Where the transformer computes, asked once: diffusers walks over all modules."""
         return torch.device(self.pipeline.transformer.device)
 
     def generate(self, prompt: str, size: tuple[int, int], steps: int, guidance: float, seed: int = 0) -> Any:

@@ -26,7 +26,6 @@ from headrouter.models.unchanged import KeptFingerprint
 from headrouter.prompts.batch import stacked, text_length, text_mask
 from headrouter.prompts.marks import without_marks
 from headrouter.prompts.prompt import Prompt
-from headrouter.prompts.spelling import Spelling
 from headrouter_diffusers import autoencoder, compat, old_names
 from headrouter_diffusers.attention.inference import inference, is_unseen
 from headrouter_diffusers.attention.layout import layout_of
@@ -38,7 +37,7 @@ from headrouter_diffusers.components.schedulers import grid_of
 from headrouter_diffusers.loading import given_pipeline, load_pipeline
 from headrouter_diffusers.parameters import DiffusersParameters
 from headrouter_diffusers.sites import SiteRule
-from headrouter_diffusers.text_parts import TOKENIZING, TextPart, as_tokenized, check_length
+from headrouter_diffusers.text_parts import TOKENIZING, Reading, TextPart, as_tokenized, check_length
 
 _MACHINE = set(DiffusersParameters.model_fields)
 
@@ -388,30 +387,30 @@ class DiffusersBackbone(Backbone, ABC):
     def _behind_pictures(self, prompt: Prompt) -> Prompt:
         """Return a prompt whose words stand behind tokens of pictures, of which the tokenizer knows nothing."""
         assert prompt.length is not None
-        more = prompt.length - self.parts[-1].cut(without_marks(prompt.text).text)[0]
+        more = prompt.length - Reading(self.parts[-1], without_marks(prompt.text)).cut()[0]
         return replace(prompt, tokens=tuple(replace(own, position=own.position + more) for own in prompt.tokens))
 
     def _encoded(self, texts: Sequence[str], encode: Callable[[str], Mapping[str, Tensor]]) -> list[Prompt]:
         quiet = without_notes_on_length(type(self.pipeline).__module__)
         with exclusively(self.pipeline.transformer), TOKENIZING, quiet, self._code("encode a prompt"):
-            spelt = {text: self._spelt(text) for text in texts}
-            for text, spellings in spelt.items():
-                check_length(text, [(part, spelling.text) for part, spelling in spellings])
+            read = {text: self._readings(text) for text in texts}
+            for text, readings in read.items():
+                check_length(text, readings)
             self.pipeline.maybe_free_model_hooks()
             return [
                 Prompt(
                     text,
                     encode(without_marks(text).text),
-                    tuple(token for part, spelling in spelt[text] for token in part.tokens(spelling)),
+                    tuple(token for reading in read[text] for token in reading.tokens()),
                     self.text_axes,
                 )
                 for text in texts
             ]
 
-    def _spelt(self, text: str) -> list[tuple[TextPart, Spelling]]:
-        """Return each text encoder with the text that the pipeline gives its tokenizer."""
+    def _readings(self, text: str) -> list[Reading]:
+        """Return how each text encoder reads what the pipeline gives its tokenizer for a prompt."""
         convert = getattr(self.pipeline, "maybe_convert_prompt", None)
-        return [(part, as_tokenized(without_marks(text), part.tokenizer, convert)) for part in self.parts]
+        return [Reading(part, as_tokenized(without_marks(text), part.tokenizer, convert)) for part in self.parts]
 
     @final
     @undisturbed()

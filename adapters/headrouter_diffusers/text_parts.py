@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, final
 
 from headrouter.errors import InvalidInputError, PromptWarning
@@ -46,20 +47,85 @@ class TextPart:
         """Return whether the tokenizer can tell which characters a token covers."""
         return bool(getattr(self.tokenizer, "is_fast", False))
 
-    def tokens(self, spelling: Spelling) -> tuple[Token, ...]:
-        """Return the tokens of a prompt that enter the joint sequence, without special ones and padding."""
-        if self.start is None or not self.tells_words or not spelling.text:
-            return ()
-        encoded = self._encoded(spelling.text, max_length=self.length + self.dropped, truncation=True)
-        spans, length = self._spans(encoded, spelling.text), len(encoded["special_tokens_mask"]) - self.dropped
-        first = self.start - self.dropped + (self.length - length if self.padded_left else 0)
-        return tuple(
-            Token(self.name, first + place, *spelling.origin(*span)) for place, span in spans if place >= self.dropped
+    def encoded(self, text: str, **options: Any) -> Any:
+        """Return what the tokenizer makes of a text in the template, with the characters that each token covers."""
+        begins = getattr(self.tokenizer, "bos_token", None)
+        if begins and self.template.startswith(begins):  # a template that begins itself is not begun again
+            options["add_special_tokens"] = False
+        return self.tokenizer(
+            self.filled(text), return_offsets_mapping=True, return_special_tokens_mask=True, **options
         )
 
-    def _spans(self, encoded: Any, text: str) -> list[tuple[int, tuple[int, int]]]:
-        """Return the characters of ``text`` that each token covers, by the token's number; none of the template's tokens."""
-        before, found = len(self.template.partition("{}")[0]), []
+    def filled(self, text: str) -> str:
+        """Return the text in the template."""
+        before, _, after = self.template.partition("{}")
+        return f"{before}{text}{after}"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Reads one prompt with one text encoder's tokenizer, once for all that is asked.
+
+    Attributes:
+        part: The text encoder.
+        spelling: The prompt as the pipeline gives it to the tokenizer.
+    """
+
+    part: TextPart
+    spelling: Spelling
+
+    def tokens(self) -> tuple[Token, ...]:
+        """Return the tokens that enter the joint sequence, without special ones and padding."""
+        part = self.part
+        if part.start is None or not part.tells_words or not self.spelling.text:
+            return ()
+        length = len(self._kept["special_tokens_mask"]) - part.dropped
+        first = part.start - part.dropped + (part.length - length if part.padded_left else 0)
+        return tuple(
+            Token(part.name, first + place, *self.spelling.origin(*span))
+            for place, span in self._spans(self._kept)
+            if place >= part.dropped
+        )
+
+    def cut(self) -> tuple[int, str]:
+        """Return the number of tokens, special ones included, and the end of the prompt that does not fit."""
+        part, text = self.part, self.spelling.text
+        if not part.tells_words:
+            count = len(part.tokenizer(part.filled(text), verbose=False)["input_ids"]) - part.dropped
+            return count, text if count > part.length else ""
+        count = len(self._whole["special_tokens_mask"]) - part.dropped
+        if count <= part.length:
+            return count, ""
+        words = [span for _, span in self._spans(self._whole)]
+        kept = max(len(words) - (count - part.length), 0)
+        return count, text[words[kept][0] :].strip() if kept < len(words) else ""
+
+    def unknown(self) -> list[str]:
+        """Return the pieces of the prompt that are not in the vocabulary and share one token."""
+        token = getattr(self.part.tokenizer, "unk_token_id", None)
+        if not self.part.tells_words or token is None:
+            return []
+        spans, numbers = self._spans(self._kept), self._kept["input_ids"]
+        pieces = [self.spelling.text[start:stop].strip() for place, (start, stop) in spans if numbers[place] == token]
+        return [*dict.fromkeys(filter(word_spans, pieces))]
+
+    @cached_property
+    def _whole(self) -> Any:
+        """Read all of the prompt."""
+        return self.part.encoded(self.spelling.text, verbose=False)
+
+    @cached_property
+    def _kept(self) -> Any:
+        """Read what fits of the prompt."""
+        most = self.part.length + self.part.dropped
+        if len(self._whole["special_tokens_mask"]) <= most:
+            return self._whole
+        return self.part.encoded(self.spelling.text, max_length=most, truncation=True)
+
+    def _spans(self, encoded: Any) -> list[tuple[int, tuple[int, int]]]:
+        """Return the characters of the prompt that each token covers, by the token's number; none of the template's tokens."""
+        text, before, found = self.spelling.text, len(self.part.template.partition("{}")[0]), []
         pairs = zip(encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True)
         for place, ((first, last), special) in enumerate(pairs):
             start, stop = max(first - before, 0), min(last - before, len(text))
@@ -67,41 +133,6 @@ class TextPart:
             if not special and begin < stop:
                 found.append((place, (begin, stop)))
         return found
-
-    def cut(self, text: str) -> tuple[int, str]:
-        """Return the number of tokens of ``text``, special ones included, and the end of it that does not fit."""
-        if not self.tells_words:
-            count = len(self.tokenizer(self._filled(text), verbose=False)["input_ids"]) - self.dropped
-            return count, text if count > self.length else ""
-        encoded = self._encoded(text, verbose=False)
-        count = len(encoded["special_tokens_mask"]) - self.dropped
-        if count <= self.length:
-            return count, ""
-        words = [span for _, span in self._spans(encoded, text)]
-        kept = max(len(words) - (count - self.length), 0)
-        return count, text[words[kept][0] :].strip() if kept < len(words) else ""
-
-    def unknown(self, text: str) -> list[str]:
-        """Return the pieces of ``text`` that are not in the vocabulary and share one token."""
-        token = getattr(self.tokenizer, "unk_token_id", None)
-        if not self.tells_words or token is None:
-            return []
-        encoded = self._encoded(text, max_length=self.length + self.dropped, truncation=True)
-        spans = self._spans(encoded, text)
-        pieces = [text[start:stop].strip() for place, (start, stop) in spans if encoded["input_ids"][place] == token]
-        return [*dict.fromkeys(filter(word_spans, pieces))]
-
-    def _encoded(self, text: str, **options: Any) -> Any:
-        begins = getattr(self.tokenizer, "bos_token", None)
-        if begins and self.template.startswith(begins):  # a template that begins itself is not begun again
-            options["add_special_tokens"] = False
-        return self.tokenizer(
-            self._filled(text), return_offsets_mapping=True, return_special_tokens_mask=True, **options
-        )
-
-    def _filled(self, text: str) -> str:
-        before, _, after = self.template.partition("{}")
-        return f"{before}{text}{after}"
 
 
 def conversation(tokenizer: Any, message: str = "{}", *, thinking: bool) -> str:
@@ -146,8 +177,8 @@ def as_tokenized(spelling: Spelling, tokenizer: Any, convert: Callable[[str, Any
     return spelling
 
 
-def check_length(text: str, parts: Sequence[tuple[TextPart, str]]) -> None:
-    """Check that the leading encoder, the last of ``parts``, takes all of its text.
+def check_length(text: str, readings: Sequence[Reading]) -> None:
+    """Check that the leading encoder, the last of ``readings``, takes all of its text.
 
     Raises:
         InvalidInputError: it does not; the message says what would be cut, and what to do.
@@ -155,9 +186,9 @@ def check_length(text: str, parts: Sequence[tuple[TextPart, str]]) -> None:
     Warns:
         PromptWarning: it does, but another one does not; or an encoder does not know some of it.
     """
-    leading, parts = parts[-1][0], [(part, read) for part, read in parts if read]
-    for part, read in reversed(parts):
-        count, rest = part.cut(read)
+    leading, readings = readings[-1].part, [reading for reading in readings if reading.spelling.text]
+    for reading in reversed(readings):
+        part, (count, rest) = reading.part, reading.cut()
         if not rest:
             continue
         if part is leading:
@@ -171,11 +202,11 @@ def check_length(text: str, parts: Sequence[tuple[TextPart, str]]) -> None:
             PromptWarning,
             stacklevel=3,
         )
-    for part, read in parts:
-        if pieces := part.unknown(read):
+    for reading in readings:
+        if pieces := reading.unknown():
             warnings.warn(
-                f"`prompt` {text!r} has what {part.name} does not know: {', '.join(map(repr, pieces))}. Each is the same unknown"
-                " token to it, whatever it says; use words that the model was trained on.",
+                f"`prompt` {text!r} has what {reading.part.name} does not know: {', '.join(map(repr, pieces))}. Each is the same"
+                " unknown token to it, whatever it says; use words that the model was trained on.",
                 PromptWarning,
                 stacklevel=3,
             )

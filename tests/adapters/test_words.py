@@ -153,9 +153,10 @@ def test_the_text_encoders_are_given_the_tokens_that_were_counted(kind, text):
     model = build(kind)
     with read(model.pipeline) as seen:
         model.encode_prompts([text])
-    for part, spelling in model._spelt(text):
-        name = next(n for n, tokenizer in model.pipeline.components.items() if tokenizer is part.tokenizer)
-        ids = part.tokenizer(spelling.text)["input_ids"]
+    for reading in model._readings(text):
+        tokenizer = reading.part.tokenizer
+        name = next(name for name, part in model.pipeline.components.items() if part is tokenizer)
+        ids = tokenizer(reading.spelling.text)["input_ids"]
         assert seen[name.replace("tokenizer", "text_encoder")][: len(ids)] == ids
 
 

@@ -64,7 +64,7 @@ def test_while_a_thread_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_while_a_thread_encodes_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tokenizer's own lock, as of native code: nothing opens it in a child that another thread's call was copied into."""
     backbone, own = SD3Parameters().load("tiny", tiny_sd3()), threading.Lock()
-    inside, go, encoded = threading.Event(), threading.Event(), TextPart._encoded
+    inside, go, encoded = threading.Event(), threading.Event(), TextPart.encoded
 
     def slowly(part: TextPart, text: str, **options: object) -> object:
         with own:
@@ -72,7 +72,7 @@ def test_while_a_thread_encodes_a_prompt(monkeypatch: pytest.MonkeyPatch) -> Non
             go.wait(0.05)
             return encoded(part, text, **options)
 
-    monkeypatch.setattr(TextPart, "_encoded", slowly)
+    monkeypatch.setattr(TextPart, "encoded", slowly)
     thread = threading.Thread(target=lambda: backbone.encode_prompts(["a cat"]))
     thread.start()
     assert inside.wait(60)

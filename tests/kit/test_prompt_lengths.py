@@ -1,9 +1,11 @@
 """Prompts of their own lengths: what an edit is, and where its words are, does not depend on the prompts beside it."""
 
+from unittest.mock import create_autospec
+
 import pytest
 import torch
 from headrouter_diffusers.testing import byte_tokenizer
-from headrouter_diffusers.text_parts import TextPart
+from headrouter_diffusers.text_parts import Reading, TextPart
 from headrouter_qwen_image import testing as qwen_image
 from headrouter_z_image import testing as z_image
 from PIL import Image
@@ -56,12 +58,23 @@ def test_masks_of_any_rank_are_filled_up():
 )
 def test_a_template_and_left_padding_move_words(options, positions):
     part = TextPart("qwen", byte_tokenizer(), 20, options.pop("start", 0), **options)
-    tokens = part.tokens(without_marks("a [cat]"))
+    tokens = Reading(part, without_marks("a [cat]")).tokens()
     assert [token.position for token in tokens] == positions
     assert [(token.start, token.stop) for token in tokens] == [(0, 1), (3, 6)]
 
 
 def test_what_a_template_leaves_of_the_length_is_told():
     part = TextPart("qwen", byte_tokenizer(), 9, 0, template="<|im_start|>say {}!<|im_end|>", dropped=5)
-    assert part.cut("a red") == (7, "")
-    assert part.cut("a red dog") == (11, "og")
+    assert Reading(part, without_marks("a red")).cut() == (7, "")
+    assert Reading(part, without_marks("a red dog")).cut() == (11, "og")
+
+
+@pytest.mark.parametrize(("length", "rest", "words", "times"), [(20, "", 7, 1), (5, "d dog", 4, 2)])
+def test_a_prompt_is_tokenized_once_and_again_where_it_is_cut(length, rest, words, times, monkeypatch):
+    tokenizer = byte_tokenizer()
+    tokenize = type(tokenizer).__call__
+    counted = create_autospec(tokenize, side_effect=tokenize)
+    monkeypatch.setattr(type(tokenizer), "__call__", counted)
+    reading = Reading(TextPart("qwen", tokenizer, length, 0), without_marks("a red dog"))
+    assert (reading.cut()[1], reading.unknown(), len(reading.tokens())) == (rest, [], words)
+    assert counted.call_count == times
