@@ -29,7 +29,8 @@ REFERENCE: Final = {
         [
             "headrouter.models.backbone",
             "headrouter.prompts.prompt",
-            "headrouter_diffusers.pipeline.DiffusersBackbone",
+            "headrouter_diffusers.pipeline.hooks.PipelineHooks",
+            "headrouter_diffusers.pipeline.backbone.DiffusersBackbone",
             "headrouter_diffusers.parameters.DiffusersParameters",
         ],
     ),

@@ -5,6 +5,7 @@ import unicodedata
 
 import pytest
 import torch
+from headrouter_diffusers.pipeline.prompts import readings
 from headrouter_diffusers.testing import tiny_flux, tiny_sd3
 from headrouter_flux.parameters import FluxParameters
 from headrouter_sd3.parameters import SD3Parameters
@@ -153,7 +154,7 @@ def test_the_text_encoders_are_given_the_tokens_that_were_counted(kind, text):
     model = build(kind)
     with read(model.pipeline) as seen:
         model.encode_prompts([text])
-    for reading in model._readings(text):
+    for reading in readings(model.pipeline, model.parts, text):
         tokenizer = reading.part.tokenizer
         name = next(name for name, part in model.pipeline.components.items() if part is tokenizer)
         ids = tokenizer(reading.spelling.text)["input_ids"]

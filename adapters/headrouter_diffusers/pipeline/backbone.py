@@ -1,33 +1,25 @@
-"""Implement the common part of backbones that drive a diffusers pipeline.
+"""Drive a diffusers pipeline, of which a subclass declares what differs from model to model."""
 
-A subclass declares where its transformer attends, which text encoders feed it, how a latent becomes tokens, which time
-grid suits it and how it is called. ``help(DiffusersBackbone)`` shows what there is to declare.
-"""
-
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
-from headrouter_diffusers.quiet import without_notes_on_length
 from jaxtyping import Bool, Float
 from torch import Tensor
+from typing_extensions import Self
 
-from headrouter.attention.joint_attention import Site, TokenLayout
+from headrouter.attention.layout import Site, TokenLayout
 from headrouter.attention.rows import BatchRow, Row, batch_size, guided_velocity
-from headrouter.compat import first_weight
 from headrouter.errors import InvalidInputError
-from headrouter.models.backbone import AttentionListener, Backbone, BackboneParameters, Defaults
+from headrouter.models.backbone import AttentionListener, BackboneParameters, Defaults
 from headrouter.models.memory import enough_memory
 from headrouter.models.surroundings import undisturbed
 from headrouter.models.unchanged import KeptFingerprint
 from headrouter.prompts.batch import stacked, text_length, text_mask
-from headrouter.prompts.marks import without_marks
 from headrouter.prompts.prompt import Prompt
-from headrouter_diffusers import autoencoder, compat, old_names
-from headrouter_diffusers.attention.inference import inference, is_unseen
+from headrouter_diffusers import autoencoder, old_names
+from headrouter_diffusers.attention.inference import inference
 from headrouter_diffusers.attention.layout import layout_of
 from headrouter_diffusers.attention.running import exclusively
 from headrouter_diffusers.attention.tap import Tap
@@ -36,45 +28,15 @@ from headrouter_diffusers.components.fitness import blaming, refuse_unfit
 from headrouter_diffusers.components.schedulers import grid_of
 from headrouter_diffusers.loading import given_pipeline, load_pipeline
 from headrouter_diffusers.parameters import DiffusersParameters
-from headrouter_diffusers.sites import SiteRule
-from headrouter_diffusers.text_parts import TOKENIZING, Reading, TextPart, as_tokenized, check_length
+from headrouter_diffusers.pipeline.hooks import PipelineHooks
+from headrouter_diffusers.pipeline.placement import Placement
+from headrouter_diffusers.pipeline.prompts import behind_pictures, encoded
 
 _MACHINE = set(DiffusersParameters.model_fields)
 
 
-class DiffusersBackbone(Backbone, ABC):
+class DiffusersBackbone(PipelineHooks):
     """Drives a diffusers pipeline with one transformer, one autoencoder and a flow-matching scheduler."""
-
-    family: str
-    """Name of the backbone, for messages and records."""
-    kind: ClassVar[type]
-    """Class of the pipeline that it drives."""
-    large: ClassVar[tuple[str, ...]] = ("transformer",)
-    """Parts of the pipeline that `quantize` means when it names a format alone."""
-    released: ClassVar[tuple[str, ...]] = ()
-    """Hub ids of released pipelines, one of which completes a single file; the one to assume first."""
-    rules: ClassVar[tuple[SiteRule, ...]]
-    """Where its transformer attends."""
-    text_first: ClassVar[bool]
-    """Whether text precedes the image in the joint sequence."""
-    registers: ClassVar[int] = 0
-    """Number of learnt tokens that stand before the text and enter the blocks with it."""
-    filled_to: ClassVar[int] = 1
-    """Text and image are each filled up with learnt tokens, behind their own, to a multiple of so many."""
-    optional: ClassVar[tuple[str, ...]] = ()
-    """Parts of the pipeline that an edit can do without."""
-    packed: ClassVar[int] = 1
-    """Number of the autoencoder's latents that become one input of the transformer."""
-    films: ClassVar[bool] = False
-    """Whether the autoencoder takes films [rows, channels, frames, h, w]; a picture is a film of one frame."""
-    most_references: ClassVar[int] = 0
-    """Largest number of reference pictures, whose tokens follow those of the image."""
-    keeps_no_tensor: ClassVar[bool] = False
-    """Whether the transformer keeps none of the tensors that it makes in a call."""
-    instructed: ClassVar[bool] = False
-    """Whether the model edits by instructions alone: it is made for a reference picture, and not for captions."""
-    text_axes: ClassVar[Mapping[str, tuple[int, ...]]] = {"prompt_embeds": (1,)}
-    """Axes that run over text tokens, by name of a tensor of :meth:`encode_prompt`: embeddings, and masks of any rank."""
 
     def __init__(
         self,
@@ -97,8 +59,7 @@ class DiffusersBackbone(Backbone, ABC):
         refuse_unfit(pipeline, self._which, optional=self.optional, packed=self.packed, own_latents=own_latents)
         self.pipeline = pipeline
         self._source = source
-        self._placed: dict[Any, tuple[torch.device, torch.dtype, bool]] = {}
-        self._within: tuple[torch.device, torch.dtype, bool] | None = None
+        self._placement = Placement(pipeline, self.keeps_no_tensor)
         self._hashed = KeptFingerprint()
         with blaming(self._which, "be set up"):
             self._tap = Tap(pipeline.transformer, self.rules)
@@ -135,123 +96,6 @@ class DiffusersBackbone(Backbone, ABC):
         def __getattr__(self, name: str) -> Any:
             """Give what had another name before."""
             return old_names.get(self, name)
-
-    # What a subclass declares.
-
-    @property
-    @abstractmethod
-    def patch(self) -> int:
-        """Return the side of the square of latents that becomes one image token, for instance 2."""
-
-    @property
-    @abstractmethod
-    def guided(self) -> bool:
-        """Return whether guidance takes two evaluations; False if the model takes it as a number."""
-
-    @property
-    def distilled(self) -> bool:
-        """Return whether the model is distilled to take no guidance at all, neither by two evaluations nor as a number."""
-        return False
-
-    @abstractmethod
-    def own_defaults(self) -> Defaults:
-        """Return steps, guidance and picture area that the model's configuration gives."""
-
-    @abstractmethod
-    def text_parts(self) -> Sequence[TextPart]:
-        """Return the text encoders that there are, the leading one last: a prompt that it would cut is refused.
-
-        A part says where its tokens stand in the text of the joint sequence, and which template and padding the pipeline gives it,
-        see :class:`headrouter_diffusers.text_parts.TextPart`.
-        """
-
-    def segments(self, length: int) -> tuple[tuple[str, int], ...]:
-        """Return the text's parts by encoder, (name, number of tokens); all of it is the leading encoder's unless overridden.
-
-        Args:
-            length: Number of text tokens, of the longest prompt of a batch.
-        """
-        return ((self.parts[-1].name, length),)
-
-    @abstractmethod
-    def encode_prompt(self, text: str) -> Mapping[str, Tensor]:
-        """Return what the transformer is conditioned on for one prompt, as the stock pipeline does.
-
-        Each tensor is [1, ...], ``prompt_embeds`` [1, text tokens, channels] among them. Masks and pooled embeddings are further
-        entries; :attr:`text_axes` names the axes that run over text tokens. A prompt may have as many tokens as it needs:
-        :meth:`conditioning` fills a batch up to its longest, and :meth:`text_mask` tells which tokens are a prompt's own.
-        """
-
-    def encode_instruction(
-        self, text: str, references: Sequence[Float[Tensor, "1 3 height width"]]
-    ) -> Mapping[str, Tensor]:
-        """Return what the transformer is conditioned on for one prompt of a run with reference pictures, in [−1, 1].
-
-        As :meth:`encode_prompt` does, without the pictures, unless overridden together with :attr:`reads_references`.
-        """
-        return self.encode_prompt(text)
-
-    @abstractmethod
-    def set_steps(self, scheduler: Any, steps: int, tokens: int) -> None:
-        """Set the time grid of ``scheduler``, a copy, with the shift that the stock pipeline gives it.
-
-        Args:
-            scheduler: To be set, by its ``set_timesteps``.
-            steps: Number of steps.
-            tokens: Number of image tokens, on which some models' shift depends.
-        """
-
-    @abstractmethod
-    def predict(
-        self, latents: Float[Tensor, "batch channels h w"], sigma: float, batch: Sequence[BatchRow]
-    ) -> Float[Tensor, "batch channels h w"]:
-        """Return the velocity dx/dσ of each row of the batch, from one call of the transformer.
-
-        The batch holds both branches of guidance; do not guide here. σ runs from 1 (noise) to 0 (picture), and dx/dσ points to the
-        noise: a model that takes 1000·σ or 1 − σ, or predicts the opposite, is adapted here. Give it the time in the dtype
-        that the stock pipeline gives it, which is not always the latents'.
-
-        Args:
-            latents: On the device and in the transformer's dtype.
-            sigma: The noise level.
-            batch: Rows with their conditioning, see :meth:`conditioning`, and ``item.row.guidance`` for models that take it.
-        """
-
-    def combine(
-        self,
-        unconditional: Float[Tensor, "channels h w"],
-        conditional: Float[Tensor, "channels h w"],
-        guidance: float,
-        sigma: float,
-    ) -> Float[Tensor, "channels h w"]:
-        """Combine the two branches of guidance, float32: u + g·(c − u) unless overridden.
-
-        See :meth:`headrouter.models.backbone.Backbone.combine` and :mod:`headrouter.attention.guidance`.
-        """
-        return super().combine(unconditional, conditional, guidance, sigma)
-
-    def to_latents(self, raw: Float[Tensor, "images channels h w"]) -> Float[Tensor, "images latent_channels lh lw"]:
-        """Turn what the autoencoder gives into latents as the transformer is trained, float32.
-
-        (z − mean) / deviation of each channel where its configuration has ``latents_mean`` and ``latents_std``, or of each channel
-        of patches where it has a batch normalisation, else (z − ``shift_factor``) · ``scaling_factor``. Override it, with
-        :meth:`from_latents`, :attr:`latent_channels` and :attr:`latent_stride` where needed, for a model that normalises otherwise.
-        """
-        return autoencoder.normalised(self.pipeline.vae, raw)
-
-    def from_latents(self, latents: Float[Tensor, "rows latent_channels lh lw"]) -> Float[Tensor, "rows channels h w"]:
-        """Turn latents into what the autoencoder decodes: the inverse of :meth:`to_latents`, float32."""
-        return autoencoder.denormalised(self.pipeline.vae, latents)
-
-    @property
-    def latent_channels(self) -> int:
-        """Return the number of channels of latents."""
-        return autoencoder.channels(self.pipeline.vae) * autoencoder.patches(self.pipeline.vae) ** 2
-
-    @property
-    def latent_stride(self) -> int:
-        """Return the pixels along the side of one latent."""
-        return int(self.pipeline.vae_scale_factor) * autoencoder.patches(self.pipeline.vae)
 
     # What a subclass may use.
 
@@ -337,25 +181,8 @@ class DiffusersBackbone(Backbone, ABC):
 
         Read anew: what a run asks first.
         """
-        self._placed.clear()
+        self._placement.forget()
         return self._placement()[0]
-
-    def _placement(self) -> tuple[torch.device, torch.dtype, bool]:
-        """Return device and number type of the transformer's inputs, and whether it is called in inference mode.
-
-        All are walks over all modules, so they are kept until ``device`` is asked, or the transformer's first weight is
-        moved, converted or given hooks; within one call of the transformer they stay.
-        """
-        if self._within is not None:
-            return self._within
-        transformer = self.pipeline.transformer
-        weight = first_weight(transformer)
-        assert weight is not None
-        where = (weight.device, weight.dtype, compat.placement_of(transformer))
-        if where not in self._placed:
-            unseen = self.keeps_no_tensor and is_unseen(transformer)
-            self._placed[where] = (compat.execution_device(self.pipeline), compat.dtype_of(transformer), unseen)
-        return self._placed[where]
 
     @property
     @final
@@ -382,35 +209,11 @@ class DiffusersBackbone(Backbone, ABC):
     ) -> list[Prompt]:
         """Encode prompts of a run with reference pictures, one by one."""
         prompts = self._encoded(texts, lambda text: self.encode_instruction(text, references))
-        return [self._behind_pictures(prompt) for prompt in prompts] if self.reads_references else prompts
-
-    def _behind_pictures(self, prompt: Prompt) -> Prompt:
-        """Return a prompt whose words stand behind tokens of pictures, of which the tokenizer knows nothing."""
-        assert prompt.length is not None
-        more = prompt.length - Reading(self.parts[-1], without_marks(prompt.text)).cut()[0]
-        return replace(prompt, tokens=tuple(replace(own, position=own.position + more) for own in prompt.tokens))
+        return [behind_pictures(prompt, self.parts[-1]) for prompt in prompts] if self.reads_references else prompts
 
     def _encoded(self, texts: Sequence[str], encode: Callable[[str], Mapping[str, Tensor]]) -> list[Prompt]:
-        quiet = without_notes_on_length(type(self.pipeline).__module__)
-        with exclusively(self.pipeline.transformer), TOKENIZING, quiet, self._code("encode a prompt"):
-            read = {text: self._readings(text) for text in texts}
-            for text, readings in read.items():
-                check_length(text, readings)
-            self.pipeline.maybe_free_model_hooks()
-            return [
-                Prompt(
-                    text,
-                    encode(without_marks(text).text),
-                    tuple(token for reading in read[text] for token in reading.tokens()),
-                    self.text_axes,
-                )
-                for text in texts
-            ]
-
-    def _readings(self, text: str) -> list[Reading]:
-        """Return how each text encoder reads what the pipeline gives its tokenizer for a prompt."""
-        convert = getattr(self.pipeline, "maybe_convert_prompt", None)
-        return [Reading(part, as_tokenized(without_marks(text), part.tokenizer, convert)) for part in self.parts]
+        with exclusively(self.pipeline.transformer), self._code("encode a prompt"):
+            return encoded(self.pipeline, self.parts, texts, encode, self.text_axes)
 
     @final
     @undisturbed()
@@ -469,13 +272,9 @@ class DiffusersBackbone(Backbone, ABC):
         def predict(branches: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
             layout = self._layout(branches, text_length([item.prompt for item in batch]), *batch[0].row.references)
             with exclusively(self.pipeline.transformer), self._tap.forward(batch, layout):
-                self._within = device, dtype, unseen
-                try:
-                    with inference(unseen):
-                        found = self.predict(branches.to(device, dtype), sigma, batch)
-                    return found.clone() if found.is_inference() else found
-                finally:
-                    self._within = None
+                with self._placement.staying((device, dtype, unseen)), inference(unseen):
+                    found = self.predict(branches.to(device, dtype), sigma, batch)
+                return found.clone() if found.is_inference() else found
 
         def combine(unconditional: Tensor, conditional: Tensor, guidance: float) -> Tensor:
             return self.combine(unconditional, conditional, guidance, sigma)
