@@ -136,7 +136,19 @@ def hooks_of(module: Module) -> dict[str, dict[int, Any]]:
 
     Instead: nothing public lists hooks; the kit would no longer say that a backbone left one behind.
     """
-    return {name: dict(value) for name, value in vars(module).items() if name.endswith("_hooks") and value}
+    attributes = vars(module)
+    return {name: dict(attributes[name]) for name in _HOOKS if attributes.get(name)}
+
+
+_HOOKS: Final = tuple(name for name in vars(Module()) if name.endswith("_hooks"))
+
+
+def own_weights(module: Module) -> list[Tensor]:
+    """Return the parameters of a module without those of the modules within it.
+
+    Instead: ``module.parameters(recurse=False)``, four generators within each other, which take ten times as long.
+    """
+    return [weight for weight in module._parameters.values() if weight is not None]
 
 
 def hook_flags(module: Module) -> dict[int, bool]:

@@ -104,6 +104,13 @@ def test_the_first_weight_is_the_first_parameter():
         assert compat.first_weight(module) is next(module.parameters(), None)
 
 
+def test_own_weights_are_those_of_the_module_alone():
+    model = shared_and_unsaved()
+    model["a"].register_parameter("nothing", None)
+    for module in model.modules():
+        assert [*map(id, compat.own_weights(module))] == [*map(id, module.parameters(recurse=False))]
+
+
 def test_the_state_of_a_model_is_what_it_saves_and_its_buffers():
     model = shared_and_unsaved()
     expected = {**dict(model.named_buffers()), **model.state_dict(keep_vars=True)}

@@ -12,7 +12,7 @@ import torch
 from torch.nn import Module, Parameter
 
 from headrouter.attention.kernels import attention_is_replaced
-from headrouter.compat import hooks_of, modules_within
+from headrouter.compat import hooks_of, modules_within, own_weights
 from headrouter_diffusers import compat
 
 _KNOWN = ("torch.nn.", "diffusers.", "headrouter_diffusers.")
@@ -25,17 +25,26 @@ def is_unseen(transformer: Module) -> bool:
     Nor a ``forward`` that took the place of a module's or of its class's, as feature caches put theirs, or another attention kernel
     in the place of PyTorch's.
     """
-    return not attention_is_replaced() and all(
-        type(module).__module__.startswith(_KNOWN)
-        and "forward" not in vars(module)
-        and type(module).forward.__module__.startswith(_KNOWN)
+    modules = modules_within(transformer)
+    processors = {type(vars(module)["processor"]) for module in modules if "processor" in vars(module)}
+    kinds = {type(module) for module in modules}
+    return (
+        not attention_is_replaced()
+        and all(kind.__module__.startswith(_KNOWN) for kind in kinds | processors)
+        and all(kind.forward.__module__.startswith(_KNOWN) for kind in kinds)
+        and all(map(_is_plain, modules))
+    )
+
+
+def _is_plain(module: Module) -> bool:
+    """Return whether a module is as its class makes it: its code, its weights, and no hooks of others."""
+    return (
+        "forward" not in vars(module)
         and compat.compiled_code(module) is None
+        and all(type(weight) is Parameter for weight in own_weights(module))
         and all(
             type(hook).__module__.startswith(_KNOWN) for hooks in hooks_of(module).values() for hook in hooks.values()
         )
-        and all(type(weight) is Parameter for weight in module.parameters(recurse=False))
-        and type(getattr(module, "processor", module)).__module__.startswith(_KNOWN)
-        for module in modules_within(transformer)
     )
 
 
