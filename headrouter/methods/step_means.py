@@ -22,21 +22,22 @@ class StepMeans:
         """Average over the run in ``context``."""
         self._edits = {row: number for number, row in enumerate(row for row in context.rows if not row.is_source)}
         self._shape = (len(self._edits), context.steps, len(context.sites))
-        self._found: dict[str, list[tuple[tuple[int, int, int], Tensor]]] = {}
+        self._found: dict[str, list[tuple[tuple[int, int, int], Tensor, int]]] = {}
 
-    def add(self, name: str, event: JointAttention, row: Row, value: Tensor) -> None:
-        """Count one evaluation of ``row``; ``value`` must stay as it is."""
+    def add(self, name: str, event: JointAttention, row: Row, value: Tensor, number: int = 1) -> None:
+        """Count one evaluation of ``row``; ``value``, which may be a sum of a ``number``, must stay as it is."""
         place = self._edits[row], event.step_info.step, event.site.index
-        self._found.setdefault(name, []).append((place, value))
+        self._found.setdefault(name, []).append((place, value, number))
 
     def means(self) -> Mapping[str, Tensor]:
         """Return the means on the CPU, NaN where there was no evaluation."""
         return {name: self.mean(name) for name in self._found}
 
-    def mean(self, name: str, of: Callable[[Tensor], Tensor] = lambda values: values) -> Tensor:
-        """Return the mean of one name, or of a function of each value, which is given all values ``[evaluation, ...]``."""
-        places, found = zip(*self._found[name], strict=True)
-        values = of(torch.stack(found).cpu().float()).double()  # one transfer; threads add float32 in any order
+    def mean(self, name: str, of: Callable[[Tensor, Tensor], Tensor] = lambda values, numbers: values) -> Tensor:
+        """Return the mean of one name, or of a function of all values ``[evaluation, ...]`` and numbers ``[evaluation]``."""
+        places, found, numbers = zip(*self._found[name], strict=True)
+        values, counted = torch.stack(found).cpu().float(), torch.tensor(numbers, dtype=torch.float32, device="cpu")
+        values = of(values, counted).double()  # one transfer; threads add float32 in any order
         total = values.new_zeros(*self._shape, *values.shape[1:])
         count, at = values.new_zeros(self._shape), tuple(torch.tensor(places, device="cpu").T)
         total.index_put_(at, values, accumulate=True)

@@ -135,19 +135,16 @@ class ImageTokenRun(MethodRun):
             amplitude, form = chosen.amplitude, chosen.token_form
             yield heads, Refinement(block, value[:, heads], keys, chosen.alpha, amplitude, form)
 
-    def report(self, event: JointAttention, edits: Edits, extents: Sequence[tuple[slice, Extent]]) -> None:
+    def report(self, event: JointAttention, edits: Edits, extents: Sequence[Extent]) -> None:
         """Count how far weights of tokens went, in all heads."""
-        whole = extents[0][1]
+        whole = extents[0]
         if len(extents) > 1:
-            share = [(heads.stop - heads.start) / event.query.shape[1] for heads, _ in extents]
-            change = torch.stack([extent[:, 0] * own for own, (_, extent) in zip(share, extents, strict=True)]).sum(
-                dim=0
-            )
-            both = torch.stack([extent for _, extent in extents])
-            whole = torch.stack([change, both[..., 1].amax(dim=0), both[..., 2].amin(dim=0)], dim=-1)
+            change, largest, smallest = torch.stack(list(extents)).unbind(dim=-1)
+            whole = torch.stack([change.sum(dim=0), largest.amax(dim=0), smallest.amin(dim=0)], dim=-1)
+        _, heads, tokens, _ = event.query[:, :, event.layout.image].shape
         for own, row, place in zip(whole, edits.rows, edits.places, strict=True):
-            if self._keys(event, place):
-                self._means.add(EXTENT, event, row, own)
+            if keys := len(self._keys(event, place)):
+                self._means.add(EXTENT, event, row, own, heads * tokens * keys)
 
     def refine_features_(self, event: JointAttention, edit: Float[Tensor, "edits heads tokens channels"]) -> None:
         """Write refined features over those of image tokens, as released, in single-stream blocks where there are any."""
@@ -165,8 +162,8 @@ class ImageTokenRun(MethodRun):
         if EXTENT not in self._means:
             return {}
         return {
-            "token_weight_change": self._means.mean(EXTENT, lambda extents: extents[:, 0]),
-            "token_weight_ratio": self._means.mean(EXTENT, lambda extents: extents[:, 1] / extents[:, 2]),
+            "token_weight_change": self._means.mean(EXTENT, lambda extents, numbers: extents[:, 0] / numbers),
+            "token_weight_ratio": self._means.mean(EXTENT, lambda extents, _: extents[:, 1] / extents[:, 2]),
         }
 
     def _keys(self, event: JointAttention, place: int) -> tuple[int, ...]:

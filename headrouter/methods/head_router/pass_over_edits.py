@@ -35,7 +35,7 @@ def steered(
             some = None if amplification is None else amplification.of(chosen)
             extent = steer_(edit[:, chosen], event.layout.image, some, refinement)
             assert extent is not None
-            extents.append((chosen, extent))
+            extents.append(extent)
         if not extents and amplification is not None:
             steer_(edit, event.layout.image, amplification, None)
         if image is not None:

@@ -64,7 +64,7 @@ class Refinement:
 
 
 Extent = Float[Tensor, "edits 3"]
-"""Of each edit the mean of |ŵ − 1|, the largest ŵ/α and the smallest; of an edit without keys 0, 1, 1."""
+"""Of each edit the sum of |ŵ − 1|, the largest ŵ/α and the smallest; of an edit without keys 0, 1, 1."""
 
 
 @fused("headrouter.methods.head_router.fused.steering:steer_")
@@ -145,5 +145,7 @@ def _extent(sigmoids_HNK: Float[Tensor, "h n k"], excess_HNK: Float[Tensor, "h n
         none = sigmoids_HNK.new_ones(3)
         none[0] = 0
         return none
-    smallest, largest = sigmoids_HNK.aminmax()
-    return torch.stack([excess_HNK.abs().mean(), largest, smallest])
+    found = sigmoids_HNK.new_empty(3)
+    torch.linalg.vector_norm(excess_HNK, ord=1, out=found[0])
+    torch.aminmax(sigmoids_HNK, out=(found[2], found[1]))
+    return found

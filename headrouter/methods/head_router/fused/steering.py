@@ -79,7 +79,7 @@ def steer_(
         return None
     found = torch.empty(edits, 3, dtype=torch.float32, device=edit_EHSD.device)
     with torch.cuda.device_of(edit_EHSD):
-        _reach[(edits,)](extent, count, found, heads * tiles, float(heads * (image.stop - image.start)), PARTS=PARTS)
+        _reach[(edits,)](extent, count, found, heads * tiles, PARTS=PARTS)
     return found
 
 
@@ -145,7 +145,7 @@ def _steer(
 
 
 @triton.jit
-def _reach(extent, count, found, programs, each, PARTS: tl.constexpr):
+def _reach(extent, count, found, programs, PARTS: tl.constexpr):
     """Join what the programs of an edit say of how far its weights go."""
     number = tl.program_id(0).to(tl.int64)
     keys = tl.load(count + number)
@@ -157,6 +157,6 @@ def _reach(extent, count, found, programs, each, PARTS: tl.constexpr):
         largest = tl.maximum(largest, tl.max(tl.load(place + 1, mask=inside, other=float("-inf")), axis=0))
         smallest = tl.minimum(smallest, tl.min(tl.load(place + 2, mask=inside, other=float("inf")), axis=0))
     some = keys > 0
-    tl.store(found + number * 3, tl.where(some, change / (each * tl.maximum(keys, 1).to(tl.float32)), 0.0))
+    tl.store(found + number * 3, tl.where(some, change, 0.0))
     tl.store(found + number * 3 + 1, tl.where(some, largest, 1.0))
     tl.store(found + number * 3 + 2, tl.where(some, smallest, 1.0))
