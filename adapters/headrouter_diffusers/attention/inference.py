@@ -1,8 +1,8 @@
 """Tell where PyTorch's inference mode is safe: where only the transformer's own code sees the tensors of a call.
 
 In inference mode tensors have no version counters, and views no record of their base: a call of a small model, whose operations
-take microseconds, takes 5 % less time with one row and 2 % with four. Such a tensor can never take part in gradients or be changed in place outside of the
-mode, so no code that could keep one may see it: listeners run outside, and results are copied.
+take microseconds, takes 5 % less time with one row and 2 % with four. Such a tensor can never take part in gradients or be changed
+in place outside of the mode, so no code that could keep one may see it: listeners run outside, and results are copied.
 """
 
 from collections.abc import Iterator
