@@ -87,6 +87,16 @@ def test_one_heavy_token_does_not_spoil_the_norms() -> None:
     assert (dissimilarity(source, edit)[0] - expected).abs().max() < SPREAD_FLOOR
 
 
+def test_sources_and_edits_are_compared_however_many_there_are_of_each() -> None:
+    sources, edits, counted = random(3, 4, 9, 8), random(3, 4, 9, 8, seed=1), torch.arange(9) < 7
+    for own in (None, counted):
+        expected = [[dissimilarity(source, edit, own) for edit in edits] for source in sources]
+        torch.testing.assert_close(dissimilarity(sources[0], edits, own), torch.stack(expected[0]))
+        torch.testing.assert_close(dissimilarity(sources, edits[:1], own), torch.stack([one[0] for one in expected]))
+        every = dissimilarity(sources[:, None], edits[None], own)
+        torch.testing.assert_close(every, torch.stack([torch.stack(one) for one in expected]))
+
+
 def test_tokens_that_do_not_count_are_left_out() -> None:
     source, edits = random(1, 5, 30, 8), random(2, 5, 30, 8, seed=1)
     counted = torch.arange(30) < torch.tensor([[20], [11]])
@@ -128,6 +138,19 @@ def test_how_far_weights_go_is_of_an_edits_own_keys() -> None:
     one = steer_(random(1, HEADS, 22, WIDTH), IMAGE, None, alone)
     assert both is not None and one is not None
     torch.testing.assert_close(both[1], one[0])
+
+
+def test_how_far_weights_go_is_known_of_millions_of_them() -> None:
+    block = torch.rand(1, 8, 4096, 64, generator=torch.Generator().manual_seed(0))
+    extent = steer_(
+        torch.zeros(1, 8, 4096, 2),
+        slice(0, 4096),
+        None,
+        Refinement(block, torch.zeros(1, 8, 64, 2), (64,), 2.0, 1.0, "share"),
+    )
+    change = (token_weights(block, 2.0, 1.0, "share").double() - 1).abs().sum()
+    assert extent is not None
+    torch.testing.assert_close(extent[0, 0].double(), change, rtol=1e-5, atol=0)
 
 
 METHODS = {

@@ -38,9 +38,10 @@ def dissimilarity(
     >>> dissimilarity(r, r).tolist(), dissimilarity(r, torch.tensor([[[6.0, 8.0]], [[0.0, 2.0]], [[1.0, 0.0]]])).tolist()
     ([0.0, 0.0, 0.0], [0.0, 1.0, 0.0])
     """
-    if counted is not None:
-        source_output = source_output.expand_as(edit_output)
-    return one_minus_cosine(*_norms((source_output, edit_output, edit_output - source_output), counted))
+    difference = edit_output - source_output
+    if counted is not None or source_output.shape[1:] != edit_output.shape[1:]:
+        source_output, edit_output = source_output.expand_as(difference), edit_output.expand_as(difference)
+    return one_minus_cosine(*_norms((source_output, edit_output, difference), counted))
 
 
 def one_minus_cosine(
