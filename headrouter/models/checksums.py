@@ -5,7 +5,7 @@ The list is that of the program ``sha256sum``: ``sha256sum --check checksums.sha
 
 import hashlib
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from headrouter.errors import WeightsError
@@ -74,7 +74,7 @@ def _listed(source: str, path: Path) -> dict[str, str]:
         found = _LINE.fullmatch(line)
         if found is None:
             raise _refusal(source, f"has a damaged {CHECKSUMS}: line {number} is no sum with the name of a file")
-        listed[found[2]] = found[1]
+        listed[PurePosixPath(found[2]).as_posix()] = found[1]  # without the ./ that `find` begins names with
     return listed
 
 

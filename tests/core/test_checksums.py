@@ -85,3 +85,13 @@ def test_the_list_is_that_of_sha256sum(folder: Path) -> None:
     binary = subprocess.run([command[0], "--binary", *command[1:]], cwd=folder, capture_output=True, check=True).stdout
     (folder / CHECKSUMS).write_bytes(binary)
     refuse_changed("it", folder)
+
+
+@pytest.mark.parametrize("change", [lambda line: line.replace("  ", "  ./"), lambda line: f"{line}\r"])
+def test_names_as_find_writes_them_and_line_ends_of_other_systems(folder: Path, change: Callable[[str], str]) -> None:
+    lines = (folder / CHECKSUMS).read_text().splitlines()
+    (folder / CHECKSUMS).write_bytes("".join(f"{change(line)}\n" for line in lines).encode())
+    refuse_changed("it", folder)
+    (folder / "vae" / "config.json").write_text("[2]")
+    with pytest.raises(WeightsError, match=r"has another vae/config\.json than its"):
+        refuse_changed("it", folder)
