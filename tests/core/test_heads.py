@@ -1,12 +1,20 @@
 """The head router's mathematics: known answers, ties, magnitudes."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from headrouter.methods.head_router.head_weights import SPREAD_FLOOR, dissimilarity, head_weights, normalised
+from headrouter.methods.head_router.head_weights import (
+    SPREAD_FLOOR,
+    dissimilarity,
+    head_gains,
+    head_weights,
+    normalised,
+)
 
 
 def outputs(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -71,6 +79,21 @@ def test_weights_stay_within_the_increment(d: float, gamma: float, k: float, del
     assert 1 - 1e-9 <= weight <= 1 + gamma + 1e-9
     if form == "anchored":
         assert float(head_weights(torch.zeros(1, dtype=torch.float64), gamma, k, delta, form)) == 1.0
+
+
+@pytest.mark.parametrize("k", [0.0, 0.3, 10.0, 1000.0])
+@pytest.mark.parametrize("delta", [0.0, 0.37, 1.0])
+def test_gains_are_those_of_the_equation_at_its_extremes_and_exactly_none_where_nothing_differs(
+    k: float, delta: float
+) -> None:
+    d = torch.rand(3, 37, generator=torch.Generator().manual_seed(0))
+    d[:, ::5] = 0
+    rise = torch.sigmoid(k * (d.double() - delta))
+    torch.testing.assert_close(head_gains(d, 0.2, k, delta).double(), 0.2 * rise, atol=1e-5, rtol=0)
+    gains = head_gains(d, 0.2, k, delta, "anchored")
+    least = 1 / (1 + math.exp(k * delta)) if k * delta < 700 else 0.0
+    torch.testing.assert_close(gains.double(), 0.2 * (rise - least), atol=1e-5, rtol=0)
+    assert (gains[d == 0] == 0).all()
 
 
 def test_heads_that_differ_more_weigh_more() -> None:
