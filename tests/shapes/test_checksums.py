@@ -15,6 +15,7 @@ from headrouter_shapes.weights import BUNDLED
 from headrouter import Editor
 from headrouter.cli import main
 from headrouter.errors import PluginError, WeightsError
+from headrouter.models import checksums
 from headrouter.models.checksums import CHECKSUMS, files_of, refuse_changed, write_checksums
 from headrouter.models.fingerprint import folder_fingerprint
 
@@ -66,6 +67,9 @@ def test_all_that_loads_a_folder_asks(tmp_path: Path) -> None:
             load()
     (copy / CHECKSUMS).unlink()
     load_pipeline(copy)
+    (copy / "vae").rename(tmp_path / "vae")
+    (tmp_path / CHECKSUMS).write_text("a list of something else")
+    load_autoencoder(tmp_path / "vae")
     instructed = Path(shutil.copytree(model_path("flux-kontext"), tmp_path / "instructed"))
     flip(instructed / "vae" / "diffusion_pytorch_model.safetensors", 99_999)
     with pytest.raises(WeightsError, match="has another vae/diffusion_pytorch_model"):
@@ -89,6 +93,10 @@ def test_bundled_weights_without_their_list_are_refused_and_the_doctor_sees_dama
     flip(tmp_path / "weights" / "sd3" / "model_index.json", 20)
     assert main(["doctor"]) == 0
     assert "damaged" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr(checksums, "LARGEST_TEXT", 9)
+        assert main(["doctor"]) == 0
+        assert "at most 9 are read" in capsys.readouterr().out
     (tmp_path / "weights" / "sd3" / CHECKSUMS).unlink()
     with pytest.raises(PluginError, match=r"'sd3' has no checksums\.sha256 in .* Install headrouter again"):
         Editor("sd3", model="shapes")

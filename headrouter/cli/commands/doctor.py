@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrouter.cli.table import table, terminal_width
-from headrouter.errors import WeightsError, reason_of
+from headrouter.errors import HeadRouterError, reason_of
 from headrouter.plugins.specifications import Model
 from headrouter.version import __version__
 
@@ -144,7 +144,7 @@ def _models(known: "Registry") -> list[dict[str, str]]:
         if found.state == "bundled":
             try:
                 refuse_changed(model.source, Path(model.locate()))
-            except WeightsError as error:
+            except HeadRouterError as error:
                 found = WeightsState("damaged", str(error))
         remark = found.remark if model in models else f"no plug-in brings the backbone {model.backbone!r}"
         rows.append(

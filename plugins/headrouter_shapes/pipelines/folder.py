@@ -94,6 +94,7 @@ def load_autoencoder(folder: Path) -> AutoencoderKL:
     place = folder / "vae" if (folder / "vae").is_dir() else folder
     if not (place / "config.json").is_file():
         raise WeightsError(f"`folder` must hold an autoencoder with a config.json; {place} has none.")
-    refuse_changed(str(place.parent), place.parent)
+    if (place.parent / INDEX).is_file():
+        refuse_changed(str(place.parent), place.parent)
     autoencoder: AutoencoderKL = loading.load_model(AutoencoderKL, place, torch.float32)
     return autoencoder
