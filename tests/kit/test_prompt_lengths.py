@@ -65,7 +65,8 @@ def test_a_template_and_left_padding_move_words(options, positions):
 
 def test_what_a_template_leaves_of_the_length_is_told():
     part = TextPart("qwen", byte_tokenizer(), 9, 0, template="<|im_start|>say {}!<|im_end|>", dropped=5)
-    assert Reading(part, without_marks("a red")).cut() == (7, "")
+    fits = Reading(part, without_marks("a red"))
+    assert fits.cut() == (7, "") and [token.position for token in fits.tokens()] == [0, 2, 3, 4]
     assert Reading(part, without_marks("a red dog")).cut() == (11, "og")
 
 

@@ -99,6 +99,8 @@ def test_a_stranger_with_a_word_of_headrouters_own_is_told_so():
     assert status.message == "'hr' is headrouter's own method; write 'headrouter-acme:hr' for this one."
     assert registry.method("hr").name == "headrouter"
     assert registry.method("headrouter-acme:hr").target == "m:D"
+    own = registry.register(methods(MethodSpec("hr", "mine:D")), override=True)
+    assert own.message == "" and registry.method("hr").target == "mine:D"
 
 
 def test_what_is_registered_too_late_is_refused():
