@@ -6,7 +6,7 @@ steering. They are what headrouter's own loops are compared with, in latents and
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import pairwise
 from typing import Any, final
 
@@ -97,17 +97,23 @@ class Stock:
         conditioned = {"encoder_hidden_states": tokens, "pooled_projections": pooled}
         if not self.flux:
             return transformer(latents, timestep=full(1000 * sigma), return_dict=False, **conditioned)[0]
-        across, along = (torch.arange(length / 2, device=self.device) for length in (width, height))
-        places = torch.cartesian_prod(torch.zeros(1, device=self.device), along, across)
+        text, image = _places(tokens.shape[1], height, width, self.device)
         packed = transformer(
             functional.pixel_unshuffle(latents, 2).flatten(2).mT,
             timestep=full(sigma),
-            img_ids=places,
-            txt_ids=torch.zeros(tokens.shape[1], 3, device=self.device),
+            img_ids=image,
+            txt_ids=text,
             return_dict=False,
             **conditioned,
         )[0]
         return functional.pixel_shuffle(packed.mT.unflatten(-1, (height // 2, width // 2)), 2)
+
+
+@cache
+def _places(tokens: int, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Places of text and of image tokens, which the loops' authors make once for a run."""
+    across, along = (torch.arange(length / 2, device=device) for length in (width, height))
+    return torch.zeros(tokens, 3, device=device), torch.cartesian_prod(torch.zeros(1, device=device), along, across)
 
 
 def stacked(conditions: Sequence[Condition]) -> Condition:
