@@ -31,11 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--page", action="store_true", help="measure nothing, write the page from the figures there are"
     )
-    parser.add_argument("--revision", default=REVISION, help="earlier state that `since` compares with (%(default)s)")
+    parser.add_argument("--revision", help=f"earlier state that `since` compares with ({REVISION})")
     asked = parser.parse_args(arguments)
     unknown = sorted(set(asked.names) - set(page.NAMES))
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(page.NAMES)}")
+    if asked.revision is not None and "since" not in (asked.names or page.NAMES):
+        parser.error("--revision would have no effect without the benchmark since")
     if asked.page:
         page.write(asked.out)
         return 0
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         given = {} if asked.rounds is None else {"rounds": asked.rounds}
         if name == "since":
-            given["revision"] = asked.revision
+            given["revision"] = asked.revision or REVISION
         figures = []
         for figure in attempt(name, lambda: module.measure(progress, **given)):  # noqa: B023
             figures.append(figure)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import since
+from benchmarks.__main__ import main
 from benchmarks.timing import Spell
 
 
@@ -43,3 +44,9 @@ def test_a_state_runs_its_own_code_alone(tmp_path):
     other.mkdir()
     with pytest.raises(RuntimeError, match=r"the state 'other' failed: AssertionError: not of this state: .*now"):
         since.State(other, own.environment).output(since.PARTS)
+
+
+def test_a_revision_for_other_benchmarks_alone_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["startup", "--revision", "some"])
+    assert "--revision would have no effect without the benchmark since" in capsys.readouterr().err
