@@ -102,7 +102,7 @@ after `python -m benchmarks --page`. `make gpu-features` tries every feature on 
 The fused kernels by themselves: `python -m pytest tests/core/fused_interpreted.py`, which on a GPU runs them compiled (34 tests
 pass). The rows say four things. Attached without steering, nothing differs in any bit, and an edit is the same twice. HeadRouter
 adds 1.5 % to a pass of FLUX.1-dev by fused kernels and 5.1 % by plain operations, a tenth of a point over its goal, and no
-memory; they were 50 plain operations an attention then, and are 40 since, which no GPU has run yet. No step waits for the GPU.
+memory; they were 50 plain operations an attention then, and are 41 since, which no GPU has run yet. No step waits for the GPU.
 The bundled models are so small that the GPU waits for the processor: an edit takes as long as its calls of the model and the
 operations that steering starts, whatever its rows. What the table lacks was not measured: what edits by the bundled `flux` cost
 over its stock pipeline, which was cut off by the limit, and how much memory offloading saves.

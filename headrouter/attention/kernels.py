@@ -184,8 +184,9 @@ def taking(positions: tuple[int, ...], device: torch.device) -> slice | Int[Tens
     >>> taking((2, 3, 4), torch.device("cpu")), taking((2, 4), torch.device("cpu"))
     (slice(2, 5, None), tensor([2, 4]))
     """
-    follows = positions == tuple(range(positions[0], positions[0] + len(positions))) if positions else False
-    return slice(positions[0], positions[-1] + 1) if follows else indices(positions, device)
+    if positions and positions == tuple(range(positions[0], positions[0] + len(positions))):
+        return slice(positions[0], positions[0] + len(positions))
+    return indices(positions, device)
 
 
 @lru_cache(maxsize=64)

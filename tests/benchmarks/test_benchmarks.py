@@ -138,7 +138,7 @@ def test_steering_does_what_the_equations_do_one_by_one_and_moves_less():
     plain, fused = (steps.moved(models.FLUX_BLOCK, fuse=fuse) for fuse in (False, True))
     tensor = 2 * 24 * 128 * 4608
     assert 5 * tensor < fused.bytes < 6.5 * tensor < 11 * tensor < plain.bytes < 14 * tensor
-    assert fused.operations == 10 and plain.operations <= 40, (
+    assert fused.operations == 10 and plain.operations <= 41, (
         "each is a launch on a GPU, which waits for it at small sizes"
     )
 

@@ -132,19 +132,6 @@ class PipelineHooks(Backbone, ABC):
             batch: Rows with their conditioning, see :meth:`conditioning`, and ``item.row.guidance`` for models that take it.
         """
 
-    def combine(
-        self,
-        unconditional: Float[Tensor, "channels h w"],
-        conditional: Float[Tensor, "channels h w"],
-        guidance: float,
-        sigma: float,
-    ) -> Float[Tensor, "channels h w"]:
-        """Combine the two branches of guidance, float32: u + g·(c − u) unless overridden.
-
-        See :meth:`headrouter.models.backbone.Backbone.combine` and :mod:`headrouter.attention.guidance`.
-        """
-        return super().combine(unconditional, conditional, guidance, sigma)
-
     def to_latents(self, raw: Float[Tensor, "images channels h w"]) -> Float[Tensor, "images latent_channels lh lw"]:
         """Turn what the autoencoder gives into latents as the transformer is trained, float32.
 

@@ -146,9 +146,6 @@ def _extent(sigmoids_HNK: Float[Tensor, "h n k"], excess_HNK: Float[Tensor, "h n
         none[0] = 0
         return none
     found = sigmoids_HNK.new_empty(3)
-    if excess_HNK.device.type == "cpu":  # where a norm adds float32 one by one: of 40 million numbers it misses 14 %
-        torch.sum(excess_HNK.abs(), dim=(0, 1, 2), out=found[0])
-    else:
-        torch.linalg.vector_norm(excess_HNK, ord=1, out=found[0])
+    torch.sum(excess_HNK.abs(), dim=(0, 1, 2), out=found[0])  # a norm would add float32 one by one on a CPU
     torch.aminmax(sigmoids_HNK, out=(found[2], found[1]))
     return found
