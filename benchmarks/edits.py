@@ -7,7 +7,7 @@ and our edit run by themselves in turns, in more rounds, because they differ by 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 from benchmarks import peers
@@ -37,8 +37,9 @@ def editor(backbone: Any, inversion: str, method: str | None, **given: Any) -> A
     return Editor(backbone, inversion, method, progress=False, **model)
 
 
+@cache
 def picture() -> Any:
-    """The picture to edit."""
+    """The picture to edit, drawn once."""
     from headrouter_shapes.world.render import render
     from headrouter_shapes.world.scene import Scene
 

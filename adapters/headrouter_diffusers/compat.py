@@ -175,16 +175,20 @@ def tensors_on_disk(modules: Iterable[Module]) -> Iterator[tuple[int, tuple[str,
 
 
 _EXECUTION_DEVICE: Final = DiffusionPipeline._execution_device
-_HOOKS: Final = ("_hf_hook", "_diffusers_hook")
-"""Attributes by which accelerate and diffusers hook into a module."""
 
 
-def placement_of(module: Module) -> tuple[int, ...]:
+def placement_of(module: Module) -> tuple[object, ...]:
     """Return what differs when a module is given hooks that move weights, accelerate's or diffusers', or loses them.
 
     Instead: ask :func:`execution_device` at every call, which walks over all modules.
     """
-    return tuple(id(vars(module).get(name)) for name in _HOOKS)
+    return id(vars(module).get("_hf_hook")), *hooks_of(module)
+
+
+def _is_hooked(module: Module) -> bool:
+    """Return whether accelerate or diffusers hook into a module. A pipeline of diffusers gives its models a list without any."""
+    attributes = vars(module)
+    return "_hf_hook" in attributes or ("_diffusers_hook" in attributes and bool(hooks_of(module)))
 
 
 def execution_device(pipeline: Any) -> torch.device:
@@ -195,7 +199,7 @@ def execution_device(pipeline: Any) -> torch.device:
     """
     if type(pipeline)._execution_device is _EXECUTION_DEVICE:
         models = [part for part in pipeline.components.values() if isinstance(part, Module)]
-        if all(vars(module).keys().isdisjoint(_HOOKS) for model in models for module in modules_within(model)):
+        if not any(_is_hooked(module) for model in models for module in modules_within(model)):
             first = (itertools.islice(itertools.chain(model.parameters(), model.buffers()), 1) for model in models)
             devices = {tensor.device for tensor in itertools.chain.from_iterable(first)}
             if len(devices) == 1:
@@ -213,7 +217,7 @@ def dtype_of(model: Any) -> torch.dtype:
     point, found without the names of all modules. Instead: ``model.dtype``.
     """
     if type(model).dtype is _DTYPE and not model._keep_in_fp32_modules:
-        hooked = any("_diffusers_hook" in vars(module) for module in modules_within(model))
+        hooked = any(map(hooks_of, modules_within(model)))
         first = first_weight(model)
         if not hooked and first is not None and first.is_floating_point():
             return first.dtype

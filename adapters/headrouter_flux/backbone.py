@@ -94,9 +94,13 @@ class FluxBackbone(DiffusersBackbone):
             guidance=guidance,
             pooled_projections=self.conditioning(batch, "pooled_prompt_embeds"),
             encoder_hidden_states=embeds,
-            txt_ids=embeds.new_zeros(embeds.shape[1], 3),
-            img_ids=torch.cat(
-                [positions(each.shape[2], each.shape[3], embeds, number) for number, each in enumerate(pictures)]
+            txt_ids=self.once(batch, "txt_ids", lambda: embeds.new_zeros(embeds.shape[1], 3)),
+            img_ids=self.once(
+                batch,
+                "img_ids",
+                lambda: torch.cat(
+                    [positions(each.shape[2], each.shape[3], embeds, number) for number, each in enumerate(pictures)]
+                ),
             ),
             return_dict=False,
         )[0]

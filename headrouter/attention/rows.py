@@ -158,11 +158,19 @@ def guided_velocity(
     *,
     guided: bool = True,
     combine: Combine = classifier_free,
+    batch: tuple[BatchRow, ...] | None = None,
 ) -> Float[Tensor, "rows channels h w"]:
     """Return the velocity of each row under its own guidance, from one call of ``predict`` for all branches.
 
     v = v_unconditional + guidance · (v_conditional − v_unconditional), in float32, or what ``combine`` makes of both. A row of
     guidance 1 has no unconditional branch and one of guidance 0 no conditional branch, so neither is computed, whatever combines.
+
+    Args:
+        predict: Gives the velocity of each branch.
+        latents, rows: One of each row.
+        guided: As of :func:`batch_rows`.
+        combine: Joins the branches of one row.
+        batch: What :func:`batch_rows` gives, where it is known.
 
     >>> nothing = Prompt("", {})
     >>> rows = [Row(nothing, nothing, 3.0), Row(nothing, nothing, 1.0, edit=0)]
@@ -170,19 +178,20 @@ def guided_velocity(
     >>> guided_velocity(branches, torch.zeros(2, 1, 1, 1), rows).flatten().tolist()
     [3.0, 1.0]
     """
-    batch = batch_rows(rows, guided=guided)
-    output = predict(rows_at(latents, [item.index for item in batch]), batch).float()
-    if not guided:
-        return output
-    place = {(item.index, item.cfg_branch): position for position, item in enumerate(batch)}
-    velocities = []
-    for index, row in enumerate(rows):
-        conditional, unconditional = place.get((index, "conditional")), place.get((index, "unconditional"))
-        if conditional is None or unconditional is None:
-            velocities.append(output[unconditional if conditional is None else conditional])
-        else:
-            velocities.append(combine(output[unconditional], output[conditional], row.guidance))
-    return torch.stack(velocities)
+    batch = batch_rows(rows, guided=guided) if batch is None else batch
+    places = [item.index for item in batch]
+    if places == list(range(len(rows))):  # one branch each
+        return predict(latents, batch).float()
+    output = predict(rows_at(latents, places), batch).float()
+    branches: list[list[Tensor]] = [[] for _ in rows]
+    for place, velocity in zip(places, output.unbind(), strict=True):
+        branches[place].append(velocity)
+    return torch.stack(
+        [
+            combine(own[0], own[1], row.guidance) if len(own) == 2 else own[0]
+            for row, own in zip(rows, branches, strict=True)
+        ]
+    )
 
 
 if not TYPE_CHECKING:

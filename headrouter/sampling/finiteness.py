@@ -1,5 +1,10 @@
-"""Finds the step in which numbers stop being finite, by one look a step and not one a model call."""
+"""Finds the step in which numbers stop being finite, by one look a step and not one a model call.
 
+What is looked at are sums, in the tensor's own number type: one operation, and no sum of numbers among which one is NaN or infinite
+is finite. Finite numbers whose sum overflows, 1e33 and more in float32, count as infinite.
+"""
+
+import math
 from collections.abc import Callable, Sequence
 from typing import final
 
@@ -9,7 +14,7 @@ from torch import Tensor
 from headrouter.errors import NonFiniteError
 
 Note = tuple[Tensor, Callable[[], NonFiniteError]]
-"""Zero, on the device of a tensor, if all its numbers are finite, and the error to raise where it is NaN instead."""
+"""The sum of a tensor's numbers, on its device, and the error to raise where that is not finite."""
 
 
 @final
@@ -28,7 +33,7 @@ class FiniteCheck:
 
     def note(self, tensor: Tensor, error: Callable[[], NonFiniteError]) -> None:
         """Note whether ``tensor`` is finite; ``error`` makes the error to raise if it is not."""
-        self._notes.append(((tensor * 0).sum(), error))  # half as many operations as to ask of each number
+        self._notes.append((tensor.sum(), error))
 
     def end_step(self) -> None:
         """End a step.
@@ -59,15 +64,15 @@ class _Reading:
 
     def __init__(self, notes: Sequence[Note]):
         self._errors = [error for _, error in notes]
-        self._zeros, self._arrival = torch.stack([zero for zero, _ in notes]), None
-        if self._zeros.device.type == "cuda":
-            stream = torch.cuda.current_stream(self._zeros.device)
-            self._zeros = self._zeros.to("cpu", non_blocking=True)
+        self._sums, self._arrival = torch.stack([total for total, _ in notes]), None
+        if self._sums.device.type == "cuda":
+            stream = torch.cuda.current_stream(self._sums.device)
+            self._sums = self._sums.to("cpu", non_blocking=True)
             self._arrival = stream.record_event()
 
     def check(self) -> None:
         if self._arrival is not None:
             self._arrival.synchronize()
-        for zero, error in zip(self._zeros.tolist(), self._errors, strict=True):
-            if zero != 0:
+        for total, error in zip(self._sums.tolist(), self._errors, strict=True):
+            if not math.isfinite(total):
                 raise error()

@@ -178,7 +178,9 @@ def test_placement_of():
     assert compat.placement_of(module) != bare
     remove_hook_from_module(module)
     assert compat.placement_of(module) == bare
-    HookRegistry.check_if_exists_or_initialize(module)
+    registry = HookRegistry.check_if_exists_or_initialize(module)
+    assert compat.placement_of(module) == bare, "a list of hooks without any"
+    registry.register_hook(ModelHook(), "a hook")
     assert compat.placement_of(module) != bare
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from accelerate.hooks import AlignDevicesHook
 from diffusers import DiffusionPipeline
-from diffusers.hooks import apply_group_offloading
+from diffusers.hooks import HookRegistry, apply_group_offloading
 from headrouter_diffusers import compat
 from PIL import Image
 
@@ -77,6 +77,7 @@ def _hook(module: torch.nn.Module) -> None:
     ("change", "is_asked"),
     [
         (lambda pipeline: None, False),
+        (lambda pipeline: HookRegistry.check_if_exists_or_initialize(pipeline.transformer), False),
         (lambda pipeline: pipeline.vae.to("meta"), True),
         (lambda pipeline: _hook(pipeline.transformer.transformer_blocks[0].norm1), True),
         (lambda pipeline: _hook(pipeline.text_encoder), True),
@@ -87,7 +88,7 @@ def _hook(module: torch.nn.Module) -> None:
             True,
         ),
     ],
-    ids=["plain", "two devices", "hook within", "hook", "group offloading"],
+    ids=["plain", "no hooks in a list of them", "two devices", "hook within", "hook", "group offloading"],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_walk_over_all_modules_finds_what_the_pipeline_says(kind, change, is_asked, asked, monkeypatch):

@@ -2,10 +2,12 @@
 
 import inspect
 import threading
+from contextlib import nullcontext
 
 import pytest
 import torch
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+from headrouter_diffusers.attention.processors import signatures_known, signatures_of
 
 from headrouter.errors import IncompatibleError
 from headrouter.testing import snapshot
@@ -223,3 +225,37 @@ def test_a_site_that_does_not_attend_is_named():
         pytest.raises(IncompatibleError, match=r"0 times.*transformer_blocks\.1\.attn.*xformers"),
     ):
         backbone.velocity(noise(backbone), 0.7, rows_of(backbone, "a cat"))
+
+
+@pytest.mark.parametrize("kind", ["flux", "sd3", "sd3.5-medium"])
+@pytest.mark.parametrize("listener", [None, Plain])
+def test_signatures_are_not_made_anew_within_a_call_and_not_left_behind(kind, listener, monkeypatch):
+    """Attention layers ask for the signature of their processor at every call."""
+    backbone = build(kind)
+    rows, latents = rows_of(backbone, "a cat"), noise(backbone, 1)
+    processors = {type(found.attention.processor) for found in backbone._tap._found}
+    before = [inspect.signature(processor.__call__) for processor in processors]
+    made, plain = [], inspect._signature_from_function
+    monkeypatch.setattr(inspect, "_signature_from_function", lambda *args, **how: made.append(1) or plain(*args, **how))
+    with nullcontext() if listener is None else backbone.attach(listener()):
+        backbone.velocity(latents, 0.5, rows)
+        made.clear()
+        backbone.velocity(latents, 0.5, rows)
+        assert not made
+    assert all("__signature__" not in vars(processor.__call__) for processor in processors)
+    assert [inspect.signature(processor.__call__) for processor in processors] == before
+
+
+def test_a_function_carries_its_signature_within_the_context_and_never_after_it():
+    def function(a, b=1):
+        pass
+
+    known = signatures_of([type("Processor", (), {"__call__": function})()])
+    with signatures_known(known):
+        with pytest.raises(KeyboardInterrupt), signatures_known(known):
+            assert function.__signature__ == inspect.signature(function)
+            raise KeyboardInterrupt
+        assert list(inspect.signature(function).parameters) == ["a", "b"]
+    assert "__signature__" not in vars(function)
+    function.__signature__ = inspect.Signature()
+    assert not signatures_of([type("Processor", (), {"__call__": function})()]), "one of its own is left alone"

@@ -6,14 +6,16 @@ import torch
 from headrouter.errors import NonFiniteError
 from headrouter.sampling.finiteness import FiniteCheck
 
-GOOD, BAD, ENDLESS = torch.ones(3), torch.tensor([1.0, torch.nan]), torch.tensor([torch.inf])
+GOOD, BAD, ENDLESS = torch.tensor([1e30, -1e30, 1e30]), torch.tensor([1.0, torch.nan]), torch.tensor([torch.inf])
 
 
 def note(check: FiniteCheck, tensor: torch.Tensor, name: str) -> None:
     check.note(tensor, lambda: NonFiniteError(name))
 
 
-@pytest.mark.parametrize("broken", [BAD, ENDLESS])
+@pytest.mark.parametrize(
+    "broken", [BAD, ENDLESS, torch.tensor([torch.inf, -torch.inf]), torch.tensor([-torch.inf, 1.0])]
+)
 def test_a_step_is_checked_when_it_ends(broken: torch.Tensor) -> None:
     check = FiniteCheck(late=False)
     note(check, GOOD, "first")

@@ -6,7 +6,7 @@ chosen kernels and compiled blocks.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import final
 
 from torch.nn import Module
@@ -17,6 +17,7 @@ from headrouter.errors import IncompatibleError
 from headrouter.models.backbone import AttentionListener
 from headrouter_diffusers import compat
 from headrouter_diffusers.attention.attachment import Attachment, listener_at
+from headrouter_diffusers.attention.processors import signatures_known, signatures_of
 from headrouter_diffusers.attention.refusals import refuse_unsteerable
 from headrouter_diffusers.attention.running import Forward, current, entering
 from headrouter_diffusers.sites import SiteRule, find_sites
@@ -40,6 +41,7 @@ class Tap:
         self._model = model
         self._found = find_sites(model, rules)
         self._by_module = {found.attention: found for found in self._found}
+        self._signatures = signatures_of([found.attention.processor for found in self._found])
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -76,7 +78,7 @@ class Tap:
             )
         listener = listener_at(self._found)
         if listener is None:
-            with self._traced_once():
+            with self._unheard():
                 yield
             return
         run = Forward(listener, rows, layout, self._by_module)
@@ -91,7 +93,11 @@ class Tap:
                     " parallelism over devices does that; switch it off."
                 )
 
-    def _traced_once(self) -> AbstractContextManager[None]:
-        """Let compiled blocks run the graphs that they have with a listener, so that they are not compiled twice."""
-        compiled = any(compat.compiled_code(found.block) is not None for found in self._found)
-        return Attachment(self._model, self._found, None) if compiled else nullcontext()
+    def _unheard(self) -> AbstractContextManager[None]:
+        """Return the context of a call without a listener.
+
+        Compiled blocks run the graphs that they have with one, so that they are not compiled twice.
+        """
+        if any(compat.compiled_code(found.block) is not None for found in self._found):
+            return Attachment(self._model, self._found, None)
+        return signatures_known(self._signatures)

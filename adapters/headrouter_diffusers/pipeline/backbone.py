@@ -1,6 +1,6 @@
 """Drive a diffusers pipeline, of which a subclass declares what differs from model to model."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, final
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from headrouter.attention.layout import Site, TokenLayout
-from headrouter.attention.rows import BatchRow, Row, batch_size, guided_velocity
+from headrouter.attention.rows import BatchRow, Row, batch_rows, batch_size, guided_velocity
 from headrouter.errors import InvalidInputError
 from headrouter.models.backbone import AttentionListener, BackboneParameters, Defaults
 from headrouter.models.memory import enough_memory
@@ -28,8 +28,9 @@ from headrouter_diffusers.components.fitness import blaming, refuse_unfit
 from headrouter_diffusers.components.schedulers import grid_of
 from headrouter_diffusers.loading import given_pipeline, load_pipeline
 from headrouter_diffusers.parameters import DiffusersParameters
+from headrouter_diffusers.pipeline.call import Call
 from headrouter_diffusers.pipeline.hooks import PipelineHooks
-from headrouter_diffusers.pipeline.placement import Placement
+from headrouter_diffusers.pipeline.placement import Place, Placement
 from headrouter_diffusers.pipeline.prompts import behind_pictures, encoded
 
 _MACHINE = set(DiffusersParameters.model_fields)
@@ -61,6 +62,8 @@ class DiffusersBackbone(PipelineHooks):
         self._source = source
         self._placement = Placement(pipeline, self.keeps_no_tensor)
         self._hashed = KeptFingerprint()
+        self._last: Call | None = None
+        self._running: Call | None = None
         with blaming(self._which, "be set up"):
             self._tap = Tap(pipeline.transformer, self.rules)
             self.parts = tuple(self.text_parts())
@@ -105,8 +108,24 @@ class DiffusersBackbone(PipelineHooks):
 
         Shorter prompts are filled up with zeros on the right, along their text axes. Booleans and integers keep their dtype.
         """
-        tensor, (device, dtype, _) = stacked([item.prompt for item in batch], name), self._placement()
-        return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+
+        def make() -> Tensor:
+            tensor, (device, dtype, _) = stacked([item.prompt for item in batch], name), self._place()
+            return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+
+        return self.once(batch, ("conditioning", name), make)
+
+    @final
+    def once(self, batch: Sequence[BatchRow], name: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """Return what ``make`` gives, made once for the calls of a run whose batch is the same; :meth:`predict` may ask.
+
+        Args:
+            batch: As it was given to :meth:`predict`.
+            name: Tells apart what is made.
+            make: Makes an input of the transformer that depends on the batch and the sizes alone.
+        """
+        running = self._running
+        return make() if running is None or running.batch is not batch else running.once(name, make)
 
     @final
     def references(self, batch: Sequence[BatchRow]) -> list[Float[Tensor, "batch channels h w"]]:
@@ -115,7 +134,7 @@ class DiffusersBackbone(PipelineHooks):
         Raises:
             InvalidInputError: more of them than the model takes, or of different sizes in different rows.
         """
-        device, dtype, _ = self._placement()
+        device, dtype, _ = self._place()
         every = [item.row.references for item in batch]
         if len(every[0]) > self.most_references:
             raise InvalidInputError(
@@ -131,7 +150,11 @@ class DiffusersBackbone(PipelineHooks):
     @final
     def text_mask(self, batch: Sequence[BatchRow]) -> Bool[Tensor, "batch tokens"]:
         """Return which text tokens of a batch are a prompt's own, and not filled up, on the device."""
-        return text_mask([item.prompt for item in batch], self._placement()[0])
+        return text_mask([item.prompt for item in batch], self._place()[0])
+
+    def _place(self) -> Place:
+        """Return where the transformer computes; that of the call within one."""
+        return self._placement() if self._running is None else self._running.place
 
     # Common to all of them.
 
@@ -182,6 +205,7 @@ class DiffusersBackbone(PipelineHooks):
         Read anew: what a run asks first.
         """
         self._placement.forget()
+        self._last = None
         return self._placement()[0]
 
     @property
@@ -229,6 +253,7 @@ class DiffusersBackbone(PipelineHooks):
     @undisturbed()
     def decode(self, latents: Float[Tensor, "rows channels h w"]) -> Float[Tensor, "rows 3 height width"]:
         """Return pictures of latents."""
+        self._last = None
         with exclusively(self.pipeline.transformer), self._code("decode latents"):
             raw = self.from_latents(latents.float())
             return autoencoder.decode(self.pipeline.vae, raw, self._placement()[0], films=self.films)
@@ -266,20 +291,37 @@ class DiffusersBackbone(PipelineHooks):
         self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row]
     ) -> Float[Tensor, "rows channels h w"]:
         """Return dx/dσ of each row, float32, from one call of the transformer."""
-
-        device, dtype, unseen = self._placement()
+        call = self._call(latents, rows)
+        device, dtype, unseen = call.place
 
         def predict(branches: Tensor, batch: tuple[BatchRow, ...]) -> Tensor:
-            layout = self._layout(branches, text_length([item.prompt for item in batch]), *batch[0].row.references)
-            with exclusively(self.pipeline.transformer), self._tap.forward(batch, layout):
-                with self._placement.staying((device, dtype, unseen)), inference(unseen):
+            with exclusively(self.pipeline.transformer), self._tap.forward(batch, call.layout):
+                with self._within(call), inference(unseen):
                     found = self.predict(branches.to(device, dtype), sigma, batch)
                 return found.clone() if found.is_inference() else found
 
         def combine(unconditional: Tensor, conditional: Tensor, guidance: float) -> Tensor:
             return self.combine(unconditional, conditional, guidance, sigma)
 
-        return guided_velocity(predict, latents.to(device), rows, guided=self.guided, combine=combine)
+        return guided_velocity(predict, latents.to(device), rows, guided=self.guided, combine=combine, batch=call.batch)
+
+    def _call(self, latents: Tensor, rows: Sequence[Row]) -> Call:
+        """Return what this call shares with the last one, or will share with the next."""
+        last, place = self._last, self._placement()
+        if last is None or not last.is_of(rows, latents.shape, place):
+            batch = batch_rows(rows, guided=self.guided)
+            layout = self._layout(latents, text_length([item.prompt for item in batch]), *rows[0].references)
+            self._last = last = Call(tuple(rows), latents.shape, place, batch, layout)
+        return last
+
+    @contextmanager
+    def _within(self, call: Call) -> Iterator[None]:
+        """Let what a subclass may use know the call that it is used in."""
+        self._running = call
+        try:
+            yield
+        finally:
+            self._running = None
 
     @final
     def batch_size(self, rows: Sequence[Row]) -> int:

@@ -1,7 +1,5 @@
 """Find where a pipeline's transformer computes, and keep the answer for the calls of a run."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, TypeAlias, final
 
 import torch
@@ -19,7 +17,7 @@ class Placement:
     """Returns, when called, the place of a transformer.
 
     All are walks over all modules, so they are kept until :meth:`forget`, or the transformer's first weight is moved,
-    converted or given hooks; within one call of the transformer they stay.
+    converted or given hooks.
     """
 
     def __init__(self, pipeline: Any, keeps_no_tensor: bool):
@@ -31,12 +29,9 @@ class Placement:
         """
         self._pipeline, self._keeps_no_tensor = pipeline, keeps_no_tensor
         self._placed: dict[Any, Place] = {}
-        self._within: Place | None = None
 
     def __call__(self) -> Place:
         """Return the place, which is looked for where it is not known."""
-        if self._within is not None:
-            return self._within
         transformer = self._pipeline.transformer
         weight = first_weight(transformer)
         assert weight is not None
@@ -49,12 +44,3 @@ class Placement:
     def forget(self) -> None:
         """Look for the place anew when it is asked for next."""
         self._placed.clear()
-
-    @contextmanager
-    def staying(self, place: Place) -> Iterator[None]:
-        """Return this place, without looking, until the context ends."""
-        self._within = place
-        try:
-            yield
-        finally:
-            self._within = None

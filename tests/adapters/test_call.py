@@ -1,0 +1,109 @@
+"""What calls with the same rows share is made once, and anew where anything that it depends on may be another."""
+
+from typing import Any
+
+import pytest
+import torch
+from headrouter_diffusers.pipeline import backbone as module
+
+from headrouter.attention.rows import Row
+
+from .conftest import Plain, build, noise, rows_of
+
+KINDS = ("flux", "sd3", "sd3.5-medium")
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the tensors of prompts that were put together, in order."""
+    plain, seen = module.stacked, list[str]()
+    monkeypatch.setattr(module, "stacked", lambda prompts, name: seen.append(name) or plain(prompts, name))
+    return seen
+
+
+def inputs_of(backbone: Any, latents: torch.Tensor, rows: tuple[Row, ...]) -> list[torch.Tensor]:
+    """Return the tensors that the transformer is given in one call, without a hook, which would be somebody's code."""
+    given, plain = list[dict[str, Any]](), type(backbone.pipeline.transformer).__call__
+    with pytest.MonkeyPatch.context() as patch:
+        kind = type(backbone.pipeline.transformer)
+        patch.setattr(kind, "__call__", lambda self, **named: given.append(named) or plain(self, **named))
+        backbone.velocity(latents, 0.7, rows)
+    return [value for named in given for value in named.values() if isinstance(value, torch.Tensor)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_prompts_are_put_together_once_for_the_same_rows(kind: str, made: list[str]) -> None:
+    backbone: Any = build(kind)
+    rows, latents = rows_of(backbone, "a cat", "a dog", guidance=3.0), noise(backbone, 2)
+    first = backbone.velocity(latents, 0.7, rows)
+    count = len(made)
+    assert count and torch.equal(backbone.velocity(latents, 0.7, list(rows)), first)
+    assert len(made) == count
+
+
+CHANGES = {
+    "other rows": lambda backbone, rows: rows[::-1],
+    "fewer rows": lambda backbone, rows: rows[:1],
+    "a run that begins": lambda backbone, rows: (backbone.device, rows)[1],
+    "latents that were decoded": lambda backbone, rows: (backbone.decode(noise(backbone, 1)), rows)[1],
+    "another number type": lambda backbone, rows: (backbone.pipeline.transformer.double(), rows)[1],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_they_are_put_together_anew_after(kind: str, change: str, made: list[str]) -> None:
+    backbone: Any = build(kind)
+    rows = rows_of(backbone, "a cat", "a dog", guidance=3.0)
+    backbone.velocity(noise(backbone, 2), 0.7, rows)
+    rows = CHANGES[change](backbone, rows)
+    made.clear()
+    again = inputs_of(backbone, noise(backbone, 2)[: len(rows)], rows)
+    assert made
+    expected = inputs_of(fresh := build(kind), noise(fresh, 2)[: len(rows)], rows)
+    assert len(again) == len(expected)
+    for mine, other in zip(again, expected, strict=True):
+        assert torch.equal(mine.to(other.dtype), other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_places_of_tokens_follow_the_size(kind: str) -> None:
+    backbone: Any = build(kind)
+    rows = rows_of(backbone, "a cat", guidance=3.0)
+    for height, width in ((4, 8), (8, 4), (4, 8)):
+        latents = torch.ones(1, backbone.latent_channels, height, width, dtype=torch.float32, device="cpu")
+        expected = inputs_of(build(kind), latents, rows)
+        for mine, other in zip(inputs_of(backbone, latents, rows), expected, strict=True):
+            assert torch.equal(mine, other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_code_of_others_gets_tensors_of_its_own_each_time(kind: str) -> None:
+    """A hook may write into what it is given."""
+    backbone: Any = build(kind)
+    rows, latents = rows_of(backbone, "a cat", guidance=3.0), noise(backbone, 1)
+    expected = backbone.velocity(latents, 0.7, rows)
+
+    def spoil(_: object, __: object, named: dict[str, torch.Tensor]) -> None:
+        named["encoder_hidden_states"].add_(1)
+
+    hook = backbone.pipeline.transformer.register_forward_pre_hook(spoil, with_kwargs=True)
+    assert backbone.device.type == "cpu"
+    spoiled = [backbone.velocity(latents, 0.7, rows) for _ in range(2)]
+    assert torch.equal(*spoiled) and not torch.equal(spoiled[0], expected)
+    hook.remove()
+    assert torch.equal(backbone.velocity(latents, 0.7, rows), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_listener_may_change_the_text_without_changing_the_next_call(kind: str) -> None:
+    class Zero(Plain):
+        def text(self, stream: Any) -> torch.Tensor:
+            return torch.zeros_like(stream.hidden)
+
+    backbone: Any = build(kind)
+    rows, latents = rows_of(backbone, "a cat", guidance=3.0), noise(backbone, 1)
+    expected = backbone.velocity(latents, 0.7, rows)
+    with backbone.attach(Zero()):
+        assert not torch.equal(backbone.velocity(latents, 0.7, rows), expected)
+    assert torch.equal(backbone.velocity(latents, 0.7, rows), expected)
