@@ -45,11 +45,11 @@ class KeptFingerprint:
             tensors, settings: As of :func:`~headrouter.models.fingerprint.fingerprint`.
         """
         every = [part for pair in tensors for part in parts_of(*pair)]
-        devices = {tensor.device for _, tensor in every}
-        if sum(tensor.nbytes for _, tensor in every) >= LARGE or any(one.type not in DEVICES for one in devices):
+        facts = [(name, one.dtype, one.device, one.shape, one.nbytes) for name, one in every]
+        if sum(fact[-1] for fact in facts) >= LARGE or any(fact[2].type not in DEVICES for fact in facts):
             return fingerprint(every, settings)
         asked = settings if isinstance(settings, bytes) else text_of(settings)
-        content = asked, [(name, one.dtype, one.device, one.shape) for name, one in every], _stored(every)
+        content = asked, facts, _stored([one for _, one in every])
         kept, digits = self._last
         if content != kept:
             digits = fingerprint(every, settings)
@@ -57,12 +57,12 @@ class KeptFingerprint:
         return digits
 
 
-def _stored(tensors: Sequence[tuple[str, Tensor]]) -> list[bytes]:
+def _stored(tensors: Sequence[Tensor]) -> list[bytes]:
     """Return the sums of the bits of some tensors, those of small ones joined, for each device."""
     joined, sums = defaultdict[Any, list[Tensor]](list), defaultdict[torch.device, list[Tensor]](list)
-    for _, tensor in tensors:
+    for tensor in tensors:
         if tensor.nbytes < _ALONE:
-            flat = tensor.reshape(-1)
+            flat = tensor if tensor.ndim == 1 else tensor.reshape(-1)
             flat = flat.view(torch.uint8) if flat.element_size() == 1 else flat  # PyTorch cannot join others everywhere
             joined[flat.dtype, flat.device].append(flat)
         else:
