@@ -171,7 +171,7 @@ def guided_velocity(
         latents, rows: One of each row.
         guided: As of :func:`batch_rows`.
         combine: Joins the branches of one row.
-        batch: What :func:`batch_rows` gives, where it is known.
+        batch: What :func:`batch_rows` gives, where it is known; ``guided`` is not read then.
 
     >>> nothing = Prompt("", {})
     >>> rows = [Row(nothing, nothing, 3.0), Row(nothing, nothing, 1.0, edit=0)]

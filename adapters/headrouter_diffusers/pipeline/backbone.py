@@ -134,8 +134,10 @@ class DiffusersBackbone(PipelineHooks):
         Raises:
             InvalidInputError: more of them than the model takes, or of different sizes in different rows.
         """
-        device, dtype, _ = self._place()
         every = [item.row.references for item in batch]
+        if not any(every):
+            return []
+        device, dtype, _ = self._place()
         if len(every[0]) > self.most_references:
             raise InvalidInputError(
                 f"`references`: {self.family} takes {self.most_references or 'no'} reference picture"
@@ -326,7 +328,10 @@ class DiffusersBackbone(PipelineHooks):
     @final
     def batch_size(self, rows: Sequence[Row]) -> int:
         """Return the number of rows that the transformer sees for one velocity of ``rows``."""
-        return batch_size(rows, guided=self.guided)
+        last = self._last
+        return (
+            len(last.batch) if last is not None and last.rows == tuple(rows) else batch_size(rows, guided=self.guided)
+        )
 
     @final
     def fingerprint(self) -> str:
