@@ -151,6 +151,14 @@ def is_parallel(part: Any) -> bool:
     return getattr(part, "_parallel_config", None) is not None
 
 
+def version_of(tensor: Tensor) -> int:
+    """Return a number that grows with each change of a tensor in place, unless it is made through ``.data``.
+
+    Instead: compare with a copy.
+    """
+    return tensor._version
+
+
 def hooks_of(module: Module) -> Mapping[str, Any]:
     """Return diffusers' hooks of a module by name: caches, skipped layers, offloading, parallelism.
 
@@ -186,7 +194,7 @@ def placement_of(module: Module) -> tuple[object, ...]:
 
 
 def _is_hooked(module: Module) -> bool:
-    """Return whether accelerate or diffusers hook into a module. A pipeline of diffusers gives its models a list without any."""
+    """Return whether accelerate or diffusers hook into a module; an empty list of hooks, as diffusers leaves it, counts as none."""
     attributes = vars(module)
     return "_hf_hook" in attributes or ("_diffusers_hook" in attributes and bool(hooks_of(module)))
 

@@ -181,15 +181,17 @@ def guided_velocity(
     """
     batch = batch_rows(rows, guided=guided) if batch is None else batch
     places = [item.index for item in batch]
-    if places == list(range(len(rows))):  # one branch each
-        return predict(latents, batch).float()
     output = predict(rows_at(latents, places), batch).float()
-    branches: list[list[Tensor]] = [[] for _ in rows]
-    for place, velocity in zip(places, output.unbind(), strict=True):
-        branches[place].append(velocity)
+    if places == list(range(len(rows))):  # one branch each
+        return output
+    branches: list[dict[CfgBranch, Tensor]] = [{} for _ in rows]
+    for item, velocity in zip(batch, output.unbind(), strict=True):
+        branches[item.index][item.cfg_branch] = velocity
     return torch.stack(
         [
-            combine(own[0], own[1], row.guidance) if len(own) == 2 else own[0]
+            combine(own["unconditional"], own["conditional"], row.guidance)
+            if len(own) == 2
+            else next(iter(own.values()))
             for row, own in zip(rows, branches, strict=True)
         ]
     )

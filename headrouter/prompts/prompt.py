@@ -40,7 +40,7 @@ class Prompt:
 
     Attributes:
         text: The words, as the user gave them: with [brackets] that mark some of them.
-        tensors: Conditioning of the model, by the backbone's own names; each ``[1, ...]``.
+        tensors: Conditioning of the model, by the backbone's own names; each ``[1, ...]``; never changed in place.
         tokens: Every token that stands for words, of every tokenizer whose tokens enter joint attention.
         text_axes: By name of a tensor, the axes of it that run over text tokens: ``(1,)`` of embeddings ``[1, tokens, channels]``,
             ``(1, 2)`` of a mask ``[1, tokens, tokens]``. Prompts of different lengths are padded along them to share a batch.

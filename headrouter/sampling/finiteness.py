@@ -1,7 +1,7 @@
 """Finds the step in which numbers stop being finite, by one look a step and not one a model call.
 
-What is looked at are sums, in the tensor's own number type: one operation, and no sum of numbers among which one is NaN or infinite
-is finite. Finite numbers whose sum overflows, 1e33 and more in float32, count as infinite.
+What is looked at are sums, in float32 or finer: one operation, and no sum of numbers among which one is NaN or infinite is finite.
+Finite numbers whose sum overflows count as infinite.
 """
 
 import math
@@ -33,7 +33,7 @@ class FiniteCheck:
 
     def note(self, tensor: Tensor, error: Callable[[], NonFiniteError]) -> None:
         """Note whether ``tensor`` is finite; ``error`` makes the error to raise if it is not."""
-        self._notes.append((tensor.sum(), error))
+        self._notes.append((tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32)), error))
 
     def end_step(self) -> None:
         """End a step.

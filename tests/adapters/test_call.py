@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from headrouter_diffusers.pipeline import backbone as module
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from headrouter.attention.rows import Row
 
@@ -77,18 +78,20 @@ def test_places_of_tokens_follow_the_size(kind: str) -> None:
             assert torch.equal(mine, other)
 
 
+def spoil(_: object, given: tuple[torch.Tensor, ...], named: dict[str, torch.Tensor] | None = None) -> None:
+    """Write into what a module is given, as a hook."""
+    (named["encoder_hidden_states"] if named else given[0]).add_(1)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_code_of_others_gets_tensors_of_its_own_each_time(kind: str) -> None:
-    """A hook may write into what it is given."""
+@pytest.mark.parametrize("asked", [True, False], ids=["before a run", "within a run"])
+def test_a_hook_that_writes_into_what_it_is_given_spoils_no_other_call(kind: str, asked: bool) -> None:
     backbone: Any = build(kind)
     rows, latents = rows_of(backbone, "a cat", guidance=3.0), noise(backbone, 1)
     expected = backbone.velocity(latents, 0.7, rows)
-
-    def spoil(_: object, __: object, named: dict[str, torch.Tensor]) -> None:
-        named["encoder_hidden_states"].add_(1)
-
     hook = backbone.pipeline.transformer.register_forward_pre_hook(spoil, with_kwargs=True)
-    assert backbone.device.type == "cpu"
+    if asked:
+        assert backbone.device.type == "cpu"
     spoiled = [backbone.velocity(latents, 0.7, rows) for _ in range(2)]
     assert torch.equal(*spoiled) and not torch.equal(spoiled[0], expected)
     hook.remove()
@@ -96,10 +99,60 @@ def test_code_of_others_gets_tensors_of_its_own_each_time(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_hook_of_all_modules_spoils_no_other_call(kind: str) -> None:
+    backbone: Any = build(kind)
+    rows, latents, embedder = (
+        rows_of(backbone, "a cat"),
+        noise(backbone, 1),
+        backbone.pipeline.transformer.context_embedder,
+    )
+    expected = backbone.velocity(latents, 0.7, rows)
+    hook = register_module_forward_pre_hook(lambda module, given: spoil(module, given) if module is embedder else None)
+    try:
+        spoiled = [backbone.velocity(latents, 0.7, rows) for _ in range(2)]
+    finally:
+        hook.remove()
+    assert torch.equal(*spoiled) and not torch.equal(spoiled[0], expected)
+    assert torch.equal(backbone.velocity(latents, 0.7, rows), expected)
+
+
+def test_a_family_that_writes_into_its_prompts_gets_them_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone: Any = build("flux")
+    rows, latents, plain = rows_of(backbone, "a cat"), noise(backbone, 1), type(backbone).predict
+
+    def predict(self: Any, latents: torch.Tensor, sigma: float, batch: Any) -> torch.Tensor:
+        self.conditioning(batch, "pooled_prompt_embeds").mul_(0.5)
+        return plain(self, latents, sigma, batch)
+
+    monkeypatch.setattr(type(backbone), "predict", predict)
+    assert torch.equal(*(backbone.velocity(latents, 0.7, rows) for _ in range(2)))
+
+
+def test_a_part_of_a_batch_and_a_call_that_failed_share_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone: Any = build("flux")
+    rows, latents = rows_of(backbone, "a cat", "a dog"), noise(backbone, 2)
+
+    def predict(self: Any, latents: torch.Tensor, sigma: float, batch: Any) -> torch.Tensor:
+        kept = [
+            self.once(part, "number", lambda: torch.ones(1, dtype=torch.float32, device="cpu"))
+            for part in (batch, batch)
+        ]
+        other = self.once(batch[:1], "number", lambda: torch.zeros(1, dtype=torch.float32, device="cpu"))
+        assert kept[0] is kept[1] and not other
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(backbone), "predict", predict)
+    with pytest.raises(KeyboardInterrupt):
+        backbone.velocity(latents, 0.7, rows)
+    tensors = [backbone.once((), "number", lambda: torch.ones(1, dtype=torch.float32, device="cpu")) for _ in range(2)]
+    assert tensors[0] is not tensors[1], "outside of a call"
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_listener_may_change_the_text_without_changing_the_next_call(kind: str) -> None:
     class Zero(Plain):
         def text(self, stream: Any) -> torch.Tensor:
-            return torch.zeros_like(stream.hidden)
+            return super().text(stream) * 0
 
     backbone: Any = build(kind)
     rows, latents = rows_of(backbone, "a cat", guidance=3.0), noise(backbone, 1)

@@ -53,3 +53,12 @@ def test_a_tensor_may_change_after_it_was_noted() -> None:
     tensor.fill_(torch.nan)
     check.end_step()
     check.end()
+
+
+def test_many_halves_are_finite_though_their_sum_is_none_of_theirs() -> None:
+    check = FiniteCheck(late=False)
+    note(check, torch.ones(1 << 17, dtype=torch.float16), "halves")
+    check.end_step()
+    note(check, torch.full((3,), 3e38), "a sum that overflows")
+    with pytest.raises(NonFiniteError, match="overflows"):
+        check.end_step()

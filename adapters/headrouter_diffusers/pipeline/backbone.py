@@ -117,7 +117,9 @@ class DiffusersBackbone(PipelineHooks):
 
     @final
     def once(self, batch: Sequence[BatchRow], name: Hashable, make: Callable[[], Tensor]) -> Tensor:
-        """Return what ``make`` gives, made once for the calls of a run whose batch is the same; :meth:`predict` may ask.
+        """Return what ``make`` gives, made once for calls whose batch and size are the same.
+
+        Made at each call where code of others may see it, and where :attr:`keeps_no_tensor` is false; anew after a change in place.
 
         Args:
             batch: As it was given to :meth:`predict`.
@@ -204,7 +206,7 @@ class DiffusersBackbone(PipelineHooks):
     def device(self) -> torch.device:
         """Return the device that the model computes on; with offloading, the one it is brought to.
 
-        Read anew: what a run asks first.
+        Read anew: what a run asks first. What calls share is let go of.
         """
         self._placement.forget()
         self._last = None
@@ -318,20 +320,17 @@ class DiffusersBackbone(PipelineHooks):
 
     @contextmanager
     def _within(self, call: Call) -> Iterator[None]:
-        """Let what a subclass may use know the call that it is used in."""
-        self._running = call
+        """Make ``call`` the one that :meth:`conditioning`, :meth:`once` and :meth:`references` are of."""
+        before, self._running = self._running, call
         try:
             yield
         finally:
-            self._running = None
+            self._running = before
 
     @final
     def batch_size(self, rows: Sequence[Row]) -> int:
         """Return the number of rows that the transformer sees for one velocity of ``rows``."""
-        last = self._last
-        return (
-            len(last.batch) if last is not None and last.rows == tuple(rows) else batch_size(rows, guided=self.guided)
-        )
+        return batch_size(rows, guided=self.guided)
 
     @final
     def fingerprint(self) -> str:

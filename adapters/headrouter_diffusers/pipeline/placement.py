@@ -9,7 +9,7 @@ from headrouter_diffusers import compat
 from headrouter_diffusers.attention.inference import is_unseen
 
 Place: TypeAlias = tuple[torch.device, torch.dtype, bool]
-"""Device and number type of the transformer's inputs, and whether it is called in inference mode."""
+"""Device and number type of the transformer's inputs, and whether only the model's own code sees the tensors of a call."""
 
 
 @final
