@@ -130,9 +130,10 @@ def test_a_family_that_writes_into_its_prompts_gets_them_anew(monkeypatch: pytes
 
 def test_a_part_of_a_batch_and_a_call_that_failed_share_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone: Any = build("flux")
-    rows, latents = rows_of(backbone, "a cat", "a dog"), noise(backbone, 2)
+    rows, latents, seen = rows_of(backbone, "a cat", "a dog"), noise(backbone, 2), list[Any]()
 
     def predict(self: Any, latents: torch.Tensor, sigma: float, batch: Any) -> torch.Tensor:
+        seen.append(batch)
         kept = [
             self.once(part, "number", lambda: torch.ones(1, dtype=torch.float32, device="cpu"))
             for part in (batch, batch)
@@ -144,8 +145,19 @@ def test_a_part_of_a_batch_and_a_call_that_failed_share_nothing(monkeypatch: pyt
     monkeypatch.setattr(type(backbone), "predict", predict)
     with pytest.raises(KeyboardInterrupt):
         backbone.velocity(latents, 0.7, rows)
-    tensors = [backbone.once((), "number", lambda: torch.ones(1, dtype=torch.float32, device="cpu")) for _ in range(2)]
-    assert tensors[0] is not tensors[1], "outside of a call"
+    assert not backbone.once(seen[0], "number", lambda: torch.zeros(1, dtype=torch.float32, device="cpu")), (
+        "after the call"
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_code_of_others_gets_tensors_of_its_own_at_each_call(kind: str, made: list[str]) -> None:
+    backbone: Any = build(kind)
+    rows, latents = rows_of(backbone, "a cat", guidance=3.0), noise(backbone, 1)
+    backbone.pipeline.transformer.register_forward_hook(lambda *_: None)
+    for number in (1, 2, 3):
+        backbone.velocity(latents, 0.7, rows)
+        assert len(made) == number * len(set(made)), "none is kept"
 
 
 @pytest.mark.parametrize("kind", KINDS)

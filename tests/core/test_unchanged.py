@@ -75,7 +75,8 @@ def test_settings_count_as_data_and_as_text() -> None:
 def test_views_count_by_their_numbers() -> None:
     """A view may begin between two words, and need not lie in a row."""
     whole, kept = torch.randn(300, 257), KeptFingerprint()
-    for view in (whole[:, 1:], whole.view(-1)[1:], whole[1:], whole.mT, whole[:0]):
+    unaligned = torch.randn(300 * 256 + 1)[1:].view(300, 256)
+    for view in (whole, whole[:, 1:], whole.view(-1)[1:], whole[1:], whole.mT, whole[:0], unaligned):
         assert kept([("view", view)]) == fingerprint([("view", view)])
 
 
