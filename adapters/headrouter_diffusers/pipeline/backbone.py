@@ -307,7 +307,7 @@ class DiffusersBackbone(PipelineHooks):
         def combine(unconditional: Tensor, conditional: Tensor, guidance: float) -> Tensor:
             return self.combine(unconditional, conditional, guidance, sigma)
 
-        return guided_velocity(predict, latents.to(device), rows, guided=self.guided, combine=combine, batch=call.batch)
+        return guided_velocity(predict, latents.to(device), rows, combine=combine, batch=call.batch)
 
     def _call(self, latents: Tensor, rows: Sequence[Row]) -> Call:
         """Return what this call shares with the last one, or will share with the next."""
