@@ -194,7 +194,10 @@ def placement_of(module: Module) -> tuple[object, ...]:
 
 
 def _is_hooked(module: Module) -> bool:
-    """Return whether accelerate or diffusers hook into a module; an empty list of hooks, as diffusers leaves it, counts as none."""
+    """Return whether accelerate or diffusers hook into a module; as :func:`hooks_of`.
+
+    An empty list of hooks, as diffusers leaves it on models, counts as none.
+    """
     attributes = vars(module)
     return "_hf_hook" in attributes or ("_diffusers_hook" in attributes and bool(hooks_of(module)))
 
