@@ -155,6 +155,7 @@ def test_code_of_others_gets_tensors_of_its_own_at_each_call(kind: str, made: li
     backbone: Any = build(kind)
     rows, latents = rows_of(backbone, "a cat", guidance=3.0), noise(backbone, 1)
     backbone.pipeline.transformer.register_forward_hook(lambda *_: None)
+    assert backbone.device.type == "cpu", "what a run asks first"
     for number in (1, 2, 3):
         backbone.velocity(latents, 0.7, rows)
         assert len(made) == number * len(set(made)), "none is kept"
