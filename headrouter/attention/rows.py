@@ -130,8 +130,7 @@ def rows_at(tensor: Float[Tensor, "rows *rest"], places: Sequence[int]) -> Float
     >>> rows_at(torch.tensor([[1], [2]]), [1, 1, 0]).tolist(), rows_at(torch.ones(2, 3), []).shape
     ([[2], [2], [1]], torch.Size([0, 3]))
     """
-    every = tensor.unbind()
-    return torch.stack([every[place] for place in places]) if places else tensor[:0]
+    return torch.stack([tensor[place] for place in places]) if places else tensor[:0]
 
 
 Combine = Callable[[Float[Tensor, "channels h w"], Float[Tensor, "channels h w"], float], Float[Tensor, "channels h w"]]

@@ -101,7 +101,9 @@ def test_a_folder_and_its_variant(saved, tmp_path, name):
     given = parameters().model_copy(update={"device": "auto"}).load("tiny", build(seed=1))
     loaded = load(name, saved / name)
     assert loaded.fingerprint() == given.fingerprint() and loaded.provides == given.provides
-    assert torch.equal(velocity(loaded), velocity(given))
+    torch.testing.assert_close(
+        velocity(loaded), velocity(given), rtol=1e-4, atol=1e-4
+    )  # where weights lie changes last bits
     folder = shutil.copytree(saved / name, tmp_path / "half")
     [file] = (folder / "transformer").glob("*.safetensors")
     half = {key: value.half() for key, value in load_file(file).items()}
