@@ -168,9 +168,12 @@ def guided_velocity(
     Args:
         predict: Gives the velocity of each branch.
         latents, rows: One of each row.
-        guided: As of :func:`batch_rows`.
+        guided: As of :func:`batch_rows`, which is asked where there is no ``batch``.
         combine: Joins the branches of one row.
-        batch: What :func:`batch_rows` gives, where it is known; ``guided`` is not read then.
+        batch: What :func:`batch_rows` gave, where it is known.
+
+    Raises:
+        TypeError: ``guided`` is false beside a ``batch``, where it has no effect.
 
     >>> nothing = Prompt("", {})
     >>> rows = [Row(nothing, nothing, 3.0), Row(nothing, nothing, 1.0, edit=0)]
@@ -178,6 +181,8 @@ def guided_velocity(
     >>> guided_velocity(branches, torch.zeros(2, 1, 1, 1), rows).flatten().tolist()
     [3.0, 1.0]
     """
+    if batch is not None and not guided:
+        raise TypeError("`guided` has no effect beside `batch`; give `batch_rows` the one that is meant.")
     batch = batch_rows(rows, guided=guided) if batch is None else batch
     places = [item.index for item in batch]
     output = predict(rows_at(latents, places), batch).float()

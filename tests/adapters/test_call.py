@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from headrouter_diffusers.pipeline import backbone as module
+from headrouter_diffusers.pipeline import inputs as module
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from headrouter.attention.rows import Row

@@ -36,3 +36,11 @@ def test_a_model_may_write_into_what_it_is_given(guidance: float) -> None:
     found = guided_velocity(lambda given, _: given.add_(1), latents, rows_of((guidance,) * 2))
     assert not latents.any() and (found == 1).all()
     assert found.untyped_storage().data_ptr() != latents.untyped_storage().data_ptr()
+
+
+def test_guided_is_refused_where_the_batch_says_it() -> None:
+    rows, latents = rows_of((3.0,)), torch.zeros(1, 1, 2, 2, dtype=torch.float32)
+    assert (guided_velocity(predict, latents, rows, batch=batch_rows(rows, guided=False)) == 1).all()
+    assert (guided_velocity(predict, latents, rows, guided=False) == 1).all()
+    with pytest.raises(TypeError, match="no effect beside `batch`"):
+        guided_velocity(predict, latents, rows, guided=False, batch=batch_rows(rows))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from headrouter_diffusers.pipeline import backbone as driver
+from headrouter_diffusers.pipeline import inputs
 from headrouter_inversions.rf import RFInversion
 from headrouter_shapes.bench import cases, configure
 from headrouter_shapes.bench.batch import edit_cases
@@ -88,7 +88,7 @@ def pairs_across_pictures(patch: pytest.MonkeyPatch) -> None:
         following = dict(zip(known, [*known[1:], *known[:1]], strict=True))
         return tuple(one if one.pair is None else dataclasses.replace(one, pair=following[one.pair]) for one in batch)
 
-    patch.setattr(driver, "batch_rows", crossed)
+    patch.setattr(inputs, "batch_rows", crossed)
 
 
 @pytest.mark.parametrize(
