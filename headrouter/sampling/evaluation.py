@@ -50,17 +50,22 @@ class Evaluation:
     unguided: Mapping[Row, Row] = field(default_factory=dict)
     operators: ActiveOperators | None = None
 
-    def __call__(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0) -> Tensor:
+    def __call__(
+        self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0, *, alike: bool = False
+    ) -> Tensor:
         """Return the velocity of ``rows`` at ``latents``, from one model call, changed by the operators of the step."""
-        velocity = self._asked(latents, sigma, rows, stage)
+        velocity = self._asked(latents, sigma, rows, stage, alike)
         if self.operators is None:
             return velocity
         return self.operators.change(velocity, latents, rows, replace(self.step_info, stage=stage, sigma=sigma))
 
-    def _asked(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int) -> Tensor:
+    def _asked(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int, alike: bool) -> Tensor:
         """Return the model's velocity; zeros stand for what the step does not ask for."""
         if self.sources is True:
-            return self._evaluated(latents, sigma, rows, stage)
+            shared = self._shared(rows) if alike and self.dispatcher is None else {}
+            if not shared:
+                return self._evaluated(latents, sigma, rows, stage)
+            return self._evaluated_once(latents, sigma, rows, stage, shared)
         asked = [place for place, row in enumerate(rows) if self.sources or not row.is_source]
         chosen = [self.unguided.get(rows[place], rows[place]) for place in asked]
         velocity = torch.zeros_like(latents)
@@ -68,6 +73,29 @@ class Evaluation:
             for place, found in zip(asked, self._evaluated(rows_at(latents, asked), sigma, chosen, stage), strict=True):
                 velocity[place] = found
         return velocity
+
+    def _shared(self, rows: Sequence[Row]) -> dict[object, int]:
+        """Return where the unconditional velocities are asked for that rows of the same latents share; empty where none do."""
+        if "negative-prompt" not in self.backbone.provides or any(row.guidance in (0, 1) for row in rows):
+            return {}
+        first = {_unconditional(row): place for place, row in reversed(list(enumerate(rows)))}
+        return first if len(first) < len(rows) else {}
+
+    def _evaluated_once(
+        self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int, shared: Mapping[object, int]
+    ) -> Tensor:
+        """Return the velocity of rows, the unconditional ones of ``shared`` being rows of their own, asked for once."""
+        places = [*shared.values(), *range(len(rows))]
+        asked = [replace(rows[place], prompt=rows[place].negative, guidance=1.0) for place in shared.values()]
+        asked += [replace(row, guidance=1.0) for row in rows]
+        found = self._evaluated(rows_at(latents, places), sigma, asked, stage)
+        unconditional, conditional = dict(zip(shared, found, strict=False)), found[len(shared) :]
+        return torch.stack(
+            [
+                self.backbone.combine(unconditional[_unconditional(row)], own, row.guidance, sigma)
+                for row, own in zip(rows, conditional, strict=True)
+            ]
+        )
 
     def _evaluated(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int) -> Tensor:
         step_info = replace(self.step_info, stage=stage, sigma=sigma, forward=self.meter.calls)
@@ -92,3 +120,8 @@ class Evaluation:
             f"The model gave NaN or infinity in step {step_info.step} of {step_info.steps} ({step_info.phase}), "
             f"{dispatcher.broken()}. Try `dtype='bfloat16'` or `'float32'` instead of float16, or weaker steering."
         )
+
+
+def _unconditional(row: Row) -> object:
+    """Return what, beside latents, the velocity of a row under its negative prompt depends on."""
+    return row.image, id(row.negative), tuple(map(id, row.references))

@@ -46,11 +46,18 @@ class Velocity(Protocol):
     """Evaluates the model: one call of it, counted."""
 
     def __call__(
-        self, latents: Float[Tensor, "rows channels h w"], sigma: float, rows: Sequence[Row], stage: int = 0
+        self,
+        latents: Float[Tensor, "rows channels h w"],
+        sigma: float,
+        rows: Sequence[Row],
+        stage: int = 0,
+        *,
+        alike: bool = False,
     ) -> Float[Tensor, "rows channels h w"]:
         """Return the velocity of ``rows`` at ``latents``; ``sigma`` is the noise level that the model is given.
 
-        ``stage`` numbers the evaluations within a step from 0.
+        ``stage`` numbers the evaluations within a step from 0. ``alike`` says that rows of one picture have the same latents, whose
+        velocity under the same negative prompt is then asked for once where nothing listens to attention.
         """
         ...
 

@@ -82,7 +82,9 @@ class Solved:
         edits = [index for index, row in enumerate(rows) if not row.is_source]
         return [rows[index] for index in edits], state.select(edits)
 
-    def _velocity(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0) -> Tensor:
+    def _velocity(
+        self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0, alike: bool = False
+    ) -> Tensor:
         assert len(rows) == len(latents), f"{len(rows)} rows for {len(latents)} latents"
         self.noise_levels.append(sigma)
         self.evaluated += len(rows)

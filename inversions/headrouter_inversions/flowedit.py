@@ -120,12 +120,13 @@ class FlowEdit(OneWay):
             )
         sources = [source_of[row.image] for row in rows]
         total = torch.zeros_like(state.latents)
+        first = step == self.sampling_steps(inputs.steps).start  # z is x_0 still, and z_t is z_s
         for draw in range(self.averages):
             latents = _noised(step, draw, state, rows, inputs)
             if (share := step / inputs.steps if self.offset == "progress" else self.offset) != 1:
                 lag = inputs.sigmas[step] * (1 - share)
                 latents = latents - lag * (state.latents - per_row(inputs.source, rows))
-            velocities = velocity(latents, inputs.sigmas[step], rows, stage=draw)
+            velocities = velocity(latents, inputs.sigmas[step], rows, stage=draw, alike=first)
             total += velocities - rows_at(velocities, sources)
         return total / self.averages
 

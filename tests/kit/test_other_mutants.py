@@ -71,6 +71,11 @@ class ForgetsRows(Euler):
         return State(after.latents + 0.01 * after.latents.mean(dim=0))
 
 
+class SaysAlike(Euler):
+    def sample_step(self, step, state, rows, velocity, inputs):
+        return super().sample_step(step, state, rows, lambda x, s, r: velocity(x, s, r, alike=True), inputs)
+
+
 class NeedsInversion(Euler):
     def initial_state(self, rows, inputs):
         return State(per_row(inputs.inverted, rows))
@@ -101,6 +106,7 @@ class OneStrength(Euler):
         (ModelTime, "it_asks_at_noise_levels", "is called at noise levels"),
         (FirstPictureForAll, "rows_belong_to_their_pictures", "rows of two pictures are the same"),
         (ForgetsRows, "rows_can_be_dropped", "when another row is dropped"),
+        (SaysAlike, "rows_can_be_dropped", "said to be `alike`"),
         (SecretNoise, "it_draws_noise_where_it_says", "does not name 'sample'"),
         (InvertsByStrength, "its_strengths_are_values_of_a_parameter_of_sampling", "which inverting depends on"),
         (OneStrength, "its_strengths_are_values_of_a_parameter_of_sampling", "no choice of values"),

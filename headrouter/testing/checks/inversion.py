@@ -199,8 +199,12 @@ class _Run:
         return self.state.latents
 
 
-def _velocity(latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0) -> Tensor:
+def _velocity(latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0, alike: bool = False) -> Tensor:
     expect(len(latents) == len(rows), f"the velocity of {len(latents)} latents is asked with {len(rows)} rows")
+    if alike:
+        first = {row.image: own for row, own in zip(reversed(rows), reversed(latents), strict=True)}
+        same = all(torch.equal(own, first[row.image]) for row, own in zip(rows, latents, strict=True))
+        expect(same, "rows of one picture are said to be `alike`, and their latents differ")
     return _smooth(latents, sigma)
 
 
@@ -219,9 +223,10 @@ def rows_belong_to_their_pictures(subject: InversionSubject) -> None:
 
 @check(since="0.1")
 def rows_can_be_dropped(subject: InversionSubject) -> None:
-    """Dropping a row between steps does not change the others; latents changed from outside are taken.
+    """Dropping a row between steps does not change the others; latents changed from outside, row by row, are taken.
 
-    If this fails: everything that lives from step to step is in `State`, with the rows first; memory may be dropped at any step.
+    If this fails: everything that lives from step to step is in `State`, with the rows first; memory may be dropped at any step,
+    and rows of one picture are `alike` no longer than nothing changes them apart.
     """
     steps = list(subject.inversion.sampling_steps(6))
     whole, part = _Run.of(subject.inversion), _Run.of(subject.inversion)
@@ -232,7 +237,7 @@ def rows_can_be_dropped(subject: InversionSubject) -> None:
     expect(torch.allclose(got, wanted, atol=1e-12), "rows change when another row is dropped after three steps")
     moved = _Run.of(subject.inversion)
     latents = moved.go(steps[:3])
-    moved.state = moved.state.with_latents(latents + 1)
+    moved.state = moved.state.with_latents(latents + _noise(3, images=3))
     expect(bool(moved.go(steps[3:]).isfinite().all()), "the run breaks when latents are changed between steps")
 
 
