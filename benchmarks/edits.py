@@ -25,7 +25,7 @@ GOALS: Final[dict[str, Callable[[float], float]]] = {
     "rf + HeadRouter": lambda rows: 1.15 * rows,
 }
 """Largest ratio by the edit's rows over the stock pipeline's."""
-PAIRS: Final = 8
+PAIRS: Final = 16
 """Rounds of an edit and a peer's loop for each round of all cases, on the CPU."""
 
 
