@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from headrouter import renamed
@@ -86,6 +87,15 @@ class Solved:
         self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0, alike: bool = False
     ) -> Tensor:
         assert len(rows) == len(latents), f"{len(rows)} rows for {len(latents)} latents"
+        assert not alike or are_alike(latents, rows), (
+            "rows of one picture are said to be `alike`, and their latents differ"
+        )
         self.noise_levels.append(sigma)
         self.evaluated += len(rows)
         return self._field(latents, sigma)
+
+
+def are_alike(latents: Float[Tensor, "rows channels h w"], rows: Sequence[Row]) -> bool:
+    """Return whether rows of one picture have the same latents."""
+    first = {row.image: own for row, own in zip(reversed(rows), reversed(latents), strict=True)}
+    return all(torch.equal(own, first[row.image]) for row, own in zip(rows, latents, strict=True))

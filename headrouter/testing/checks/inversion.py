@@ -12,7 +12,7 @@ from headrouter.config.configuration import validate
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.inversion import Inversion, RunInputs, State
 from headrouter.testing.check import check, collect, expect
-from headrouter.testing.known_velocity import Solved
+from headrouter.testing.known_velocity import Solved, are_alike
 from headrouter.testing.subjects import InversionSubject
 
 Field = Callable[[Tensor, float], Tensor]
@@ -201,10 +201,9 @@ class _Run:
 
 def _velocity(latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0, alike: bool = False) -> Tensor:
     expect(len(latents) == len(rows), f"the velocity of {len(latents)} latents is asked with {len(rows)} rows")
-    if alike:
-        first = {row.image: own for row, own in zip(reversed(rows), reversed(latents), strict=True)}
-        same = all(torch.equal(own, first[row.image]) for row, own in zip(rows, latents, strict=True))
-        expect(same, "rows of one picture are said to be `alike`, and their latents differ")
+    expect(
+        not alike or are_alike(latents, rows), "rows of one picture are said to be `alike`, and their latents differ"
+    )
     return _smooth(latents, sigma)
 
 
