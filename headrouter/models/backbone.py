@@ -178,7 +178,8 @@ class Backbone(ABC):
         """Combine the two branches of guidance of one row, float32: u + g·(c − u) unless overridden.
 
         A model whose stock pipeline rescales or projects guidance does so here; see :mod:`headrouter.attention.guidance`. It is
-        a function of its arguments alone, and is not asked for a guidance of 0 or 1, where one branch is the velocity.
+        a function of its arguments alone, and is not asked for a guidance of 0 or 1, where one branch is the velocity. Where rows
+        share a branch it is asked outside of :meth:`velocity` too.
 
         Args:
             unconditional, conditional: Velocities dx/dσ under the negative prompt and the prompt.

@@ -78,7 +78,9 @@ class Evaluation:
         """Return where the unconditional velocities are asked for that rows of the same latents share; empty where none do."""
         if "negative-prompt" not in self.backbone.provides or any(row.guidance in (0, 1) for row in rows):
             return {}
-        first = {_unconditional(row): place for place, row in reversed(list(enumerate(rows)))}
+        first: dict[object, int] = {}
+        for place, row in enumerate(rows):
+            first.setdefault(_unconditional(row), place)
         return first if len(first) < len(rows) else {}
 
     def _evaluated_once(
@@ -88,8 +90,9 @@ class Evaluation:
         places = [*shared.values(), *range(len(rows))]
         asked = [replace(rows[place], prompt=rows[place].negative, guidance=1.0) for place in shared.values()]
         asked += [replace(row, guidance=1.0) for row in rows]
-        found = self._evaluated(rows_at(latents, places), sigma, asked, stage)
-        unconditional, conditional = dict(zip(shared, found, strict=False)), found[len(shared) :]
+        velocity = self._evaluated(rows_at(latents, places), sigma, asked, stage)
+        found, conditional = velocity.split([len(shared), len(rows)])
+        unconditional = dict(zip(shared, found, strict=True))
         return torch.stack(
             [
                 self.backbone.combine(unconditional[_unconditional(row)], own, row.guidance, sigma)

@@ -57,7 +57,7 @@ class Velocity(Protocol):
         """Return the velocity of ``rows`` at ``latents``; ``sigma`` is the noise level that the model is given.
 
         ``stage`` numbers the evaluations within a step from 0. ``alike`` says that rows of one picture have the same latents, whose
-        velocity under the same negative prompt is then asked for once where nothing listens to attention.
+        velocity under the same negative prompt is then asked for once, where nothing listens to attention and all rows are guided.
         """
         ...
 

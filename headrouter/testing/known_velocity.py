@@ -84,7 +84,7 @@ class Solved:
         return [rows[index] for index in edits], state.select(edits)
 
     def _velocity(
-        self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0, alike: bool = False
+        self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0, *, alike: bool = False
     ) -> Tensor:
         assert len(rows) == len(latents), f"{len(rows)} rows for {len(latents)} latents"
         assert not alike or are_alike(latents, rows), (

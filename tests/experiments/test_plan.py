@@ -50,6 +50,8 @@ def test_the_counts_are_those_of_a_run(name: str) -> None:
     assert (found.sampling, found.rows(2)) == (sampling.calls, sampling.rows)
     steered = rehearse(tuning.Plan(inversion, (HeadRouter(),), 6, 3.0))
     assert steered.sampling == found.sampling and steered.source_rows >= found.source_rows
+    routed = Batch(toy, tuning.Plan(inversion, (HeadRouter(),), 6, 3.0), (task,), (16, 24)).edit(start).cost
+    assert steered.rows(2) >= routed.rows and steered.edit_rows >= found.edit_rows
 
 
 def test_an_inversion_counts_once_and_a_seed_where_noise_is_drawn() -> None:

@@ -52,20 +52,26 @@ def rehearse(plan: Plan) -> Calls:
     """Count the calls of a plan.
 
     Scout passes of masks are run; methods and velocity operators are not: where there are some, the picture's own row counts to
-    the end, which is more than it may take.
+    the end, and where any of the three may listen to attention no velocity is shared, which is more than it may take.
     """
     leaves = {leaf for mask in masks_of(plan) for leaf in mask.leaves()}
     scouts = frozenset(leaf for leaf in leaves if leaf.scouts)
-    return _rehearsed(
-        plan.inversion, plan.steps, plan.guidance, bool(plan.methods or plan.operators), scouts, plan.strength
-    )
+    steered = bool(plan.methods or plan.operators)
+    heard = steered or bool(leaves)
+    return _rehearsed(plan.inversion, plan.steps, plan.guidance, steered, heard, scouts, plan.strength)
 
 
 @functools.lru_cache(maxsize=10_000)
 def _rehearsed(
-    inversion: Inversion, steps: int, guidance: float, steered: bool, scouts: frozenset[Mask], strength: Strength | None
+    inversion: Inversion,
+    steps: int,
+    guidance: float,
+    steered: bool,
+    heard: bool,
+    scouts: frozenset[Mask],
+    strength: Strength | None,
 ) -> Calls:
-    model = _Rehearsal(steps, guidance)
+    model = _Rehearsal(steps, guidance, heard)
     pixels = torch.zeros(1, 3, _SIDE, _SIDE, dtype=torch.float32, device=_HOST)
     mask = Union(of=tuple(scouts)) if scouts else None
     plan = Plan(inversion, (), steps, guidance, mask=mask, strength=strength)
@@ -77,15 +83,18 @@ def _rehearsed(
 
 
 class _Rehearsal(Backbone):
-    """Stands in for a model: its velocity is zero, and it counts rows."""
+    """Stands in for a model: its velocity is zero, and it counts rows.
+
+    One that is ``heard`` says nothing of negative prompts, so that rows share no velocity under them.
+    """
 
     name = "rehearsal"
-    provides = frozenset({"guidance", "negative-prompt"})
     sites: tuple[Site, ...] = ()
     device = _HOST
     size_multiple = 1
 
-    def __init__(self, steps: int, guidance: float):
+    def __init__(self, steps: int, guidance: float, heard: bool):
+        self.provides = frozenset({"guidance"} if heard else {"guidance", "negative-prompt"})
         self._defaults = Defaults(steps, guidance, _SIDE * _SIDE)
         self.source_rows = self.edit_rows = 0
 

@@ -199,7 +199,7 @@ class _Run:
         return self.state.latents
 
 
-def _velocity(latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0, alike: bool = False) -> Tensor:
+def _velocity(latents: Tensor, sigma: float, rows: Sequence[Row], stage: int = 0, *, alike: bool = False) -> Tensor:
     expect(len(latents) == len(rows), f"the velocity of {len(latents)} latents is asked with {len(rows)} rows")
     expect(
         not alike or are_alike(latents, rows), "rows of one picture are said to be `alike`, and their latents differ"
@@ -235,9 +235,9 @@ def rows_can_be_dropped(subject: InversionSubject) -> None:
     got = part.go(steps[3:])
     expect(torch.allclose(got, wanted, atol=1e-12), "rows change when another row is dropped after three steps")
     moved = _Run.of(subject.inversion)
-    latents = moved.go(steps[:3])
+    latents = moved.go(steps[:1])
     moved.state = moved.state.with_latents(latents + _noise(3, images=3))
-    expect(bool(moved.go(steps[3:]).isfinite().all()), "the run breaks when latents are changed between steps")
+    expect(bool(moved.go(steps[1:]).isfinite().all()), "the run breaks when latents are changed between steps")
 
 
 @check(since="0.1")

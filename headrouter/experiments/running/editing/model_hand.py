@@ -108,7 +108,7 @@ class ModelHand:
         known = [self._latents[f"{some.size} {key}"] for key in keys if f"{some.size} {key}" in self._latents]
         one, plan = some.configuration, some.configuration.plan
         if "words" in some.unit.diagnostics and "prompt-words" in self._backbone.provides:
-            plan = replace(plan, methods=(*plan.methods, WordMaps()))  # which changes nothing
+            plan = replace(plan, methods=(*plan.methods, WordMaps()))  # which steers nothing
         batch = Batch(
             self._backbone,
             plan,
