@@ -91,7 +91,7 @@ class Evaluation:
         asked = [replace(rows[place], prompt=rows[place].negative, guidance=1.0) for place in shared.values()]
         asked += [replace(row, guidance=1.0) for row in rows]
         velocity = self._evaluated(rows_at(latents, places), sigma, asked, stage)
-        found, conditional = velocity.split([len(shared), len(rows)])
+        found, conditional = torch.split(velocity, [len(shared), len(rows)])
         unconditional = dict(zip(shared, found, strict=True))
         return torch.stack(
             [

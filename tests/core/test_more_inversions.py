@@ -164,7 +164,9 @@ def test_fireflow_forgets_when_latents_are_changed() -> None:
     solved = Solved(wave, grid(5), SOURCE)
     calls = []
 
-    def velocity(latents: torch.Tensor, sigma: float, rows: Any, stage: int = 0, *, alike: bool = False) -> torch.Tensor:
+    def velocity(
+        latents: torch.Tensor, sigma: float, rows: Any, stage: int = 0, *, alike: bool = False
+    ) -> torch.Tensor:
         calls.append(stage)
         return wave(latents, sigma)
 

@@ -58,7 +58,9 @@ def test_each_step_is_the_published_one() -> None:
     nothing = Prompt("", {})
     inversion, rows = DirectEdit(), [Row(nothing, nothing, 1.0), Row(nothing, nothing, 1.0, edit=0)]
 
-    def velocity(latents: torch.Tensor, sigma: float, some: Any, stage: int = 0, *, alike: bool = False) -> torch.Tensor:
+    def velocity(
+        latents: torch.Tensor, sigma: float, some: Any, stage: int = 0, *, alike: bool = False
+    ) -> torch.Tensor:
         pushed = torch.tensor([0.0 if row.is_source else 0.4 for row in some], dtype=torch.float64)
         return torch.sin(2 * latents + sigma) + pushed[:, None, None, None]
 
@@ -118,7 +120,9 @@ def test_the_offset_by_hand(offset: Any) -> None:
     nothing, seen = Prompt("", {}), list[torch.Tensor]()
     rows = [Row(nothing, nothing, 1.0), Row(nothing, nothing, 1.0, edit=0)]
 
-    def velocity(latents: torch.Tensor, sigma: float, some: Any, stage: int = 0, *, alike: bool = False) -> torch.Tensor:
+    def velocity(
+        latents: torch.Tensor, sigma: float, some: Any, stage: int = 0, *, alike: bool = False
+    ) -> torch.Tensor:
         seen.append(latents)
         return latents
 

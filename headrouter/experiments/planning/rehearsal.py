@@ -1,7 +1,7 @@
 """Count the model calls and rows of an edit, by running its inversion on a model that computes nothing."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +16,7 @@ from headrouter.editing.record import masks_of
 from headrouter.editing.tuning import Plan, Strength
 from headrouter.masks.combined import Union
 from headrouter.masks.mask import Mask
+from headrouter.methods.method import Method, MethodRun, Needs, RunContext
 from headrouter.models.backbone import AttentionListener, Backbone, Defaults
 from headrouter.prompts.prompt import Prompt
 from headrouter.sampling.inversion import Inversion
@@ -52,13 +53,13 @@ def rehearse(plan: Plan) -> Calls:
     """Count the calls of a plan.
 
     Scout passes of masks are run; methods and velocity operators are not: where there are some, the picture's own row counts to
-    the end, and where any of the three may listen to attention no velocity is shared, which is more than it may take.
+    the end. Where a method or a mask may listen to attention, one that listens in every step stands for it, and for a method
+    pairs. That is more than a run may take.
     """
     leaves = {leaf for mask in masks_of(plan) for leaf in mask.leaves()}
     scouts = frozenset(leaf for leaf in leaves if leaf.scouts)
-    steered = bool(plan.methods or plan.operators)
-    heard = steered or bool(leaves)
-    return _rehearsed(plan.inversion, plan.steps, plan.guidance, steered, heard, scouts, plan.strength)
+    listening = (_Listening(pair=bool(plan.methods)),) if plan.methods or leaves else ()
+    return _rehearsed(plan.inversion, plan.steps, plan.guidance, listening, bool(plan.operators), scouts, plan.strength)
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -66,35 +67,56 @@ def _rehearsed(
     inversion: Inversion,
     steps: int,
     guidance: float,
-    steered: bool,
-    heard: bool,
+    listening: tuple[Method, ...],
+    keep_sources: bool,
     scouts: frozenset[Mask],
     strength: Strength | None,
 ) -> Calls:
-    model = _Rehearsal(steps, guidance, heard)
+    model = _Rehearsal(steps, guidance)
     pixels = torch.zeros(1, 3, _SIDE, _SIDE, dtype=torch.float32, device=_HOST)
     mask = Union(of=tuple(scouts)) if scouts else None
-    plan = Plan(inversion, (), steps, guidance, mask=mask, strength=strength)
+    plan = Plan(inversion, listening, steps, guidance, mask=mask, strength=strength)
     batch = Batch(model, plan, (Task(("",), (0,), "", pixels),), (_SIDE, _SIDE))
     start, inverting = batch.invert()
     model.source_rows = model.edit_rows = 0
-    sampling = batch.edit(start, keep_sources=steered).cost
+    sampling = batch.edit(start, keep_sources=keep_sources).cost
     return Calls(inverting.calls, inverting.rows, sampling.calls, model.source_rows, model.edit_rows)
 
 
-class _Rehearsal(Backbone):
-    """Stands in for a model: its velocity is zero, and it counts rows.
+class _Listening(Method):
+    """Stands for a part that listens to attention in every step, and compares with the source where it may ``pair``."""
 
-    One that is ``heard`` says nothing of negative prompts, so that rows share no velocity under them.
-    """
+    pair: bool
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset()
+
+    def begin(self, context: RunContext) -> MethodRun:
+        return _ListeningRun(self.pair)
+
+
+class _ListeningRun(MethodRun):
+    def __init__(self, pair: bool):
+        self._pair = pair
+
+    def needs(self, step: int) -> Needs:
+        return Needs(attention=frozenset({0}), pair=self._pair)
+
+    def diagnostics(self) -> Mapping[str, Tensor]:
+        return {}
+
+
+class _Rehearsal(Backbone):
+    """Stands in for a model: its velocity is zero, and it counts rows."""
 
     name = "rehearsal"
+    provides = frozenset({"guidance", "negative-prompt"})
     sites: tuple[Site, ...] = ()
     device = _HOST
     size_multiple = 1
 
-    def __init__(self, steps: int, guidance: float, heard: bool):
-        self.provides = frozenset({"guidance"} if heard else {"guidance", "negative-prompt"})
+    def __init__(self, steps: int, guidance: float):
         self._defaults = Defaults(steps, guidance, _SIDE * _SIDE)
         self.source_rows = self.edit_rows = 0
 
