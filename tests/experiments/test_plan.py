@@ -18,6 +18,8 @@ from headrouter.experiments import Experiment, plan, read_experiment, select
 from headrouter.experiments.planning.estimates import pace_of
 from headrouter.experiments.planning.rehearsal import rehearse
 from headrouter.experiments.selection import shard_of
+from headrouter.masks.attention import AttentionMask
+from headrouter.masks.combined import Union
 from headrouter.methods.head_router.method import HeadRouter
 from headrouter.plugins import registry
 from headrouter.testing.toy import ToyMMDiT
@@ -52,6 +54,14 @@ def test_the_counts_are_those_of_a_run(name: str) -> None:
     assert steered.sampling == found.sampling and steered.source_rows >= found.source_rows
     routed = Batch(toy, tuning.Plan(inversion, (HeadRouter(),), 6, 3.0), (task,), (16, 24)).edit(start).cost
     assert steered.rows(2) >= routed.rows and steered.edit_rows >= found.edit_rows
+
+
+def test_nothing_is_shared_where_a_mask_may_listen() -> None:
+    inversion = inversion_of("flowedit", {"steps": 6})
+    alone, masked = (
+        rehearse(tuning.Plan(inversion, (), 6, 3.0, mask=mask)) for mask in (None, Union(of=(AttentionMask(),)))
+    )
+    assert masked.edit_rows == alone.edit_rows + 1 and masked.source_rows == alone.source_rows
 
 
 def test_an_inversion_counts_once_and_a_seed_where_noise_is_drawn() -> None:
