@@ -62,31 +62,22 @@ class Evaluation:
     def _asked(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int, alike: bool) -> Tensor:
         """Return the model's velocity; zeros stand for what the step does not ask for."""
         if self.sources is True:
-            shared = self._shared(rows) if alike and self.dispatcher is None else {}
-            if not shared:
-                return self._evaluated(latents, sigma, rows, stage)
-            return self._evaluated_once(latents, sigma, rows, stage, shared)
+            return self._once(latents, sigma, rows, stage, alike)
         asked = [place for place, row in enumerate(rows) if self.sources or not row.is_source]
         chosen = [self.unguided.get(rows[place], rows[place]) for place in asked]
         velocity = torch.zeros_like(latents)
         if asked:
-            for place, found in zip(asked, self._evaluated(rows_at(latents, asked), sigma, chosen, stage), strict=True):
+            for place, found in zip(
+                asked, self._once(rows_at(latents, asked), sigma, chosen, stage, alike), strict=True
+            ):
                 velocity[place] = found
         return velocity
 
-    def _shared(self, rows: Sequence[Row]) -> dict[object, int]:
-        """Return where the unconditional velocities are asked for that rows of the same latents share; empty where none do."""
-        if "negative-prompt" not in self.backbone.provides or any(row.guidance in (0, 1) for row in rows):
-            return {}
-        first: dict[object, int] = {}
-        for place, row in enumerate(rows):
-            first.setdefault(_unconditional(row), place)
-        return first if len(first) < len(rows) else {}
-
-    def _evaluated_once(
-        self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int, shared: Mapping[object, int]
-    ) -> Tensor:
-        """Return the velocity of rows, the unconditional ones of ``shared`` being rows of their own, asked for once."""
+    def _once(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int, alike: bool) -> Tensor:
+        """Return the velocity of rows; unconditional ones that rows share are rows of their own, asked for once."""
+        shared = self._shared(rows) if alike and self.dispatcher is None else {}
+        if not shared:
+            return self._evaluated(latents, sigma, rows, stage)
         places = [*shared.values(), *range(len(rows))]
         asked = [replace(rows[place], prompt=rows[place].negative, guidance=1.0) for place in shared.values()]
         asked += [replace(row, guidance=1.0) for row in rows]
@@ -99,6 +90,15 @@ class Evaluation:
                 for row, own in zip(rows, conditional, strict=True)
             ]
         )
+
+    def _shared(self, rows: Sequence[Row]) -> dict[object, int]:
+        """Return where the unconditional velocities are asked for that rows of the same latents share; empty where none do."""
+        if "negative-prompt" not in self.backbone.provides or any(row.guidance in (0, 1) for row in rows):
+            return {}
+        first: dict[object, int] = {}
+        for place, row in enumerate(rows):
+            first.setdefault(_unconditional(row), place)
+        return first if len(first) < len(rows) else {}
 
     def _evaluated(self, latents: Tensor, sigma: float, rows: Sequence[Row], stage: int) -> Tensor:
         step_info = replace(self.step_info, stage=stage, sigma=sigma, forward=self.meter.calls)

@@ -34,8 +34,8 @@ class FlowEdit(OneWay):
     source's row, where a method keeps it, is x_0 noised as the edits are, and is sampled like them.
 
     (n_max − n_min)·n_avg + n_min model calls; an edit and its source are 2·(n_max − n_min)·n_avg + n_min rows of them, before
-    guidance doubles any. Where nothing listens to attention, calls of the first step take a row less for each edit. Equal prompts
-    at equal guidance give the picture exactly if n_min is 0.
+    guidance doubles any. In two passes, where nothing listens to attention, calls of the first step take a row less for each edit.
+    Equal prompts at equal guidance give the picture exactly if n_min is 0.
     """
 
     strengths: ClassVar[StrengthScale | None] = StrengthScale("last_steps", (0.5, 0.6, 0.7))

@@ -68,13 +68,15 @@ def rows_of(toy: ToyMMDiT, *, images: int = 1, edits: int = 2, **changes: Any) -
     ]
 
 
-def evaluate(toy: ToyMMDiT, rows: Sequence[Row], *, alike: bool, dispatcher: Dispatcher | None = None) -> torch.Tensor:
+def evaluate(
+    toy: ToyMMDiT, rows: Sequence[Row], *, alike: bool, dispatcher: Dispatcher | None = None, sources: bool = True
+) -> torch.Tensor:
     finite, info = FiniteCheck(late=False), StepInfo("sample", 0, 4, 0, 0.0, 0)
     shape = toy.latent_shape(*SIZE)
     pictures = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1))
     latents = torch.stack([pictures[row.image] for row in rows])
     with Meter(torch.device("cpu")) as meter:
-        found = Evaluation(toy, meter, finite, info, dispatcher)(latents, 0.6, rows, alike=alike)
+        found = Evaluation(toy, meter, finite, info, dispatcher, sources=sources)(latents, 0.6, rows, alike=alike)
     finite.end_step()
     assert meter.calls == len(toy.calls) == 1 and meter.rows == len(toy.calls[0])
     return found
@@ -123,6 +125,15 @@ def test_the_same_references_are_shared() -> None:
     asked = rows_of(one, references=(picture,))
     assert torch.allclose(evaluate(one, asked, alike=False), evaluate(other, asked, alike=True), atol=1e-5)
     assert len(other.calls[0]) == 4
+
+
+def test_edits_share_where_the_source_is_not_asked_for() -> None:
+    one, other = Counting(), Counting()
+    asked = rows_of(one)
+    expected = evaluate(one, asked, alike=False, sources=False)
+    found = evaluate(other, asked, alike=True, sources=False)
+    assert torch.allclose(found, expected, atol=1e-5) and not found[0].any() and found[1:].any()
+    assert (len(one.calls[0]), len(other.calls[0])) == (4, 3)
 
 
 def test_a_model_with_embedded_guidance_and_a_listener_see_all_rows() -> None:

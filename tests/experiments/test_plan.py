@@ -64,6 +64,12 @@ def test_nothing_is_shared_where_a_mask_may_listen() -> None:
     assert masked.edit_rows == alone.edit_rows + 1 and masked.source_rows == alone.source_rows
 
 
+def test_nothing_is_shared_where_word_maps_are_kept() -> None:
+    text = "dataset: {name: shapes, count: 4}\nmodel: shapes\nmatrix: {inversion: flowedit, method: none, steps: 10}\n"
+    alone, kept = (plan(read(text + more)) for more in ("", "diagnostics: [words]\n"))
+    assert kept.rows == alone.rows + kept.cells and kept.calls == alone.calls
+
+
 def test_an_inversion_counts_once_and_a_seed_where_noise_is_drawn() -> None:
     text = "dataset: {name: shapes, count: 8}\nmodel: shapes\nseeds: [0, 1]\nmatrix:\n  steps: 10\n  guidance: 3\n"
     found = plan(read(text + "  inversion: [euler, {name: euler, sweep: {guidance: [5]}}, sdedit]\n  method: none\n"))

@@ -108,7 +108,8 @@ def plan(experiment: Experiment, items: Sequence[Item] | None = None, pace: Pace
         cells = seeds * len(chosen)
         calls = rows = 0
         if isinstance(one, Configuration) and not one.still:
-            found, new = rehearse(one.plan), _is_new_inversion(one, inverted)
+            found = rehearse(one.plan, heard="words" in experiment.diagnostics)
+            new = _is_new_inversion(one, inverted)
             runs = seeds if "invert" in one.inversion.seeded else 1
             calls = len(edits) * (seeds * found.sampling + new * runs * found.inversion)
             rows = _rows(found, edits, seeds) + new * runs * len(edits) * found.inversion_rows

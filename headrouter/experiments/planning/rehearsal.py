@@ -49,16 +49,20 @@ class Calls:
         return self.source_rows + edits * self.edit_rows
 
 
-def rehearse(plan: Plan) -> Calls:
+def rehearse(plan: Plan, *, heard: bool = False) -> Calls:
     """Count the calls of a plan.
 
     Scout passes of masks are run; methods and velocity operators are not: where there are some, the picture's own row counts to
     the end. Where a method or a mask may listen to attention, one that listens in every step stands for it, and for a method
     pairs. That is more than a run may take.
+
+    Args:
+        plan: The plan.
+        heard: Whether something else listens too, as word maps do that are kept of each edit.
     """
     leaves = {leaf for mask in masks_of(plan) for leaf in mask.leaves()}
     scouts = frozenset(leaf for leaf in leaves if leaf.scouts)
-    listening = (_Listening(pair=bool(plan.methods)),) if plan.methods or leaves else ()
+    listening = (_Listening(pair=bool(plan.methods)),) if plan.methods or leaves or heard else ()
     return _rehearsed(plan.inversion, plan.steps, plan.guidance, listening, bool(plan.operators), scouts, plan.strength)
 
 
